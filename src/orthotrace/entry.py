@@ -1,0 +1,170 @@
+"""What the Hydra entries share: one line for a mistake, names of folders, multiruns."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace import _conf
+from orthotrace.configuration import run_name
+from orthotrace.errors import UserError, nearest
+from orthotrace.files import cannot_write
+
+JOBS = "ORTHOTRACE_JOBS"
+
+
+def _named(*, _root_: DictConfig) -> str:
+    return run_name(list(_root_.hydra.overrides.task), _root_)
+
+
+# Where this module is imported folders can be named: workers of a launcher import it with the job.
+OmegaConf.register_new_resolver("run_name", _named, replace=True)
+
+
+def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run a job by Hydra, and tell a user's mistake on one line.
+
+    Exits with 2 after a mistake, with 1 when a job of a multirun failed.
+
+    Args:
+        job: called with the configuration of each job.
+        config_name: of the primary configuration.
+    """
+    import hydra
+
+    # Errors come here as they are, instead of being printed by Hydra.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    quieten()
+    try:
+        hydra.main(version_base="1.3", config_path=str(_conf()), config_name=config_name)(job)()
+    except UserError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(str(cannot_write(error.filename or "the run's folder", error)))
+    except Exception as error:
+        line = translated(error, config_name)
+        if line is None:
+            raise
+        fail(line)
+    if Multirun.failed:
+        sys.exit(1)
+
+
+def fail(line: str) -> None:
+    """Print a line and exit with 2."""
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def quieten() -> None:
+    """Warnings on one line, without the line of code that gave them."""
+    warnings.formatwarning = lambda message, category, *_, **__: f"warning: {message}\n"
+    # Lightning 2.6 on torch >= 2.13 asks for a class that torch renames.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+
+
+def translated(error: Exception, config_name: str) -> str | None:
+    """One line for what Hydra says of a wrong command line; None where the fault is not the user's."""
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: no such option; {nearest(option, error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write key=value, with quotes around special characters"
+    if isinstance(error, ConfigCompositionException):
+        key = re.search(r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", str(error))
+        if key:
+            name = key[1].lstrip("+~")
+            cause = error.__cause__
+            if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
+                return f"{name}: {_first(cause)}"
+            return f"{name}: no such key; {nearest(name, _near(name, known_keys(config_name)))}"
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _first(error)
+    return None
+
+
+def _first(error: BaseException) -> str:
+    return " ".join(line.strip() for line in str(error).split("\n") if line.strip())[:300]
+
+
+def known_keys(config_name: str) -> list[str]:
+    """All keys and groups of a configuration as it is without overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
+        config = compose(config_name)
+    groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
+
+    def keys(node: Any, path: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        names = [f"{path}{key}" for key in node if key != "_target_"]
+        return names + [deep for key, value in node.items() for deep in keys(value, f"{path}{key}.")]
+
+    return sorted({*groups, *keys(OmegaConf.to_container(config), "")})
+
+
+def _near(name: str, keys: list[str]) -> list[str]:
+    """The keys beside the one that is wrong, so that the hint stays one line."""
+    parent = name.rpartition(".")[0]
+    beside = [key for key in keys if key.rpartition(".")[0] == parent]
+    return beside or [key for key in keys if "." not in key]
+
+
+def check_keys(config: DictConfig, config_name: str) -> None:
+    """Refuse keys that were added at the top, where nothing reads them.
+
+    Raises:
+        UserError: names the first.
+    """
+    known = [path.stem for path in _conf().iterdir() if path.is_dir()]
+    primary = OmegaConf.load(_conf() / f"{config_name}.yaml")
+    assert isinstance(primary, DictConfig)
+    known += [str(key) for key in primary if key not in ("defaults", "hydra")]
+    for key in config:
+        if key not in known:
+            raise UserError(f"no such key; {nearest(str(key), known)}", str(key))
+
+
+class Multirun(Callback):
+    """Before a multirun: compose every job, so that a typo costs a second. After it: a table of all jobs."""
+
+    failed = False
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compose every job and note its folder."""
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        self.folders: list[Path] = []
+        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            return
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(config.hydra.overrides.task))
+        for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
+            job = loader.load_sweep_config(config, list(overrides))
+            self.folders.append(Path(config.hydra.sweep.dir) / str(OmegaConf.select(job, "hydra.sweep.subdir")))
+        os.environ[JOBS] = str(len(self.folders))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
+        from orthotrace.run import Run
+        from orthotrace.summary import failures, print_summary
+
+        runs = [Run(folder) for folder in self.folders]
+        print_summary(runs)
+        Multirun.failed = bool(failures(runs))

@@ -1,0 +1,119 @@
+"""What users are told when something they gave cannot work."""
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class UserError(Exception):
+    """A mistake of the user: one line that says what is wrong, where, and what to do.
+
+    The entries print the message and exit with code 2, without a traceback.
+
+    Args:
+        message: the line.
+        key: the argument or configuration key at fault, if one is.
+
+    Example:
+        >>> str(UserError("must be positive", key="tasks"))
+        'tasks: must be positive'
+    """
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message, key)
+        self.message = message
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+    def below(self, path: str) -> "UserError":
+        """The same error with its key placed below a path of the configuration.
+
+        Example:
+            >>> str(UserError("must be positive", key="tasks").below("stream"))
+            'stream.tasks: must be positive'
+        """
+        return UserError(self.message, f"{path}.{self.key}" if self.key else path)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint with the nearest right name, and all names where none is near.
+
+    Example:
+        >>> nearest("hlpo", ["hlop", "gpm"])
+        "did you mean 'hlop'? There are: gpm, hlop"
+        >>> nearest("xyz", ["hlop", "gpm"])
+        'there are: gpm, hlop'
+    """
+    choices = sorted(set(names))
+    listed = ", ".join(choices) if choices else "none"
+    # A name with a path is as often wrong in its last part as in its whole.
+    last = {choice.rsplit(".", 1)[-1]: choice for choice in reversed(choices)}
+    match = difflib.get_close_matches(name, choices, n=1) or [
+        last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1)
+    ]
+    if match:
+        return f"did you mean '{match[0]}'? There are: {listed}"
+    return f"there are: {listed}"
+
+
+def checked(function: Function) -> Function:
+    """Check a call against the types and ranges of the signature, as a user's input.
+
+    The annotations are read by pydantic: ``Annotated[int, Field(ge=1)]`` states a range once,
+    for Python and for the command line.
+
+    Raises:
+        UserError: names the first argument that does not fit, and what was given.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import Field
+        >>> @checked
+        ... def stream(tasks: Annotated[int, Field(ge=1)]) -> int:
+        ...     return tasks
+        >>> stream(tasks=-3)
+        Traceback (most recent call last):
+        ...
+        orthotrace.errors.UserError: tasks: input should be greater than or equal to 1 (got -3)
+    """
+    annotations = dict(function.__annotations__)
+    # What is returned is not checked, and may be a class whose body is not done yet.
+    function.__annotations__.pop("return", None)
+    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    function.__annotations__ = annotations
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return validated(*args, **kwargs)
+        except ValidationError as error:
+            raise _translate(error) from error
+
+    return cast(Function, call)
+
+
+def _translate(error: ValidationError) -> "UserError":
+    # Of the alternatives of a union pydantic reports each; the most specific complaint is the one with a
+    # bound in it, else the first.
+    faults = error.errors(include_url=False)
+    first = faults[0]["loc"][0]
+    same = [fault for fault in faults if fault["loc"][0] == first]
+    fault = next((fault for fault in same if "ctx" in fault), same[0])
+    if fault["type"] == "unexpected_keyword_argument":
+        return UserError("no such option", str(first))
+    if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
+        return UserError("is missing", str(first))
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return UserError(f"{message} (got {_short(fault['input'])})", str(first))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

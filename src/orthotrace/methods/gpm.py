@@ -1,0 +1,46 @@
+"""Gradient projection memory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from orthotrace.data.sources import Images
+from orthotrace.errors import checked
+from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.seeds import generator
+from orthotrace.subspace import SvdSubspace
+
+
+class GPM(ProjectionMethod):
+    """Holds the principal directions of each layer's inputs on random samples of a task.
+
+    The paper projects the gradient; here the guard projects what the optimizer applied, which is the same for SGD and
+    exact for every other optimizer.
+
+    Args:
+        samples: training images drawn at the end of each task, at least 1 (paper: 300 for permuted MNIST, 125 for
+            CIFAR-100, 100 for 5-Datasets).
+        **options: as for ProjectionMethod.
+
+    Source: Saha, Garg & Roy, Gradient Projection Memory for Continual Learning, ICLR 2021.
+    """
+
+    @checked
+    def __init__(self, samples: Annotated[int, Field(ge=1)] = 300, **options: Any) -> None:
+        super().__init__(**options)
+        self.samples = samples
+
+    def subspace(self, features: int, seed: int, **options: Any) -> SvdSubspace:
+        """Principal directions of a sample."""
+        return SvdSubspace(features, **options)
+
+    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+        """Draw the samples and let the subspaces observe them."""
+        tasks = int(next(iter(self.guard.subspaces.values())).tasks)
+        order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, tasks))
+        for inputs in self.inputs(model, train.images[order[: self.samples].to(train.images.device)]):
+            self.guard.observe(inputs)

@@ -1,0 +1,70 @@
+"""Hebbian learning based orthogonal projection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from orthotrace.data.sources import Images
+from orthotrace.data.streams import Batches
+from orthotrace.errors import checked
+from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.seeds import derived
+from orthotrace.subspace import HebbianSubspace, Subspace
+
+
+class HLOP(ProjectionMethod):
+    """Lateral weights learn the principal directions of each layer's inputs while the task is trained.
+
+    Args:
+        momentum: of the Hebbian trace, in [0, 1).
+        interval: batches for one Hebbian step, at least 1.
+        max_rows: rows that learn under an energy; consolidation trims them.
+        closing_pass: end a task with one pass over its training images, without updates of the weights, in which
+            the trace is averaged. Not in the paper, and not possible where a stream may be seen once only.
+        **options: as for ProjectionMethod.
+
+    Source: Xiao et al., Hebbian Learning based Orthogonal Projection for Continual Learning of Spiking Neural
+    Networks, ICLR 2024. The rule is scale-free here: see HebbianSubspace.
+    """
+
+    @checked
+    def __init__(
+        self,
+        momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        interval: Annotated[int, Field(ge=1)] = 5,
+        max_rows: Annotated[int, Field(ge=1)] = 100,
+        closing_pass: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.learning_options = {"momentum": momentum, "interval": interval, "max_rows": max_rows}
+        self.closing_pass = closing_pass
+
+    def subspace(self, features: int, seed: int, **options: Any) -> HebbianSubspace:
+        """Lateral weights of a layer."""
+        return HebbianSubspace(features, seed=seed, **self.learning_options, **options)
+
+    def training_forward(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits of a batch, whose layer inputs the lateral weights learn from."""
+        with self.guard.taps.watching() as inputs:
+            logits = model(images)
+        self.guard.observe(inputs)
+        return logits
+
+    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+        """The closing pass, in batches of the size of training."""
+        if not self.closing_pass:
+            return
+
+        def refine(space: Subspace, rows: Tensor) -> None:
+            assert isinstance(space, HebbianSubspace)
+            space.refine(rows)
+
+        tasks = int(next(iter(self.guard.subspaces.values())).tasks)
+        order = Batches(train, batch_size, derived(self.seeds.method, 1), tasks)
+        for images, _ in order:
+            for inputs in self.inputs(model, images, batch_size):
+                self.guard.observe(inputs, refine)

@@ -1,0 +1,127 @@
+"""What all projection methods share: subspaces under a guard, and an audit of what they hold."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orthotrace.data.sources import Images
+from orthotrace.errors import UserError, checked
+from orthotrace.linalg import principal_rows, residual_energy
+from orthotrace.methods.base import Layer, Method, Outcome
+from orthotrace.methods.sizes import Energies, RowCounts, sizes
+from orthotrace.protection import Guard, protectable
+from orthotrace.seeds import Seeds, derived
+from orthotrace.subspace import Subspace
+
+
+class ProjectionMethod(Method):
+    """A subspace for each layer, under one guard that projects what the optimizer applied.
+
+    Args:
+        energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
+        rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
+        rows_from: or the rows that another run found: its folder, or a folder with one run of the same seeds.
+        audit: compare what is held with the exact principal directions, over all training images of a task. Costs
+            one pass, and a matrix of width x width for each layer.
+
+    Raises:
+        UserError: see sizes.
+    """
+
+    guard: Guard
+
+    @checked
+    def __init__(
+        self,
+        energy: Energies | None = None,
+        rows: RowCounts | None = None,
+        rows_from: str | None = None,
+        audit: bool = True,
+    ) -> None:
+        super().__init__()
+        self.energy = energy
+        self.rows = rows
+        self.rows_from = rows_from
+        self.audit = audit
+
+    @abstractmethod
+    def subspace(self, features: int, seed: int, **options: Any) -> Subspace:
+        """Make the subspace of a layer; options are those of Subspace."""
+
+    def setup(self, model: nn.Module, seeds: Seeds) -> None:
+        """Make the subspaces."""
+        self.seeds = seeds
+        names = list(protectable(model))
+        options = sizes(names, self.energy, self.rows, self.rows_from, seeds)
+
+        def maker(number: int, name: str) -> Callable[..., Subspace]:
+            def make(features: int, **rest: Any) -> Subspace:
+                try:
+                    return self.subspace(features, derived(seeds.method, number), **options[name], **rest)
+                except UserError as error:
+                    raise UserError(f"layer '{name}': {error.message}", error.key) from error
+
+            return make
+
+        self.guard = Guard(model, {name: maker(number, name) for number, name in enumerate(names)})
+
+    def begin_task(self) -> None:
+        """Remember the weights, make the subspaces ready."""
+        self.guard.begin()
+
+    def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
+        """Project what these optimizers apply."""
+        return self.guard.attach(*optimizers)
+
+    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+        """Show the subspaces what they still need of a task that has ended."""
+
+    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
+        """Consolidate, and tell leak, capacity and captured energy."""
+        leaks = self.guard.leaks()
+        self.learn(model, train, batch_size)
+        frozen = {name: space.basis for name, space in self.guard.subspaces.items()}
+        self.guard.consolidate()
+        shares = self._shares(model, train, frozen) if self.audit else {}
+        return Outcome(
+            {
+                name: Layer(leaks[name], space.capacity, *shares.get(name, ()))
+                for name, space in self.guard.subspaces.items()
+            }
+        )
+
+    def inputs(self, model: nn.Module, images: Tensor, size: int = 512) -> Iterator[Mapping[str, list[Tensor]]]:
+        """Inputs of the protected layers, batch by batch, without gradients."""
+        dtype = next(model.parameters()).dtype
+        for batch in images.split(size):
+            with torch.no_grad(), self.guard.taps.watching() as inputs:
+                model(batch.to(dtype))
+            yield inputs
+
+    def _shares(
+        self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]
+    ) -> dict[str, tuple[float, float]]:
+        """Captured and exact share of the energy of each layer's inputs."""
+        spaces = self.guard.subspaces
+        moments = {name: torch.zeros(space.width, space.width).double() for name, space in spaces.items()}
+        for inputs in self.inputs(model, train.images):
+            for name, space in spaces.items():
+                rows = space.augmented(torch.cat(inputs[name])).double()
+                moments[name] = moments[name].to(rows.device).addmm_(rows.T, rows)
+        shares = {}
+        for name, space in spaces.items():
+            moment, old = moments[name], frozen[name].double()
+            total = float(moment.diagonal()[: space.features].sum())
+            if not total:
+                continue
+            best = torch.cat([old, principal_rows(moment, old, space.rank - len(old))])
+            shares[name] = tuple(
+                1 - residual_energy(moment, basis, space.features) / total for basis in (space.basis.double(), best)
+            )
+        return shares

@@ -1,0 +1,104 @@
+"""How many directions each layer holds: by energy, by numbers, or as another run found them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from orthotrace.errors import UserError, nearest
+from orthotrace.run import Run, find
+from orthotrace.seeds import Seeds
+
+Energy = Annotated[float, Field(gt=0, le=1)]
+Rows = Annotated[int, Field(ge=0)]
+Energies = Energy | list[Energy] | dict[str, Energy]
+RowCounts = Rows | list[Rows] | dict[str, Rows | list[Rows]]
+
+
+def sizes(
+    names: Sequence[str],
+    energy: Energies | None,
+    rows: RowCounts | None,
+    rows_from: str | None,
+    seeds: Seeds,
+) -> dict[str, dict[str, Any]]:
+    """The options energy or rows for the subspace of each layer.
+
+    Args:
+        names: of the protected layers, in order.
+        energy: one share, one for each layer in order, or by name; counts where neither rows is given.
+        rows: rows of each task: one number, one for each layer in order, or by name; by name also a list over tasks.
+        rows_from: a run, or a folder with one run of the same seeds: take the rows that it found.
+        seeds: of the run that asks.
+
+    Raises:
+        UserError: both rows and rows_from, nothing at all, a layer that does not exist, or numbers that do not match
+            the layers.
+
+    Example:
+        >>> sizes(["fc1", "head"], 0.97, {"fc1": [20, 10], "head": 5}, None, Seeds())
+        {'fc1': {'rows': [20, 10]}, 'head': {'rows': 5}}
+    """
+    if rows is not None and rows_from is not None:
+        raise UserError("give rows or rows_from, not both", "rows_from")
+    if rows_from is not None:
+        return {name: {"rows": counts} for name, counts in found_rows(rows_from, names, seeds).items()}
+    if rows is not None:
+        return {name: {"rows": count} for name, count in _by_layer(rows, names, "rows").items()}
+    if energy is None:
+        raise UserError("give energy, rows or rows_from", "energy")
+    return {name: {"energy": share} for name, share in _by_layer(energy, names, "energy").items()}
+
+
+def _by_layer(value: Any, names: Sequence[str], key: str) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in names:
+                raise UserError(f"there is no protected layer '{name}'; {nearest(str(name), names)}", key)
+        missing = [name for name in names if name not in value]
+        if missing:
+            raise UserError(f"says nothing of layer '{missing[0]}': name every protected layer", key)
+        return dict(value)
+    if isinstance(value, Sequence):
+        if len(value) != len(names):
+            raise UserError(
+                f"{len(value)} values for {len(names)} protected layers ({', '.join(names)}): give one for each", key
+            )
+        return dict(zip(names, value, strict=True))
+    return dict.fromkeys(names, value)
+
+
+def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, list[int]]:
+    """Rows that each layer gained in each task of another run.
+
+    Raises:
+        UserError: there is no such run, more than one, or its layers are others.
+    """
+    path = Path(folder)
+    if not path.exists():
+        raise UserError(f"there is no folder {folder}", "rows_from")
+    runs = [Run(path)] if Run(path).exists else find(path)
+    # A run that took its own rows from another is no reference.
+    runs = [run for run in runs if run.finished and run.scores["capacity"] and not run.rows_are_borrowed]
+    if Run(path).exists:
+        same = runs
+    else:
+        same = [run for run in runs if run.scores["seeds"] == seeds.as_dict()]
+    if len(same) != 1:
+        listed = ", ".join(run.folder.name for run in same) or "none"
+        raise UserError(
+            f"{folder} must hold exactly one finished run with rows and the same seeds {seeds.as_dict()}; found: {listed}",
+            "rows_from",
+        )
+    capacity = same[0].scores["capacity"]
+    if sorted(capacity) != sorted(names):
+        raise UserError(
+            f"the layers of {same[0].folder} are {', '.join(capacity)}, here they are {', '.join(names)}", "rows_from"
+        )
+    return {
+        name: [after - before for before, after in zip([0, *capacity[name]["rank"]], capacity[name]["rank"], strict=False)]
+        for name in names
+    }

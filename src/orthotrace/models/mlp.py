@@ -1,0 +1,64 @@
+"""Multilayer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from orthotrace.errors import checked
+
+
+class MLP(nn.Sequential):
+    """Linear layers fc1, fc2, ... with a ReLU after each, and the readout ``head``.
+
+    Weights from N(0, 2 / fan_in), so that the size of the signal stays through the layers; biases from 0.
+
+    Args:
+        shape: of one input, flattened.
+        classes: outputs, at least 1.
+        hidden: width of each hidden layer.
+        bias: whether the layers have biases.
+
+    Raises:
+        UserError: a width that is not positive.
+
+    Source: He et al., Delving Deep into Rectifiers, ICCV 2015, eq. 10, for the initial weights.
+
+    Example:
+        >>> import torch
+        >>> MLP((1, 8, 8), 10, hidden=[256, 256])(torch.zeros(3, 1, 8, 8)).shape
+        torch.Size([3, 10])
+    """
+
+    @checked
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: Annotated[int, Field(ge=1)],
+        hidden: Sequence[Annotated[int, Field(ge=1)]] = (256, 256),
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.add_module("flatten", nn.Flatten())
+        width = math.prod(shape)
+        for number, units in enumerate(hidden, start=1):
+            self.add_module(f"fc{number}", self._linear(width, units, bias))
+            self.add_module(f"relu{number}", nn.ReLU())
+            width = units
+        self.add_module("head", self._linear(width, classes, bias))
+
+    @staticmethod
+    def _linear(features: int, units: int, bias: bool) -> nn.Linear:
+        layer = nn.Linear(features, units, bias=bias)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if bias:
+            nn.init.zeros_(layer.bias)
+        return layer
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, *shape)."""
+        return super().forward(input)

@@ -1,0 +1,6 @@
+"""Between a network and its subspaces: collecting what layers see, projecting what an optimizer applied."""
+
+from orthotrace.protection.guard import Guard
+from orthotrace.protection.taps import Taps, protectable
+
+__all__ = ["Guard", "Taps", "protectable"]

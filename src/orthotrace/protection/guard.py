@@ -1,0 +1,187 @@
+"""The guard: projects what an optimizer applied, so that protection is exact under any optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orthotrace.errors import UserError
+from orthotrace.linalg import leak
+from orthotrace.protection.taps import Taps, protectable
+from orthotrace.subspace.base import Subspace
+
+
+class Guard(nn.Module):
+    """Keeps the weights of layers from moving along the rows that their subspaces hold.
+
+    After every step of the optimizer the weight W is replaced by W0 + P(W - W0), with W0 the weight at the task's
+    start and P the projection of its subspace: exact whatever the optimizer did (momentum, adaptive rates, weight
+    decay, clipping), and rounding does not add up over the steps. Where nothing is held, nothing is done.
+
+    Args:
+        model: its Linear layers are protected, biases included.
+        subspace: makes a layer's subspace, called as subspace(features, constant=..., dtype=...); or one for each
+            layer, by name.
+        **options: handed to subspace: ``energy=0.97`` or ``rows=20``.
+
+    Raises:
+        UserError: the model has trainable parameters that cannot be protected.
+
+    Example:
+        >>> from orthotrace.subspace import SvdSubspace
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> x, old = torch.rand(2, 20, 4), torch.rand(1, 4)
+        >>> guard = Guard(model, SvdSubspace, energy=1.0)
+        >>> guard.remember(model, old)
+        >>> before = model(old)
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> with guard.protecting(optimizer):
+        ...     for batch in x:
+        ...         model(batch).square().sum().backward()
+        ...         optimizer.step()
+        >>> torch.allclose(model(old), before, atol=1e-6)
+        True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        subspace: Callable[..., Subspace] | Mapping[str, Callable[..., Subspace]],
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        # Held out of the module tree: the layers belong to the model, the taps have no state.
+        self._layers = (protectable(model),)
+        self.taps = Taps(self.layers)
+        makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.layers, subspace)
+        self.names = list(self.layers)
+        self._spaces = nn.ModuleList()
+        for name, layer in self.layers.items():
+            # Statistics and projections need float32 at least.
+            dtype = torch.promote_types(layer.weight.dtype, torch.float32)
+            space = makers[name](layer.in_features, constant=layer.bias is not None, dtype=dtype, **options)
+            self._spaces.append(space.to(layer.weight.device))
+            self.register_buffer(self._key(name), self._joined(layer).clone())
+
+    @property
+    def layers(self) -> dict[str, nn.Linear]:
+        """The protected layers by name."""
+        return self._layers[0]
+
+    @property
+    def subspaces(self) -> dict[str, Any]:
+        """The subspace of each layer by name."""
+        return dict(zip(self.names, self._spaces, strict=True))
+
+    def _key(self, name: str) -> str:
+        return f"start_{self.names.index(name)}"
+
+    @staticmethod
+    def _joined(layer: nn.Linear) -> Tensor:
+        weight = layer.weight.detach()
+        return weight if layer.bias is None else torch.cat([weight, layer.bias.detach()[:, None]], dim=1)
+
+    def update(self, name: str) -> Tensor:
+        """What a layer's weight, with its bias as the last column, has moved since the task's start."""
+        return self._joined(self.layers[name]) - getattr(self, self._key(name))
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Start a task: remember the weights, let the subspaces make ready."""
+        for name, layer in self.layers.items():
+            getattr(self, self._key(name)).copy_(self._joined(layer))
+            self.subspaces[name].begin()
+
+    @torch.no_grad()
+    def enforce(self) -> None:
+        """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
+        for name, space in zip(self.names, self._spaces, strict=True):
+            if not space.rank:
+                continue
+            layer = self.layers[name]
+            with torch.autocast(layer.weight.device.type, enabled=False):
+                kept = getattr(self, self._key(name)) + space.project(self.update(name))
+            width = layer.in_features
+            layer.weight.copy_(kept[:, :width])
+            if layer.bias is not None:
+                layer.bias.copy_(kept[:, width])
+
+    def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
+        """Enforce after every step of the optimizers; the function returned ends it."""
+        handles = [
+            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce())
+            for optimizer in optimizers
+        ]
+        return lambda: [handle.remove() for handle in handles] and None
+
+    @contextmanager
+    def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
+        """A task in a plain loop: begin, and enforce after every step within the block."""
+        self.begin()
+        detach = self.attach(*optimizers)
+        try:
+            yield
+        finally:
+            detach()
+
+    def observe(self, inputs: Mapping[str, list[Tensor]], see: Callable[..., None] | None = None) -> None:
+        """Hand inputs, as taps collect them, to the subspaces.
+
+        Args:
+            inputs: layer -> rows of its calls.
+            see: called with (subspace, rows); by default the subspace observes them.
+
+        Raises:
+            UserError: a layer was never called, or saw NaN or infinite inputs.
+        """
+        with torch.no_grad():
+            for name, space in zip(self.names, self._spaces, strict=True):
+                calls = inputs.get(name)
+                if not calls:
+                    raise UserError(f"the protected layer '{name}' was not called: it would lose its protection")
+                rows = calls[0] if len(calls) == 1 else torch.cat(calls)
+                with torch.autocast(rows.device.type, enabled=False):
+                    try:
+                        space.observe(rows) if see is None else see(space, rows)
+                    except (ValueError, RuntimeError) as error:
+                        if rows.isfinite().all():
+                            raise
+                        raise UserError(f"the inputs of layer '{name}' are not finite: lower the learning rate") from error
+
+    def remember(self, model: nn.Module, *batches: Tensor) -> None:
+        """End a task in a plain loop: observe these inputs of the model and consolidate.
+
+        Args:
+            model: the model, called in evaluation mode.
+            *batches: inputs of the task, as the model takes them.
+        """
+        training = model.training
+        model.eval()
+        try:
+            for batch in batches:
+                with torch.no_grad(), self.taps.watching() as inputs:
+                    model(batch)
+                self.observe(inputs)
+        finally:
+            model.train(training)
+        self.consolidate()
+
+    def consolidate(self) -> None:
+        """End a task: every subspace takes up what it saw."""
+        for name, space in self.subspaces.items():
+            try:
+                space.consolidate()
+            except ValueError as error:
+                raise UserError(f"layer '{name}': {error}") from error
+
+    def leaks(self) -> dict[str, float]:
+        """Of each layer, |dW M^T| / max(|dW|, |W|) since the task's start, in the subspace's coordinates."""
+        return {
+            name: leak(space.scaled(self.update(name)), space.basis, space.scaled(self._joined(self.layers[name])))
+            for name, space in self.subspaces.items()
+        }

@@ -1,0 +1,56 @@
+"""Every randomness has its own seed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from orthotrace.errors import checked
+
+
+def derived(seed: int, *parts: int) -> int:
+    """A seed for one use of a seed: independent of the seeds for other parts.
+
+    Example:
+        >>> derived(0, 1) == derived(0, 1), derived(0, 1) == derived(1, 0)
+        (True, False)
+    """
+    return int(np.random.SeedSequence([abs(seed), int(seed < 0), *parts]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator(seed: int, *parts: int) -> torch.Generator:
+    """A generator on the CPU from a derived seed."""
+    return torch.Generator().manual_seed(derived(seed, *parts))
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One seed for each randomness of a run; ``seed=N`` sets them all.
+
+    Attributes:
+        init: the weights of the network. A study of individual differences varies it alone.
+        order: the order of the training samples, and whatever is drawn while training.
+        stream: the tasks: validation parts, permutations.
+        method: what a method draws: samples, first rows.
+    """
+
+    init: int = 0
+    order: int = 0
+    stream: int = 0
+    method: int = 0
+
+    @classmethod
+    @checked
+    def of(cls, init: int = 0, order: int = 0, stream: int = 0, method: int = 0) -> "Seeds":
+        """Seeds from a user's input.
+
+        Raises:
+            UserError: a seed that is not a whole number, or a name that is none.
+        """
+        return cls(init, order, stream, method)
+
+    def as_dict(self) -> dict[str, int]:
+        """The seeds by name."""
+        return asdict(self)

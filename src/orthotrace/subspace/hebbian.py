@@ -1,0 +1,178 @@
+"""The principal directions of a stream of inputs, learned by a Hebbian rule (HLOP)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from orthotrace.errors import checked
+from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.svd import least_count
+
+
+class HebbianSubspace(Subspace):
+    """Learns lateral weights H, whose rows become the principal directions of what the rows held leave over.
+
+    With x the input outside the rows held and y = H x the responses, every ``interval`` batches
+
+        S <- momentum S + (1 - momentum) E[y x^T]      the Hebbian trace
+        H <- orthonormal(S),   S <- (H_new H_old^T) S  the trace follows the rows
+
+    The published rule, H <- H + eta V with V a momentum of the clamped E[y x^T] - E[y y^T] H, has a fixed step: it
+    must match the energy of the input (too small it learns nothing, too large it explodes unseen behind the clamp),
+    and directions of little variance learn slowly. Taking the momentum of the Hebbian term itself and normalising
+    the rows replaces the step, so the rule is free of scale: multiplying the input leaves H as it is. Without noise
+    it is the orthogonal iteration, H <- orthonormal(H E[x x^T]).
+
+    Under an energy, ``max_rows`` rows learn, and consolidate keeps the least number that reaches it: S H^T is a
+    running covariance of the responses.
+
+    Args:
+        features, constant, energy, rows, dtype: as for Subspace.
+        momentum: what the trace keeps at a step, in [0, 1).
+        interval: batches for one step, at least 1. The first ``interval`` batches are a step each.
+        max_rows: rows that learn under an energy, at least 1.
+        seed: of the first rows.
+
+    Source: Xiao et al., Hebbian Learning based Orthogonal Projection, ICLR 2024, eq. 4 and 5; the trace in the
+    manner of Yang, Hsieh & Wang, History PCA, 2018.
+
+    Example:
+        >>> subspace = HebbianSubspace(3, rows=1)
+        >>> subspace.begin()
+        >>> for _ in range(20):
+        ...     subspace.observe(torch.diag(torch.tensor([3.0, 1.0, 0.1])))
+        >>> subspace.consolidate()
+        >>> bool(subspace.basis[0, 0].abs() > 0.999)
+        True
+    """
+
+    learning: Tensor
+    correlation: Tensor
+    trace: Tensor
+    energies: Tensor
+    traced_energies: Tensor
+    seen: Tensor
+    batches: Tensor
+    steps: Tensor
+    refined: Tensor
+
+    @checked
+    def __init__(
+        self,
+        features: int,
+        *,
+        momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        interval: Annotated[int, Field(ge=1)] = 5,
+        max_rows: Annotated[int, Field(ge=1)] = 100,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        super().__init__(features, **options)
+        self.momentum = momentum
+        self.interval = interval
+        self.max_rows = max_rows
+        self.seed = seed
+        # Rows and batches since the last step, steps since the task's start, refinements among them.
+        for name in ("seen", "batches", "steps", "refined"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.int64))
+        # Of the data's columns: all of it, and what the rows held leave over; since the last step, and traced.
+        for name in ("energies", "traced_energies"):
+            self.register_buffer(name, torch.zeros(2, dtype=torch.float64))
+        for name in ("learning", "correlation", "trace"):
+            self.register_buffer(name, self.basis[:0].clone())
+
+    def begin(self) -> None:
+        """Start a task with orthonormal random rows outside the rows held, never more than there are directions."""
+        wanted = self.wanted()
+        count = min(self.max_rows, self.free) if wanted is None else wanted
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * int(self.tasks))
+        rows = torch.randn(count, self.width, generator=generator, dtype=torch.float64).to(self.basis)
+        self.learning = orthonormalise(rows, self.basis)
+        self.correlation = torch.zeros_like(rows)
+        self.trace = torch.zeros_like(rows)
+        for name in ("seen", "batches", "steps", "refined", "energies", "traced_energies"):
+            getattr(self, name).zero_()
+
+    def observe(self, rows: Tensor) -> None:
+        """Learn from a batch of inputs, shape (n, features); older batches are forgotten with the momentum."""
+        self._see(rows)
+        if int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
+            self._learn(1 - self.momentum)
+
+    def refine(self, rows: Tensor) -> None:
+        """Learn from a batch of a closing pass, shape (n, features): the pass is averaged, nothing is forgotten."""
+        self._see(rows)
+        self.refined += 1
+        self._learn(1 / (1 + int(self.refined)))
+
+    def _see(self, rows: Tensor) -> None:
+        self.measure(rows)
+        rows = self.augmented(rows)
+        left = project_out(rows, self.basis)
+        self.correlation.addmm_((left @ self.learning.T).T, left)
+        if self.rows is None:
+            data = slice(0, self.features)
+            self.energies += torch.stack([rows[:, data].square().sum(), left[:, data].square().sum()])
+        self.seen += len(rows)
+        self.batches += 1
+
+    def _learn(self, weight: float) -> None:
+        weight = weight if int(self.steps) else 1.0
+        self.trace.lerp_(self.correlation / self.seen, weight)
+        self.traced_energies.lerp_(self.energies / self.seen, weight)
+        for buffer in (self.correlation, self.energies, self.seen, self.batches):
+            buffer.zero_()
+        self.steps += 1
+        if not len(self.learning):
+            return
+        if not self.trace.isfinite().all():
+            raise ValueError("the inputs observed are not finite")
+        learned = torch.linalg.qr(project_out(self.trace, self.basis).T).Q.T.contiguous()
+        self.trace = (learned @ self.learning.T) @ self.trace
+        self.learning = learned
+
+    def consolidate(self) -> None:
+        """Hold what was learned: all rows of a fixed number, or as many as reach the energy.
+
+        Raises:
+            ValueError: nothing was observed.
+        """
+        if int(self.batches):
+            self._learn(1 - self.momentum)
+        if not int(self.steps):
+            raise ValueError("no rows were observed in this task")
+        new = self._principal()
+        if len(new):
+            self.basis = torch.cat([self.basis, orthonormalise(new, self.basis)])
+        for name in ("learning", "correlation", "trace"):
+            setattr(self, name, self.basis[:0].clone())
+        self.tasks += 1
+
+    def _principal(self) -> Tensor:
+        """The learned rows turned onto their principal directions, largest first, as many as are to be held."""
+        responses = (self.trace @ self.learning.T).double()
+        values, vectors = torch.linalg.eigh((responses + responses.T) / 2)
+        directions = vectors.T.flip(0).to(self.learning) @ self.learning
+        values = values.flip(0).clamp_min(0)
+        # A row without a response found no direction of the data: there are none left.
+        answered = int((values > values.amax() * torch.finfo(self.learning.dtype).eps).sum()) if len(values) else 0
+        if self.rows is not None:
+            return directions[:answered]
+        total, left = self.traced_energies.tolist()
+        energies = values * directions[:, : self.features].double().square().sum(dim=1)
+        # What no row has learned is energy too: one more, last direction.
+        unlearned = max(left - float(energies.sum()), 0.0)
+        count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.energy or 1.0)
+        if count > len(directions) and self.max_rows < self.free:
+            warnings.warn(
+                f"all {self.max_rows} rows of max_rows are used: energy {1 - unlearned / total:.3f} "
+                f"of {self.energy} reached",
+                stacklevel=2,
+            )
+        return directions[: min(count, answered)]

@@ -1,0 +1,87 @@
+"""The principal directions of a sample of inputs, by singular value decomposition (GPM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.subspace.base import Subspace
+
+
+class SvdSubspace(Subspace):
+    """Holds the least number of directions that keeps a share of the energy of a sample of inputs.
+
+    With the sample R of a task and the rows M held, the residual R - R M^T M = U S V^T; the first k rows of V^T join
+    M, k the least with |R|^2 - |residual after k|^2 >= energy |R|^2 (norms without the constant's column), or k given.
+
+    Args: as for Subspace.
+
+    Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
+
+    Example:
+        >>> subspace = SvdSubspace(3, energy=0.9)
+        >>> subspace.observe(torch.diag(torch.tensor([3.0, 1.0, 0.1])))
+        >>> subspace.consolidate()
+        >>> subspace.capacity
+        Capacity(rank=2, features=3)
+    """
+
+    sample: Tensor
+
+    def __init__(self, features: int, **options: Any) -> None:
+        super().__init__(features, **options)
+        self.register_buffer("sample", torch.zeros(0, features, dtype=self.basis.dtype))
+
+    def observe(self, rows: Tensor) -> None:
+        """Add rows (n, features) to the sample of the task."""
+        self.measure(rows)
+        self.sample = torch.cat([self.sample, rows.to(self.sample)])
+
+    def consolidate(self) -> None:
+        """Hold the sample's principal directions and forget the sample.
+
+        Raises:
+            ValueError: nothing was observed, or the sample has NaN or infinite entries.
+        """
+        if not len(self.sample):
+            raise ValueError("no rows were observed in this task")
+        if not self.sample.isfinite().all():
+            raise ValueError("the inputs observed in this task are not finite")
+        # float64: a share of .999 and more must not be decided by rounding.
+        rows = self.augmented(self.sample).double()
+        residual = project_out(rows, self.basis.double())
+        _, values, directions = torch.linalg.svd(residual, full_matrices=False)
+        count = self.wanted()
+        if count is None:
+            # The energy of direction i in the data's columns.
+            energies = values.square() * directions[:, : self.features].square().sum(dim=1)
+            count = least_count(energies, float(rows[:, : self.features].square().sum()), self.energy or 1.0)
+        # No more than what the sample spans: the other singular vectors are arbitrary.
+        spanned = int((values > values.amax() * max(rows.shape) * torch.finfo(torch.float64).eps).sum())
+        new = directions[: min(count, spanned, self.free)]
+        if len(new):
+            new = orthonormalise(new, self.basis.double())
+            self.basis = torch.cat([self.basis, new.to(self.basis)])
+        self.sample = self.sample[:0]
+        self.tasks += 1
+
+
+def least_count(energies: Tensor, total: float, share: float) -> int:
+    """The least k for which the energies after the first k are at most (1 - share) of the total.
+
+    Args:
+        energies: of the residual's directions, largest first, (r,).
+        total: energy of all rows, what earlier directions hold included.
+        share: in (0, 1].
+
+    Example:
+        >>> least_count(torch.tensor([6.0, 3.0, 1.0]), total=20.0, share=0.9)
+        2
+    """
+    after = energies.sum() - torch.cat([energies.new_zeros(1), energies.cumsum(0)])
+    # The subtraction leaves rounding where nothing is left.
+    allowed = max(1 - share, 8 * torch.finfo(energies.dtype).eps) * total
+    return int((after > allowed).sum())

@@ -1,0 +1,105 @@
+"""Runs side by side: mean and standard deviation over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import OmegaConf
+
+from orthotrace.errors import UserError
+from orthotrace.files import read
+from orthotrace.run import Run
+
+SCORES = ("acc", "bwt", "fwt", "forgetting", "learning_accuracy")
+TITLES = {"acc": "ACC", "bwt": "BWT", "fwt": "FWT", "forgetting": "forgetting", "learning_accuracy": "learning acc."}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seeds only.
+
+    Attributes:
+        label: the method, and what else was overridden.
+        runs: by seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    def values(self, score: str) -> list[float]:
+        """A score of each run that has it."""
+        found = [run.scores[score] for run in self.runs]
+        return [value for value in found if value is not None]
+
+    def cell(self, score: str) -> str:
+        """Mean and standard deviation (of the sample) as text; a dash where the score does not apply."""
+        values = self.values(score)
+        if not values:
+            return "–"
+        mean = _short(statistics.fmean(values))
+        return f"{mean} ± {_short(statistics.stdev(values))}" if len(values) > 1 else mean
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
+def label(run: Run) -> str:
+    """What tells a run from others, its seeds apart."""
+    overrides = read(run.hydra / "overrides.yaml", OmegaConf.load)
+    others = []
+    for override in sorted(str(item) for item in overrides):
+        key, _, value = override.partition("=")
+        if key.split(".")[0] in ("seed", "seeds", "method", "experiment", "hydra", "logger", "overwrite", "name"):
+            # Of the method's own options those that name another run are no setting.
+            if not key.startswith("method.") or key == "method.rows_from":
+                continue
+        others.append(f"{key}={value[:24]}")
+    return ", ".join([str(run.scores["method"]), *others])
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """Finished runs, grouped, in the order of their first run."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.exists and run.finished:
+            found.setdefault(label(run), []).append(run)
+    return [
+        Group(name, tuple(sorted(members, key=lambda run: sorted(run.scores["seeds"].items()))))
+        for name, members in found.items()
+    ]
+
+
+def failures(runs: Sequence[Run]) -> dict[str, str]:
+    """Runs that did not finish: folder -> reason."""
+    reasons = {}
+    for run in runs:
+        if run.failed_file.is_file():
+            reasons[run.folder.name] = run.failed_file.read_text().split("\n")[0]
+            continue
+        try:
+            if not run.finished:
+                reasons[run.folder.name] = "not finished"
+        except UserError as error:
+            reasons[run.folder.name] = str(error)
+    return reasons
+
+
+def print_summary(runs: Sequence[Run]) -> None:
+    """Print a table of the finished runs, and the others with their reasons."""
+    from rich.console import Console
+    from rich.table import Table
+
+    failed = failures(runs)
+    finished = groups([run for run in runs if run.folder.name not in failed])
+    # A pipe is no reason to fold a table.
+    console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    if finished:
+        table = Table("method", "runs", *(TITLES[score] for score in SCORES), title="mean ± sd over seeds")
+        for group in finished:
+            table.add_row(group.label, str(len(group.runs)), *(group.cell(score) for score in SCORES))
+        console.print(table)
+    for name, reason in failed.items():
+        console.print(f"failed: {name}: {reason}", markup=False)

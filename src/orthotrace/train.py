@@ -1,0 +1,174 @@
+"""orthotrace-train: from a configuration to a run's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace.configuration import build, differences, relevant, write_hydra
+from orthotrace.entry import JOBS, check_keys, launch, quieten
+from orthotrace.errors import UserError
+from orthotrace.files import write_text
+from orthotrace.run import Run
+
+if TYPE_CHECKING:
+    from orthotrace.experiment import Experiment
+    from orthotrace.tracking import Tracker
+
+
+def main() -> None:
+    """The command."""
+    launch(job, "train")
+
+
+def job(config: DictConfig) -> None:
+    """One job: a single run, or one of a multirun, where a failure must not stop the others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    quieten()
+    hydra = HydraConfig.get()
+    run = Run(hydra.runtime.output_dir)
+    if hydra.mode != RunMode.MULTIRUN:
+        train(config, run, hydra)
+        return
+    number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
+    try:
+        train(config, run, hydra, number)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
+        print(f"{number}failed: {run.folder.name}: {reason}", flush=True)
+        write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+
+
+def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> None:
+    """Train, or continue, or leave a finished run alone.
+
+    Args:
+        config: what to train.
+        run: where.
+        hydra: Hydra's own configuration.
+        number: of the job in a multirun, for what is printed.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    if not config.overwrite and is_finished(run, config):
+        print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
+        return
+    check_keys(config, "train")
+    started = time.perf_counter()
+    experiment, tracker, bar = assemble(config, run, hydra, number)
+    if config.overwrite:
+        clear(run)
+    continues = run.last.is_file()
+    write_hydra(run.hydra, config, hydra)
+    run.failed_file.unlink(missing_ok=True)
+    choices = hydra.runtime.choices
+    tracker.start(
+        run.folder,
+        job_type="train",
+        group=config.name,
+        name=f"{choices.method} seed {config.seed}",
+        tags=[choices.method, choices.stream, choices.dataset, choices.model],
+        config=relevant(config),
+    )
+    failed = True
+    try:
+        with bar:
+            progress = experiment.run()
+        failed = False
+    finally:
+        tracker.finish(failed)
+    scores = progress.scores(experiment.stream.shared_head)
+    assert scores is not None
+    transfer = "" if scores.bwt is None else f"  BWT {scores.bwt:+.3f}"
+    how = "continued, " if continues else ""
+    seconds = time.perf_counter() - started
+    print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+
+
+def is_finished(run: Run, config: DictConfig) -> bool:
+    """Whether the folder holds this very run, finished.
+
+    Raises:
+        UserError: the folder holds another run, or files of something else.
+    """
+    if not run.exists:
+        own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
+        if own:
+            raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
+        return False
+    changed = differences(relevant(run.config), relevant(config))
+    if changed:
+        raise UserError(
+            f"{run.folder} holds a run with another configuration ({'; '.join(changed)}); "
+            "choose another hydra.run.dir, or overwrite=true to replace it"
+        )
+    return run.finished
+
+
+def clear(run: Run) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for path in (run.scores_file, run.metrics_file, run.failed_file):
+        path.unlink(missing_ok=True)
+    for folder in (run.checkpoints, run.folder / "wandb", run.hydra):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tuple[Experiment, Tracker, Any]:
+    """Build everything from the configuration; nothing is written.
+
+    Raises:
+        UserError: a value that does not fit.
+    """
+    # Lightning takes seconds to import: mistakes in names have been answered by now.
+    import torch
+
+    from orthotrace.bar import Bar
+    from orthotrace.experiment import Experiment, Training
+    from orthotrace.seeds import Seeds, derived
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    plain = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("trainer", "seeds")}
+    own = ("max_epochs", "batch_size", "threads", "save_every")
+    trainer: dict[str, Any] = plain["trainer"]  # type: ignore[assignment]
+    try:
+        training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})
+    except UserError as error:
+        raise error.below("trainer") from error
+    try:
+        seeds = Seeds.of(**plain["seeds"])  # type: ignore[arg-type]
+    except UserError as error:
+        raise error.below("seeds") from error
+    stream = build(config, "stream", source=build(config, "dataset"), seed=seeds.stream)
+    torch.manual_seed(derived(seeds.init))
+    model = build(config, "model", shape=stream.shape, classes=len(stream.classes))
+    optimizer = build(config, "optimizer")
+    try:
+        # An option out of its range is told before anything is written.
+        optimizer([torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error).split("\n")[0], "optimizer") from error
+    tracker = build(config, "logger")
+    bar = Bar(f"{number}{hydra.runtime.choices.method}", stream.tasks, training.max_epochs)
+    experiment = Experiment(
+        run,
+        {"method": hydra.runtime.choices.method, "stream": hydra.runtime.choices.stream},
+        stream,
+        model,
+        build(config, "method"),
+        optimizer,
+        seeds,
+        training,
+        trainer,
+        tracker,
+        [bar],
+    )
+    return experiment, tracker, bar
