@@ -43,7 +43,9 @@ class Bar(Callback):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        # Without a terminal a stop prints an empty line.
+        if self.bar.console.is_terminal:
+            self.bar.stop()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Move."""

@@ -69,7 +69,7 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
     names = []
     for override in sorted(overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment"):
+        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
             continue
         safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
         names.append(f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key)

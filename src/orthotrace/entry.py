@@ -6,9 +6,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -47,10 +47,11 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         hydra.main(version_base="1.3", config_path=str(_conf()), config_name=config_name)(job)()
     except UserError as error:
         fail(str(error))
-    except OSError as error:
-        fail(str(cannot_write(error.filename or "the run's folder", error)))
     except Exception as error:
-        line = translated(error, config_name)
+        # Hydra's error of a missing option is an OSError too.
+        line = translated(error, config_name, sys.argv[1:])
+        if line is None and isinstance(error, OSError):
+            line = str(cannot_write(error.filename or "the folder", error))
         if line is None:
             raise
         fail(line)
@@ -58,7 +59,7 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(1)
 
 
-def fail(line: str) -> None:
+def fail(line: str) -> NoReturn:
     """Print a line and exit with 2."""
     print(f"error: {line}", file=sys.stderr)
     sys.exit(2)
@@ -71,8 +72,14 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
 
 
-def translated(error: Exception, config_name: str) -> str | None:
-    """One line for what Hydra says of a wrong command line; None where the fault is not the user's."""
+def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()) -> str | None:
+    """One line for what Hydra says of a wrong command line; None where the fault is not the user's.
+
+    Args:
+        error: Hydra's.
+        config_name: of the primary configuration.
+        overrides: as the user wrote them: keys are looked up below the chosen options of the groups.
+    """
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -88,7 +95,7 @@ def translated(error: Exception, config_name: str) -> str | None:
             cause = error.__cause__
             if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
                 return f"{name}: {_first(cause)}"
-            return f"{name}: no such key; {nearest(name, _near(name, known_keys(config_name)))}"
+            return f"{name}: no such key; {_hint(name, known_keys(config_name, overrides))}"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _first(error)
     return None
@@ -98,15 +105,16 @@ def _first(error: BaseException) -> str:
     return " ".join(line.strip() for line in str(error).split("\n") if line.strip())[:300]
 
 
-def known_keys(config_name: str) -> list[str]:
-    """All keys and groups of a configuration as it is without overrides."""
+def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
+    """All keys and groups of a configuration, with the options that the overrides choose and nothing else of them."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
+    choices = [override for override in overrides if (_conf() / f"{override.replace('=', '/', 1)}.yaml").is_file()]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(_conf()), version_base="1.3"):
-        config = compose(config_name)
-    groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
+        config = compose(config_name, choices)
 
     def keys(node: Any, path: str) -> list[str]:
         if not isinstance(node, dict):
@@ -117,11 +125,13 @@ def known_keys(config_name: str) -> list[str]:
     return sorted({*groups, *keys(OmegaConf.to_container(config), "")})
 
 
-def _near(name: str, keys: list[str]) -> list[str]:
-    """The keys beside the one that is wrong, so that the hint stays one line."""
+def _hint(name: str, keys: list[str]) -> str:
+    """The nearest of the keys beside the one that is wrong: all keys would not fit on a line."""
     parent = name.rpartition(".")[0]
     beside = [key for key in keys if key.rpartition(".")[0] == parent]
-    return beside or [key for key in keys if "." not in key]
+    if not beside and parent in keys:
+        return f"the chosen {parent} has no keys"
+    return nearest(name, beside or [key for key in keys if "." not in key])
 
 
 def check_keys(config: DictConfig, config_name: str) -> None:
@@ -156,7 +166,13 @@ class Multirun(Callback):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(config.hydra.overrides.task))
         for overrides in BasicSweeper.split_arguments(parsed, None)[0]:
-            job = loader.load_sweep_config(config, list(overrides))
+            try:
+                job = loader.load_sweep_config(config, list(overrides))
+            except Exception as error:
+                line = translated(error, str(config.hydra.job.config_name), overrides)
+                if line is None:
+                    raise
+                fail(f"{line} (in the job {' '.join(overrides)})")
             self.folders.append(Path(config.hydra.sweep.dir) / str(OmegaConf.select(job, "hydra.sweep.subdir")))
         os.environ[JOBS] = str(len(self.folders))
 

@@ -107,7 +107,10 @@ class Experiment:
         if precision in ("bf16-true", "16-true"):
             raise UserError(f"{precision} rounds away what protects the weights; use 32-true or bf16-mixed", "trainer.precision")
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
-        method.setup(model, seeds)
+        try:
+            method.setup(model, seeds)
+        except UserError as error:
+            raise error.below("method") from error
         self.learner = Learner(model, method, optimizer, seeds.order)
         self.learner.record = self._epoch_ended
         self.progress = Progress(stream.tasks)
@@ -276,7 +279,7 @@ def _trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Traine
     try:
         trainer = pl.Trainer(**own, **options)
     except TypeError as error:
-        known = list(inspect.signature(pl.Trainer.__init__).parameters)
+        known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
         unknown = next((name for name in options if name not in known), None)
         if unknown is None:
             raise UserError(str(error), "trainer") from error

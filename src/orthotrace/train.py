@@ -7,12 +7,13 @@ import os
 import shutil
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.configuration import build, differences, relevant, write_hydra
-from orthotrace.entry import JOBS, check_keys, launch, quieten
+from orthotrace.entry import JOBS, check_keys, fail, launch, quieten
 from orthotrace.errors import UserError
 from orthotrace.files import write_text
 from orthotrace.run import Run
@@ -36,7 +37,12 @@ def job(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
     if hydra.mode != RunMode.MULTIRUN:
-        train(config, run, hydra)
+        try:
+            train(config, run, hydra)
+        except UserError as error:
+            remove_if_empty(run.folder)
+            # Told here: Hydra would print a line of its own above an error that passes through it.
+            fail(str(error))
         return
     number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
     try:
@@ -92,6 +98,12 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     how = "continued, " if continues else ""
     seconds = time.perf_counter() - started
     print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run which was refused."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def is_finished(run: Run, config: DictConfig) -> bool:

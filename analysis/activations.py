@@ -1,0 +1,77 @@
+"""What the layers of a network answer to a set of stimuli."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+NONLINEAR = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.Softplus)
+
+
+def readable_layers(model: nn.Module) -> list[str]:
+    """The layers that are read unless others are named: every nonlinearity, and the last linear layer.
+
+    A network without modules for its nonlinearities is read at its linear and convolutional layers.
+
+    Example:
+        >>> readable_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        ['1', '2']
+    """
+    modules = list(model.named_modules())
+    weighted = [name for name, module in modules if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
+    nonlinear = [name for name, module in modules if isinstance(module, NONLINEAR)]
+    return [*nonlinear, *weighted[-1:]] if nonlinear else weighted
+
+
+def activations(
+    model: nn.Module, images: Tensor, layers: Sequence[str], batch_size: int = 256
+) -> Iterator[tuple[str, Tensor]]:
+    """Activations of each layer, one layer after the other; each is freed when the next is asked for.
+
+    Args:
+        model: in evaluation mode.
+        images: the stimuli, (n, ...).
+        layers: names of modules.
+        batch_size: stimuli at once.
+
+    Yields:
+        Layer and activations (n, features).
+
+    Raises:
+        ValueError: there is no such layer, or it is not called, or more than once in a forward pass.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        >>> [(name, values.shape) for name, values in activations(model, torch.ones(5, 4), ["1"])]
+        [('1', torch.Size([5, 3]))]
+    """
+    modules = dict(model.named_modules())
+    for name in layers:
+        if name not in modules:
+            raise ValueError(f"there is no layer '{name}'; there are: {', '.join(key for key in modules if key)}")
+    collected: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+    def keep(name: str):
+        def hook(module: nn.Module, args: object, output: Tensor) -> None:
+            # A copy: an in-place operation later in the network would overwrite the output.
+            collected[name].append(output.detach().flatten(1).clone())
+
+        return hook
+
+    handles = [modules[name].register_forward_hook(keep(name)) for name in layers]
+    parameter = next(model.parameters(), images)
+    batches = images.split(batch_size)
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                model(batch.to(parameter))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in layers:
+        values = collected.pop(name)
+        if len(values) != len(batches):
+            raise ValueError(f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once")
+        yield name, torch.cat(values)

@@ -1,0 +1,326 @@
+"""orthotrace-analyze: from a folder of runs to figures, numbers and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
+
+from orthotrace.configuration import build
+from orthotrace.entry import check_keys, fail, launch, quieten
+from orthotrace.errors import UserError, checked
+from orthotrace.files import write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from analysis.consistency import PairMean
+    from analysis.runs import Stimuli
+    from orthotrace.run import Run
+    from orthotrace.summary import Group
+
+MEASURE = "correlation distance, 1 - r"
+
+
+def main() -> None:
+    """The command."""
+    launch(job, "analyze")
+
+
+def job(config: DictConfig) -> None:
+    """One analysis."""
+    quieten()
+    try:
+        check_keys(config, "analyze")
+        print(f"report: {analyse(config)}", flush=True)
+    except UserError as error:
+        fail(str(error))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a run, after some of its tasks.
+
+    Attributes:
+        method: label of its group.
+        run: where it comes from.
+        task: after how many tasks.
+        rdms: layer -> condensed RDM.
+    """
+
+    method: str
+    run: Run
+    task: int
+    rdms: dict[str, NDArray[np.float64]]
+
+
+@checked
+def settings(
+    resamples: Annotated[int, Field(ge=100)],
+    seed: int,
+    task: Annotated[int, Field(ge=1)],
+    per_class: Annotated[int, Field(ge=1)],
+    classes: list[str | int] | None,
+    layers: list[str] | None,
+) -> None:
+    """Check types and ranges of what a user configures."""
+
+
+def analyse(config: DictConfig) -> Path:
+    """Analyse the chosen runs and write the folder of the analysis.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    settings(**options["bootstrap"], **options["stimuli"], layers=options["layers"])
+    # torch takes a second to import: what does not need it has been answered.
+    from analysis.report import write_report
+    from analysis.runs import select
+    from orthotrace.summary import groups
+
+    tracker = build(config, "logger")
+    runs = select(options["runs"], options["where"])
+    grouped = groups(runs)
+    stimuli = common_stimuli(runs, **options["stimuli"])
+    networks = read_networks(grouped, stimuli, options["tasks"], options["layers"])
+    consistent = consistencies(networks, **options["bootstrap"])
+    out = Path(options["out"])
+    results = results_of(grouped, stimuli, networks, consistent)
+    pictures, planes = draw(out / "figures", grouped, stimuli, networks, consistent)
+    results["mds"] = planes
+    keep_rdms(out / "rdms", networks, stimuli)
+    report = write_report(out, grouped, results, pictures)
+    write_json(out / "results.json", results)
+    tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
+    try:
+        tracker.figures(
+            {f"figures/{path.stem}": path for path in pictures.values()},
+            {f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"] for one in results["consistency"]},
+        )
+    finally:
+        tracker.finish()
+    return report
+
+
+def common_stimuli(runs: Sequence[Run], task: int, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
+    """The stimuli of all runs, which must be the same images.
+
+    Raises:
+        UserError: two runs show other images.
+    """
+    from analysis.runs import stimuli_of
+
+    found: dict[str, tuple[Run, Stimuli]] = {}
+    made: dict[str, Stimuli] = {}
+    for run in runs:
+        # Runs that show the same images need not make them again.
+        key = str([OmegaConf.to_container(run.config[name]) for name in ("dataset", "stream")])
+        key += str(run.scores["seeds"]["stream"]) if task > 1 else ""
+        if key not in made:
+            made[key] = stimuli_of(run, task, per_class, classes)
+        found.setdefault(made[key].digest, (run, made[key]))
+    if len(found) > 1:
+        (first, _), (second, _) = list(found.values())[:2]
+        raise UserError(
+            f"{first.folder.name} and {second.folder.name} show different images: choose runs of one stream by where, "
+            "or stimuli.task=1, whose images do not depend on the seed"
+        )
+    return next(iter(found.values()))[1]
+
+
+def read_networks(
+    grouped: Sequence[Group], stimuli: Stimuli, tasks: str | list[int], layers: Sequence[str] | None
+) -> list[Network]:
+    """Rebuild every network and reduce its activations to RDMs, layer by layer.
+
+    Raises:
+        UserError: layers that do not match, a checkpoint that is damaged, a pattern without a correlation.
+    """
+    from rich.progress import track
+
+    from analysis.activations import activations, readable_layers
+    from analysis.rdm import correlation
+    from analysis.runs import tasks_of
+
+    jobs = [
+        (group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)
+    ]
+    networks: list[Network] = []
+    for method, run, task in track(jobs, "networks", transient=True):
+        model = run.network(task)
+        names = list(layers) if layers else readable_layers(model)
+        if networks and list(networks[0].rdms) != names:
+            raise UserError(
+                f"the layers of {run.folder.name} ({', '.join(names)}) and of {networks[0].run.folder.name} "
+                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where.model, or name layers "
+                "that all have",
+                "layers",
+            )
+        rdms = {}
+        try:
+            for name, values in activations(model, stimuli.images, names):
+                try:
+                    rdms[name] = correlation(values)
+                except ValueError as error:
+                    raise UserError(f"{run.folder.name}, after task {task}, layer {name}: {error}") from error
+        except ValueError as error:
+            raise UserError(f"{run.folder.name}: {error}", "layers") from error
+        networks.append(Network(method, run, task, rdms))
+    return networks
+
+
+Consistent = dict[tuple[str, int], dict[str, "PairMean"]]
+
+
+def consistencies(networks: Sequence[Network], resamples: int, seed: int) -> Consistent:
+    """(method, task) -> layer -> consistency between seeds, where there are two seeds and more."""
+    from analysis.compare import consistency
+    from analysis.consistency import pair_mean
+
+    members: dict[tuple[str, int], list[Network]] = {}
+    for network in networks:
+        members.setdefault((network.method, network.task), []).append(network)
+    return {
+        key: {
+            layer: pair_mean(consistency([one.rdms[layer] for one in same]), resamples, seed)
+            for layer in same[0].rdms
+        }
+        for key, same in members.items()
+        if len(same) > 1
+    }
+
+
+def results_of(
+    grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
+) -> dict[str, Any]:
+    """The content of results.json, the planes apart."""
+    from orthotrace.summary import SCORES
+
+    return {
+        "schema": 1,
+        "measure": MEASURE,
+        "stimuli": {
+            "sha256": stimuli.digest,
+            "count": len(stimuli.labels),
+            "per_class": stimuli.per_class,
+            "classes": list(stimuli.classes),
+        },
+        "layers": list(networks[0].rdms),
+        "runs": {group.label: [run.folder.name for run in group.runs] for group in grouped},
+        "scores": {group.label: {score: group.values(score) for score in SCORES} for group in grouped},
+        "consistency": [
+            {"method": method, "task": task, "layer": layer, **asdict(one)}
+            for (method, task), by_layer in consistent.items()
+            for layer, one in by_layer.items()
+        ],
+    }
+
+
+def draw(
+    folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Draw all figures, of the last task that was chosen where one task is shown.
+
+    Returns:
+        Caption -> PNG, and the points of the plane.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    from analysis.compare import pearson
+    from analysis.figures.accuracy import accuracy_over_tasks
+    from analysis.figures.consistency import consistency_by_layer
+    from analysis.figures.matrices import accuracy_matrices
+    from analysis.figures.rdms import rdm_maps
+    from analysis.figures.scaling import rdms_in_a_plane
+    from analysis.figures.style import save, styled
+    from analysis.mds import smacof
+
+    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
+    last = max(network.task for network in networks)
+    shown = [network for network in networks if network.task == last]
+    layers = list(shown[0].rdms)
+    means: dict[str, dict[str, Any]] = {}
+    for group in grouped:
+        rdms = [network.rdms for network in shown if network.method == group.label]
+        if rdms:
+            means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
+    apart = 1 - pearson([network.rdms[layer] for network in shown for layer in layers])
+    points, stress = smacof((apart + apart.T) / 2)
+    between = {method: by_layer for (method, task), by_layer in consistent.items() if task == last}
+    names = [(network.method, network.run.folder.name) for network in shown]
+    seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
+    drawings: dict[str, tuple[str, Any]] = {
+        "accuracy": (
+            f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the first "
+            f"task. Lines are means {seeds}, bands ± 1 s.d.",
+            lambda: accuracy_over_tasks(matrices),
+        ),
+        "matrices": (
+            "Test accuracy on every task after every task, mean over seeds.",
+            lambda: accuracy_matrices(matrices),
+        ),
+        "rdms": (
+            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images of task 1's kind, sorted by "
+            f"class, after task {last}, mean over seeds.",
+            lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
+        ),
+        "mds": (
+            f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the layers "
+            f"of a network.",
+            lambda: rdms_in_a_plane(points, names, layers, stress),
+        ),
+    }
+    if between:
+        drawings["consistency"] = (
+            f"Representational consistency between seeds, the shared variance of their RDMs, after task {last}. The "
+            f"interval resamples networks, not pairs.",
+            lambda: consistency_by_layer(between),
+        )
+    pictures = {}
+    with styled():
+        for name, (caption, make) in drawings.items():
+            figure, rows = make()
+            pictures[caption] = save(figure, folder, name, rows)
+            plt.close(figure)
+    placed = [
+        {"method": method, "run": run, "layer": layer, "x": x, "y": y}
+        for ((method, run), layer), (x, y) in zip(
+            [(name, layer) for name in names for layer in layers], points.tolist(), strict=True
+        )
+    ]
+    return pictures, {"task": last, "stress": stress, "points": placed}
+
+
+def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli) -> None:
+    """Write the RDMs of every network; those of an earlier analysis that are not among them go."""
+    from analysis.storage import write_rdms
+
+    written = set()
+    for network in networks:
+        path = folder / f"{network.run.folder.name}-task{network.task}.safetensors"
+        about = {
+            "measure": MEASURE,
+            "method": network.method,
+            "run": network.run.folder.name,
+            "task": network.task,
+            "seeds": network.run.scores["seeds"],
+            "layers": list(network.rdms),
+            "stimuli": stimuli.digest,
+            "labels": stimuli.labels.tolist(),
+            "order": "upper triangle, row by row",
+        }
+        write_rdms(path, network.rdms, about)
+        written |= {path, path.with_suffix(".json")}
+    for path in folder.iterdir():
+        if path not in written and path.suffix in (".safetensors", ".json"):
+            path.unlink()

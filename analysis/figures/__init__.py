@@ -1,0 +1,1 @@
+"""Figures of a paper, one file for each."""

@@ -1,0 +1,55 @@
+"""Accuracy over a sequence of tasks, with bands over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from analysis.figures.style import COLOURS, DOUBLE, MARKERS, letter
+
+Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
+
+
+def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]]]:
+    """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
+
+    Lines are means over seeds, bands their standard deviation (of the sample).
+
+    Args:
+        matrices: method -> the accuracy matrix (T, T) of each seed.
+
+    Returns:
+        The figure, and the numbers in it.
+    """
+    curves = {
+        "Mean accuracy on tasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],
+        "Accuracy on the first task": lambda matrix: matrix[:, 0],
+    }
+    figure, panels = plt.subplots(1, 2, figsize=(DOUBLE, 2.2), layout="constrained", sharey=True)
+    rows = []
+    for number, (axes, (title, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
+        for place, (method, seeds) in enumerate(matrices.items()):
+            values = np.array([curve(matrix) for matrix in seeds])
+            tasks = np.arange(1, values.shape[1] + 1)
+            mean = values.mean(axis=0)
+            spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+            colour = COLOURS[place % len(COLOURS)]
+            axes.fill_between(tasks, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(tasks, mean, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
+            rows += [
+                {"panel": title, "method": method, "task": int(task), "mean": m, "sd": s, "seeds": len(values)}
+                for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)
+            ]
+        axes.set(xlabel="Tasks learned", ylabel=title, ylim=(0, 1.02))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelleft=True)
+        letter(axes, number)
+    # Where the curves fall, the lower left stays free.
+    panels[0].legend(loc="lower left")
+    return figure, rows

@@ -1,0 +1,65 @@
+"""Representational consistency by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.consistency import PairMean
+from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+
+NAMES = {
+    "bootstrap": "95% interval: bootstrap over networks",
+    "jackknife": "95% interval: jackknife over networks",
+    "none": "one pair: no interval",
+}
+
+
+def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple[Figure, list[dict[str, Any]]]:
+    """Mean over pairs of networks at each layer, with every pair as a dot, and the interval as a band.
+
+    The legend says what the interval is; below five networks it is a jackknife.
+
+    Args:
+        results: method -> layer -> mean over pairs.
+
+    Returns:
+        The figure, and the numbers in it.
+    """
+    layers = list(next(iter(results.values())))
+    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
+    figure, axes = plt.subplots(figsize=(width, 2.5), layout="constrained")
+    rows: list[dict[str, Any]] = []
+    kinds = []
+    for place, (method, by_layer) in enumerate(results.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        # Methods stand side by side at a layer, so that their dots do not hide each other.
+        x = np.arange(len(layers)) + 0.09 * (place - (len(results) - 1) / 2)
+        found = [by_layer[layer] for layer in layers]
+        for at, one in zip(x, found, strict=True):
+            axes.plot([at] * len(one.pairs), one.pairs, ".", color=colour, markersize=2.5, alpha=0.6)
+        axes.plot(
+            x, [one.mean for one in found], MARKERS[place % len(MARKERS)] + "-", color=colour,
+            label=f"{method} ({found[0].networks} networks)",
+        )
+        if found[0].low is not None:
+            low = np.clip([one.low or 0 for one in found], 0, 1)
+            high = np.clip([one.high or 0 for one in found], 0, 1)
+            axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        kinds.append(found[0].interval)
+        rows += [
+            {
+                "method": method, "layer": layer, "networks": one.networks, "mean": one.mean, "low": one.low,
+                "high": one.high, "interval": one.interval, "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
+            }
+            for layer, one in zip(layers, found, strict=True)
+        ]
+    axes.set_xticks(range(len(layers)), layers)
+    axes.set(ylabel="Representational consistency (r²)", ylim=(0, 1.02), xlim=(-0.4, len(layers) - 0.6))
+    title = "dots: pairs of networks; " + "; ".join(NAMES[kind] for kind in dict.fromkeys(kinds))
+    axes.legend(title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(results), 3), title_fontsize=6)
+    return figure, rows

@@ -1,0 +1,72 @@
+"""Accuracy matrices: every task, after every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike, NDArray
+
+from analysis.figures.style import DOUBLE
+
+# More cells than this are too small to write in.
+WRITTEN = 10
+
+
+def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
+    """Draw an accuracy matrix: rows are tasks learned, columns the tasks tested.
+
+    Args:
+        axes: where.
+        matrix: (t, T), in [0, 1].
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis")
+    axes.set(xlabel="Tested on task", ylabel="After task")
+    for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):
+        step = max(1, count // WRITTEN)
+        axis.set_ticks(range(0, count, step), [str(number + 1) for number in range(0, count, step)])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    if max(values.shape) <= WRITTEN:
+        for (row, column), value in np.ndenumerate(values):
+            colour = "black" if value > 0.6 else "white"
+            text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            axes.text(column, row, text, ha="center", va="center", color=colour, size=6)
+    return image
+
+
+def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[Figure, list[dict[str, Any]]]:
+    """The mean accuracy matrix over the seeds of each method.
+
+    Args:
+        matrices: method -> the accuracy matrix (T, T) of each seed.
+
+    Returns:
+        The figure, and the numbers in it.
+    """
+    columns = min(len(matrices), 4)
+    lines = -(-len(matrices) // columns)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(DOUBLE * (columns + 0.25) / 4.25, 1.75 * lines), layout="constrained", squeeze=False
+    )
+    rows, image = [], None
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for axes, (method, seeds) in zip(panels.flat, matrices.items(), strict=False):
+        axes.set_visible(True)
+        mean = np.mean(seeds, axis=0)
+        image = draw_matrix(axes, mean)
+        axes.set_title(method if len(seeds) == 1 else f"{method} (mean of {len(seeds)} seeds)")
+        rows += [
+            {"method": method, "after": i + 1, "tested": j + 1, "accuracy": float(value)}
+            for (i, j), value in np.ndenumerate(mean)
+        ]
+    if image is not None:
+        figure.colorbar(image, ax=panels, label="Accuracy", fraction=0.03, shrink=0.8)
+    return figure, rows

@@ -1,0 +1,82 @@
+"""Sizes, colours and files of figures."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orthotrace.files import whole, write_csv
+
+# Widths of Nature's columns, in inches.
+SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4
+TALLEST = 170 / 25.4
+
+# Wong, Nature Methods 8 (2011) 441: told apart by colour-blind readers; black and yellow left for other uses.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "legend.fontsize": 6,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3,
+    "savefig.dpi": 300,
+    # Text stays text: editable, and embedded as Type 42.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    # The ids in an SVG are drawn from this, not from the clock.
+    "svg.hashsalt": "orthotrace",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The style of all figures, within a block, without a display."""
+    before = mpl.get_backend()
+    mpl.use("agg")
+    try:
+        with mpl.rc_context(STYLE):
+            yield
+    finally:
+        mpl.use(before)
+
+
+def save(figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write a figure as PDF, SVG and PNG, and the numbers that it plots as CSV; the same bytes for the same figure.
+
+    Returns:
+        The PNG.
+    """
+    for kind, metadata in {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}.items():
+        with whole(folder / f"{name}.{kind}") as temporary:
+            figure.savefig(temporary, metadata=metadata)
+    write_csv(folder / f"{name}.csv", rows)
+    return folder / f"{name}.png"
+
+
+def letter(axes: Axes, number: int) -> None:
+    """Mark a panel with its letter."""
+    axes.annotate(
+        string.ascii_lowercase[number], (0, 1), (-18, 8), "axes fraction", "offset points", weight="bold", size=8
+    )

@@ -1,0 +1,132 @@
+"""Finds runs and rebuilds what an analysis needs of them. The only file here that imports networks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from orthotrace.configuration import build
+from orthotrace.errors import UserError, nearest
+from orthotrace.run import Run, find
+from orthotrace.seeds import Seeds
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """A fixed set of labelled images.
+
+    Attributes:
+        images: (n, ...), sorted by class.
+        labels: (n,).
+        classes: names of the classes that occur, in order.
+        per_class: images of each.
+        digest: SHA-256 of images and labels: equal for equal stimuli only.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    per_class: int
+    digest: str
+
+
+def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
+    """Finished runs below a folder whose configuration matches.
+
+    Args:
+        folder: of runs.
+        where: key -> value or values; "method" and "stream" are the names of the options, other keys those of the
+            configuration. None matches all.
+
+    Raises:
+        UserError: no runs, none that is finished, none that matches, or a key that no run has.
+    """
+    runs = find(folder)
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        raise UserError(f"none of the {len(runs)} runs in {folder} is finished: start them again to continue")
+    chosen = finished
+    for key, wanted in where.items():
+        if wanted is None:
+            continue
+        values = {run.folder: _value(run, key) for run in finished}
+        if all(value is None for value in values.values()):
+            known = [*finished[0].config, "method", "stream"]
+            raise UserError(f"no run has this key; {nearest(key, [str(name) for name in known])}", f"where.{key}")
+        options = {str(option) for option in (wanted if isinstance(wanted, (list, tuple)) else [wanted])}
+        chosen = [run for run in chosen if str(values[run.folder]) in options]
+        if not chosen:
+            found = ", ".join(sorted({str(value) for value in values.values()}))
+            raise UserError(f"no run has {' or '.join(sorted(options))}; there are: {found}", f"where.{key}")
+    return chosen
+
+
+def _value(run: Run, key: str) -> Any:
+    if key in ("method", "stream"):
+        return run.scores[key]
+    return OmegaConf.select(run.config, key)
+
+
+def tasks_of(run: Run, tasks: str | Sequence[int]) -> list[int]:
+    """The tasks after which a run's network is looked at, from 1.
+
+    Args:
+        run: a finished run.
+        tasks: "last", "all", or numbers from 1.
+
+    Raises:
+        UserError: a task that the run does not have, or no checkpoints.
+    """
+    there = run.tasks
+    if tasks == "last":
+        return there[-1:]
+    if tasks == "all":
+        return there
+    if isinstance(tasks, str) or not all(isinstance(task, int) for task in tasks):
+        raise UserError(f"last, all or a list of numbers from 1 (got {tasks})", "tasks")
+    missing = [task for task in tasks if task not in there]
+    if missing:
+        raise UserError(f"{run.folder.name} has no checkpoint of task {missing[0]}; there are: {there}", "tasks")
+    return list(tasks)
+
+
+def stimuli_of(run: Run, task: int, per_class: int, classes: Sequence[str] | None) -> Stimuli:
+    """The first test images of each class, as a task of the run's stream shows them.
+
+    Args:
+        run: whose stream.
+        task: whose images, from 1.
+        per_class: images of each class, at least 1.
+        classes: names of the classes, or None for all.
+
+    Raises:
+        UserError: fewer than two classes, an unknown class or task, or too few images of one.
+    """
+    seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
+    stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=seeds.stream)
+    if not 1 <= task <= stream.tasks:
+        raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
+    if per_class < 1:
+        raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
+    names = list(stream.classes) if classes is None else [str(name) for name in classes]
+    for name in names:
+        if name not in stream.classes:
+            raise UserError(f"there is no class '{name}'; {nearest(name, stream.classes)}", "stimuli.classes")
+    if len(set(names)) < 2:
+        raise UserError(f"stimuli of at least two classes are needed (got {len(set(names))})", "stimuli.classes")
+    test = stream.test(task - 1)
+    index = []
+    for name in names:
+        places = (test.labels == stream.classes.index(name)).nonzero().flatten()
+        if len(places) < per_class:
+            raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
+        index.append(places[:per_class])
+    chosen = test.take(torch.cat(index))
+    digest = hashlib.sha256(chosen.images.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
+    return Stimuli(chosen.images, chosen.labels, tuple(names), per_class, digest)
