@@ -89,7 +89,7 @@ def analyse(config: DictConfig) -> Path:
 
     tracker = build(config, "logger")
     runs = select(options["runs"], options["where"])
-    grouped = groups(runs)
+    grouped = sorted(groups(runs), key=lambda group: group.label)
     stimuli = common_stimuli(runs, **options["stimuli"])
     networks = read_networks(grouped, stimuli, options["tasks"], options["layers"])
     consistent = consistencies(networks, **options["bootstrap"])

@@ -40,8 +40,10 @@ def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]
             mean = values.mean(axis=0)
             spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
             colour = COLOURS[place % len(COLOURS)]
-            axes.fill_between(tasks, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(tasks, mean, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
+            # Side by side, so that equal curves do not hide each other.
+            x = tasks + 0.06 * (place - (len(matrices) - 1) / 2)
+            axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(x, mean, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
             rows += [
                 {"panel": title, "method": method, "task": int(task), "mean": m, "sd": s, "seeds": len(values)}
                 for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)

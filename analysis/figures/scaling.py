@@ -47,9 +47,8 @@ def rdms_in_a_plane(
         Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], color="0.3", label=name)
         for i, name in enumerate(layers)
     ]
-    figure.legend(
-        handles=[*colours, *markers], loc="outside upper center", ncols=min(4, max(len(colours), len(markers)))
-    )
+    figure.legend(handles=colours, loc="outside upper left", ncols=2)
+    figure.legend(handles=markers, loc="outside upper right", ncols=2 if len(layers) < 7 else 3)
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[], xlabel=f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})")
     axes.spines[:].set_visible(True)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from orthotrace.data.sources import Images
 from orthotrace.errors import UserError, checked
-from orthotrace.linalg import principal_rows, residual_energy
+from orthotrace.linalg import energy_shares
 from orthotrace.methods.base import Layer, Method, Outcome
 from orthotrace.methods.sizes import Energies, RowCounts, sizes
 from orthotrace.protection import Guard, protectable
@@ -112,16 +112,14 @@ class ProjectionMethod(Method):
         moments = {name: torch.zeros(space.width, space.width).double() for name, space in spaces.items()}
         for inputs in self.inputs(model, train.images):
             for name, space in spaces.items():
-                rows = space.augmented(torch.cat(inputs[name])).double()
-                moments[name] = moments[name].to(rows.device).addmm_(rows.T, rows)
+                rows = space.augmented(torch.cat(inputs[name]))
+                # The sum over batches in float64; the products of one batch need no more than float32.
+                moments[name] = moments[name].to(rows.device) + rows.T @ rows
         shares = {}
         for name, space in spaces.items():
-            moment, old = moments[name], frozen[name].double()
-            total = float(moment.diagonal()[: space.features].sum())
-            if not total:
-                continue
-            best = torch.cat([old, principal_rows(moment, old, space.rank - len(old))])
-            shares[name] = tuple(
-                1 - residual_energy(moment, basis, space.features) / total for basis in (space.basis.double(), best)
-            )
+            held = len(frozen[name])
+            if moments[name].diagonal()[: space.features].any():
+                shares[name] = energy_shares(
+                    moments[name], frozen[name].double(), space.basis[held:].double(), space.features
+                )
         return shares

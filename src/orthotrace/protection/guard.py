@@ -19,9 +19,9 @@ from orthotrace.subspace.base import Subspace
 class Guard(nn.Module):
     """Keeps the weights of layers from moving along the rows that their subspaces hold.
 
-    After every step of the optimizer the weight W is replaced by W0 + P(W - W0), with W0 the weight at the task's
-    start and P the projection of its subspace: exact whatever the optimizer did (momentum, adaptive rates, weight
-    decay, clipping), and rounding does not add up over the steps. Where nothing is held, nothing is done.
+    After every step of the optimizer the component of W - W0 in the rows held is taken from W, with W0 the weight at
+    the task's start: exact whatever the optimizer did (momentum, adaptive rates, weight decay, clipping), and what
+    rounding leaves is taken at the next step instead of adding up. Where nothing is held, nothing is done.
 
     Args:
         model: its Linear layers are protected, biases included.
@@ -84,7 +84,7 @@ class Guard(nn.Module):
     @staticmethod
     def _joined(layer: nn.Linear) -> Tensor:
         weight = layer.weight.detach()
-        return weight if layer.bias is None else torch.cat([weight, layer.bias.detach()[:, None]], dim=1)
+        return weight if layer.bias is None else torch.cat([weight, layer.bias.detach().unsqueeze(1)], dim=1)
 
     def update(self, name: str) -> Tensor:
         """What a layer's weight, with its bias as the last column, has moved since the task's start."""
@@ -100,16 +100,14 @@ class Guard(nn.Module):
     @torch.no_grad()
     def enforce(self) -> None:
         """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
-        for name, space in zip(self.names, self._spaces, strict=True):
-            if not space.rank:
-                continue
-            layer = self.layers[name]
-            with torch.autocast(layer.weight.device.type, enabled=False):
-                kept = getattr(self, self._key(name)) + space.project(self.update(name))
-            width = layer.in_features
-            layer.weight.copy_(kept[:, :width])
-            if layer.bias is not None:
-                layer.bias.copy_(kept[:, width])
+        with torch.autocast(next(iter(self.layers.values())).weight.device.type, enabled=False):
+            for number, (layer, space) in enumerate(zip(self.layers.values(), self._spaces, strict=True)):
+                if not space.rank:
+                    continue
+                inside = space.inside(self._joined(layer) - self._buffers[f"start_{number}"])
+                layer.weight.sub_(inside[:, : layer.in_features])
+                if layer.bias is not None:
+                    layer.bias.sub_(inside[:, -1])
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
         """Enforce after every step of the optimizers; the function returned ends it."""
@@ -139,19 +137,24 @@ class Guard(nn.Module):
         Raises:
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
-        with torch.no_grad():
+        see = see or type(self)._observe
+        device = next(iter(self.layers.values())).weight.device.type
+        with torch.no_grad(), torch.autocast(device, enabled=False):
             for name, space in zip(self.names, self._spaces, strict=True):
                 calls = inputs.get(name)
                 if not calls:
                     raise UserError(f"the protected layer '{name}' was not called: it would lose its protection")
                 rows = calls[0] if len(calls) == 1 else torch.cat(calls)
-                with torch.autocast(rows.device.type, enabled=False):
-                    try:
-                        space.observe(rows) if see is None else see(space, rows)
-                    except (ValueError, RuntimeError) as error:
-                        if rows.isfinite().all():
-                            raise
-                        raise UserError(f"the inputs of layer '{name}' are not finite: lower the learning rate") from error
+                try:
+                    see(space, rows)
+                except (ValueError, RuntimeError) as error:
+                    if rows.isfinite().all():
+                        raise
+                    raise UserError(f"the inputs of layer '{name}' are not finite: lower the learning rate") from error
+
+    @staticmethod
+    def _observe(space: Subspace, rows: Tensor) -> None:
+        space.observe(rows)
 
     def remember(self, model: nn.Module, *batches: Tensor) -> None:
         """End a task in a plain loop: observe these inputs of the model and consolidate.

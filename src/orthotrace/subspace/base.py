@@ -13,7 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.errors import UserError, checked
-from orthotrace.linalg import project_out
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -87,6 +86,7 @@ class Subspace(nn.Module, ABC):
         self.register_buffer("squares", torch.zeros((), dtype=torch.float64))
         self.register_buffer("constant_value", torch.ones((), dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
+        self._cached: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def rank(self) -> int:
@@ -141,20 +141,32 @@ class Subspace(nn.Module, ABC):
             >>> subspace.project(torch.tensor([[1.0, 2.0]]))
             tensor([[1., 0.]])
         """
-        return self.unscaled(project_out(self.scaled(update), self.basis))
+        return update - self.inside(update)
+
+    def inside(self, update: Tensor) -> Tensor:
+        """The component of an update in the rows held, (dW, db / c) M^T M, in the shape that project takes."""
+        left, right = self._factors()
+        update = update.to(left.dtype)
+        return update @ right if left is right else (update @ left) @ right
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        """S^-1 M^T and M S, S = diag(1, ..., 1, c); above half the width their product, twice. Made once."""
+        if self._cached is None or self._cached[0] is not self.basis:
+            left, right = self.basis.T.clone(), self.basis.clone()
+            if self.constant:
+                left[-1] /= self.constant_value
+                right[:, -1] *= self.constant_value
+            if 2 * self.rank > self.width:
+                left = right = left @ right
+            self._cached = (self.basis, left, right)
+        return self._cached[1], self._cached[2]
 
     def scaled(self, update: Tensor) -> Tensor:
-        """An update in the coordinates of the rows held: the bias's column divided by the constant."""
-        update = update.to(self.basis.dtype)
-        if not self.constant:
-            return update
-        return torch.cat([update[:, :-1], update[:, -1:] / self.constant_value], dim=1)
-
-    def unscaled(self, update: Tensor) -> Tensor:
-        """The inverse of scaled."""
-        if not self.constant:
-            return update
-        return torch.cat([update[:, :-1], update[:, -1:] * self.constant_value], dim=1)
+        """A copy of an update in the coordinates of the rows held: the bias's column divided by the constant."""
+        update = update.to(self.basis.dtype, copy=True)
+        if self.constant:
+            update[:, -1] /= self.constant_value
+        return update
 
     def augmented(self, rows: Tensor) -> Tensor:
         """Rows (n, features) in the type of the rows held, with the constant's column appended if there is one.
@@ -173,7 +185,7 @@ class Subspace(nn.Module, ABC):
         """Let rows count for the scale of the constant; without effect once a task has been consolidated."""
         if not self.constant or self.tasks:
             return
-        self.squares += rows.double().square().sum()
+        self.squares += rows.square().sum()
         self.count += rows.numel()
         # All-zero inputs leave a bias its own size.
         scale = torch.where(self.squares > 0, (self.squares / self.count).sqrt(), 1.0)

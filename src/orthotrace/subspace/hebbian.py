@@ -78,7 +78,7 @@ class HebbianSubspace(Subspace):
         self.interval = interval
         self.max_rows = max_rows
         self.seed = seed
-        # Rows and batches since the last step, steps since the task's start, refinements among them.
+        # Rows and batches since the last step; steps since the task's start; in a closing pass, what it averages.
         for name in ("seen", "batches", "steps", "refined"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         # Of the data's columns: all of it, and what the rows held leave over; since the last step, and traced.
@@ -107,20 +107,43 @@ class HebbianSubspace(Subspace):
 
     def refine(self, rows: Tensor) -> None:
         """Learn from a batch of a closing pass, shape (n, features): the pass is averaged, nothing is forgotten."""
+        if not int(self.refined):
+            self._rest()
+            self.refined += 1
         self._see(rows)
-        self.refined += 1
-        self._learn(1 / (1 + int(self.refined)))
+        if int(self.batches) >= self.interval:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Learn from what was seen since the last step."""
+        if not int(self.batches):
+            return
+        if int(self.refined):
+            self.refined += 1
+            self._learn(1 / int(self.refined))
+        else:
+            self._learn(1 - self.momentum)
 
     def _see(self, rows: Tensor) -> None:
         self.measure(rows)
         rows = self.augmented(rows)
-        left = project_out(rows, self.basis)
-        self.correlation.addmm_((left @ self.learning.T).T, left)
+        # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
+        self.correlation.addmm_((rows @ self.learning.T).T, rows)
         if self.rows is None:
-            data = slice(0, self.features)
-            self.energies += torch.stack([rows[:, data].square().sum(), left[:, data].square().sum()])
+            self.energies += self._energies(rows)
         self.seen += len(rows)
         self.batches += 1
+
+    def _energies(self, rows: Tensor) -> Tensor:
+        """Energy in the data's columns: of rows, and of what the rows held leave of them, by Pythagoras."""
+        energy = rows[:, : self.features].square().sum(dtype=torch.float64)
+        if not self.rank:
+            return torch.stack([energy, energy])
+        held = rows @ self.basis.T
+        left = rows.square().sum(dtype=torch.float64) - held.square().sum(dtype=torch.float64)
+        if self.constant:
+            left = left - (rows[:, -1] - held @ self.basis[:, -1]).square().sum(dtype=torch.float64)
+        return torch.stack([energy, left.clamp_min(0)])
 
     def _learn(self, weight: float) -> None:
         weight = weight if int(self.steps) else 1.0
@@ -143,8 +166,7 @@ class HebbianSubspace(Subspace):
         Raises:
             ValueError: nothing was observed.
         """
-        if int(self.batches):
-            self._learn(1 - self.momentum)
+        self._rest()
         if not int(self.steps):
             raise ValueError("no rows were observed in this task")
         new = self._principal()

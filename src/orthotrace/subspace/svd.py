@@ -1,4 +1,4 @@
-"""The principal directions of a sample of inputs, by singular value decomposition (GPM)."""
+"""The principal directions of a sample of inputs (GPM)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import Subspace
 
 
@@ -52,16 +52,14 @@ class SvdSubspace(Subspace):
             raise ValueError("the inputs observed in this task are not finite")
         # float64: a share of .999 and more must not be decided by rounding.
         rows = self.augmented(self.sample).double()
-        residual = project_out(rows, self.basis.double())
-        _, values, directions = torch.linalg.svd(residual, full_matrices=False)
+        energies, directions = principal(project_out(rows, self.basis.double()))
         count = self.wanted()
         if count is None:
-            # The energy of direction i in the data's columns.
-            energies = values.square() * directions[:, : self.features].square().sum(dim=1)
-            count = least_count(energies, float(rows[:, : self.features].square().sum()), self.energy or 1.0)
-        # No more than what the sample spans: the other singular vectors are arbitrary.
-        spanned = int((values > values.amax() * max(rows.shape) * torch.finfo(torch.float64).eps).sum())
-        new = directions[: min(count, spanned, self.free)]
+            # Of each direction what lies in the data's columns.
+            inside = energies * directions[:, : self.features].square().sum(dim=1)
+            count = least_count(inside, float(rows[:, : self.features].square().sum()), self.energy or 1.0)
+        # The sample may span fewer directions than were asked for.
+        new = directions[: min(count, self.free)]
         if len(new):
             new = orthonormalise(new, self.basis.double())
             self.basis = torch.cat([self.basis, new.to(self.basis)])

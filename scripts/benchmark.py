@@ -1,0 +1,158 @@
+"""Benchmarks: ours beside a peer, interleaved in one process.
+
+    python scripts/benchmark.py overhead [--json] [--rounds 7]
+
+Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}. Seconds are
+medians over the rounds, the ratio is the median of the rounds' ratios, memory is what the process grew by at its
+peak. Quote ratios of one run only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
+from orthotrace.experiment import Experiment, Training
+from orthotrace.methods.base import Method
+from orthotrace.methods.finetune import Finetune
+from orthotrace.methods.gpm import GPM
+from orthotrace.methods.hlop import HLOP
+from orthotrace.models.mlp import MLP
+from orthotrace.run import Run
+from orthotrace.seeds import Seeds
+from orthotrace.tracking import Tracker
+
+EPOCHS, BATCH, RATE, MOMENTUM = 5, 64, 0.05, 0.9
+ENERGY = [0.97, 0.99, 0.99]
+
+
+def measured(function: Callable[[], Any]) -> tuple[float, float | None, Any]:
+    """Seconds, growth of the resident memory at its peak in MB (None where the system does not tell), result."""
+    before = _memory("VmRSS") if _reset_peak() else None
+    start = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - start
+    return seconds, None if before is None else round((_memory("VmHWM") - before) / 1024, 1), result
+
+
+def _reset_peak() -> bool:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _memory(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().split("\n")
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def plain(stream: Permuted) -> None:
+    """The peer: TensorDataset and DataLoader, the same net, nothing but training."""
+    torch.manual_seed(0)
+    model = MLP(stream.shape, len(stream.classes))
+    for index in range(stream.tasks):
+        train = stream.task(index).train
+        loader = DataLoader(TensorDataset(train.images, train.labels), BATCH, shuffle=True)
+        optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+        for _ in range(EPOCHS):
+            for images, labels in loader:
+                optimizer.zero_grad()
+                cross_entropy(model(images), labels).backward()
+                optimizer.step()
+
+
+def ours(stream: Permuted, method: Method) -> dict[str, Any]:
+    """A whole run with validation, scores, checkpoints and CSV."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = Experiment(
+            Run(folder),
+            {"method": type(method).__name__.lower(), "stream": "permuted"},
+            stream,
+            MLP(stream.shape, len(stream.classes)),
+            method,
+            lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM),
+            Seeds(),
+            Training.of(EPOCHS, BATCH),
+            {"accelerator": "cpu", "devices": 1, "deterministic": True},
+            Tracker(),
+        )
+        experiment.run()
+        return experiment.report()
+
+
+def overhead(rounds: int) -> list[dict[str, Any]]:
+    """A training run of each method over a plain loop: digits, MLP 64-256-256-10, 5 tasks, 1 thread."""
+    torch.set_num_threads(1)
+    stream = Permuted(digits())
+    capacity = ours(stream, GPM(energy=ENERGY))["capacity"]
+    # HLOP at the ranks that GPM finds.
+    rows = {
+        name: [after - before for before, after in zip([0, *entry["rank"]], entry["rank"], strict=False)]
+        for name, entry in capacity.items()
+    }
+    cases: dict[str, Callable[[], Method]] = {
+        "finetune": Finetune,
+        "gpm": lambda: GPM(energy=ENERGY),
+        "hlop": lambda: HLOP(rows=rows),
+        "hlop with closing pass": lambda: HLOP(rows=rows, closing_pass=True),
+    }
+    plain(stream)
+    found: dict[str, list[tuple[float, float | None, float, float | None]]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, make in cases.items():
+            peer_s, peer_mb, _ = measured(lambda: plain(stream))
+            ours_s, ours_mb, _ = measured(lambda make=make: ours(stream, make()))
+            found[name].append((ours_s, ours_mb, peer_s, peer_mb))
+    return [record(name, "TensorDataset + DataLoader loop", times) for name, times in found.items()]
+
+
+def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
+    """The record of a case."""
+    ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
+    return {
+        "case": case,
+        "peer": peer,
+        "ours_s": round(statistics.median(ours_s), 4),
+        "peer_s": round(statistics.median(peer_s), 4),
+        "ours_over_peer": round(statistics.median(a / b for a, b in zip(ours_s, peer_s, strict=True)), 3),
+        "ours_peak_mb": None if None in ours_mb else max(ours_mb),
+        "peer_peak_mb": None if None in peer_mb else max(peer_mb),
+    }
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmark", choices=["overhead"])
+    parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    # Lightning 2.6 on torch >= 2.13.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    for entry in {"overhead": overhead}[arguments.benchmark](arguments.rounds):
+        if arguments.json:
+            print(json.dumps(entry), flush=True)
+        else:
+            print(f"{entry['case']:24} {entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s  x{entry['ours_over_peer']}")
+
+
+if __name__ == "__main__":
+    main()
