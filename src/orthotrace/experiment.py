@@ -81,6 +81,7 @@ class Experiment:
         trainer: further options of pytorch_lightning.Trainer.
         tracker: where scores go beside the folder.
         callbacks: of the Trainer, such as a progress bar.
+        rates: learning rates of single layers or parameters by name.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Experiment:
         trainer: Mapping[str, Any],
         tracker: Tracker,
         callbacks: list[Callback] | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self.run_folder = run
         self.names = dict(names)
@@ -111,7 +113,7 @@ class Experiment:
             method.setup(model, seeds)
         except UserError as error:
             raise error.below("method") from error
-        self.learner = Learner(model, method, optimizer, seeds.order)
+        self.learner = Learner(model, method, optimizer, seeds.order, rates)
         self.learner.record = self._epoch_ended
         self.progress = Progress(stream.tasks)
         self.trainer = _trainer(trainer, [*(callbacks or []), _Saving(self)])

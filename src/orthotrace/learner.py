@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from orthotrace.data.sources import Images
+from orthotrace.errors import UserError, nearest
 from orthotrace.methods import Method
 from orthotrace.seeds import derived
 
@@ -24,6 +25,10 @@ class Learner(pl.LightningModule):
         method: how it learns one task after another; already set up with the model.
         optimizer: makes an optimizer from parameters; a fresh one for each task.
         seed: of what is drawn while training.
+        rates: learning rates of single layers or parameters by name, in place of the optimizer's.
+
+    Raises:
+        UserError: a rate for a name that matches no parameter, or that is not positive.
 
     Attributes:
         validation: images on which an epoch is judged, or None.
@@ -32,9 +37,15 @@ class Learner(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, method: Method, optimizer: Callable[..., Optimizer], seed: int = 0
+        self,
+        model: nn.Module,
+        method: Method,
+        optimizer: Callable[..., Optimizer],
+        seed: int = 0,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        self.groups = parameter_groups(model, rates or {})
         self.model = model
         self.method = method
         self.make_optimizer = optimizer
@@ -57,7 +68,7 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """A fresh optimizer."""
-        return self.make_optimizer([value for value in self.model.parameters() if value.requires_grad])
+        return self.make_optimizer(self.groups)
 
     def on_train_start(self) -> None:
         """The method meets the task's optimizers."""
@@ -104,6 +115,39 @@ class Learner(pl.LightningModule):
         """Between tasks there is no optimizer whose state matters."""
         if self.place[1] == 0:
             checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
+
+
+def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The trainable parameters, grouped by learning rate, as optimizers take them.
+
+    Args:
+        model: whose parameters.
+        rates: name of a layer or a parameter -> its learning rate; the longest name that matches counts.
+
+    Raises:
+        UserError: a name that matches no trainable parameter, or a rate that is not positive.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+        >>> [(len(group["params"]), group.get("lr")) for group in parameter_groups(model, {"0.weight": 0.5})]
+        [(3, None), (1, 0.5)]
+    """
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    layers = {name.rpartition(".")[0] for name in parameters}
+    for name, rate in rates.items():
+        if not any(f"{parameter}.".startswith(f"{name}.") for parameter in parameters):
+            raise UserError(f"no parameter has the name '{name}'; {nearest(name, [*parameters, *layers])}", "rates")
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
+            raise UserError(f"the rate of {name} must be a positive number (got {rate})", "rates")
+    groups: dict[str | None, list[nn.Parameter]] = {None: []}
+    for parameter, value in parameters.items():
+        names = [name for name in rates if f"{parameter}.".startswith(f"{name}.")]
+        groups.setdefault(max(names, key=len, default=None), []).append(value)
+    return [
+        {"params": values} if name is None else {"params": values, "lr": rates[name]}
+        for name, values in groups.items()
+        if values
+    ]
 
 
 @torch.no_grad()

@@ -100,10 +100,12 @@ def principal(rows: Tensor) -> tuple[Tensor, Tensor]:
         >>> principal(torch.tensor([[0.0, 3.0], [1.0, 0.0], [0.0, 0.0]]).double())[0].round(decimals=9)
         tensor([9., 1.], dtype=torch.float64)
     """
+    if not rows.any():
+        return rows.new_zeros(0), rows[:0]
     wide = rows.shape[0] < rows.shape[1]
     values, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
     values, vectors = values.flip(0), vectors.flip(1)
-    kept = int((values > values[:1] * max(rows.shape) * torch.finfo(rows.dtype).eps).sum()) if values[0] > 0 else 0
+    kept = int((values > values[:1] * max(rows.shape) * torch.finfo(rows.dtype).eps).sum())
     values, vectors = values[:kept], vectors[:, :kept]
     if not wide:
         return values, vectors.T.contiguous()
@@ -111,31 +113,29 @@ def principal(rows: Tensor) -> tuple[Tensor, Tensor]:
     return values, orthonormalise((vectors.T @ rows) / values.sqrt()[:, None])
 
 
-def energy_shares(moment: Tensor, frozen: Tensor, new: Tensor, data: int) -> tuple[float, float]:
-    """Share of the energy of the data that rows hold, and the share that the best rows would hold at the same rank.
+def energy_shares(moment: Tensor, frozen: Tensor, new: Tensor) -> tuple[float, float]:
+    """Share of the energy of inputs that rows hold, and the share that the best rows would hold at the same rank.
 
     With C the second moment of the inputs and P the projection onto the rows that were held before, L = (I - P) C
-    (I - P). Over the data's columns the rows N leave tr((I - N^T N) L (I - N^T N)), and no rows of the same number
-    leave less than tr(L) - the sum of the largest eigenvalues of L there (Eckart & Young, 1936).
+    (I - P). The rows N added hold tr(N L N^T) of it; no rows of the same number hold more than the sum of the largest
+    eigenvalues of L.
 
     Args:
-        moment: C = X^T X, (width, width).
+        moment: C = X^T X, (width, width), not zero.
         frozen: rows held before, orthonormal, (rank, width).
         new: rows added, orthonormal and orthogonal to frozen, (k, width).
-        data: leading columns that count; the constant of a bias comes after them.
 
     Returns:
         Two shares of tr(C), at most 1.
 
     Example:
         >>> moment = torch.diag(torch.tensor([3.0, 1.0]))
-        >>> energy_shares(moment, moment[:0], torch.tensor([[0.0, 1.0]]), data=2)
+        >>> energy_shares(moment, moment[:0], torch.tensor([[0.0, 1.0]]))
         (0.25, 0.75)
     """
-    total = float(moment.diagonal()[:data].sum())
+    total = float(moment.trace())
     left = project_out(project_out(moment, frozen).T, frozen)
-    energy = float(left.diagonal()[:data].sum())
-    reach = new @ left
-    held = 2 * (new * reach)[:, :data].sum() - (((reach @ new.T) @ new) * new)[:, :data].sum()
-    best = torch.linalg.eigvalsh((left + left.T)[:data, :data] / 2).flip(0)[: len(new)].sum()
-    return 1 - (energy - float(held)) / total, 1 - (energy - float(best)) / total
+    held = float(((new @ left) * new).sum())
+    best = float(torch.linalg.eigvalsh((left + left.T) / 2).flip(0)[: len(new)].sum())
+    before = total - float(left.trace())
+    return (before + held) / total, (before + best) / total

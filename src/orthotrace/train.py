@@ -65,6 +65,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     Raises:
         UserError: whatever the user can mend.
     """
+    refuse_foreign(run)
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
@@ -106,16 +107,24 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def refuse_foreign(run: Run) -> None:
+    """Refuse a folder with files of a run's names that no run wrote.
+
+    Raises:
+        UserError: names the files.
+    """
+    own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
+    if own and not run.exists:
+        raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
+
+
 def is_finished(run: Run, config: DictConfig) -> bool:
     """Whether the folder holds this very run, finished.
 
     Raises:
-        UserError: the folder holds another run, or files of something else.
+        UserError: the folder holds a run with another configuration.
     """
     if not run.exists:
-        own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
-        if own:
-            raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
         return False
     changed = differences(relevant(run.config), relevant(config))
     if changed:
@@ -182,5 +191,6 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         trainer,
         tracker,
         [bar],
+        OmegaConf.to_container(config.rates) if config.rates is not None else None,  # type: ignore[arg-type]
     )
     return experiment, tracker, bar

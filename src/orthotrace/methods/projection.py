@@ -109,17 +109,15 @@ class ProjectionMethod(Method):
     ) -> dict[str, tuple[float, float]]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
-        moments = {name: torch.zeros(space.width, space.width).double() for name, space in spaces.items()}
+        moments = {name: torch.zeros(space.features, space.features).double() for name, space in spaces.items()}
         for inputs in self.inputs(model, train.images):
             for name, space in spaces.items():
-                rows = space.augmented(torch.cat(inputs[name]))
+                rows = space.taken(torch.cat(inputs[name]))
                 # The sum over batches in float64; the products of one batch need no more than float32.
                 moments[name] = moments[name].to(rows.device) + rows.T @ rows
         shares = {}
         for name, space in spaces.items():
             held = len(frozen[name])
-            if moments[name].diagonal()[: space.features].any():
-                shares[name] = energy_shares(
-                    moments[name], frozen[name].double(), space.basis[held:].double(), space.features
-                )
+            if moments[name].any():
+                shares[name] = energy_shares(moments[name], frozen[name].double(), space.basis[held:].double())
         return shares

@@ -61,7 +61,7 @@ def _by_layer(value: Any, names: Sequence[str], key: str) -> dict[str, Any]:
         missing = [name for name in names if name not in value]
         if missing:
             raise UserError(f"says nothing of layer '{missing[0]}': name every protected layer", key)
-        return dict(value)
+        return {name: value[name] for name in names}
     if isinstance(value, Sequence):
         if len(value) != len(names):
             raise UserError(

@@ -23,10 +23,15 @@ class Guard(nn.Module):
     the task's start: exact whatever the optimizer did (momentum, adaptive rates, weight decay, clipping), and what
     rounding leaves is taken at the next step instead of adding up. Where nothing is held, nothing is done.
 
+    A bias is the weight of a constant input, which is the same in every sample of every task. Its direction is held
+    whole as soon as a layer holds anything, and counts for no threshold: it hides none of the data's own directions,
+    and the bias stays as it was learned. (Appending the constant to the rows, scaled to their size, and letting its
+    direction be learned like theirs leaves a part of it free, which moves most when the scales of inputs and biases
+    differ; see the table in docs/decisions.md.)
+
     Args:
         model: its Linear layers are protected, biases included.
-        subspace: makes a layer's subspace, called as subspace(features, constant=..., dtype=...); or one for each
-            layer, by name.
+        subspace: makes a layer's subspace, called as subspace(features, dtype=...); or one for each layer, by name.
         **options: handed to subspace: ``energy=0.97`` or ``rows=20``.
 
     Raises:
@@ -64,9 +69,9 @@ class Guard(nn.Module):
         for name, layer in self.layers.items():
             # Statistics and projections need float32 at least.
             dtype = torch.promote_types(layer.weight.dtype, torch.float32)
-            space = makers[name](layer.in_features, constant=layer.bias is not None, dtype=dtype, **options)
+            space = makers[name](layer.in_features, dtype=dtype, **options)
             self._spaces.append(space.to(layer.weight.device))
-            self.register_buffer(self._key(name), self._joined(layer).clone())
+            self.register_buffer(self._key(name), self._joined(layer))
 
     @property
     def layers(self) -> dict[str, nn.Linear]:
@@ -83,8 +88,9 @@ class Guard(nn.Module):
 
     @staticmethod
     def _joined(layer: nn.Linear) -> Tensor:
+        """A copy of the weight, with the bias as its last column if there is one."""
         weight = layer.weight.detach()
-        return weight if layer.bias is None else torch.cat([weight, layer.bias.detach().unsqueeze(1)], dim=1)
+        return weight.clone() if layer.bias is None else torch.cat([weight, layer.bias.detach()[:, None]], dim=1)
 
     def update(self, name: str) -> Tensor:
         """What a layer's weight, with its bias as the last column, has moved since the task's start."""
@@ -104,10 +110,10 @@ class Guard(nn.Module):
             for number, (layer, space) in enumerate(zip(self.layers.values(), self._spaces, strict=True)):
                 if not space.rank:
                     continue
-                inside = space.inside(self._joined(layer) - self._buffers[f"start_{number}"])
-                layer.weight.sub_(inside[:, : layer.in_features])
+                start = self._buffers[f"start_{number}"]
+                layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
                 if layer.bias is not None:
-                    layer.bias.sub_(inside[:, -1])
+                    layer.bias.copy_(start[:, -1])
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
         """Enforce after every step of the optimizers; the function returned ends it."""
@@ -183,8 +189,14 @@ class Guard(nn.Module):
                 raise UserError(f"layer '{name}': {error}") from error
 
     def leaks(self) -> dict[str, float]:
-        """Of each layer, |dW M^T| / max(|dW|, |W|) since the task's start, in the subspace's coordinates."""
-        return {
-            name: leak(space.scaled(self.update(name)), space.basis, space.scaled(self._joined(self.layers[name])))
-            for name, space in self.subspaces.items()
-        }
+        """Of each layer, |dW M^T| / max(|dW|, |W|) since the task's start, with the bias as the weight of a constant."""
+        return {name: leak(self.update(name), self._held(name), self._joined(self.layers[name])) for name in self.names}
+
+    def _held(self, name: str) -> Tensor:
+        """The rows held, with the constant's direction where there is a bias."""
+        basis = self.subspaces[name].basis
+        if self.layers[name].bias is None:
+            return basis
+        if not len(basis):
+            return basis.new_zeros(0, basis.shape[1] + 1)
+        return torch.block_diag(basis, torch.ones(1, 1).to(basis))

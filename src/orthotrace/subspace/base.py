@@ -24,7 +24,7 @@ class Capacity:
 
     Attributes:
         rank: rows held.
-        features: directions there are, the constant of a bias included.
+        features: directions there are.
     """
 
     rank: int
@@ -38,14 +38,8 @@ class Subspace(nn.Module, ABC):
     in the span. It knows nothing of layers, tasks or optimizers. Its state lives in buffers whose sizes change;
     they save, and load into a fresh subspace.
 
-    The bias is the weight of a constant input. With ``constant`` every row gets one more column c, the root mean
-    square of the entries of the rows seen until the first task is consolidated (fixed from then on, since the
-    rows held are written in it). An update (out, features + 1) with the bias's in its last column is projected in
-    these coordinates, (dW, db / c). The column is left out of every energy, so it never hides the data's directions.
-
     Args:
-        features: width of a row without the constant, at least 1.
-        constant: whether a constant column stands for a bias.
+        features: width of a row, at least 1.
         energy: hold the least number of directions whose energy reaches this share, in (0, 1].
         rows: or hold this many directions of each task: one number, or one for each task, the last repeated.
 
@@ -55,9 +49,6 @@ class Subspace(nn.Module, ABC):
     """
 
     basis: Tensor
-    count: Tensor
-    squares: Tensor
-    constant_value: Tensor
     tasks: Tensor
 
     @checked
@@ -65,7 +56,6 @@ class Subspace(nn.Module, ABC):
         self,
         features: Annotated[int, Field(ge=1)],
         *,
-        constant: bool = False,
         energy: Threshold | None = None,
         rows: Count | Sequence[Count] | None = None,
         dtype: torch.dtype = torch.float32,
@@ -74,19 +64,14 @@ class Subspace(nn.Module, ABC):
         if (energy is None) == (rows is None):
             raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
         self.features = features
-        self.width = features + constant
-        self.constant = constant
         self.energy = energy
         self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
-        if self.rows is not None and (not self.rows or max(self.rows) > self.width):
-            raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.width} features", "rows")
-        self.register_buffer("basis", torch.zeros(0, self.width, dtype=dtype))
-        # Sum of squares and number of the entries seen: their ratio scales the constant.
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("squares", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("constant_value", torch.ones((), dtype=dtype))
+        if self.rows is not None and (not self.rows or max(self.rows) > self.features):
+            raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.features} features", "rows")
+        self.register_buffer("basis", torch.zeros(0, features, dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
-        self._cached: tuple[Tensor, Tensor, Tensor] | None = None
+        # M^T M, with the M that it was made of.
+        self._projector: tuple[Tensor, Tensor] | None = None
 
     @property
     def rank(self) -> int:
@@ -96,12 +81,12 @@ class Subspace(nn.Module, ABC):
     @property
     def free(self) -> int:
         """Directions that are still free."""
-        return self.width - self.rank
+        return self.features - self.rank
 
     @property
     def capacity(self) -> Capacity:
         """Rows held and directions there are."""
-        return Capacity(self.rank, self.width)
+        return Capacity(self.rank, self.features)
 
     def wanted(self) -> int | None:
         """Rows to hold of the task that is being learned, by the fixed numbers; None under an energy."""
@@ -110,7 +95,7 @@ class Subspace(nn.Module, ABC):
         wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
         if wanted > self.free:
             warnings.warn(
-                f"{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.width} directions are free: "
+                f"{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are free: "
                 f"{self.free} are taken",
                 stacklevel=2,
             )
@@ -131,7 +116,7 @@ class Subspace(nn.Module, ABC):
         """The update without its component in the rows held.
 
         Args:
-            update: (out, features), with a constant (out, features + 1) and the bias's update in the last column.
+            update: dW, (out, features).
 
         Example:
             >>> from orthotrace.subspace import SvdSubspace
@@ -144,52 +129,24 @@ class Subspace(nn.Module, ABC):
         return update - self.inside(update)
 
     def inside(self, update: Tensor) -> Tensor:
-        """The component of an update in the rows held, (dW, db / c) M^T M, in the shape that project takes."""
-        left, right = self._factors()
-        update = update.to(left.dtype)
-        return update @ right if left is right else (update @ left) @ right
+        """The component of an update in the rows held, (dW M^T) M."""
+        update = update.to(self.basis.dtype)
+        # Below half the width two thin products cost less than one with M^T M.
+        if 2 * self.rank <= self.features:
+            return (update @ self.basis.T) @ self.basis
+        if self._projector is None or self._projector[0] is not self.basis:
+            self._projector = (self.basis, self.basis.T @ self.basis)
+        return update @ self._projector[1]
 
-    def _factors(self) -> tuple[Tensor, Tensor]:
-        """S^-1 M^T and M S, S = diag(1, ..., 1, c); above half the width their product, twice. Made once."""
-        if self._cached is None or self._cached[0] is not self.basis:
-            left, right = self.basis.T.clone(), self.basis.clone()
-            if self.constant:
-                left[-1] /= self.constant_value
-                right[:, -1] *= self.constant_value
-            if 2 * self.rank > self.width:
-                left = right = left @ right
-            self._cached = (self.basis, left, right)
-        return self._cached[1], self._cached[2]
-
-    def scaled(self, update: Tensor) -> Tensor:
-        """A copy of an update in the coordinates of the rows held: the bias's column divided by the constant."""
-        update = update.to(self.basis.dtype, copy=True)
-        if self.constant:
-            update[:, -1] /= self.constant_value
-        return update
-
-    def augmented(self, rows: Tensor) -> Tensor:
-        """Rows (n, features) in the type of the rows held, with the constant's column appended if there is one.
+    def taken(self, rows: Tensor) -> Tensor:
+        """Rows (n, features) in the type of the rows held.
 
         Raises:
-            ValueError: the rows do not have ``features`` columns.
+            ValueError: the rows have another shape.
         """
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise ValueError(f"rows of shape (n, {self.features}) expected, got {tuple(rows.shape)}")
-        rows = rows.to(self.basis.dtype)
-        if not self.constant:
-            return rows
-        return torch.cat([rows, self.constant_value.expand(len(rows), 1)], dim=1)
-
-    def measure(self, rows: Tensor) -> None:
-        """Let rows count for the scale of the constant; without effect once a task has been consolidated."""
-        if not self.constant or self.tasks:
-            return
-        self.squares += rows.square().sum()
-        self.count += rows.numel()
-        # All-zero inputs leave a bias its own size.
-        scale = torch.where(self.squares > 0, (self.squares / self.count).sqrt(), 1.0)
-        self.constant_value.copy_(scale)
+        return rows.to(self.basis.dtype)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, buffer in self._buffers.items():

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from orthotrace.errors import checked
-from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import Subspace
 from orthotrace.subspace.svd import least_count
 
@@ -29,11 +29,11 @@ class HebbianSubspace(Subspace):
     the rows replaces the step, so the rule is free of scale: multiplying the input leaves H as it is. Without noise
     it is the orthogonal iteration, H <- orthonormal(H E[x x^T]).
 
-    Under an energy, ``max_rows`` rows learn, and consolidate keeps the least number that reaches it: S H^T is a
-    running covariance of the responses.
+    Under an energy, ``max_rows`` rows learn, and consolidate keeps the least number that reaches it: the singular
+    values of S are the variances along its directions.
 
     Args:
-        features, constant, energy, rows, dtype: as for Subspace.
+        features, energy, rows, dtype: as for Subspace.
         momentum: what the trace keeps at a step, in [0, 1).
         interval: batches for one step, at least 1. The first ``interval`` batches are a step each.
         max_rows: rows that learn under an energy, at least 1.
@@ -81,7 +81,7 @@ class HebbianSubspace(Subspace):
         # Rows and batches since the last step; steps since the task's start; in a closing pass, what it averages.
         for name in ("seen", "batches", "steps", "refined"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
-        # Of the data's columns: all of it, and what the rows held leave over; since the last step, and traced.
+        # Energy of the rows, and of what the rows held leave over; since the last step, and traced.
         for name in ("energies", "traced_energies"):
             self.register_buffer(name, torch.zeros(2, dtype=torch.float64))
         for name in ("learning", "correlation", "trace"):
@@ -92,7 +92,7 @@ class HebbianSubspace(Subspace):
         wanted = self.wanted()
         count = min(self.max_rows, self.free) if wanted is None else wanted
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * int(self.tasks))
-        rows = torch.randn(count, self.width, generator=generator, dtype=torch.float64).to(self.basis)
+        rows = torch.randn(count, self.features, generator=generator, dtype=torch.float64).to(self.basis)
         self.learning = orthonormalise(rows, self.basis)
         self.correlation = torch.zeros_like(rows)
         self.trace = torch.zeros_like(rows)
@@ -125,25 +125,16 @@ class HebbianSubspace(Subspace):
             self._learn(1 - self.momentum)
 
     def _see(self, rows: Tensor) -> None:
-        self.measure(rows)
-        rows = self.augmented(rows)
+        rows = self.taken(rows)
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
         self.correlation.addmm_((rows @ self.learning.T).T, rows)
         if self.rows is None:
-            self.energies += self._energies(rows)
+            energy = rows.square().sum(dtype=torch.float64)
+            # By Pythagoras.
+            left = energy - (rows @ self.basis.T).square().sum(dtype=torch.float64)
+            self.energies += torch.stack([energy, left.clamp_min(0)])
         self.seen += len(rows)
         self.batches += 1
-
-    def _energies(self, rows: Tensor) -> Tensor:
-        """Energy in the data's columns: of rows, and of what the rows held leave of them, by Pythagoras."""
-        energy = rows[:, : self.features].square().sum(dtype=torch.float64)
-        if not self.rank:
-            return torch.stack([energy, energy])
-        held = rows @ self.basis.T
-        left = rows.square().sum(dtype=torch.float64) - held.square().sum(dtype=torch.float64)
-        if self.constant:
-            left = left - (rows[:, -1] - held @ self.basis[:, -1]).square().sum(dtype=torch.float64)
-        return torch.stack([energy, left.clamp_min(0)])
 
     def _learn(self, weight: float) -> None:
         weight = weight if int(self.steps) else 1.0
@@ -171,23 +162,26 @@ class HebbianSubspace(Subspace):
             raise ValueError("no rows were observed in this task")
         new = self._principal()
         if len(new):
-            self.basis = torch.cat([self.basis, orthonormalise(new, self.basis)])
+            new = orthonormalise(new, self.basis.double())
+            self.basis = torch.cat([self.basis, new.to(self.basis)])
         for name in ("learning", "correlation", "trace"):
             setattr(self, name, self.basis[:0].clone())
         self.tasks += 1
 
     def _principal(self) -> Tensor:
-        """The learned rows turned onto their principal directions, largest first, as many as are to be held."""
-        responses = (self.trace @ self.learning.T).double()
-        values, vectors = torch.linalg.eigh((responses + responses.T) / 2)
-        directions = vectors.T.flip(0).to(self.learning) @ self.learning
-        values = values.flip(0).clamp_min(0)
-        # A row without a response found no direction of the data: there are none left.
-        answered = int((values > values.amax() * torch.finfo(self.learning.dtype).eps).sum()) if len(values) else 0
+        """The principal directions of the trace, largest first, as many as are to be held.
+
+        S = H E[x x^T]: its right singular vectors span what the rows would be after one more step, and its singular
+        values are the variances along them.
+        """
+        squares, directions = principal(project_out(self.trace.double(), self.basis.double()))
+        energies = squares.sqrt()
+        # A direction below the precision of the trace is not one of the data: there are none left.
+        precision = torch.finfo(self.trace.dtype).eps * self.features
+        answered = int((energies > energies[0] * precision).sum()) if len(energies) else 0
         if self.rows is not None:
             return directions[:answered]
         total, left = self.traced_energies.tolist()
-        energies = values * directions[:, : self.features].double().square().sum(dim=1)
         # What no row has learned is energy too: one more, last direction.
         unlearned = max(left - float(energies.sum()), 0.0)
         count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.energy or 1.0)

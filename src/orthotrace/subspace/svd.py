@@ -15,7 +15,7 @@ class SvdSubspace(Subspace):
     """Holds the least number of directions that keeps a share of the energy of a sample of inputs.
 
     With the sample R of a task and the rows M held, the residual R - R M^T M = U S V^T; the first k rows of V^T join
-    M, k the least with |R|^2 - |residual after k|^2 >= energy |R|^2 (norms without the constant's column), or k given.
+    M, k the least with |R|^2 - |residual after k|^2 >= energy |R|^2, or k given.
 
     Args: as for Subspace.
 
@@ -37,8 +37,7 @@ class SvdSubspace(Subspace):
 
     def observe(self, rows: Tensor) -> None:
         """Add rows (n, features) to the sample of the task."""
-        self.measure(rows)
-        self.sample = torch.cat([self.sample, rows.to(self.sample)])
+        self.sample = torch.cat([self.sample, self.taken(rows)])
 
     def consolidate(self) -> None:
         """Hold the sample's principal directions and forget the sample.
@@ -51,13 +50,11 @@ class SvdSubspace(Subspace):
         if not self.sample.isfinite().all():
             raise ValueError("the inputs observed in this task are not finite")
         # float64: a share of .999 and more must not be decided by rounding.
-        rows = self.augmented(self.sample).double()
+        rows = self.sample.double()
         energies, directions = principal(project_out(rows, self.basis.double()))
         count = self.wanted()
         if count is None:
-            # Of each direction what lies in the data's columns.
-            inside = energies * directions[:, : self.features].square().sum(dim=1)
-            count = least_count(inside, float(rows[:, : self.features].square().sum()), self.energy or 1.0)
+            count = least_count(energies, float(rows.square().sum()), self.energy or 1.0)
         # The sample may span fewer directions than were asked for.
         new = directions[: min(count, self.free)]
         if len(new):
@@ -80,6 +77,6 @@ def least_count(energies: Tensor, total: float, share: float) -> int:
         2
     """
     after = energies.sum() - torch.cat([energies.new_zeros(1), energies.cumsum(0)])
-    # The subtraction leaves rounding where nothing is left.
-    allowed = max(1 - share, 8 * torch.finfo(energies.dtype).eps) * total
+    # The subtractions leave rounding where nothing is left.
+    allowed = (1 - share + 8 * torch.finfo(energies.dtype).eps) * total
     return int((after > allowed).sum())

@@ -1,0 +1,94 @@
+"""Small runs that tests share, and the commands called in this process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+matplotlib.use("agg")
+
+# One tiny run: two tasks, one epoch, a small net.
+TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.batch_size=128")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys) -> Answer:
+    """Call a command's main in this process."""
+    monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    return Answer(code, said.out, said.err)
+
+
+@pytest.fixture
+def train(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
+    """orthotrace-train in this process, in an empty folder."""
+    import orthotrace.entry
+    import orthotrace.train
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(orthotrace.entry.Multirun, "failed", False)
+    return lambda *arguments: call(orthotrace.train.main, list(arguments), monkeypatch, capsys)
+
+
+@pytest.fixture
+def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
+    """orthotrace-analyze in this process, in an empty folder."""
+    import analysis.analyze
+
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: call(analysis.analyze.main, list(arguments), monkeypatch, capsys)
+
+
+def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command of the installed package in a process of its own."""
+    program = Path(sys.executable).with_name(arguments[0])
+    return subprocess.run(
+        [str(program), *arguments[1:]],
+        cwd=cwd,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """A folder of finished runs: finetune and gpm with three seeds each, hlop with two."""
+    folder = tmp_path_factory.mktemp("study")
+    done = command(
+        "orthotrace-train", "--multirun", f"hydra.sweep.dir={folder}", "method=finetune,gpm", "seed=0,1,2", *TINY, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    done = command(
+        "orthotrace-train", "--multirun", f"hydra.sweep.dir={folder}", "method=hlop", "seed=0,1", "method.rows=4", *TINY, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

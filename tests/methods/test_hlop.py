@@ -1,0 +1,47 @@
+import torch
+
+from orthotrace.data.sources import digits
+from orthotrace.methods.hlop import HLOP
+from orthotrace.models.mlp import MLP
+from orthotrace.seeds import Seeds
+
+TRAIN = digits().train
+
+
+def method(**options) -> tuple[HLOP, MLP]:
+    torch.manual_seed(0)
+    model = MLP((1, 8, 8), 10, hidden=[16])
+    made = HLOP(rows=6, **options)
+    made.setup(model, Seeds())
+    made.begin_task()
+    return made, model
+
+
+def test_observing_changes_neither_the_answer_nor_the_gradient():
+    hlop, model = method()
+    images = TRAIN.images[:32]
+    plain = model(images)
+    plain.sum().backward()
+    gradient = model.fc1.weight.grad.clone()
+    model.zero_grad()
+    logits = hlop.training_forward(model, images)
+    logits.sum().backward()
+    assert torch.equal(logits, plain) and torch.equal(model.fc1.weight.grad, gradient)
+    assert not any(parameter.requires_grad for parameter in hlop.parameters())
+
+
+def test_the_closing_pass_improves_what_one_look_learned():
+    captured = {}
+    for closing in (False, True):
+        hlop, model = method(closing_pass=closing)
+        hlop.training_forward(model, TRAIN.images[:64])
+        captured[closing] = hlop.end_task(model.eval(), TRAIN, 64).layers["fc1"].captured
+    assert captured[True] > captured[False] + 0.005
+
+
+def test_weights_do_not_move_in_the_closing_pass():
+    hlop, model = method(closing_pass=True)
+    hlop.training_forward(model, TRAIN.images[:64])
+    before = model.fc1.weight.clone()
+    hlop.end_task(model.eval(), TRAIN, 64)
+    assert torch.equal(model.fc1.weight, before)

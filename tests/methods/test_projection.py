@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from orthotrace.data.sources import Images, digits
+from orthotrace.errors import UserError
+from orthotrace.methods.finetune import Finetune
+from orthotrace.methods.gpm import GPM
+from orthotrace.methods.hlop import HLOP
+from orthotrace.models.mlp import MLP
+from orthotrace.seeds import Seeds
+
+PROJECTING = {"gpm": GPM, "hlop": HLOP}
+TRAIN = Images(digits().train.images[:300], digits().train.labels[:300])
+
+
+def ended(method, model=None):
+    """A method after the first task, and what it told."""
+    torch.manual_seed(0)
+    model = model or MLP((1, 8, 8), 10, hidden=[30])
+    method.setup(model, Seeds())
+    method.begin_task()
+    for images in TRAIN.images.split(32):
+        method.training_forward(model, images)
+    model.eval()
+    return model, method.end_task(model, TRAIN, 32)
+
+
+def test_finetune_protects_nothing_and_keeps_nothing():
+    method = Finetune()
+    _, outcome = ended(method)
+    assert outcome.layers == {} and method.extra_memory_bytes == 0
+
+
+@pytest.mark.parametrize("name", PROJECTING)
+def test_shares_are_those_of_the_inputs(name):
+    method = PROJECTING[name](rows=5)
+    model, outcome = ended(method)
+    inputs = {"fc1": TRAIN.images.flatten(1), "head": model.relu1(model.fc1(TRAIN.images.flatten(1))).detach()}
+    for layer, rows in inputs.items():
+        told, space = outcome.layers[layer], method.guard.subspaces[layer]
+        x = rows.double()
+        left = x - x @ space.basis.double().T @ space.basis.double()
+        assert told.captured == pytest.approx(1 - float(left.square().sum() / rows.double().square().sum()), abs=1e-5)
+        values = torch.linalg.svdvals(rows.double()).square()
+        assert told.exact == pytest.approx(float(values[:5].sum() / values.sum()), abs=1e-5)
+        assert told.capacity.rank == 5 and told.leak == 0
+
+
+@pytest.mark.parametrize("name", PROJECTING)
+def test_the_audit_changes_nothing_and_can_be_left_out(name):
+    with_audit, without = PROJECTING[name](rows=5), PROJECTING[name](rows=5, audit=False)
+    (_, told), (_, silent) = ended(with_audit), ended(without)
+    assert silent.layers["fc1"].captured is None and told.layers["fc1"].captured is not None
+    for a, b in zip(with_audit.state_dict().values(), without.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", PROJECTING)
+def test_sizes_reach_their_layers(name):
+    method = PROJECTING[name](rows={"fc1": [7, 2], "head": 3})
+    _, outcome = ended(method)
+    assert [layer.capacity.rank for layer in outcome.layers.values()] == [7, 3]
+    assert [layer.capacity.features for layer in outcome.layers.values()] == [64, 30]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"rows": 40}, "rows: layer 'head': 40 rows, but the layer has 30 features"),
+        ({"energy": 2}, "energy: input should be less than or equal to 1"),
+        ({"rows": -1}, "rows: input should be greater than or equal to 0"),
+        ({"rows": 2, "wrong": 1}, "wrong"),
+    ],
+)
+@pytest.mark.parametrize("name", PROJECTING)
+def test_options_that_cannot_be(name, options, line):
+    with pytest.raises((UserError, TypeError)) as error:
+        ended(PROJECTING[name](**options))
+    assert line in str(error.value)
+
+
+def test_memory_is_that_of_the_bases_and_the_weights_at_the_start():
+    method = GPM(rows=4, audit=False)
+    ended(method)
+    held = sum(space.basis.numel() for space in method.guard.subspaces.values())
+    weights = 65 * 30 + 31 * 10
+    assert 4 * (held + weights) <= method.extra_memory_bytes <= 4 * (held + weights) + 200

@@ -1,0 +1,158 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from orthotrace.errors import UserError
+from orthotrace.protection import Guard
+from orthotrace.subspace import HebbianSubspace, SvdSubspace
+
+OPTIMIZERS = {
+    "sgd": partial(torch.optim.SGD, lr=0.05),
+    "momentum": partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+    "nesterov, decay": partial(torch.optim.SGD, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.05),
+    "adam": partial(torch.optim.Adam, lr=0.003),
+    "adamw": partial(torch.optim.AdamW, lr=0.003, weight_decay=0.1),
+    "rmsprop": partial(torch.optim.RMSprop, lr=0.001),
+}
+
+
+def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def net(dtype: torch.dtype = torch.float64, bias: bool = True) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 16, bias=bias), nn.ReLU(), nn.Linear(16, 5, bias=bias)).to(dtype)
+
+
+def train(model, optimizer, steps: int, dtype, clip: bool = False) -> None:
+    for step in range(steps):
+        labels = torch.arange(30) % 5
+        optimizer.zero_grad()
+        cross_entropy(model(rand(30, 20, seed=1000 + step, dtype=dtype)), labels).backward()
+        if clip:
+            nn.utils.clip_grad_value_(model.parameters(), 0.001)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("clip", [False, True])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_nothing_leaks_over_a_task(name, dtype, bound, clip, bias):
+    model = net(dtype, bias)
+    guard = Guard(model, SvdSubspace, rows=8)
+    optimizer = OPTIMIZERS[name](model.parameters())
+    train(model, optimizer, 5, dtype)
+    guard.remember(model, rand(50, 20, dtype=dtype))
+    # The optimizer's state is stale: it belongs to the unprotected task before.
+    with guard.protecting(optimizer):
+        train(model, optimizer, 60, dtype, clip)
+    assert max(guard.leaks().values()) <= bound
+    moved = [float(guard.update(name).norm()) for name in guard.layers]
+    assert min(moved) > 1e-3
+
+
+def test_without_the_guard_the_measure_shows_a_leak():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=8)
+    guard.remember(model, rand(50, 20))
+    guard.begin()
+    train(model, torch.optim.SGD(model.parameters(), 0.05), 20, torch.float64)
+    assert min(guard.leaks().values()) > 1e-3
+
+
+@pytest.mark.parametrize("kind", [SvdSubspace, HebbianSubspace])
+def test_answers_to_protected_inputs_do_not_move(kind):
+    model = net()
+    old = rand(6, 20)
+    guard = Guard(model, kind, **({"energy": 1.0} if kind is SvdSubspace else {"rows": 6}))
+    guard.begin()
+    guard.remember(model, *[old] * 30)
+    before = model(old).detach()
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 80, torch.float64)
+    with torch.no_grad():
+        change = (model(old) - before).abs().max() / before.abs().max()
+        elsewhere = (model(rand(6, 20, seed=5)) - before).abs().max()
+    assert float(change) < 1e-5
+    assert float(elsewhere) > 0.1
+
+
+def test_weights_written_between_steps_are_taken_back_too():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=8)
+    guard.remember(model, rand(50, 20))
+    guard.begin()
+    with torch.no_grad():
+        model[0].weight.mul_(0.5)
+    assert guard.leaks()["0"] > 1e-3
+    guard.enforce()
+    assert max(guard.leaks().values()) <= 1e-12
+
+
+def test_a_bias_stays_once_its_layer_holds_anything_and_its_leak_is_seen():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 3, torch.float64)
+    assert float(guard.update("0")[:, -1].abs().max()) > 0
+    guard.remember(model, rand(50, 20))
+    with guard.protecting(optimizer):
+        train(model, optimizer, 3, torch.float64)
+    assert float(guard.update("0")[:, -1].abs().max()) == 0
+    with torch.no_grad():
+        model[0].bias.add_(1.0)
+    assert guard.leaks()["0"] > 0.1
+
+
+def test_protection_ends_with_the_block():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=8)
+    guard.remember(model, rand(50, 20))
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 2, torch.float64)
+    train(model, optimizer, 2, torch.float64)
+    assert guard.leaks()["0"] > 1e-6
+
+
+def test_state_loads_into_a_fresh_guard():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=8)
+    guard.remember(model, rand(50, 20))
+    guard.begin()
+    fresh_model = net()
+    fresh = Guard(fresh_model, SvdSubspace, rows=8)
+    fresh.load_state_dict(guard.state_dict())
+    for a, b in zip(guard.state_dict().values(), fresh.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    for one, keeper in ((model, guard), (fresh_model, fresh)):
+        optimizer = torch.optim.SGD(one.parameters(), 0.05)
+        keeper.attach(optimizer)
+        train(one, optimizer, 5, torch.float64)
+    assert torch.equal(model[0].weight, fresh_model[0].weight)
+
+
+def test_a_layer_that_is_never_called_is_named():
+    model = net()
+    model.add_module("unused", nn.Linear(5, 5).double())
+    guard = Guard(model, SvdSubspace, rows=2)
+    with guard.taps.watching() as inputs:
+        model[:3](rand(4, 20))
+    with pytest.raises(UserError, match="'unused' was not called"):
+        guard.observe(inputs)
+
+
+@pytest.mark.parametrize("kind", [SvdSubspace, HebbianSubspace])
+def test_inputs_that_are_not_finite_are_named(kind):
+    model = net()
+    guard = Guard(model, kind, rows=2)
+    guard.begin()
+    with pytest.raises(UserError, match="layer '0'"):
+        guard.remember(model, rand(4, 20) * float("nan"))

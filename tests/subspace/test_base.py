@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+
+from orthotrace.errors import UserError
+from orthotrace.linalg import is_orthonormal
+from orthotrace.subspace import HebbianSubspace, SvdSubspace
+
+KINDS = {"svd": SvdSubspace, "hebbian": HebbianSubspace}
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def learned(kind: str, *tasks: torch.Tensor, **options):
+    space = KINDS[kind](tasks[0].shape[1], dtype=torch.float64, **options)
+    for rows in tasks:
+        space.begin()
+        for batch in rows.split(20):
+            space.observe(batch)
+        space.consolidate()
+    return space
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", [2, 7])
+def test_project_is_the_dense_projection(kind, rank):
+    space = learned(kind, 3 * randn(100, 8), rows=rank)
+    update = randn(5, 8, seed=4)
+    complement = np.linalg.svd(space.basis.numpy())[2][rank:]
+    assert np.allclose(space.project(update), update.numpy() @ complement.T @ complement, atol=1e-12)
+    assert np.allclose(space.project(space.project(update)), space.project(update), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [{"energy": 1.0}, {"rows": 4}])
+def test_protected_inputs_get_the_same_answer(kind, size):
+    old = randn(40, 4) @ randn(4, 6, seed=1)
+    space = learned(kind, old.repeat(20, 1), **size)
+    update = space.project(randn(5, 6, seed=2))
+    assert space.rank == 4
+    assert float((old @ update.T).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rank_never_passes_the_dimensions(kind):
+    with pytest.warns(UserWarning, match="directions are free") as told:
+        space = learned(kind, *[randn(60, 8, seed=seed) for seed in range(3)], rows=5)
+    assert str(told[0].message) == "5 rows asked for task 2, 3 of 8 directions are free: 3 are taken"
+    assert space.rank == 8
+    assert is_orthonormal(space.basis, 1e-10)
+    assert float(space.project(randn(4, 8)).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_are_orthonormal_after_every_task(kind, dtype):
+    space = KINDS[kind](12, rows=3, dtype=dtype)
+    for seed in range(4):
+        space.begin()
+        for batch in randn(80, 12, seed=seed).split(16):
+            space.observe(batch.to(dtype))
+        space.consolidate()
+        assert is_orthonormal(space.basis)
+    assert space.capacity.rank == 12 and space.capacity.features == 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_state_loads_into_a_fresh_subspace_and_continues(kind):
+    def fresh():
+        return KINDS[kind](8, rows=[2, 3], dtype=torch.float64)
+
+    one = fresh()
+    one.begin()
+    for batch in randn(60, 8).split(20):
+        one.observe(batch)
+    one.consolidate()
+    one.begin()
+    one.observe(randn(20, 8, seed=3))
+    two = fresh()
+    two.load_state_dict(one.state_dict())
+    for space in (one, two):
+        space.observe(randn(20, 8, seed=4))
+        space.consolidate()
+    assert one.rank == 5
+    assert torch.equal(one.basis, two.basis)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zero_inputs_hold_nothing(kind):
+    assert learned(kind, torch.zeros(30, 3).double(), energy=0.9).rank == 0
+
+
+BAD = [
+    ({"energy": 1.5}, "energy: input should be less than or equal to 1 (got 1.5)"),
+    ({"energy": 0.0}, "energy: input should be greater than 0 (got 0.0)"),
+    ({"rows": -1}, "rows: input should be greater than or equal to 0 (got -1)"),
+    ({"rows": 9}, "rows: 9 rows, but the layer has 8 features"),
+    ({"rows": []}, "rows: no rows"),
+    ({"rows": 2, "energy": 0.9}, "rows: give either energy or rows"),
+    ({}, "energy: give either energy or rows"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("options", "line"), BAD)
+def test_sizes_that_cannot_be(kind, options, line):
+    with pytest.raises(UserError) as error:
+        KINDS[kind](8, **options)
+    assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_observed_and_wrong_shapes_are_errors(kind):
+    space = KINDS[kind](8, rows=2)
+    space.begin()
+    with pytest.raises(ValueError, match="no rows"):
+        space.consolidate()
+    with pytest.raises((ValueError, RuntimeError)):
+        space.observe(torch.zeros(3, 7))
+        space.consolidate()

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from orthotrace.data.sources import digits
+from orthotrace.linalg import energy_shares
+from orthotrace.subspace import HebbianSubspace
+
+ROWS = digits().train.images.flatten(1)
+
+
+def stream(space: HebbianSubspace, rows: torch.Tensor, epochs: int = 5, seed: int = 0, refine: bool = False) -> None:
+    space.begin()
+    for epoch in range(epochs):
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(100 * seed + epoch))
+        for batch in rows[order].split(64):
+            space.observe(batch)
+    if refine:
+        for batch in rows.split(64):
+            space.refine(batch)
+
+
+def shares(space: HebbianSubspace, rows: torch.Tensor, held: int, new: int | None = None) -> tuple[float, float]:
+    x = rows.double()
+    return energy_shares(x.T @ x, space.basis[:held].double(), space.basis[held:][:new].double())
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 20.0])
+@pytest.mark.parametrize("refine", [False, True])
+def test_captures_what_the_exact_directions_capture(scale, refine):
+    space = HebbianSubspace(64, rows=[15, 10, 8])
+    for task in range(3):
+        pixels = torch.randperm(64, generator=torch.Generator().manual_seed(task)) if task else torch.arange(64)
+        rows = scale * ROWS[:, pixels]
+        held = space.rank
+        stream(space, rows, seed=task, refine=refine)
+        space.consolidate()
+        captured, exact = shares(space, rows, held)
+        assert captured >= 0.98 * exact
+        if held:
+            # Of what earlier rows leave over, too: a stricter measure.
+            before = shares(space, rows, held, new=0)[0]
+            assert captured - before >= 0.97 * (exact - before)
+
+
+def test_the_rule_is_free_of_scale():
+    bases = []
+    for scale in (1.0, 1024.0, 1 / 1024):
+        space = HebbianSubspace(64, rows=10, dtype=torch.float64)
+        stream(space, (scale * ROWS).double(), epochs=1)
+        space.consolidate()
+        bases.append(space.basis)
+    # Powers of two change no digit.
+    assert torch.allclose(bases[0], bases[1], atol=1e-9)
+    assert torch.allclose(bases[0], bases[2], atol=1e-9)
+
+
+def test_without_noise_it_is_the_orthogonal_iteration():
+    rows = ROWS.double()
+    space = HebbianSubspace(64, rows=5, momentum=0.0, interval=1, dtype=torch.float64)
+    space.begin()
+    h = space.learning.numpy()
+    for _ in range(7):
+        space.observe(rows)
+        h = np.linalg.qr((rows.T @ rows).numpy() @ h.T)[0].T
+    cosines = np.linalg.svd(space.learning.numpy() @ h.T, compute_uv=False)
+    assert np.allclose(cosines, 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("energy", [0.9, 0.97, 0.99])
+def test_energy_is_reached_with_about_the_least_rows(energy):
+    space = HebbianSubspace(64, energy=energy, max_rows=50)
+    stream(space, ROWS, refine=True)
+    space.consolidate()
+    captured, _ = shares(space, ROWS, 0)
+    values = np.linalg.svd(ROWS.double().numpy(), compute_uv=False) ** 2
+    least = int(np.searchsorted(np.cumsum(values) / values.sum(), energy)) + 1
+    assert captured >= energy - 0.003
+    assert abs(space.rank - least) <= 2
+
+
+def test_max_rows_that_do_not_reach_the_energy_are_told():
+    space = HebbianSubspace(64, energy=0.99, max_rows=3)
+    stream(space, ROWS, epochs=1)
+    with pytest.warns(UserWarning, match=r"all 3 rows of max_rows are used: energy 0\.[67]\d+ of 0.99 reached"):
+        space.consolidate()
+    assert space.rank == 3
+
+
+def test_never_more_rows_than_dimensions_and_full_layers_go_on():
+    space = HebbianSubspace(6, energy=1.0, max_rows=100, dtype=torch.float64)
+    rows = torch.randn(200, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for task in range(3):
+        stream(space, rows, seed=task)
+        space.consolidate()
+        assert space.rank == 6
+
+
+def test_directions_without_data_are_not_held():
+    space = HebbianSubspace(10, rows=6, dtype=torch.float64)
+    rows = torch.zeros(100, 10, dtype=torch.float64)
+    rows[:, :3] = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    stream(space, rows)
+    space.consolidate()
+    assert space.rank == 3
+
+
+def test_infinite_inputs_are_refused():
+    space = HebbianSubspace(3, rows=1)
+    space.begin()
+    with pytest.raises(ValueError, match="not finite"):
+        space.observe(torch.tensor([[float("nan"), 1.0, 0.0]]))

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+
+from orthotrace.linalg import energy_shares, is_orthonormal, leak, orthonormalise, principal, project_out
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def spectrum(n: int, width: int, condition: float) -> torch.Tensor:
+    scale = torch.logspace(0, -np.log10(condition), width, dtype=torch.float64)
+    return randn(n, width) * scale @ torch.linalg.qr(randn(width, width, seed=9)).Q
+
+
+@pytest.mark.parametrize("condition", [1, 1e3, 1e6])
+def test_orthonormalise_keeps_the_span(condition):
+    rows = spectrum(5, 12, condition)
+    q = orthonormalise(rows)
+    assert is_orthonormal(q, 1e-12)
+    assert torch.allclose(project_out(rows, q), torch.zeros_like(rows), atol=1e-12)
+
+
+@pytest.mark.parametrize("closeness", [1.0, 1e-3, 1e-7])
+def test_orthonormalise_stays_outside_even_of_rows_nearly_inside(closeness):
+    frozen = orthonormalise(randn(4, 10))
+    rows = randn(3, 4, seed=1) @ frozen + closeness * randn(3, 10, seed=2)
+    q = orthonormalise(rows, frozen)
+    assert is_orthonormal(torch.cat([frozen, q]), 1e-10)
+
+
+def test_orthonormalise_leaves_no_denormal_numbers():
+    rows = torch.eye(3, 6, dtype=torch.float64)
+    rows[0, 5] = 1e-35
+    q = orthonormalise(rows).float()
+    assert not ((q != 0) & (q.abs() < torch.finfo(torch.float32).tiny)).any()
+
+
+@pytest.mark.parametrize("shape", [(40, 12), (7, 12), (12, 12)])
+def test_principal_is_the_singular_value_decomposition(shape):
+    rows = spectrum(*shape, 1e4)
+    energies, directions = principal(rows)
+    _, values, v = np.linalg.svd(rows.numpy(), full_matrices=False)
+    assert np.allclose(energies, values**2, rtol=1e-6)
+    assert is_orthonormal(directions, 1e-9)
+    # Directions agree but for their sign.
+    assert np.allclose(np.abs((directions.numpy() * v).sum(axis=1)), 1, atol=1e-6)
+
+
+def test_principal_leaves_out_what_the_rows_do_not_span():
+    rows = randn(20, 3) @ randn(3, 9, seed=1)
+    energies, directions = principal(rows)
+    assert len(energies) == len(directions) == 3
+    assert len(principal(torch.zeros(4, 3, dtype=torch.float64))[0]) == 0
+
+
+@pytest.mark.parametrize("frozen_rank", [0, 3])
+def test_energy_shares_against_explicit_projections(frozen_rank):
+    rows = spectrum(60, 9, 30)
+    basis = orthonormalise(randn(frozen_rank + 4, 9, seed=3))
+    frozen, new = basis[:frozen_rank], basis[frozen_rank:]
+    captured, exact = energy_shares(rows.T @ rows, frozen, new)
+    total = np.linalg.norm(rows) ** 2
+    left = rows.numpy() - rows.numpy() @ basis.numpy().T @ basis.numpy()
+    assert captured == pytest.approx(1 - np.linalg.norm(left) ** 2 / total, abs=1e-12)
+    residual = rows.numpy() - rows.numpy() @ frozen.numpy().T @ frozen.numpy()
+    values = np.linalg.svd(residual, compute_uv=False)
+    assert exact == pytest.approx(1 - np.sum(values[4:] ** 2) / total, abs=1e-12)
+    assert captured <= exact
+
+
+def test_leak_is_the_share_inside_of_the_larger_norm():
+    basis = orthonormalise(randn(2, 6))
+    update, weight = randn(3, 6, seed=1), 10 * randn(3, 6, seed=2)
+    expected = np.linalg.norm(update.numpy() @ basis.numpy().T) / np.linalg.norm(weight.numpy())
+    assert leak(update, basis, weight) == pytest.approx(expected)
+    assert leak(project_out(update, basis), basis, weight) < 1e-15
+    assert leak(update, basis[:0], weight) == 0
+    assert leak(0 * update, basis, 0 * weight) == 0
