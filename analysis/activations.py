@@ -73,5 +73,7 @@ def activations(
     for name in layers:
         values = collected.pop(name)
         if len(values) != len(batches):
-            raise ValueError(f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once")
+            raise ValueError(
+                f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once"
+            )
         yield name, torch.cat(values)

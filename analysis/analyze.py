@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,7 +104,10 @@ def analyse(config: DictConfig) -> Path:
     try:
         tracker.figures(
             {f"figures/{path.stem}": path for path in pictures.values()},
-            {f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"] for one in results["consistency"]},
+            {
+                f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
+                for one in results["consistency"]
+            },
         )
     finally:
         tracker.finish()
@@ -151,9 +154,7 @@ def read_networks(
     from analysis.rdm import correlation
     from analysis.runs import tasks_of
 
-    jobs = [
-        (group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)
-    ]
+    jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
     networks: list[Network] = []
     for method, run, task in track(jobs, "networks", transient=True):
         model = run.network(task)
@@ -161,8 +162,8 @@ def read_networks(
         if networks and list(networks[0].rdms) != names:
             raise UserError(
                 f"the layers of {run.folder.name} ({', '.join(names)}) and of {networks[0].run.folder.name} "
-                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where.model, or name layers "
-                "that all have",
+                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where, or name "
+                "layers that all have",
                 "layers",
             )
         rdms = {}
@@ -191,8 +192,7 @@ def consistencies(networks: Sequence[Network], resamples: int, seed: int) -> Con
         members.setdefault((network.method, network.task), []).append(network)
     return {
         key: {
-            layer: pair_mean(consistency([one.rdms[layer] for one in same]), resamples, seed)
-            for layer in same[0].rdms
+            layer: pair_mean(consistency([one.rdms[layer] for one in same]), resamples, seed) for layer in same[0].rdms
         }
         for key, same in members.items()
         if len(same) > 1
@@ -261,8 +261,8 @@ def draw(
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
     drawings: dict[str, tuple[str, Any]] = {
         "accuracy": (
-            f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the first "
-            f"task. Lines are means {seeds}, bands ± 1 s.d.",
+            f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the "
+            f"first task. Lines are means {seeds}, bands ± 1 s.d.",
             lambda: accuracy_over_tasks(matrices),
         ),
         "matrices": (
@@ -275,8 +275,8 @@ def draw(
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
         ),
         "mds": (
-            f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the layers "
-            f"of a network.",
+            f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the "
+            "layers of a network.",
             lambda: rdms_in_a_plane(points, names, layers, stress),
         ),
     }

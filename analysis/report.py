@@ -15,7 +15,9 @@ from orthotrace.files import write_text
 from orthotrace.summary import SCORES, TITLES, Group
 
 
-def write_report(folder: Path, grouped: Sequence[Group], results: Mapping[str, Any], pictures: Mapping[str, Path]) -> Path:
+def write_report(
+    folder: Path, grouped: Sequence[Group], results: Mapping[str, Any], pictures: Mapping[str, Path]
+) -> Path:
     """Write report.html and tables/*.tex.
 
     Args:
@@ -78,7 +80,19 @@ def latex(table: Sequence[Sequence[str]]) -> str:
         \end{tabular}
         <BLANKLINE>
     """
-    special = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "±": r"$\pm$", "–": "--"}
-    lines = [" & ".join("".join(special.get(letter, letter) for letter in cell) for cell in row) + r" \\" for row in table]
+    special = {
+        "&": r"\&",
+        "%": r"\%",
+        "_": r"\_",
+        "#": r"\#",
+        "$": r"\$",
+        "{": r"\{",
+        "}": r"\}",
+        "±": r"$\pm$",
+        "–": "--",
+    }
+    lines = [
+        " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in row) + r" \\" for row in table
+    ]
     head = [rf"\begin{{tabular}}{{l{'r' * (len(table[0]) - 1)}}}", r"\toprule", lines[0], r"\midrule"]
     return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])

@@ -151,7 +151,8 @@ def main() -> None:
         if arguments.json:
             print(json.dumps(entry), flush=True)
         else:
-            print(f"{entry['case']:24} {entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s  x{entry['ours_over_peer']}")
+            seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"
+            print(f"{entry['case']:24} {seconds}  x{entry['ours_over_peer']}")
 
 
 if __name__ == "__main__":

@@ -79,11 +79,24 @@ def study(tmp_path_factory) -> Path:
     """A folder of finished runs: finetune and gpm with three seeds each, hlop with two."""
     folder = tmp_path_factory.mktemp("study")
     done = command(
-        "orthotrace-train", "--multirun", f"hydra.sweep.dir={folder}", "method=finetune,gpm", "seed=0,1,2", *TINY, cwd=folder
+        "orthotrace-train",
+        "--multirun",
+        f"hydra.sweep.dir={folder}",
+        "method=finetune,gpm",
+        "seed=0,1,2",
+        *TINY,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     done = command(
-        "orthotrace-train", "--multirun", f"hydra.sweep.dir={folder}", "method=hlop", "seed=0,1", "method.rows=4", *TINY, cwd=folder
+        "orthotrace-train",
+        "--multirun",
+        f"hydra.sweep.dir={folder}",
+        "method=hlop",
+        "seed=0,1",
+        "method.rows=4",
+        *TINY,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     return folder

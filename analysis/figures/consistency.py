@@ -43,7 +43,10 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
         for at, one in zip(x, found, strict=True):
             axes.plot([at] * len(one.pairs), one.pairs, ".", color=colour, markersize=2.5, alpha=0.6)
         axes.plot(
-            x, [one.mean for one in found], MARKERS[place % len(MARKERS)] + "-", color=colour,
+            x,
+            [one.mean for one in found],
+            MARKERS[place % len(MARKERS)] + "-",
+            color=colour,
             label=f"{method} ({found[0].networks} networks)",
         )
         if found[0].low is not None:
@@ -53,13 +56,21 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
         kinds.append(found[0].interval)
         rows += [
             {
-                "method": method, "layer": layer, "networks": one.networks, "mean": one.mean, "low": one.low,
-                "high": one.high, "interval": one.interval, "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
+                "method": method,
+                "layer": layer,
+                "networks": one.networks,
+                "mean": one.mean,
+                "low": one.low,
+                "high": one.high,
+                "interval": one.interval,
+                "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
             }
             for layer, one in zip(layers, found, strict=True)
         ]
     axes.set_xticks(range(len(layers)), layers)
     axes.set(ylabel="Representational consistency (r²)", ylim=(0, 1.02), xlim=(-0.4, len(layers) - 0.6))
     title = "dots: pairs of networks; " + "; ".join(NAMES[kind] for kind in dict.fromkeys(kinds))
-    axes.legend(title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(results), 3), title_fontsize=6)
+    axes.legend(
+        title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(results), 3), title_fontsize=6
+    )
     return figure, rows

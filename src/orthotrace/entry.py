@@ -89,7 +89,9 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     if isinstance(error, OverrideParseException):
         return f"{error.override}: not understood; write key=value, with quotes around special characters"
     if isinstance(error, ConfigCompositionException):
-        key = re.search(r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", str(error))
+        key = re.search(
+            r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", str(error)
+        )
         if key:
             name = key[1].lstrip("+~")
             cause = error.__cause__

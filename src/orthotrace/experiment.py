@@ -9,11 +9,13 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pydantic import Field
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import nn
@@ -22,7 +24,7 @@ from torch.optim import Optimizer
 import orthotrace
 from orthotrace.data.streams import Batches, Stream
 from orthotrace.errors import UserError, checked, nearest
-from orthotrace.files import cannot_write, read, whole, write_csv, write_json
+from orthotrace.files import read, whole, write_csv, write_json
 from orthotrace.learner import Learner, evaluate
 from orthotrace.methods import Method
 from orthotrace.progress import Progress
@@ -58,7 +60,7 @@ class Training:
         batch_size: Annotated[int, Field(ge=1)] = 64,
         threads: Annotated[int, Field(ge=1)] = 1,
         save_every: Annotated[float, Field(ge=0)] = 30.0,
-    ) -> "Training":
+    ) -> Training:
         """From a user's input.
 
         Raises:
@@ -107,7 +109,9 @@ class Experiment:
         self.tracker = tracker
         precision = str(trainer.get("precision", "32-true"))
         if precision in ("bf16-true", "16-true"):
-            raise UserError(f"{precision} rounds away what protects the weights; use 32-true or bf16-mixed", "trainer.precision")
+            raise UserError(
+                f"{precision} rounds away what protects the weights; use 32-true or bf16-mixed", "trainer.precision"
+            )
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
         try:
             method.setup(model, seeds)
@@ -195,10 +199,10 @@ class Experiment:
 
     def save_if_due(self) -> None:
         """A checkpoint within a task, when enough time has passed; its last epoch is saved with the task."""
-        if self.progress.epoch < self.training.max_epochs:
-            if time.perf_counter() - self._saved >= self.training.save_every:
-                self.save(self.run_folder.last)
-                self._write()
+        due = time.perf_counter() - self._saved >= self.training.save_every
+        if due and self.progress.epoch < self.training.max_epochs:
+            self.save(self.run_folder.last)
+            self._write()
 
     def save(self, first: Path, *others: Path) -> None:
         """Write a checkpoint under one or more names, each whole."""
@@ -248,7 +252,7 @@ class Experiment:
                 "orthotrace": orthotrace.__version__,
                 "python": platform.python_version(),
                 "torch": torch.__version__,
-                "pytorch_lightning": pl.__version__,
+                "pytorch_lightning": version("pytorch-lightning"),
             },
         }
 
@@ -262,7 +266,9 @@ class _Saving(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.experiment.save_if_due()
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         checkpoint["orthotrace"] = self.experiment.about()
 
 
@@ -286,7 +292,7 @@ def _trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Traine
         if unknown is None:
             raise UserError(str(error), "trainer") from error
         raise UserError(f"no such option; {nearest(unknown, known)}", f"trainer.{unknown}") from error
-    except (ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, MisconfigurationException) as error:
         raise UserError(str(error).split("\n")[0], "trainer") from error
     if trainer.world_size > 1:
         raise UserError("one device only: the subspaces of several are not kept equal yet", "trainer.devices")

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,8 @@ def whole(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         # Neither a full disk nor a folder that is gone may hide the first error.
-        try:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 def cannot_write(path: Path | str, error: OSError) -> UserError:
@@ -70,14 +68,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as a CSV file whole, with the keys of all rows, in order of appearance, as the header.
+    r"""Write rows as a CSV file whole, with the keys of all rows, in order of appearance, as the header.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "a.csv"
         >>> write_csv(path, [{"a": 1}, {"a": 2, "b": 3}])
         >>> path.read_text()
-        'a,b\\n1,\\n2,3\\n'
+        'a,b\n1,\n2,3\n'
     """
     names = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()

@@ -51,7 +51,7 @@ class Learner(pl.LightningModule):
         self.make_optimizer = optimizer
         self.seed = seed
         self.validation: Images | None = None
-        self.place = (0, 0)
+        self.place: tuple[int, int] = (0, 0)
         self.record: Callable[[dict[str, float]], None] = lambda row: None
         self._detach: Callable[[], None] = lambda: None
 

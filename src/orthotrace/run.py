@@ -89,9 +89,7 @@ class Run:
         Raises:
             UserError: there is none.
         """
-        numbers = sorted(
-            int(file.stem[4:]) for file in self.checkpoints.glob("task*.ckpt") if file.stem[4:].isdigit()
-        )
+        numbers = sorted(int(file.stem[4:]) for file in self.checkpoints.glob("task*.ckpt") if file.stem[4:].isdigit())
         if not numbers:
             raise UserError(f"{self.folder} has no checkpoints: the run did not finish a task, or they were removed")
         return numbers

@@ -66,9 +66,7 @@ def summarise(
         aia=_mean([_mean(row[: i + 1]) for i, row in enumerate(accuracy)]),
         bwt=_mean([last[j] - accuracy[j][j] for j in before]) if total > 1 else None,
         fwt=forward,
-        forgetting=(
-            _mean([max(accuracy[i][j] for i in before) - last[j] for j in before]) if total > 1 else None
-        ),
+        forgetting=(_mean([max(accuracy[i][j] for i in before) - last[j] for j in before]) if total > 1 else None),
         learning_accuracy=_mean([accuracy[j][j] for j in range(total)]),
     )
 

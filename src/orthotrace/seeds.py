@@ -43,7 +43,7 @@ class Seeds:
 
     @classmethod
     @checked
-    def of(cls, init: int = 0, order: int = 0, stream: int = 0, method: int = 0) -> "Seeds":
+    def of(cls, init: int = 0, order: int = 0, stream: int = 0, method: int = 0) -> Seeds:
         """Seeds from a user's input.
 
         Raises:

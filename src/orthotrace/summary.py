@@ -16,6 +16,10 @@ SCORES = ("acc", "bwt", "fwt", "forgetting", "learning_accuracy")
 TITLES = {"acc": "ACC", "bwt": "BWT", "fwt": "FWT", "forgetting": "forgetting", "learning_accuracy": "learning acc."}
 
 
+# What two runs of one group may differ in, or what their name says already.
+SAME = ("seed", "seeds", "method", "experiment", "hydra", "logger", "overwrite", "name")
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in their seeds only.
@@ -52,10 +56,9 @@ def label(run: Run) -> str:
     others = []
     for override in sorted(str(item) for item in overrides):
         key, _, value = override.partition("=")
-        if key.split(".")[0] in ("seed", "seeds", "method", "experiment", "hydra", "logger", "overwrite", "name"):
-            # Of the method's own options those that name another run are no setting.
-            if not key.startswith("method.") or key == "method.rows_from":
-                continue
+        # Of the method's options the one that names another run is no setting.
+        if key in (*SAME, "method.rows_from") or (key.split(".")[0] in SAME and not key.startswith("method.")):
+            continue
         others.append(f"{key}={value[:24]}")
     return ", ".join([str(run.scores["method"]), *others])
 

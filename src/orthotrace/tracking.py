@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class Tracker:
     """Tells nobody: the run's folder has it all. Other trackers fill in the hooks."""
 
-    def start(self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]) -> None:
+    def start(
+        self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
+    ) -> None:
         """Before anything is told.
 
         Args:
@@ -70,7 +72,9 @@ class WandbTracker(Tracker):
         self.entity = entity
         self.mode: Literal["online", "offline"] = mode
 
-    def start(self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]) -> None:
+    def start(
+        self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
+    ) -> None:
         """Open the run; its id stays in the folder."""
         import wandb
 

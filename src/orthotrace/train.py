@@ -34,7 +34,7 @@ def job(config: DictConfig) -> None:
     from hydra.types import RunMode
 
     quieten()
-    hydra = HydraConfig.get()
+    hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
     if hydra.mode != RunMode.MULTIRUN:
         try:

@@ -31,9 +31,7 @@ def test_the_first_task_is_unpermuted_and_the_others_are_the_same_images_permute
         for pixel, sources in enumerate(found):
             place = int(sources.nonzero()[0])
             if int(sources.sum()) == 1:
-                assert torch.equal(
-                    task.test.images.flatten(1)[:, pixel], first.test.images.flatten(1)[:, place]
-                )
+                assert torch.equal(task.test.images.flatten(1)[:, pixel], first.test.images.flatten(1)[:, place])
 
 
 def test_the_seed_decides_and_nothing_else_is_drawn():
@@ -65,7 +63,8 @@ def test_batches_are_every_image_once_in_an_order_of_place_alone():
     part = Images(torch.arange(10.0)[:, None], torch.arange(10))
     batches = Batches(part, 4, seed=0, task=0)
     first = [labels.tolist() for _, labels in batches]
-    assert [len(labels) for labels in first] == [4, 4, 2] and sorted(sum(first, [])) == list(range(10))
+    assert [len(labels) for labels in first] == [4, 4, 2]
+    assert sorted(label for labels in first for label in labels) == list(range(10))
     assert [labels.tolist() for _, labels in batches] == first
     batches.epoch = 1
     assert [labels.tolist() for _, labels in batches] != first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -27,7 +27,7 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: Tensor) -> "Images":
+    def take(self, index: Tensor) -> Images:
         """The images at these places."""
         return Images(self.images[index], self.labels[index])
 
@@ -77,7 +77,7 @@ def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0) -> S
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    data = load_digits()
+    data: Any = load_digits()
     images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16 * scale
     labels = torch.tensor(data.target, dtype=torch.int64)
     train, test = train_test_split(range(len(labels)), test_size=360, stratify=labels, random_state=0)

@@ -104,9 +104,7 @@ class ProjectionMethod(Method):
                 model(batch.to(dtype))
             yield inputs
 
-    def _shares(
-        self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]
-    ) -> dict[str, tuple[float, float]]:
+    def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
         moments = {name: torch.zeros(space.features, space.features).double() for name, space in spaces.items()}

@@ -83,14 +83,12 @@ def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, lis
     runs = [Run(path)] if Run(path).exists else find(path)
     # A run that took its own rows from another is no reference.
     runs = [run for run in runs if run.finished and run.scores["capacity"] and not run.rows_are_borrowed]
-    if Run(path).exists:
-        same = runs
-    else:
-        same = [run for run in runs if run.scores["seeds"] == seeds.as_dict()]
+    # A folder of one run was chosen by name; of several the one with the same seeds is meant.
+    same = [run for run in runs if Run(path).exists or run.scores["seeds"] == seeds.as_dict()]
     if len(same) != 1:
         listed = ", ".join(run.folder.name for run in same) or "none"
         raise UserError(
-            f"{folder} must hold exactly one finished run with rows and the same seeds {seeds.as_dict()}; found: {listed}",
+            f"{folder} must hold exactly one finished run with rows and the seeds {seeds.as_dict()}; found: {listed}",
             "rows_from",
         )
     capacity = same[0].scores["capacity"]
@@ -99,6 +97,8 @@ def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, lis
             f"the layers of {same[0].folder} are {', '.join(capacity)}, here they are {', '.join(names)}", "rows_from"
         )
     return {
-        name: [after - before for before, after in zip([0, *capacity[name]["rank"]], capacity[name]["rank"], strict=False)]
+        name: [
+            after - before for before, after in zip([0, *capacity[name]["rank"]], capacity[name]["rank"], strict=False)
+        ]
         for name in names
     }

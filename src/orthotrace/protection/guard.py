@@ -107,10 +107,10 @@ class Guard(nn.Module):
     def enforce(self) -> None:
         """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
         with torch.autocast(next(iter(self.layers.values())).weight.device.type, enabled=False):
-            for number, (layer, space) in enumerate(zip(self.layers.values(), self._spaces, strict=True)):
+            for number, (layer, space) in enumerate(zip(self.layers.values(), self.subspaces.values(), strict=True)):
                 if not space.rank:
                     continue
-                start = self._buffers[f"start_{number}"]
+                start = self.get_buffer(f"start_{number}")
                 layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
                 if layer.bias is not None:
                     layer.bias.copy_(start[:, -1])
@@ -121,7 +121,12 @@ class Guard(nn.Module):
             optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce())
             for optimizer in optimizers
         ]
-        return lambda: [handle.remove() for handle in handles] and None
+
+        def detach() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return detach
 
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
@@ -189,7 +194,7 @@ class Guard(nn.Module):
                 raise UserError(f"layer '{name}': {error}") from error
 
     def leaks(self) -> dict[str, float]:
-        """Of each layer, |dW M^T| / max(|dW|, |W|) since the task's start, with the bias as the weight of a constant."""
+        """Of each layer |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant."""
         return {name: leak(self.update(name), self._held(name), self._joined(self.layers[name])) for name in self.names}
 
     def _held(self, name: str) -> Tensor:

@@ -95,8 +95,8 @@ class Subspace(nn.Module, ABC):
         wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
         if wanted > self.free:
             warnings.warn(
-                f"{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are free: "
-                f"{self.free} are taken",
+                f"{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are "
+                f"free: {self.free} are taken",
                 stacklevel=2,
             )
         return min(wanted, self.free)

@@ -1,0 +1,41 @@
+# Everything is set up by the first call; a second one installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: setup demo test lint bench clean
+
+setup: .venv/.run
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.run: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -e ".[dev]"
+	@touch $@ .venv/.run
+
+# Three seeds of three methods on real digits. HLOP takes its ranks from GPM's run of the same seed.
+demo: .venv/.run
+	$(BIN)/orthotrace-train --multirun experiment=digits seed=0,1,2 method=finetune
+	$(BIN)/orthotrace-train --multirun experiment=digits seed=0,1,2 method=gpm 'method.energy=[.97,.99,.99]'
+	$(BIN)/orthotrace-train --multirun experiment=digits seed=0,1,2 method=hlop method.rows_from=runs/digits
+	$(BIN)/orthotrace-analyze runs=runs/digits
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+test: lint
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: .venv/.run
+	$(BIN)/python scripts/benchmark.py overhead --json
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache
