@@ -85,11 +85,11 @@ def analyse(config: DictConfig) -> Path:
     # torch takes a second to import: what does not need it has been answered.
     from analysis.report import write_report
     from analysis.runs import select
-    from orthotrace.summary import groups
+    from orthotrace.summary import groups, print_summary
 
     tracker = build(config, "logger")
     runs = select(options["runs"], options["where"])
-    grouped = sorted(groups(runs), key=lambda group: group.label)
+    grouped = groups(runs)
     stimuli = common_stimuli(runs, **options["stimuli"])
     networks = read_networks(grouped, stimuli, options["tasks"], options["layers"])
     consistent = consistencies(networks, **options["bootstrap"])
@@ -111,6 +111,7 @@ def analyse(config: DictConfig) -> Path:
         )
     finally:
         tracker.finish()
+    print_summary(runs)
     return report
 
 

@@ -64,17 +64,18 @@ def label(run: Run) -> str:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Finished runs, grouped, in the order of their first run; named by the method alone where that is enough."""
+    """Finished runs, grouped, by label; named by the method alone where that is enough."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         if run.exists and run.finished:
             found.setdefault(label(run), []).append(run)
     methods = [members[0].scores["method"] for members in found.values()]
     names = [method if methods.count(method) == 1 else name for name, method in zip(found, methods, strict=True)]
-    return [
+    made = [
         Group(name, tuple(sorted(members, key=lambda run: sorted(run.scores["seeds"].items()))))
         for name, members in zip(names, found.values(), strict=True)
     ]
+    return sorted(made, key=lambda group: group.label)
 
 
 def failures(runs: Sequence[Run]) -> dict[str, str]:
