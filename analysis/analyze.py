@@ -37,6 +37,8 @@ def job(config: DictConfig) -> None:
     quieten()
     try:
         check_keys(config, "analyze")
+        if OmegaConf.is_missing(config, "runs"):
+            raise UserError("is missing; write orthotrace-analyze runs=FOLDER", "runs")
         print(f"report: {analyse(config)}", flush=True)
     except UserError as error:
         fail(str(error))
@@ -60,15 +62,20 @@ class Network:
 
 
 @checked
-def settings(
-    resamples: Annotated[int, Field(ge=100)],
-    seed: int,
-    task: Annotated[int, Field(ge=1)],
-    per_class: Annotated[int, Field(ge=1)],
-    classes: list[str | int] | None,
-    layers: list[str] | None,
+def check_bootstrap(resamples: Annotated[int, Field(ge=100)], seed: int) -> None:
+    """Types and ranges of the keys below bootstrap."""
+
+
+@checked
+def check_stimuli(
+    task: Annotated[int, Field(ge=1)], per_class: Annotated[int, Field(ge=1)], classes: list[str | int] | None
 ) -> None:
-    """Check types and ranges of what a user configures."""
+    """Types and ranges of the keys below stimuli."""
+
+
+@checked
+def check_layers(layers: list[str] | None) -> None:
+    """Type of the key layers."""
 
 
 def analyse(config: DictConfig) -> Path:
@@ -81,7 +88,12 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    settings(**options["bootstrap"], **options["stimuli"], layers=options["layers"])
+    check_layers(options["layers"])
+    for key, check in {"bootstrap": check_bootstrap, "stimuli": check_stimuli}.items():
+        try:
+            check(**options[key])
+        except UserError as error:
+            raise error.below(key) from error
     # torch takes a second to import: what does not need it has been answered.
     from analysis.report import write_report
     from analysis.runs import select
@@ -95,8 +107,8 @@ def analyse(config: DictConfig) -> Path:
     consistent = consistencies(networks, **options["bootstrap"])
     out = Path(options["out"])
     results = results_of(grouped, stimuli, networks, consistent)
-    pictures, planes = draw(out / "figures", grouped, stimuli, networks, consistent)
-    results["mds"] = planes
+    pictures, plane = draw(out / "figures", grouped, stimuli, networks, consistent)
+    results["mds"] = plane
     keep_rdms(out / "rdms", networks, stimuli)
     report = write_report(out, grouped, results, pictures)
     write_json(out / "results.json", results)
@@ -149,6 +161,7 @@ def read_networks(
     Raises:
         UserError: layers that do not match, a checkpoint that is damaged, a pattern without a correlation.
     """
+    from rich.console import Console
     from rich.progress import track
 
     from analysis.activations import activations, readable_layers
@@ -157,7 +170,7 @@ def read_networks(
 
     jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
     networks: list[Network] = []
-    for method, run, task in track(jobs, "networks", transient=True):
+    for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
         model = run.network(task)
         names = list(layers) if layers else readable_layers(model)
         if networks and list(networks[0].rdms) != names:
@@ -228,11 +241,11 @@ def results_of(
 
 def draw(
     folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
-) -> tuple[dict[str, Path], dict[str, Any]]:
+) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown.
 
     Returns:
-        Caption -> PNG, and the points of the plane.
+        Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
     """
     import matplotlib.pyplot as plt
     import numpy as np
@@ -255,8 +268,7 @@ def draw(
         rdms = [network.rdms for network in shown if network.method == group.label]
         if rdms:
             means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
-    apart = 1 - pearson([network.rdms[layer] for network in shown for layer in layers])
-    points, stress = smacof((apart + apart.T) / 2)
+    rdms_shown = [network.rdms[layer] for network in shown for layer in layers]
     between = {method: by_layer for (method, task), by_layer in consistent.items() if task == last}
     names = [(network.method, network.run.folder.name) for network in shown]
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
@@ -275,12 +287,26 @@ def draw(
             f"class, after task {last}, mean over seeds.",
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
         ),
-        "mds": (
+    }
+    plane: dict[str, Any] | None = None
+    # Two points lie on a line, whatever their distance.
+    if len(rdms_shown) > 2:
+        apart = 1 - pearson(rdms_shown)
+        points, stress = smacof((apart + apart.T) / 2)
+        drawings["mds"] = (
             f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the "
             "layers of a network.",
             lambda: rdms_in_a_plane(points, names, layers, stress),
-        ),
-    }
+        )
+        places = [(*name, layer) for name in names for layer in layers]
+        plane = {
+            "task": last,
+            "stress": stress,
+            "points": [
+                {"method": method, "run": run, "layer": layer, "x": x, "y": y}
+                for (method, run, layer), (x, y) in zip(places, points.tolist(), strict=True)
+            ],
+        }
     if between:
         drawings["consistency"] = (
             f"Representational consistency between seeds, the shared variance of their RDMs, after task {last}. The "
@@ -293,13 +319,7 @@ def draw(
             figure, rows = make()
             pictures[caption] = save(figure, folder, name, rows)
             plt.close(figure)
-    placed = [
-        {"method": method, "run": run, "layer": layer, "x": x, "y": y}
-        for ((method, run), layer), (x, y) in zip(
-            [(name, layer) for name in names for layer in layers], points.tolist(), strict=True
-        )
-    ]
-    return pictures, {"task": last, "stress": stress, "points": placed}
+    return pictures, plane
 
 
 def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli) -> None:

@@ -73,17 +73,19 @@ def _value(run: Run, key: str) -> Any:
     return OmegaConf.select(run.config, key)
 
 
-def tasks_of(run: Run, tasks: str | Sequence[int]) -> list[int]:
+def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
     """The tasks after which a run's network is looked at, from 1.
 
     Args:
         run: a finished run.
-        tasks: "last", "all", or numbers from 1.
+        tasks: "last", "all", or one or more numbers from 1.
 
     Raises:
         UserError: a task that the run does not have, or no checkpoints.
     """
     there = run.tasks
+    if isinstance(tasks, int):
+        tasks = [tasks]
     if tasks == "last":
         return there[-1:]
     if tasks == "all":

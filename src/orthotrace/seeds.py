@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 
 from orthotrace.errors import checked
@@ -17,7 +17,9 @@ def derived(seed: int, *parts: int) -> int:
         >>> derived(0, 1) == derived(0, 1), derived(0, 1) == derived(1, 0)
         (True, False)
     """
-    return int(np.random.SeedSequence([abs(seed), int(seed < 0), *parts]).generate_state(1, np.uint64)[0] >> 1)
+    # A hash: numpy's SeedSequence takes (0,), (0, 0) and (0, 0, 0) for the same.
+    digest = hashlib.sha256(",".join(str(part) for part in (seed, *parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(seed: int, *parts: int) -> torch.Generator:

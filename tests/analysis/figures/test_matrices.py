@@ -1,0 +1,20 @@
+import matplotlib.pyplot as plt
+import numpy as np
+
+from analysis.figures.matrices import accuracy_matrices, draw_matrix
+
+
+def test_cells_are_means_over_seeds_and_written():
+    figure, rows = accuracy_matrices({"a": [np.eye(3), np.zeros((3, 3))], "b": [np.eye(3)]})
+    assert [row["accuracy"] for row in rows if row["method"] == "a" and row["after"] == row["tested"]] == [0.5] * 3
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == [".50", ".00", ".00", ".00", ".50", ".00", ".00", ".00", ".50"]
+    plt.close(figure)
+
+
+def test_many_tasks_and_a_matrix_that_is_not_full():
+    figure, axes = plt.subplots()
+    draw_matrix(axes, np.ones((30, 30)))
+    assert not axes.texts and len(axes.get_xticks()) <= 11
+    draw_matrix(axes, [[0.5, 0.5]])
+    plt.close(figure)

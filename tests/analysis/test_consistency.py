@@ -1,0 +1,72 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.consistency import bootstrap_means, jackknife_error, pair_mean
+
+
+def matrix(n: int, seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).uniform(0.3, 0.9, (n, n))
+    values = (values + values.T) / 2
+    np.fill_diagonal(values, 1)
+    return values
+
+
+def pairs_of(values: np.ndarray, nodes) -> list[float]:
+    return [values[a, b] for a, b in itertools.combinations(nodes, 2) if a != b]
+
+
+@pytest.mark.parametrize("n", [3, 4, 9])
+def test_the_jackknife_leaves_out_networks(n):
+    values = matrix(n)
+    without = [np.mean(pairs_of(values, [k for k in range(n) if k != out])) for out in range(n)]
+    expected = np.sqrt((n - 1) / n * np.sum((np.array(without) - np.mean(without)) ** 2))
+    assert jackknife_error(values) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_bootstrap_resamples_networks_and_drops_a_network_with_itself():
+    values = matrix(6)
+    means = bootstrap_means(values, resamples=50, seed=3)
+    weights = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=50)
+    expected = [np.mean(pairs_of(values, np.repeat(np.arange(6), w))) for w in weights if (w > 0).sum() > 1]
+    assert np.allclose(means, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("n", "interval"), [(2, "none"), (3, "jackknife"), (4, "jackknife"), (5, "bootstrap"), (12, "bootstrap")]
+)
+def test_the_interval_fits_the_number_of_networks(n, interval):
+    values = matrix(n)
+    result = pair_mean(values)
+    assert result.interval == interval and result.networks == n and len(result.pairs) == n * (n - 1) // 2
+    assert result.mean == pytest.approx(np.mean(pairs_of(values, range(n))))
+    if interval == "none":
+        assert result.low is None and result.high is None
+    else:
+        assert result.low < result.mean < result.high
+    if interval == "jackknife":
+        half = stats.t.ppf(0.975, n - 1) * jackknife_error(values)
+        assert (result.low, result.high) == pytest.approx((result.mean - half, result.mean + half))
+
+
+def test_seeds_repeat_and_differ():
+    assert pair_mean(matrix(6), seed=1) == pair_mean(matrix(6), seed=1) != pair_mean(matrix(6), seed=2)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    """Networks = a common pattern and their own; the mean over pairs of all networks is known."""
+    hits = 0
+    for trial in range(60):
+        own = np.random.default_rng(trial).uniform(0.5, 1.0, 8)
+        values = np.outer(own, own)
+        result = pair_mean(values, resamples=500)
+        hits += result.low <= 0.75**2 <= result.high
+    assert hits >= 48
+
+
+@pytest.mark.parametrize("values", [np.ones((1, 1)), np.ones((2, 3)), [[1, 0.2], [0.3, 1]], np.full((3, 3), np.nan)])
+def test_what_is_no_matrix_of_networks(values):
+    with pytest.raises(ValueError, match="matrix"):
+        pair_mean(values)

@@ -1,0 +1,78 @@
+"""Every configuration that ships: composed, and its keys bound to what they configure."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from orthotrace import _conf
+from orthotrace.configuration import differences, relevant, run_name
+
+GROUPS = {
+    folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in _conf().iterdir() if folder.is_dir()
+}
+OPTIONS = [f"{group}={option}" for group, options in GROUPS.items() for option in options]
+# What a node gets beside its own keys.
+GIVEN = {"stream": ("source", "seed"), "model": ("shape", "classes"), "optimizer": ("params",)}
+
+
+def composed(*overrides: str, name: str = "train"):
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+@pytest.mark.parametrize("override", OPTIONS)
+def test_every_key_is_one_of_its_target(override):
+    config = composed(override)
+    for key in config:
+        node = config[key]
+        if not OmegaConf.is_dict(node) or "_target_" not in node:
+            continue
+        arguments = {name: None for name in node if not str(name).startswith("_")} | dict.fromkeys(GIVEN.get(key, ()))
+        signature = inspect.signature(get_object(node._target_))
+        signature.bind(**arguments)
+        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+        if takes_any:
+            # Options handed on to the base class are bound there.
+            known = set(signature.parameters) | set(inspect.signature(get_object(node._target_).__mro__[1]).parameters)
+            assert set(arguments) <= known
+
+
+def test_the_analysis_composes():
+    assert composed("runs=x", name="analyze").out == "x/analysis"
+
+
+@pytest.mark.parametrize("experiment", GROUPS["experiment"])
+def test_experiments_say_their_command_and_name(experiment):
+    first = (_conf() / "experiment" / f"{experiment}.yaml").read_text().split("\n")[:3]
+    assert any("orthotrace-train" in line and f"experiment={experiment}" in line for line in first)
+    assert composed(f"experiment={experiment}").name == experiment
+
+
+def test_names_are_safe_short_and_told_apart():
+    overrides = [["seed=0"], ["seed=1"], ["+a=/x/y z"], ["a='[1,2]'"], [f"a={'long' * 50}"], [f"a={'long' * 51}"]]
+    names = [run_name(given, composed(*given[:0], f"seed={number}")) for number, given in enumerate(overrides)]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert len(name) <= 110 and not set(name) & set("/\\ '\"[]*?$")
+
+
+def test_the_name_follows_the_configuration_and_nothing_else():
+    base = run_name([], composed())
+    assert run_name([], composed("logger=wandb", "overwrite=true")) == base
+    for one, two in itertools.combinations(
+        [base, run_name([], composed("seed=1")), run_name([], composed("optimizer.lr=1"))], 2
+    ):
+        assert one != two
+    assert run_name(["b=1", "a=2"], composed()) == run_name(["a=2", "b=1"], composed())
+
+
+def test_what_is_irrelevant_is_no_difference():
+    assert relevant(composed("logger=wandb")) == relevant(composed())
+    assert differences(relevant(composed()), relevant(composed("optimizer=adamw")))[0].startswith("optimizer._target_:")
+    assert differences({"a": {}}, {"a": {"b": None}}) == ["a: {} -> (none)", "a.b: (none) -> None"]

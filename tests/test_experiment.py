@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
+from orthotrace.errors import UserError
+from orthotrace.experiment import Experiment, Training
+from orthotrace.methods.finetune import Finetune
+from orthotrace.models.mlp import MLP
+from orthotrace.run import Run
+from orthotrace.seeds import Seeds
+from orthotrace.tracking import Tracker
+
+
+class Recorder(Tracker):
+    def __init__(self):
+        self.told = []
+
+    def epoch(self, row, number):
+        self.told.append(("epoch", number, row["task"], row["epoch"]))
+
+    def task(self, progress, scores):
+        self.told.append(("task", progress.task, scores is not None))
+
+
+def experiment(folder, tracker=None, seed=0, **trainer) -> Experiment:
+    stream = Permuted(digits(), tasks=2)
+    torch.manual_seed(0)
+    return Experiment(
+        Run(folder), {"method": "finetune", "stream": "permuted"}, stream, MLP(stream.shape, 10, hidden=[16]), Finetune(),
+        lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(order=seed), Training.of(max_epochs=2, batch_size=256),
+        {"accelerator": "cpu", "devices": 1, **trainer}, tracker or Tracker(),
+    )  # fmt: skip
+
+
+def test_everything_is_told_in_order(tmp_path):
+    recorder = Recorder()
+    progress = experiment(tmp_path, recorder).run()
+    assert recorder.told == [
+        ("epoch", 1, 1, 1), ("epoch", 2, 1, 2), ("task", 1, False),
+        ("epoch", 3, 2, 1), ("epoch", 4, 2, 2), ("task", 2, True),
+    ]  # fmt: skip
+    steps = [row["step"] for row in progress.epochs]
+    assert steps == [6, 12, 18, 24]
+
+
+def test_it_trains_what_a_plain_loop_trains(tmp_path):
+    """The same net, order and optimizer in twelve lines of torch give the same weights."""
+    from orthotrace.data.streams import Batches
+
+    ours = experiment(tmp_path)
+    ours.run()
+    stream = Permuted(digits(), tasks=2)
+    torch.manual_seed(0)
+    model = MLP(stream.shape, 10, hidden=[16])
+    for index in range(2):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        batches = Batches(stream.task(index).train, 256, 0, index)
+        for epoch in range(2):
+            batches.epoch = epoch
+            for images, labels in batches:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
+    for a, b in zip(model.parameters(), ours.learner.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_scores_are_whole_from_the_start_on(tmp_path):
+    made = experiment(tmp_path)
+    told = made.report()
+    assert told["accuracy"] == [[None, None]] * 2 and told["acc"] is None and told["leak"] is None
+    assert told["parameters"] == 64 * 16 + 16 + 160 + 10
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_precisions_that_round_the_protection_away_are_refused(tmp_path, precision):
+    with pytest.raises(UserError, match="precision"):
+        experiment(tmp_path, precision=precision)
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 0}, {"max_epochs": 1, "threads": 0}, {"max_epochs": 1, "save_every": -1}]
+)
+def test_trainings_that_cannot_be(options):
+    with pytest.raises(UserError):
+        Training.of(**options)

@@ -1,0 +1,35 @@
+import ast
+from pathlib import Path
+
+import pytest
+
+import analysis
+import orthotrace
+from orthotrace.errors import UserError
+from orthotrace.tracking import Tracker, WandbTracker
+
+
+def test_only_one_file_imports_wandb():
+    found = set()
+    for package in (orthotrace, analysis):
+        for file in Path(package.__file__).parent.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if any(name.split(".")[0] == "wandb" for name in names):
+                    found.add(file.name)
+    assert found == {"tracking.py"}
+
+
+@pytest.mark.parametrize("options", [{"mode": "sometimes"}, {"project": ""}, {"wrong": 1}])
+def test_trackers_that_cannot_be(options):
+    with pytest.raises(UserError):
+        WandbTracker(**options)
+
+
+def test_the_silent_tracker_has_every_hook():
+    tracker = Tracker()
+    tracker.start(Path(), "train", "g", "n", [], {})
+    tracker.figures({}, {})
+    tracker.finish()
+    WandbTracker(mode="offline").finish()

@@ -1,0 +1,50 @@
+"""The wheel, in an environment without the project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: object, cwd: Path) -> str:
+    done = subprocess.run([str(argument) for argument in arguments], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_installed_wheel_runs_from_another_folder(tmp_path):
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "dist", ROOT, cwd=tmp_path)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=False)
+    place = Path(
+        sysconfig.get_path(
+            "purelib", scheme="venv", vars={"base": str(tmp_path / "env"), "platbase": str(tmp_path / "env")}
+        )
+    )
+    options = ["--no-deps", "--no-index", "--quiet", "--target", place, wheel]
+    run(sys.executable, "-m", "pip", "install", *options, cwd=tmp_path)
+    # The heavy dependencies are shared; what an editable install adds to the path is not.
+    (place / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python, folder = tmp_path / "env" / "bin" / "python", tmp_path / "elsewhere"
+    folder.mkdir()
+    main = "import orthotrace, sys; assert 'elsewhere' not in orthotrace.__file__; from orthotrace.train import main; main()"
+    where = run(python, "-c", "import orthotrace, analysis; print(orthotrace.__file__, analysis.__file__)", cwd=folder)
+    assert all(str(place) in path for path in where.split())
+    assert "max_epochs: 5" in run(python, "-c", main, "--cfg", "job", cwd=folder)
+    tiny = ["stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "hydra.run.dir=run"]
+    assert "ACC" in run(python, "-c", main, *tiny, cwd=folder)
+    assert (folder / "run" / "scores.json").is_file()
+    analyse = "from analysis.analyze import main; main()"
+    assert "report" in run(python, "-c", analyse, "runs=run", cwd=folder)
+    names = run(
+        python,
+        "-c",
+        "import importlib.metadata as m; print([e.name for e in m.distribution('orthotrace').entry_points])",
+        cwd=folder,
+    )
+    assert "orthotrace-train" in names and "orthotrace-analyze" in names
