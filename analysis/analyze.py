@@ -226,6 +226,7 @@ def results_of(
             "sha256": stimuli.digest,
             "count": len(stimuli.labels),
             "per_class": stimuli.per_class,
+            "task": stimuli.task,
             "classes": list(stimuli.classes),
         },
         "layers": list(networks[0].rdms),
@@ -283,8 +284,8 @@ def draw(
             lambda: accuracy_matrices(matrices),
         ),
         "rdms": (
-            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images of task 1's kind, sorted by "
-            f"class, after task {last}, mean over seeds.",
+            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images as task "
+            f"{stimuli.task} shows them, sorted by class, after task {last}, mean over seeds.",
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
         ),
     }

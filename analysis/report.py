@@ -41,15 +41,20 @@ def write_report(
     page = template.render(
         scores=scores,
         consistency=consistency,
-        figures=[
-            (caption, path.stem, base64.b64encode(path.read_bytes()).decode()) for caption, path in pictures.items()
-        ],
+        figures=[(caption, path.stem, *embedded(path)) for caption, path in pictures.items()],
         results=results,
         version=__version__,
         networks=sum(len(group.runs) for group in grouped),
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def embedded(picture: Path) -> tuple[str, float]:
+    """A PNG of 300 dots an inch as text for a page, and its width in inches."""
+    content = picture.read_bytes()
+    # The header of a PNG holds the width in bytes 16 to 19.
+    return base64.b64encode(content).decode(), int.from_bytes(content[16:20], "big") / 300
 
 
 def consistency_table(results: Mapping[str, Any]) -> list[list[str]]:

@@ -26,6 +26,7 @@ class Stimuli:
         labels: (n,).
         classes: names of the classes that occur, in order.
         per_class: images of each.
+        task: which shows them so, from 1.
         digest: SHA-256 of images and labels: equal for equal stimuli only.
     """
 
@@ -33,6 +34,7 @@ class Stimuli:
     labels: Tensor
     classes: tuple[str, ...]
     per_class: int
+    task: int
     digest: str
 
 
@@ -131,4 +133,4 @@ def stimuli_of(run: Run, task: int, per_class: int, classes: Sequence[str] | Non
         index.append(places[:per_class])
     chosen = test.take(torch.cat(index))
     digest = hashlib.sha256(chosen.images.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
-    return Stimuli(chosen.images, chosen.labels, tuple(names), per_class, digest)
+    return Stimuli(chosen.images, chosen.labels, tuple(names), per_class, task, digest)
