@@ -98,10 +98,10 @@ class ProjectionMethod(Method):
 
     def inputs(self, model: nn.Module, images: Tensor, size: int = 512) -> Iterator[Mapping[str, list[Tensor]]]:
         """Inputs of the protected layers, batch by batch, without gradients."""
-        dtype = next(model.parameters()).dtype
+        like = next(model.parameters())
         for batch in images.split(size):
             with torch.no_grad(), self.guard.taps.watching() as inputs:
-                model(batch.to(dtype))
+                model(batch.to(like))
             yield inputs
 
     def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
