@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from orthotrace.configuration import build
-from orthotrace.entry import check_keys, fail, launch, quieten
+from orthotrace.entry import check_keys, launch, quieten, told
 from orthotrace.errors import UserError, checked
 from orthotrace.files import write_json
 
@@ -35,13 +35,9 @@ def main() -> None:
 def job(config: DictConfig) -> None:
     """One analysis."""
     quieten()
-    try:
+    with told("analyze"):
         check_keys(config, "analyze")
-        if OmegaConf.is_missing(config, "runs"):
-            raise UserError("is missing; write orthotrace-analyze runs=FOLDER", "runs")
         print(f"report: {analyse(config)}", flush=True)
-    except UserError as error:
-        fail(str(error))
 
 
 @dataclass(frozen=True)

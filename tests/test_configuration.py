@@ -31,7 +31,7 @@ def test_every_key_is_one_of_its_target(override):
     config = composed(override)
     for key in config:
         node = config[key]
-        if not OmegaConf.is_dict(node) or "_target_" not in node:
+        if not OmegaConf.is_dict(node) or "_target_" not in node or OmegaConf.is_missing(node, "_target_"):
             continue
         arguments = {name: None for name in node if not str(name).startswith("_")} | dict.fromkeys(GIVEN.get(key, ()))
         signature = inspect.signature(get_object(node._target_))

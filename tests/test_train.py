@@ -220,6 +220,26 @@ def test_load_gives_networks_by_task(study):
         orthotrace.load(study)
 
 
+NET = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, shape, classes, width=4):
+        super().__init__(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width, classes))
+"""
+
+
+def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
+    (tmp_path / "mynet.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["model=custom", "model._target_=mynet.Net", "+model.width=6", "stream.tasks=2", "trainer.max_epochs=1"]
+    assert train(*own, "method=finetune", "hydra.run.dir=run").code == 0
+    assert orthotrace.load("run")[0].weight.shape == (6, 1, 3, 3)
+    assert analyze("runs=run").code == 0
+    refused = train(*own, "method=gpm")
+    assert refused.code == 2 and "layer '0' (Conv2d) would change unprotected" in refused.err
+
+
 def test_six_jobs_are_six_runs_in_wandb(tmp_path):
     done = command(
         "orthotrace-train", "--multirun", "seed=0,1,2", "method=finetune,hlop", "hydra/launcher=joblib",

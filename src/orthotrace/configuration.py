@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from orthotrace.errors import UserError
+from orthotrace.errors import UserError, one_line
 from orthotrace.files import write_text
 
 # What may change without changing a run's results.
@@ -39,8 +39,7 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause.below(path) from error
         if isinstance(cause, (TypeError, ValueError, ImportError)) or cause is None:
-            reason = str(cause or error).strip().split("\n")[0]
-            raise UserError(reason, path) from error
+            raise UserError(one_line(cause or error), path) from error
         raise
 
 

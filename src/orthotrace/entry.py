@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from orthotrace import _conf
 from orthotrace.configuration import run_name
-from orthotrace.errors import UserError, nearest
+from orthotrace.errors import UserError, nearest, one_line
 from orthotrace.files import cannot_write
 
 JOBS = "ORTHOTRACE_JOBS"
@@ -43,8 +44,20 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     # Errors come here as they are, instead of being printed by Hydra.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     quieten()
-    try:
+    with told(config_name):
         hydra.main(version_base="1.3", config_path=str(_conf()), config_name=config_name)(job)()
+    if Multirun.failed:
+        sys.exit(1)
+
+
+@contextmanager
+def told(config_name: str) -> Iterator[None]:
+    """Within the block a user's mistake is one line and exit code 2; another error passes.
+
+    Around the whole command, and around a job: Hydra prints a line of its own above an error that passes through it.
+    """
+    try:
+        yield
     except UserError as error:
         fail(str(error))
     except Exception as error:
@@ -55,8 +68,6 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         if line is None:
             raise
         fail(line)
-    if Multirun.failed:
-        sys.exit(1)
 
 
 def fail(line: str) -> NoReturn:
@@ -96,15 +107,15 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
             name = key[1].lstrip("+~")
             cause = error.__cause__
             if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
-                return f"{name}: {_first(cause)}"
+                return f"{name}: {one_line(cause)}"
             return f"{name}: no such key; {_hint(name, known_keys(config_name, overrides))}"
+    if isinstance(error, OmegaConfBaseException) and (
+        key := re.search(r"[Mm]issing mandatory value: (\S+)", str(error))
+    ):
+        return f"{key[1]}: is missing; write {key[1]}=VALUE"
     if isinstance(error, (HydraException, OmegaConfBaseException)):
-        return _first(error)
+        return one_line(error)
     return None
-
-
-def _first(error: BaseException) -> str:
-    return " ".join(line.strip() for line in str(error).split("\n") if line.strip())[:300]
 
 
 def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:

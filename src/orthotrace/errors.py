@@ -63,6 +63,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are: {listed}"
 
 
+def one_line(error: BaseException) -> str:
+    r"""The message of a library's error on one line of at most 300 characters.
+
+    Example:
+        >>> one_line(ValueError("it broke:\n\n   here"))
+        'it broke: here'
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def checked(function: Function) -> Function:
     """Check a call against the types and ranges of the signature, as a user's input.
 

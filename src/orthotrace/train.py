@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.configuration import build, differences, relevant, write_hydra
-from orthotrace.entry import JOBS, check_keys, fail, launch, quieten
+from orthotrace.entry import JOBS, check_keys, launch, quieten, told
 from orthotrace.errors import UserError
 from orthotrace.files import write_text
 from orthotrace.run import Run
@@ -37,12 +37,11 @@ def job(config: DictConfig) -> None:
     hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
     if hydra.mode != RunMode.MULTIRUN:
-        try:
-            train(config, run, hydra)
-        except UserError as error:
-            remove_if_empty(run.folder)
-            # Told here: Hydra would print a line of its own above an error that passes through it.
-            fail(str(error))
+        with told("train"):
+            try:
+                train(config, run, hydra)
+            finally:
+                remove_if_empty(run.folder)
         return
     number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
     try:
