@@ -29,9 +29,12 @@ def pearson(rdms: ArrayLike) -> NDArray[np.float64]:
     finite = np.isfinite(stack).all(axis=1)
     if not finite.all():
         raise ValueError(f"RDM {int(np.argmin(finite))} has entries that are not finite")
+    # In units of the largest entry: squares of 1e200 and 1e-200 are no numbers.
+    size = np.abs(stack).max(axis=1, initial=0, keepdims=True)
+    stack = stack / np.where(size > 0, size, 1)
     centred = stack - stack.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1)
-    constant = norms <= 1e-12 * np.abs(stack).max(axis=1, initial=0) * stack.shape[1] ** 0.5
+    constant = norms <= 1e-12 * stack.shape[1] ** 0.5
     if constant.any():
         raise ValueError(f"RDM {int(np.argmax(constant))} is constant: its correlation is undefined")
     unit = centred / norms[:, None]

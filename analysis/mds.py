@@ -64,6 +64,8 @@ def smacof(
     target = np.asarray(distances, dtype=np.float64)
     if target.ndim != 2 or target.shape[0] != target.shape[1] or not np.allclose(target, target.T):
         raise ValueError("a symmetric matrix of finite distances is needed")
+    if (target < 0).any():
+        raise ValueError("distances are at least 0")
     size = np.sqrt((target**2).sum())
     if not size:
         raise ValueError("all distances are zero: there is nothing to scale")

@@ -23,8 +23,8 @@ def correlation(patterns: Tensor | ArrayLike, block: int = 8192) -> NDArray[np.f
         The upper triangle, row by row, n (n - 1) / 2 numbers in [0, 2].
 
     Raises:
-        ValueError: fewer than three stimuli, entries that are not finite, or a pattern that is constant, so that its
-            correlation is undefined; names the first such stimulus.
+        ValueError: fewer than three stimuli or two features, entries that are not finite real numbers, or a pattern
+            that is constant, so that its correlation is undefined; names the first such stimulus.
 
     Source: Kriegeskorte, Mur & Bandettini, Frontiers in Systems Neuroscience 2:4 (2008).
 
@@ -32,25 +32,35 @@ def correlation(patterns: Tensor | ArrayLike, block: int = 8192) -> NDArray[np.f
         >>> correlation([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]]).round(6)
         array([0., 2., 2.])
     """
-    x = patterns if isinstance(patterns, Tensor) else torch.as_tensor(np.asarray(patterns))
-    if x.ndim < 2 or len(x) < 3:
+    if not isinstance(patterns, Tensor):
+        array = np.asarray(patterns)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"patterns of real numbers are needed, got {array.dtype}")
+        patterns = torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.float64))
+    x = patterns.detach()
+    if x.is_complex():
+        raise ValueError(f"patterns of real numbers are needed, got {x.dtype}")
+    if x.ndim < 2 or len(x) < 3 or x[0].numel() < 2:
         raise ValueError(f"an RDM needs at least three stimuli with two features, got shape {tuple(x.shape)}")
     x = x.reshape(len(x), -1)
+    x = x if x.is_floating_point() else x.double()
     finite = torch.isfinite(x).all(dim=1)
     if not finite.all():
         raise ValueError(f"the pattern of stimulus {int((~finite).nonzero()[0])} is not finite")
+    # Every pattern in units of its largest entry: squares of 1e200 and 1e-200 are no numbers.
+    size = x.abs().amax(dim=1).double()[:, None]
+    size[size == 0] = 1
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        total += part.double().sum(dim=1)
+        total += (part.double() / size).sum(dim=1)
     mean = (total / x.shape[1])[:, None]
     gram = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        centred = part.double() - mean
+        centred = part.double() / size - mean
         gram.addmm_(centred, centred.T)
     spread = gram.diagonal().sqrt()
     # What rounding leaves of a constant pattern.
-    size = x.abs().amax(dim=1).double() * x.shape[1] ** 0.5
-    constant = spread <= 1e-12 * size
+    constant = spread <= 1e-12 * x.shape[1] ** 0.5
     if constant.any():
         raise ValueError(
             f"the pattern of stimulus {int(constant.nonzero()[0])} is constant: its correlation is undefined"

@@ -220,6 +220,13 @@ def test_load_gives_networks_by_task(study):
         orthotrace.load(study)
 
 
+@pytest.mark.parametrize("method", ["finetune", "gpm", "hlop"])
+def test_training_that_diverges_is_told(train, method):
+    answer = train(*TINY, f"method={method}", "optimizer.lr=1e18", "hydra.run.dir=run")
+    assert answer.code == 2 and "not finite" in answer.err and "learning rate" in answer.err
+    assert len(answer.err.strip().split("\n")) == 1
+
+
 NET = """
 from torch import nn
 

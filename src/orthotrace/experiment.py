@@ -159,6 +159,8 @@ class Experiment:
         self.learner.train()
         self._marked = time.perf_counter()
         self._fit(batches, resume)
+        if not all(value.isfinite().all() for value in self.learner.model.parameters()):
+            raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         device = self.trainer.strategy.root_device
         self.learner.to(device).eval()
         outcome = self.learner.method.end_task(self.learner.model, task.train, self.training.batch_size)

@@ -13,8 +13,9 @@ def test_layers_that_are_read():
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_activations_are_those_of_the_layer(batch_size):
-    model = MLP([4], 2, hidden=[3]).eval()
-    images = torch.rand(10, 4)
+    torch.manual_seed(0)
+    model = MLP([4], 2, hidden=[3]).double().eval()
+    images = torch.rand(10, 4, dtype=torch.float64)
     found = dict(activations(model, images, ["relu1", "head"], batch_size))
     with torch.no_grad():
         assert torch.allclose(found["relu1"], model.relu1(model.fc1(images)))

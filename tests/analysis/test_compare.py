@@ -15,6 +15,11 @@ def test_against_scipy():
             assert consistency(RDMS)[i, j] == pytest.approx(expected**2, abs=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_scale_changes_nothing(scale):
+    assert np.allclose(pearson(scale * RDMS), pearson(RDMS), atol=1e-12)
+
+
 def test_published_value():
     """The generator and the value of the RSA reference: correlation RDMs, Pearson 0.663444304018."""
     from analysis.rdm import correlation

@@ -44,7 +44,9 @@ def test_more_dimensions_than_points_have():
     assert classical([[0.0, 1.0], [1.0, 0.0]], dimensions=3).shape == (2, 3)
 
 
-@pytest.mark.parametrize("distances", [np.zeros((3, 3)), np.ones((2, 3)), [[0, 1], [2, 0]], np.full((3, 3), np.nan)])
+@pytest.mark.parametrize(
+    "distances", [np.zeros((3, 3)), np.ones((2, 3)), [[0, 1], [2, 0]], np.full((3, 3), np.nan), [[0, -1], [-1, 0]]]
+)
 def test_what_are_no_distances(distances):
     with pytest.raises(ValueError, match="distances"):
         smacof(distances)

@@ -28,7 +28,7 @@ def test_invariances_that_hold_and_one_that_does_not():
     assert not np.allclose(correlation(X @ np.linalg.qr(RNG.standard_normal((40, 40)))[0]), base, atol=1e-3)
 
 
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1e12, 1e200])
 def test_scale_changes_nothing(scale):
     assert np.allclose(correlation(scale * X), correlation(X), atol=1e-12)
 
@@ -39,7 +39,11 @@ BAD = [
     (np.where(np.arange(30)[:, None] == 7, 3.3, X), "stimulus 7 is constant"),
     (np.where(np.arange(30)[:, None] == 4, 0.0, X), "stimulus 4 is constant"),
     (np.where(np.arange(30)[:, None] == 5, np.nan, X), "stimulus 5 is not finite"),
-    (X[:, :1], "two features|constant"),
+    (X[:, :1], "two features"),
+    (X[:, :0], "two features"),
+    (X + 1j, "real numbers"),
+    (torch.tensor(X + 1j), "real numbers"),
+    ([["a", "b"]] * 3, "real numbers"),
 ]
 
 
@@ -47,6 +51,13 @@ BAD = [
 def test_patterns_without_a_correlation_are_named(patterns, line):
     with pytest.raises(ValueError, match=line):
         correlation(patterns)
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8])
+def test_patterns_of_whole_numbers(kind):
+    values = (X > 0).astype(kind)
+    assert np.allclose(correlation(values), pdist(values.astype(float), "correlation"), atol=1e-12)
+    assert np.allclose(correlation(torch.tensor(values)), correlation(values))
 
 
 def test_square():

@@ -37,7 +37,15 @@ class Odd(nn.Module):
         self.scale = nn.Parameter(torch.ones(1))
 
 
+def tied() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2))
+    model[2].weight = model[0].weight
+    return model
+
+
 UNPROTECTED = [
+    (tied(), "layers '0' and '2' share a parameter"),
+    (nn.Sequential(nn.Linear(2, 2)).bfloat16(), "layer '0' is torch.bfloat16"),
     (nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2, 2)), "layer '0' (Conv2d)"),
     (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), "layer '1' (BatchNorm1d)"),
     (nn.Sequential(nn.Linear(2, 2), Odd()), "parameter scale of layer '1' (Odd)"),

@@ -158,10 +158,8 @@ class Guard(nn.Module):
                 rows = calls[0] if len(calls) == 1 else torch.cat(calls)
                 try:
                     see(space, rows)
-                except (ValueError, RuntimeError) as error:
-                    if rows.isfinite().all():
-                        raise
-                    raise UserError(f"the inputs of layer '{name}' are not finite: lower the learning rate") from error
+                except ValueError as error:
+                    raise UserError(f"layer '{name}': {error}") from error
 
     @staticmethod
     def _observe(space: Subspace, rows: Tensor) -> None:

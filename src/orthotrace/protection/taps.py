@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from orthotrace.errors import UserError
@@ -15,7 +16,9 @@ def protectable(model: nn.Module) -> dict[str, nn.Linear]:
     """The layers whose weights can be protected, by name, in the order of the model.
 
     Raises:
-        UserError: a trainable parameter belongs to no such layer, so it would change unprotected; or there is none.
+        UserError: a trainable parameter belongs to no such layer, so it would change unprotected; two layers share
+            one, so that protecting it for one would move it for the other; a weight has less than 32 bits, which
+            rounds the protection away; or there is no layer at all.
 
     Example:
         >>> list(protectable(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
@@ -33,6 +36,18 @@ def protectable(model: nn.Module) -> dict[str, nn.Linear]:
                 )
     if not layers:
         raise UserError("the model has no Linear layer that could be protected")
+    owner: dict[int, str] = {}
+    for name, layer in layers.items():
+        if layer.weight.dtype in (torch.bfloat16, torch.float16):
+            raise UserError(
+                f"the weight of layer '{name}' is {layer.weight.dtype}, which rounds its protection away; "
+                "keep weights in float32 and use autocast"
+            )
+        for value in layer.parameters(recurse=False):
+            if owner.setdefault(id(value), name) != name:
+                raise UserError(
+                    f"layers '{owner[id(value)]}' and '{name}' share a parameter: it cannot be protected for both"
+                )
     return layers
 
 
@@ -45,7 +60,6 @@ class Taps:
         layers: Linear layers by name.
 
     Example:
-        >>> import torch
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
         >>> taps = Taps({"first": model[0]})
         >>> with taps.watching() as inputs:

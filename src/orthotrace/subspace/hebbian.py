@@ -126,6 +126,8 @@ class HebbianSubspace(Subspace):
 
     def _see(self, rows: Tensor) -> None:
         rows = self.taken(rows)
+        if not len(rows):
+            return
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
         self.correlation.addmm_((rows @ self.learning.T).T, rows)
         if self.rows is None:
@@ -146,7 +148,7 @@ class HebbianSubspace(Subspace):
         if not len(self.learning):
             return
         if not self.trace.isfinite().all():
-            raise ValueError("the inputs observed are not finite")
+            raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
         learned = torch.linalg.qr(project_out(self.trace, self.basis).T).Q.T.contiguous()
         self.trace = (learned @ self.learning.T) @ self.trace
         self.learning = learned

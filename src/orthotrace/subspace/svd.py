@@ -48,7 +48,7 @@ class SvdSubspace(Subspace):
         if not len(self.sample):
             raise ValueError("no rows were observed in this task")
         if not self.sample.isfinite().all():
-            raise ValueError("the inputs observed in this task are not finite")
+            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
         # float64: a share of .999 and more must not be decided by rounding.
         rows = self.sample.double()
         energies, directions = principal(project_out(rows, self.basis.double()))
