@@ -1,0 +1,70 @@
+"""What the README says, run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from orthotrace import _conf
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_a_network_comes_back(study):
+    run = next(study.glob("method=gpm*"))
+    names: dict = {}
+    exec(BLOCKS[0].replace("runs/digits/RUN", str(run)), names)
+    assert names["network"](torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+
+
+def test_the_guard_in_a_plain_loop_keeps_the_first_task():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 3))
+    tasks = [(torch.rand(200, 20) * (torch.rand(20) < 0.4), torch.randint(3, (200,))) for _ in range(3)]
+
+    def train(model, optimizer, images, labels):
+        for _ in range(60):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+    code = BLOCKS[1]
+    lines = [line for line in code.split("guard = ")[1].split("\n") if line.strip()]
+    assert len(lines) < 10
+    names = {"torch": torch, "model": model, "tasks": tasks[:1], "train": train}
+    exec(code, names)
+    first = model(tasks[0][0]).detach()
+    # A second pass through the loop with the same guard: its body alone.
+    body = code[code.index("for images, labels in tasks:") :]
+    exec(body, names | {"tasks": tasks[1:]})
+    with torch.no_grad():
+        kept = float((model(tasks[0][0]) - first).norm() / first.norm())
+    assert max(names["guard"].leaks().values()) <= 1e-6 and kept < 0.5
+
+
+def test_networks_are_compared_from_plain_arrays_without_the_training_side():
+    rng = np.random.default_rng(0)
+    names = {"networks": [rng.standard_normal((12, 30)) for _ in range(3)]}
+    exec(BLOCKS[2], names)
+    assert names["consistency"].pair_mean(names["compare"].consistency(names["rdms"])).networks == 3
+    program = (
+        "import sys; from analysis import compare, consistency, mds, rdm;"
+        "print([name for name in ('pytorch_lightning', 'hydra', 'wandb') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_every_option_is_in_the_table():
+    table = README[README.index("| group | options | keys |") :]
+    for folder in _conf().iterdir():
+        if folder.is_dir():
+            (row,) = [line for line in table.split("\n") if line.startswith(f"| `{folder.name}` |")]
+            for file in folder.glob("*.yaml"):
+                assert f"`{file.stem}`" in row
