@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from orthotrace.configuration import build
+from orthotrace.configuration import build, plain
 from orthotrace.entry import check_keys, launch, quieten, told
 from orthotrace.errors import UserError, checked
 from orthotrace.files import write_json
@@ -83,7 +83,7 @@ def analyse(config: DictConfig) -> Path:
     Raises:
         UserError: whatever the user can mend.
     """
-    options: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    options: dict[str, Any] = plain(config)
     check_layers(options["layers"])
     for key, check in {"bootstrap": check_bootstrap, "stimuli": check_stimuli}.items():
         try:

@@ -43,15 +43,16 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
         raise
 
 
+def plain(node: Any) -> Any:
+    """A node of a configuration, resolved, as dictionaries and lists; a plain value as it is."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
 def relevant(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration, as far as results depend on it."""
     # Key by key: what is irrelevant may not be resolvable yet, as the name of the folder is.
     nodes = {str(key): config._get_node(key) for key in config if key not in IRRELEVANT}
-    content = {
-        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else config[key]
-        for key, node in nodes.items()
-    }
-    return content
+    return {key: plain(node) if OmegaConf.is_config(node) else config[key] for key, node in nodes.items()}
 
 
 def run_name(overrides: list[str], config: DictConfig) -> str:

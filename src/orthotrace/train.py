@@ -10,9 +10,9 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from orthotrace.configuration import build, differences, relevant, write_hydra
+from orthotrace.configuration import build, differences, plain, relevant, write_hydra
 from orthotrace.entry import JOBS, check_keys, launch, quieten, told
 from orthotrace.errors import UserError
 from orthotrace.files import write_text
@@ -156,15 +156,14 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     from orthotrace.seeds import Seeds, derived
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    plain = {key: OmegaConf.to_container(config[key], resolve=True) for key in ("trainer", "seeds")}
     own = ("max_epochs", "batch_size", "threads", "save_every")
-    trainer: dict[str, Any] = plain["trainer"]  # type: ignore[assignment]
+    trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})
     except UserError as error:
         raise error.below("trainer") from error
     try:
-        seeds = Seeds.of(**plain["seeds"])  # type: ignore[arg-type]
+        seeds = Seeds.of(**plain(config.seeds))
     except UserError as error:
         raise error.below("seeds") from error
     stream = build(config, "stream", source=build(config, "dataset"), seed=seeds.stream)
@@ -190,6 +189,6 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         trainer,
         tracker,
         [bar],
-        OmegaConf.to_container(config.rates) if config.rates is not None else None,  # type: ignore[arg-type]
+        plain(config.rates),
     )
     return experiment, tracker, bar
