@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +16,9 @@ from orthotrace.errors import UserError, checked
 from orthotrace.files import write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
-    from analysis.consistency import PairMean
-    from analysis.runs import Stimuli
+    from analysis.figures.study import Consistent
+    from analysis.runs import Network, Stimuli
     from orthotrace.run import Run
     from orthotrace.summary import Group
 
@@ -38,23 +36,6 @@ def job(config: DictConfig) -> None:
     with told("analyze"):
         check_keys(config, "analyze")
         print(f"report: {analyse(config)}", flush=True)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of a run, after some of its tasks.
-
-    Attributes:
-        method: label of its group.
-        run: where it comes from.
-        task: after how many tasks.
-        rdms: layer -> condensed RDM.
-    """
-
-    method: str
-    run: Run
-    task: int
-    rdms: dict[str, NDArray[np.float64]]
 
 
 @checked
@@ -91,6 +72,7 @@ def analyse(config: DictConfig) -> Path:
         except UserError as error:
             raise error.below(key) from error
     # torch takes a second to import: what does not need it has been answered.
+    from analysis.figures.study import draw
     from analysis.report import write_report
     from analysis.runs import select
     from orthotrace.summary import groups, print_summary
@@ -162,7 +144,7 @@ def read_networks(
 
     from analysis.activations import activations, readable_layers
     from analysis.rdm import correlation
-    from analysis.runs import tasks_of
+    from analysis.runs import Network, tasks_of
 
     jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
     networks: list[Network] = []
@@ -187,9 +169,6 @@ def read_networks(
             raise UserError(f"{run.folder.name}: {error}", "layers") from error
         networks.append(Network(method, run, task, rdms))
     return networks
-
-
-Consistent = dict[tuple[str, int], dict[str, "PairMean"]]
 
 
 def consistencies(networks: Sequence[Network], resamples: int, seed: int) -> Consistent:
@@ -234,89 +213,6 @@ def results_of(
             for layer, one in by_layer.items()
         ],
     }
-
-
-def draw(
-    folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
-) -> tuple[dict[str, Path], dict[str, Any] | None]:
-    """Draw all figures, of the last task that was chosen where one task is shown.
-
-    Returns:
-        Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
-    """
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    from analysis.compare import pearson
-    from analysis.figures.accuracy import accuracy_over_tasks
-    from analysis.figures.consistency import consistency_by_layer
-    from analysis.figures.matrices import accuracy_matrices
-    from analysis.figures.rdms import rdm_maps
-    from analysis.figures.scaling import rdms_in_a_plane
-    from analysis.figures.style import save, styled
-    from analysis.mds import smacof
-
-    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
-    last = max(network.task for network in networks)
-    shown = [network for network in networks if network.task == last]
-    layers = list(shown[0].rdms)
-    means: dict[str, dict[str, Any]] = {}
-    for group in grouped:
-        rdms = [network.rdms for network in shown if network.method == group.label]
-        if rdms:
-            means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
-    rdms_shown = [network.rdms[layer] for network in shown for layer in layers]
-    between = {method: by_layer for (method, task), by_layer in consistent.items() if task == last}
-    names = [(network.method, network.run.folder.name) for network in shown]
-    seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
-    drawings: dict[str, tuple[str, Any]] = {
-        "accuracy": (
-            f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the "
-            f"first task. Lines are means {seeds}, bands ± 1 s.d.",
-            lambda: accuracy_over_tasks(matrices),
-        ),
-        "matrices": (
-            "Test accuracy on every task after every task, mean over seeds.",
-            lambda: accuracy_matrices(matrices),
-        ),
-        "rdms": (
-            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images as task "
-            f"{stimuli.task} shows them, sorted by class, after task {last}, mean over seeds.",
-            lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
-        ),
-    }
-    plane: dict[str, Any] | None = None
-    # Two points lie on a line, whatever their distance.
-    if len(rdms_shown) > 2:
-        apart = 1 - pearson(rdms_shown)
-        points, stress = smacof((apart + apart.T) / 2)
-        drawings["mds"] = (
-            f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the "
-            "layers of a network.",
-            lambda: rdms_in_a_plane(points, names, layers, stress),
-        )
-        places = [(*name, layer) for name in names for layer in layers]
-        plane = {
-            "task": last,
-            "stress": stress,
-            "points": [
-                {"method": method, "run": run, "layer": layer, "x": x, "y": y}
-                for (method, run, layer), (x, y) in zip(places, points.tolist(), strict=True)
-            ],
-        }
-    if between:
-        drawings["consistency"] = (
-            f"Representational consistency between seeds, the shared variance of their RDMs, after task {last}. The "
-            f"interval resamples networks, not pairs.",
-            lambda: consistency_by_layer(between),
-        )
-    pictures = {}
-    with styled():
-        for name, (caption, make) in drawings.items():
-            figure, rows = make()
-            pictures[caption] = save(figure, folder, name, rows)
-            plt.close(figure)
-    return pictures, plane
 
 
 def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -36,6 +38,23 @@ class Stimuli:
     per_class: int
     task: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a run, after some of its tasks.
+
+    Attributes:
+        method: label of its group.
+        run: where it comes from.
+        task: after how many tasks.
+        rdms: layer -> condensed RDM.
+    """
+
+    method: str
+    run: Run
+    task: int
+    rdms: dict[str, NDArray[np.float64]]
 
 
 def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
