@@ -16,7 +16,6 @@ from orthotrace.errors import UserError, checked
 from orthotrace.files import write_json
 
 if TYPE_CHECKING:
-
     from analysis.figures.study import Consistent
     from analysis.runs import Network, Stimuli
     from orthotrace.run import Run
