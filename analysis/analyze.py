@@ -44,7 +44,7 @@ def check_bootstrap(resamples: Annotated[int, Field(ge=100)], seed: int) -> None
 
 @checked
 def check_stimuli(
-    task: Annotated[int, Field(ge=1)], per_class: Annotated[int, Field(ge=1)], classes: list[str | int] | None
+    task: Annotated[int, Field(ge=1)] | None, per_class: Annotated[int, Field(ge=1)], classes: list[str | int] | None
 ) -> None:
     """Types and ranges of the keys below stimuli."""
 
@@ -104,7 +104,7 @@ def analyse(config: DictConfig) -> Path:
     return report
 
 
-def common_stimuli(runs: Sequence[Run], task: int, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
+def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
     """The stimuli of all runs, which must be the same images.
 
     Raises:
@@ -117,7 +117,7 @@ def common_stimuli(runs: Sequence[Run], task: int, per_class: int, classes: Sequ
     for run in runs:
         # Runs that show the same images need not make them again.
         key = str([OmegaConf.to_container(run.config[name]) for name in ("dataset", "stream")])
-        key += str(run.scores["seeds"]["stream"]) if task > 1 else ""
+        key += "" if task is None else str(run.scores["seeds"]["stream"])
         if key not in made:
             made[key] = stimuli_of(run, task, per_class, classes)
         found.setdefault(made[key].digest, (run, made[key]))
@@ -125,7 +125,7 @@ def common_stimuli(runs: Sequence[Run], task: int, per_class: int, classes: Sequ
         (first, _), (second, _) = list(found.values())[:2]
         raise UserError(
             f"{first.folder.name} and {second.folder.name} show different images: choose runs of one stream by where, "
-            "or stimuli.task=1, whose images do not depend on the seed"
+            "or stimuli.task=null, whose images do not depend on the seed"
         )
     return next(iter(found.values()))[1]
 

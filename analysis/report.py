@@ -12,6 +12,7 @@ from jinja2 import Environment
 
 from orthotrace import __version__
 from orthotrace.files import write_text
+from orthotrace.latex import latex
 from orthotrace.summary import SCORES, TITLES, Group
 
 
@@ -69,35 +70,3 @@ def consistency_table(results: Mapping[str, Any]) -> list[list[str]]:
         row.append(f"{one['mean']:.3f}{interval}")
     header = ["method", "after task", "interval", *results["layers"]]
     return [header, *([method, str(task), *cells] for (method, task), cells in rows.items())]
-
-
-def latex(table: Sequence[Sequence[str]]) -> str:
-    r"""A table for LaTeX, with the rules of booktabs.
-
-    Example:
-        >>> print(latex([["method", "ACC"], ["my_net", "–"]]))
-        \begin{tabular}{lr}
-        \toprule
-        method & ACC \\
-        \midrule
-        my\_net & -- \\
-        \bottomrule
-        \end{tabular}
-        <BLANKLINE>
-    """
-    special = {
-        "&": r"\&",
-        "%": r"\%",
-        "_": r"\_",
-        "#": r"\#",
-        "$": r"\$",
-        "{": r"\{",
-        "}": r"\}",
-        "±": r"$\pm$",
-        "–": "--",
-    }
-    lines = [
-        " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in row) + r" \\" for row in table
-    ]
-    head = [rf"\begin{{tabular}}{{l{'r' * (len(table[0]) - 1)}}}", r"\toprule", lines[0], r"\midrule"]
-    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])

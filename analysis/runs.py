@@ -24,11 +24,11 @@ class Stimuli:
     """A fixed set of labelled images.
 
     Attributes:
-        images: (n, ...), sorted by class.
+        images: inputs of a network, (n, channels, height, width), sorted by class.
         labels: (n,).
         classes: names of the classes that occur, in order.
         per_class: images of each.
-        task: which shows them so, from 1.
+        task: which shows them so, from 1; None for the images as their data set holds them.
         digest: SHA-256 of images and labels: equal for equal stimuli only.
     """
 
@@ -36,7 +36,7 @@ class Stimuli:
     labels: Tensor
     classes: tuple[str, ...]
     per_class: int
-    task: int
+    task: int | None
     digest: str
 
 
@@ -119,12 +119,12 @@ def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
     return list(tasks)
 
 
-def stimuli_of(run: Run, task: int, per_class: int, classes: Sequence[str] | None) -> Stimuli:
-    """The first test images of each class, as a task of the run's stream shows them.
+def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:
+    """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
 
     Args:
         run: whose stream.
-        task: whose images, from 1.
+        task: whose images, from 1; None for those of the data set, which are the same for every seed.
         per_class: images of each class, at least 1.
         classes: names of the classes, or None for all.
 
@@ -133,23 +133,24 @@ def stimuli_of(run: Run, task: int, per_class: int, classes: Sequence[str] | Non
     """
     seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
     stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=seeds.stream)
-    if not 1 <= task <= stream.tasks:
+    if task is not None and not 1 <= task <= stream.tasks:
         raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
     if per_class < 1:
         raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
-    names = list(stream.classes) if classes is None else [str(name) for name in classes]
+    test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
+    names = list(there) if classes is None else [str(name) for name in classes]
     for name in names:
-        if name not in stream.classes:
-            raise UserError(f"there is no class '{name}'; {nearest(name, stream.classes)}", "stimuli.classes")
+        if name not in there:
+            raise UserError(f"there is no class '{name}'; {nearest(name, there)}", "stimuli.classes")
     if len(set(names)) < 2:
         raise UserError(f"stimuli of at least two classes are needed (got {len(set(names))})", "stimuli.classes")
-    test = stream.test(task - 1)
     index = []
     for name in names:
-        places = (test.labels == stream.classes.index(name)).nonzero().flatten()
+        places = (test.labels == there.index(name)).nonzero().flatten()
         if len(places) < per_class:
             raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
         index.append(places[:per_class])
     chosen = test.take(torch.cat(index))
-    digest = hashlib.sha256(chosen.images.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
-    return Stimuli(chosen.images, chosen.labels, tuple(names), per_class, task, digest)
+    inputs = chosen.inputs()
+    digest = hashlib.sha256(inputs.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
+    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest)

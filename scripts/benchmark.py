@@ -1,6 +1,8 @@
 """Benchmarks: ours beside a peer, interleaved in one process.
 
-    python scripts/benchmark.py overhead [--json] [--rounds 7]
+    python scripts/benchmark.py overhead [--json] [--rounds 7]   a training run over a plain loop
+    python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
+    python scripts/benchmark.py ewc [--json]                     a step in task 10 over one in task 2
 
 Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}. Seconds are
 medians over the rounds, the ratio is the median of the rounds' ratios, memory is what the process grew by at its
@@ -21,13 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
+from torch import Tensor
+from torch.nn.functional import cross_entropy, pad
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from orthotrace.data.sources import digits
+from orthotrace.data.augment import Augmentation
+from orthotrace.data.batches import Batches
+from orthotrace.data.images import Images
+from orthotrace.data.sources import digits, table
 from orthotrace.data.streams import Permuted
 from orthotrace.experiment import Experiment, Training
 from orthotrace.methods.base import Method
+from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
@@ -68,7 +75,7 @@ def plain(stream: Permuted) -> None:
     model = MLP(stream.shape, len(stream.classes))
     for index in range(stream.tasks):
         train = stream.task(index).train
-        loader = DataLoader(TensorDataset(train.images, train.labels), BATCH, shuffle=True)
+        loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
         optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
         for _ in range(EPOCHS):
             for images, labels in loader:
@@ -123,6 +130,82 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
     return [record(name, "TensorDataset + DataLoader loop", times) for name, times in found.items()]
 
 
+class Shifted(Dataset[tuple[Tensor, int]]):
+    """The peer of the data road: MNIST image by image, shifted and scaled as ours are."""
+
+    def __init__(self, part: Images, shift: int) -> None:
+        self.images = TensorDataset(part.images, part.labels)
+        self.scaling = part.scaling
+        self.shift = shift
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, int]:
+        image, label = self.images[place]
+        padded = pad(image, (self.shift,) * 4)
+        top, left = torch.randint(2 * self.shift + 1, (2,)).tolist()
+        window = padded[:, top : top + image.shape[1], left : left + image.shape[2]]
+        return (window.float() - self.scaling.mean[0]) / self.scaling.std[0], int(label)
+
+
+def data(rounds: int, folder: str) -> list[dict[str, Any]]:
+    """An epoch of the data road alone: MNIST, batch 64, shifts by 2, 1 thread."""
+    torch.set_num_threads(1)
+    train = table(path=folder).train
+    peer = DataLoader(Shifted(train, 2), 64, shuffle=True)
+    batches = Batches(train, 64, 0, 0, Augmentation(shift=2))
+    times = []
+    for _ in range(rounds):
+        peer_s, peer_mb, count = measured(lambda: sum(len(labels) for _, labels in peer))
+        ours_s, ours_mb, ours_count = measured(lambda: sum(len(batch.labels) for batch in batches))
+        assert count == ours_count == len(train)
+        times.append((ours_s, ours_mb, peer_s, peer_mb))
+    return [record("epoch of MNIST with shifts", "TensorDataset + DataLoader, image by image", times)]
+
+
+def ewc(rounds: int) -> list[dict[str, Any]]:
+    """A training step in the tenth task over one in the second: digits, MLP 64-256-256-10, batch 64, 1 thread."""
+    torch.set_num_threads(1)
+    stream = Permuted(digits(), tasks=10)
+    records = []
+    for name, make in {"ewc": EWC, "ewc_online": OnlineEWC}.items():
+        steppers = {tasks: _stepper(make(strength=1.0, samples=50), stream, tasks) for tasks in (2, 10)}
+        times = []
+        for _ in range(rounds * 5):
+            late, _, _ = measured(steppers[10])
+            early, _, _ = measured(steppers[2])
+            times.append((late, None, early, None))
+        records.append(record(f"{name}, task 10", f"{name}, task 2", times))
+    return records
+
+
+def _stepper(method: EWC, stream: Permuted, tasks: int) -> Callable[[], None]:
+    """An epoch of steps in the last of so many tasks."""
+    torch.manual_seed(0)
+    model = MLP(stream.shape, len(stream.classes))
+    method.setup(model, Seeds(), stream)
+    part = stream.task(0).train
+    for number in range(tasks):
+        part = stream.task(number).train
+        method.enter(number, part)
+        method.begin_task()
+        if number < tasks - 1:
+            method.end_task(model, part, BATCH)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+    batches = list(Batches(part, BATCH, 0, tasks - 1))
+
+    def steps() -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            loss, _ = method.loss(model, batch)
+            loss.backward()
+            method.on_gradients()
+            optimizer.step()
+
+    return steps
+
+
 def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """The record of a case."""
     ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
@@ -140,14 +223,19 @@ def record(case: str, peer: str, times: list[tuple[float, float | None, float, f
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead"])
+    parser.add_argument("benchmark", choices=["overhead", "data", "ewc"])
+    parser.add_argument("folder", nargs="?", help="of MNIST's Parquet files, for data")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Lightning 2.6 on torch >= 2.13.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    for entry in {"overhead": overhead}[arguments.benchmark](arguments.rounds):
+    if (arguments.benchmark == "data") != (arguments.folder is not None):
+        parser.error("data takes the folder of MNIST's Parquet files, the others take none")
+    given = [] if arguments.folder is None else [arguments.folder]
+    run: Callable[..., list[dict[str, Any]]] = {"overhead": overhead, "data": data, "ewc": ewc}[arguments.benchmark]
+    for entry in run(arguments.rounds, *given):
         if arguments.json:
             print(json.dumps(entry), flush=True)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ import matplotlib
 import pytest
 
 matplotlib.use("agg")
+
+# Tests neither read nor fill the user's cache; workers of xdist and commands share this one.
+os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"orthotrace-tests-{os.getpid()}"))
 
 # One tiny run: two tasks, one epoch, a small net.
 TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.batch_size=128")

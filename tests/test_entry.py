@@ -8,10 +8,10 @@ import pytest
 from conftest import TINY, command, snapshot
 
 BAD = {
-    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: finetune, gpm, hlop",
+    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: agem, derpp, er, ewc, ewc_online, finetune, gpm, hlop, independent, joint, lwf, si",
     "metod=hlop": "metod: no such key; did you mean 'method'?",
     "+metod=hlop": "metod: no such key; did you mean 'method'?",
-    "stream.tsks=3": "stream.tsks: no such key; did you mean 'stream.tasks'? There are: stream.tasks, stream.validation",
+    "stream.tsks=3": "stream.tsks: no such key; did you mean 'stream.tasks'? There are: stream.blur",
     "+stream.foo=3": "stream.foo: no such option",
     "+method.foo=3": "method.foo: no such option",
     "trainer.foo=3": "trainer.foo: no such key",
@@ -36,6 +36,18 @@ BAD = {
     "model.hidden=[0]": "model.hidden: input should be greater than or equal to 1 (got 0)",
     "model._target_=orthotrace.nothing.MLP": "model: ",
     "model=custom": "model._target_: is missing; write model._target_=VALUE",
+    "dataset=mnis": "dataset=mnis: no such option; did you mean 'mnist'?",
+    "dataset=parquet": "dataset.path: is missing; write dataset.path=VALUE",
+    "stream.scenario=classes": "stream.scenario: input should be 'task', 'domain' or 'class' (got 'classes')",
+    "stream.online=true": "stream.online: an online stream is seen once: set trainer.max_epochs=1 (it is 2)",
+    "regularizer.dropout=1": "regularizer.dropout: input should be less than 1 (got 1)",
+    "regularizer=l3": "regularizer=l3: no such option; there are: dropconnect, dropout",
+    "scheduler=cosine": "scheduler.warmup: 9 of 2 epochs leaves none to fall in",
+    "augmentation.flip=2": "augmentation.flip: input should be less than or equal to 1 (got 2)",
+    "trainer.evaluate_inside=0": "trainer.evaluate_inside: input should be greater than or equal to 1 (got 0)",
+    "method=er": "method.memory.size: 9 images cannot hold one of each of the 10 classes",
+    "method.memory.size=9": "method.memory.size: 9 images cannot hold one of each of the 10 classes",
+    "method.memory.sizes=9": "method.memory.sizes: no such key; did you mean 'method.memory.size'?",
     "dataset.scale=-1": "dataset.scale: input should be greater than 0 (got -1)",
     "optimizer.lr=-1": "optimizer: Invalid learning rate: -1",
     "optimizer.lr=fast": "optimizer: ",
@@ -48,11 +60,20 @@ BAD = {
 }
 
 
+# What a mistake needs beside it.
+WITH = {
+    "stream.online=true": ["trainer.max_epochs=2"],
+    "scheduler=cosine": ["scheduler.warmup=9", "trainer.max_epochs=2"],
+    "method=er": ["method.memory.size=9"],
+}
+
+
 @pytest.mark.parametrize("override", BAD)
 def test_a_mistake_is_one_line(train, tmp_path, override):
     given = [item for item in TINY if item.split(".")[0] != "model" or override.split("=")[0] != "model"]
-    given = [item for item in given if item.split("=")[0] != override.split("=")[0]]
-    answer = train(*given, override)
+    mine = {item.split("=")[0] for item in (override, *WITH.get(override, ()))}
+    given = [item for item in given if item.split("=")[0] not in mine]
+    answer = train(*given, override, *WITH.get(override, ()))
     lines = answer.err.strip().split("\n")
     assert answer.code == 2
     assert lines[-1].startswith(f"error: {BAD[override]}"), answer.err
@@ -164,3 +185,44 @@ def test_help_answers_at_once(tmp_path):
 def test_every_method_and_key_is_in_cfg_job(train):
     answer = train("--cfg", "job")
     assert answer.code == 0 and "max_epochs: 5" in answer.out
+
+
+# Choices that do not go together, and data that is not there: (overrides, line).
+TOGETHER = [
+    (
+        ["regularizer.early_stopping=2", "stream.validation=0"],
+        "regularizer.early_stopping: judges by the validation part",
+    ),
+    (
+        ["scheduler=plateau", "stream.validation=0"],
+        "scheduler: judges by the validation part: set stream.validation above 0",
+    ),
+    (["stream.online=true", "method.closing_pass=true"], "method.closing_pass: an online stream is seen once"),
+    (["stream=split", "stream.tasks=3"], "stream.tasks: 10 classes do not divide into 3 tasks (into 2 they do)"),
+    (["stream=split", "stream.tasks=11"], "stream.tasks: 11 tasks, but there are only 10 classes"),
+    (
+        ["stream=blurred", "stream.scenario=task"],
+        "stream.scenario: where boundaries are blurred no batch is of one task",
+    ),
+    (["stream=superclasses", "~stream.tasks"], "stream.tasks: digits has no superclasses"),
+    (["dataset=parquet", "dataset.path=nowhere"], "dataset.path: there is no folder nowhere"),
+    (["dataset=folder", "dataset.path=nowhere"], "dataset.path: there is no folder nowhere"),
+    (["dataset=arrays", "dataset.path=nowhere"], "dataset.path: there is no file nowhere"),
+    (
+        ["model=convnet", "~model.hidden", "method=gpm"],
+        "method: the parameter weight of layer 'conv1' (Conv2d) would change unprotected",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"), TOGETHER, ids=lambda value: value[-1] if isinstance(value, list) else ""
+)
+def test_choices_that_do_not_go_together_are_one_line(train, tmp_path, overrides, line):
+    mine = {item.split("=")[0].lstrip("~") for item in overrides}
+    given = [
+        item for item in TINY if item.split("=")[0] not in mine and not (item.startswith("model") and "model" in mine)
+    ]
+    answer = train(*given, *[item for item in overrides if not item.startswith("~")])
+    assert answer.code == 2 and answer.err.startswith(f"error: {line}"), answer.err
+    assert len(answer.err.strip().split("\n")) == 1 and not snapshot(tmp_path)

@@ -46,7 +46,7 @@ def test_everything_is_told_in_order(tmp_path):
 
 def test_it_trains_what_a_plain_loop_trains(tmp_path):
     """The same net, order and optimizer in twelve lines of torch give the same weights."""
-    from orthotrace.data.streams import Batches
+    from orthotrace.data.batches import Batches
 
     ours = experiment(tmp_path)
     ours.run()
@@ -58,9 +58,9 @@ def test_it_trains_what_a_plain_loop_trains(tmp_path):
         batches = Batches(stream.task(index).train, 256, 0, index)
         for epoch in range(2):
             batches.epoch = epoch
-            for images, labels in batches:
+            for batch in batches:
                 optimizer.zero_grad()
-                torch.nn.functional.cross_entropy(model(images), labels).backward()
+                torch.nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
                 optimizer.step()
     for a, b in zip(model.parameters(), ours.learner.model.parameters(), strict=True):
         assert torch.equal(a, b)

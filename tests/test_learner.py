@@ -2,27 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.data.sources import Images
 from orthotrace.errors import UserError
-from orthotrace.learner import evaluate, parameter_groups
-
-
-def test_accuracy_is_averaged_over_samples_not_batches():
-    # 5 samples in batches of 4: the last, smaller batch must not count more.
-    logits = torch.eye(2)[[0, 0, 0, 0, 0]]
-    part = Images(logits, torch.tensor([0, 0, 0, 0, 1]))
-    loss, accuracy = evaluate(nn.Identity(), part, batch_size=4)
-    assert accuracy == pytest.approx(4 / 5)
-    assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, part.labels)))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_a_network_is_judged_in_evaluation_mode_and_its_mode_kept(training):
-    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).double()
-    model.train(training)
-    part = Images(torch.ones(50, 4), torch.zeros(50, dtype=torch.int64))
-    assert evaluate(model, part) == evaluate(model, part)
-    assert model.training == training
+from orthotrace.learner import parameter_groups
 
 
 def test_rates_reach_their_parameters_and_the_longest_name_counts():

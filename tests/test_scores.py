@@ -46,3 +46,30 @@ def test_forward_transfer_needs_the_untrained_net_and_one_head(untrained, shared
 def test_incomplete_matrices_are_refused(matrix):
     with pytest.raises(ValueError, match="matrix"):
         summarise(matrix)
+
+
+def test_worst_accuracies_are_over_all_steps_after_a_task():
+    from orthotrace.scores import inside_scores
+
+    accuracy = [[0.9, 0.1, 0.0], [0.8, 0.7, 0.1], [0.6, 0.5, 0.9]]
+    inside = [
+        {"task": 1, "accuracy": [0.2]},  # within task 1 itself: not after it
+        {"task": 2, "accuracy": [0.3, 0.0]},
+        {"task": 3, "accuracy": [0.7, 0.4, 0.5]},
+    ]
+    found = inside_scores(inside, accuracy)
+    assert found.min_acc == pytest.approx((0.3 + 0.4) / 2)
+    assert found.wc_acc == pytest.approx(0.9 / 3 + 2 / 3 * 0.35)
+    # Without steps that fall lower the ends of tasks count.
+    assert inside_scores(inside[:1], accuracy).min_acc == pytest.approx((0.6 + 0.5) / 2)
+    assert inside_scores([], accuracy) is None and inside_scores(inside, [[1.0]]) is None
+
+
+def test_references():
+    from orthotrace.scores import intransigence, reference_transfer
+
+    accuracy = [[0.9, 0.1, 0.0], [0.8, 0.7, 0.1], [0.6, 0.5, 0.9]]
+    assert intransigence(accuracy, [0.95, 0.8, 0.85]) == pytest.approx((0.05 + 0.1 - 0.05) / 3)
+    assert reference_transfer(accuracy, [0.9, 0.6, 0.95]) == pytest.approx((0.1 - 0.05) / 2)
+    with pytest.raises(ValueError, match="2 reference accuracies for 3 tasks"):
+        intransigence(accuracy, [0.9, 0.8])

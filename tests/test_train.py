@@ -54,7 +54,7 @@ def test_accuracies_are_those_of_the_networks(study):
         for index in range(2):
             test = stream.test(index)
             with torch.no_grad():
-                right = (model(test.images).argmax(1) == test.labels).double().mean()
+                right = (model(test.inputs()).argmax(1) == test.labels).double().mean()
             assert scores(run)["accuracy"][task - 1][index] == pytest.approx(float(right), abs=1e-12)
 
 
@@ -72,7 +72,14 @@ def test_seeds_can_be_set_alone(train):
     states = {name: torch.load(f"{name}/checkpoints/task1.ckpt", weights_only=True)["state_dict"] for name in runs}
     assert not torch.equal(states["base"]["model.fc1.weight"], states["order"]["model.fc1.weight"])
     assert not torch.equal(states["base"]["model.fc1.weight"], states["init"]["model.fc1.weight"])
-    assert scores(Path("init"))["seeds"] == {"init": 5, "order": 0, "stream": 0, "method": 0}
+    assert scores(Path("init"))["seeds"] == {
+        "init": 5,
+        "order": 0,
+        "stream": 0,
+        "method": 0,
+        "dropout": 0,
+        "augmentation": 0,
+    }
     assert scores(Path("base"))["untrained"] == scores(Path("order"))["untrained"] != scores(Path("init"))["untrained"]
 
 

@@ -50,6 +50,7 @@ def draw(
     between = {method: by_layer for (method, task), by_layer in consistent.items() if task == last}
     names = [(network.method, network.run.folder.name) for network in shown]
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
+    as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
     drawings: dict[str, tuple[str, Any]] = {
         "accuracy": (
             f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the "
@@ -61,8 +62,8 @@ def draw(
             lambda: accuracy_matrices(matrices),
         ),
         "rdms": (
-            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images as task "
-            f"{stimuli.task} shows them, sorted by class, after task {last}, mean over seeds.",
+            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images{as_task}, sorted by "
+            f"class, after task {last}, mean over seeds.",
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
         ),
     }

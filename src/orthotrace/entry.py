@@ -192,8 +192,9 @@ class Multirun(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table."""
         from orthotrace.run import Run
-        from orthotrace.summary import failures, print_summary
+        from orthotrace.summary import failures, print_summary, write_summary
 
         runs = [Run(folder) for folder in self.folders]
         print_summary(runs)
+        write_summary(Path(config.hydra.sweep.dir) / "summary.tex", runs)
         Multirun.failed = bool(failures(runs))

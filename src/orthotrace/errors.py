@@ -2,7 +2,7 @@
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -104,24 +104,37 @@ def checked(function: Function) -> Function:
         try:
             return validated(*args, **kwargs)
         except ValidationError as error:
-            raise _translate(error) from error
+            raise _translate(error, kwargs) from error
 
     return cast(Function, call)
 
 
-def _translate(error: ValidationError) -> "UserError":
+def _translate(error: ValidationError, given: Mapping[str, Any]) -> "UserError":
     # Of the alternatives of a union pydantic reports each; the most specific complaint is the one with a
     # bound in it, else the first.
     faults = error.errors(include_url=False)
     first = faults[0]["loc"][0]
     same = [fault for fault in faults if fault["loc"][0] == first]
     fault = next((fault for fault in same if "ctx" in fault), same[0])
+    key = _path(fault["loc"], given)
     if fault["type"] == "unexpected_keyword_argument":
-        return UserError("no such option", str(first))
+        return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
-        return UserError("is missing", str(first))
+        return UserError("is missing", key)
     message = fault["msg"][0].lower() + fault["msg"][1:]
-    return UserError(f"{message} (got {_short(fault['input'])})", str(first))
+    return UserError(f"{message} (got {_short(fault['input'])})", key)
+
+
+def _path(place: Sequence[int | str], given: Any) -> str:
+    """The key at fault; below the argument as far as the user gave keys there."""
+    keys = [str(place[0])]
+    value = given.get(place[0])
+    for part in place[1:]:
+        if not isinstance(value, Mapping) or part not in value:
+            break
+        keys.append(str(part))
+        value = value[part]
+    return ".".join(keys)
 
 
 def _short(value: object) -> str:

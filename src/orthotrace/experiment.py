@@ -8,7 +8,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,14 +22,21 @@ from torch import nn
 from torch.optim import Optimizer
 
 import orthotrace
-from orthotrace.data.streams import Batches, Stream
+from orthotrace.data.augment import Augmentation
+from orthotrace.data.batches import Batches
+from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream, Task
 from orthotrace.errors import UserError, checked, nearest
 from orthotrace.files import read, whole, write_csv, write_json
-from orthotrace.learner import Learner, evaluate
+from orthotrace.judge import evaluate
+from orthotrace.learner import Learner
 from orthotrace.methods import Method
+from orthotrace.probe import Probe
 from orthotrace.progress import Progress
+from orthotrace.regularizer import Regularizer
 from orthotrace.run import Run
-from orthotrace.scores import Scores
+from orthotrace.schedules import Constant
+from orthotrace.scores import Scores, inside_scores
 from orthotrace.seeds import Seeds
 from orthotrace.tracking import Tracker
 
@@ -45,12 +52,16 @@ class Training:
         batch_size: images in a batch.
         threads: of the CPU; another number gives other bits.
         save_every: seconds between checkpoints within a task, at the end of an epoch; 0 for every epoch.
+        workers: processes that read images which lie on disk.
+        evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
     """
 
     max_epochs: int
     batch_size: int
     threads: int
     save_every: float
+    workers: int = 2
+    evaluate_inside: int | tuple[int, ...] | None = None
 
     @classmethod
     @checked
@@ -60,13 +71,16 @@ class Training:
         batch_size: Annotated[int, Field(ge=1)] = 64,
         threads: Annotated[int, Field(ge=1)] = 1,
         save_every: Annotated[float, Field(ge=0)] = 30.0,
+        workers: Annotated[int, Field(ge=0)] = 2,
+        evaluate_inside: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
     ) -> Training:
         """From a user's input.
 
         Raises:
             UserError: a number out of its range.
         """
-        return cls(max_epochs, batch_size, threads, save_every)
+        inside = tuple(evaluate_inside) if isinstance(evaluate_inside, list) else evaluate_inside
+        return cls(max_epochs, batch_size, threads, save_every, workers, inside)
 
 
 class Experiment:
@@ -84,6 +98,10 @@ class Experiment:
         tracker: where scores go beside the folder.
         callbacks: of the Trainer, such as a progress bar.
         rates: learning rates of single layers or parameters by name.
+        regularizer, schedule, augmentation: of training; None for none.
+
+    Raises:
+        UserError: choices that do not go together.
     """
 
     def __init__(
@@ -100,6 +118,9 @@ class Experiment:
         tracker: Tracker,
         callbacks: list[Callback] | None = None,
         rates: Mapping[str, float] | None = None,
+        regularizer: Regularizer | None = None,
+        schedule: Constant | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.run_folder = run
         self.names = dict(names)
@@ -112,15 +133,24 @@ class Experiment:
             raise UserError(
                 f"{precision} rounds away what protects the weights; use 32-true or bf16-mixed", "trainer.precision"
             )
+        regularizer = regularizer or Regularizer()
+        schedule = schedule or Constant()
+        self.augmentation = augmentation
+        _check(stream, method, training, regularizer, schedule)
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
         try:
-            method.setup(model, seeds)
+            method.setup(model, seeds, stream)
         except UserError as error:
             raise error.below("method") from error
-        self.learner = Learner(model, method, optimizer, seeds.order, rates)
+        method.readout = replace(method.readout, smoothing=regularizer.label_smoothing)
+        try:
+            self.learner = Learner(model, method, optimizer, seeds.dropout, rates, regularizer, schedule)
+        except UserError as error:
+            raise error if error.key == "rates" else error.below("regularizer") from error
         self.learner.record = self._epoch_ended
         self.progress = Progress(stream.tasks)
-        self.trainer = _trainer(trainer, [*(callbacks or []), _Saving(self)])
+        probes = [] if training.evaluate_inside is None else [Probe(training.evaluate_inside, self._inside)]
+        self.trainer = _trainer(trainer, [*(callbacks or []), *probes, _Saving(self)])
         self._marked = time.perf_counter()
         self._saved = time.perf_counter()
 
@@ -133,7 +163,7 @@ class Experiment:
         torch.set_num_threads(self.training.threads)
         resume = self._restore()
         if not self.progress.untrained:
-            self.progress.untrained = self._test()
+            self.progress.untrained = self._test()[0]
         self._write()
         while not self.progress.finished:
             self._learn(resume)
@@ -151,35 +181,65 @@ class Experiment:
 
     def _learn(self, resume: Path | None) -> None:
         number = self.progress.task
-        task = self.stream.task(number)
-        batches = Batches(task.train, self.training.batch_size, self.seeds.order, number)
-        self.learner.validation = task.validation
+        method = self.learner.method
+        task = method.task(self.stream, number)
+        self._batches = self._batches_of(task.train, number)
+        method.prepare = self._batches.prepare
+        self.learner.validation = self._validation(task, number)
+        method.enter(number, self._batches.part)
         if self.progress.epoch == 0:
-            self.learner.method.begin_task()
+            method.begin_task()
         self.learner.train()
         self._marked = time.perf_counter()
-        self._fit(batches, resume)
+        self._fit(resume)
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         device = self.trainer.strategy.root_device
         self.learner.to(device).eval()
-        outcome = self.learner.method.end_task(self.learner.model, task.train, self.training.batch_size)
-        accuracy = self._test()
+        outcome = method.end_task(self.learner.model, self._batches.part, self.training.batch_size)
+        accuracy, by_class = self._test()
         self._mark()
-        self.progress.task_ended(accuracy, outcome)
+        self.progress.task_ended(accuracy, by_class, outcome)
         self._place()
         # First to the tracker: what is told twice after a kill it drops, what is never told is lost.
         self.tracker.task(self.progress, self.progress.scores(self.stream.shared_head))
         self.save(self.run_folder.checkpoint(self.progress.task), self.run_folder.last)
         self._write()
 
-    def _fit(self, batches: Batches, resume: Path | None) -> None:
-        self._batches = batches
+    def _batches_of(self, part: Images, number: int) -> Batches:
+        parameter = next(self.learner.model.parameters())
+        like = torch.zeros((), dtype=parameter.dtype, device=self.trainer.strategy.root_device)
+        return Batches(
+            part,
+            self.training.batch_size,
+            self.seeds.order,
+            number,
+            self.augmentation,
+            self.seeds.augmentation,
+            like,
+            self.training.workers,
+        )
+
+    def _validation(self, task: Task, number: int) -> list[tuple[Images, range]]:
+        """The validation images, grouped by the outputs that count for them."""
+        part, readout = task.validation, self.stream.readout
+        if not len(part):
+            return []
+        if part.tasks is None or readout.scenario != "task":
+            return [(part, readout.trained(number))]
+        return [
+            (part.take((part.tasks == one).nonzero().flatten()), readout.own[one])
+            for one in part.tasks.unique().tolist()
+        ]
+
+    def _fit(self, resume: Path | None) -> None:
         self._place()
+        steps = -(-len(self._batches) // self.trainer.accumulate_grad_batches)
+        self.learner.length = (self.training.max_epochs, steps)
         # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
         ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
-        self.trainer.fit(self.learner, batches, ckpt_path=resume)
+        self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
 
     def _place(self) -> None:
         self.learner.place = (self.progress.task, self.progress.epoch)
@@ -189,20 +249,53 @@ class Experiment:
         self._mark()
         self.tracker.epoch(self.progress.epoch_ended(self.trainer.global_step, row), len(self.progress.epochs))
         self._place()
+        if self._stops():
+            self.trainer.should_stop = True
+
+    def _stops(self) -> bool:
+        """Whether the running task has had enough epochs: told from what is recorded, so a resume knows it too."""
+        done = self.progress.epoch
+        return self.learner.regularizer.stops(self.progress.epochs[len(self.progress.epochs) - done :] if done else [])
+
+    def _inside(self, step: int) -> None:
+        """Test inside a task, on all tasks so far."""
+        number = self.progress.task
+        self.progress.inside.append(
+            {"task": number + 1, "step": step, "accuracy": self._test(number + 1, number + 1)[0]}
+        )
 
     def _mark(self) -> None:
         now = time.perf_counter()
         self.progress.spend(now - self._marked)
         self._marked = now
 
-    def _test(self) -> list[float]:
-        model = self.learner.model
-        return [evaluate(model, self.stream.test(index))[1] for index in range(self.stream.tasks)]
+    def _test(self, after: int | None = None, tasks: int | None = None) -> tuple[list[float], list[float | None]]:
+        """Accuracy on each task, and on each class over the images of all tasks so far.
+
+        Args:
+            after: tasks that have taught their classes; None for as many as have ended, and the one that is ending.
+            tasks: how many are tested; None for all.
+        """
+        learner, readout = self.learner, self.stream.readout
+        taught = after if after is not None else self.progress.task + 1 if self.progress.untrained else 0
+        found = [
+            evaluate(
+                learner.method.network(learner.model, index), self.stream.test(index), readout.judged(index, taught)
+            )
+            for index in range(self.stream.tasks if tasks is None else tasks)
+        ]
+        seen = found[:taught]
+        right = sum((one.right for one in seen), torch.zeros(readout.outputs, dtype=torch.int64))
+        count = sum((one.count for one in seen), torch.zeros(readout.outputs, dtype=torch.int64))
+        by_class = [
+            told / images if images else None for told, images in zip(right.tolist(), count.tolist(), strict=True)
+        ]
+        return [one.accuracy for one in found], by_class
 
     def save_if_due(self) -> None:
         """A checkpoint within a task, when enough time has passed; its last epoch is saved with the task."""
         due = time.perf_counter() - self._saved >= self.training.save_every
-        if due and self.progress.epoch < self.training.max_epochs:
+        if due and self.progress.epoch < self.training.max_epochs and not self._stops():
             self.save(self.run_folder.last)
             self._write()
 
@@ -229,6 +322,8 @@ class Experiment:
 
     def _write(self) -> None:
         write_csv(self.run_folder.metrics_file, self.progress.epochs)
+        if self.progress.inside:
+            write_csv(self.run_folder.inside_file, self.progress.inside_rows())
         write_json(self.run_folder.scores_file, self.report())
 
     def report(self) -> dict[str, Any]:
@@ -237,6 +332,7 @@ class Experiment:
         scores = progress.scores(self.stream.shared_head)
         rest = progress.tasks - progress.task
         none = dict.fromkeys(field.name for field in fields(Scores))
+        lowest = None if scores is None else inside_scores(progress.inside, progress.accuracy)
         return {
             "schema": SCHEMA,
             **self.names,
@@ -244,7 +340,11 @@ class Experiment:
             "seeds": self.seeds.as_dict(),
             "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
             "untrained": progress.untrained,
+            "classes": list(self.stream.classes),
+            "class_accuracy": [*progress.by_class, *([None] * len(self.stream.classes) for _ in range(rest))],
             **(scores.as_dict() if scores else none),
+            "min_acc": lowest.min_acc if lowest else None,
+            "wc_acc": lowest.wc_acc if lowest else None,
             "leak": progress.leak if any(leak is not None for leak in progress.leak) else None,
             "capacity": progress.capacity or None,
             "parameters": sum(value.numel() for value in self.learner.model.parameters()),
@@ -272,6 +372,28 @@ class _Saving(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["orthotrace"] = self.experiment.about()
+
+
+def _check(stream: Stream, method: Method, training: Training, regularizer: Regularizer, schedule: Constant) -> None:
+    """Refuse choices that do not go together.
+
+    Raises:
+        UserError: names the first.
+    """
+    if stream.online and training.max_epochs != 1:
+        raise UserError(
+            f"an online stream is seen once: set trainer.max_epochs=1 (it is {training.max_epochs})", "stream.online"
+        )
+    if stream.online and method.looks_again:
+        raise UserError("an online stream is seen once: there is no closing pass over it", "method.closing_pass")
+    try:
+        schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
+    except UserError as error:
+        raise error.below("scheduler") from error
+    judges = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
+    for key, judge in judges.items():
+        if judge is not None and not stream.validation:
+            raise UserError("judges by the validation part: set stream.validation above 0", key)
 
 
 def _trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:

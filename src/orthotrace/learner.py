@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from orthotrace.data.sources import Images
+from orthotrace.data.images import Batch, Images
 from orthotrace.errors import UserError, nearest
+from orthotrace.judge import evaluate
 from orthotrace.methods import Method
+from orthotrace.regularizer import Regularizer
+from orthotrace.schedules import Constant
 from orthotrace.seeds import derived
 
 
@@ -21,18 +24,21 @@ class Learner(pl.LightningModule):
     """Trains a network by a method, on whichever task it is at.
 
     Args:
-        model: the network, images to logits.
+        model: the network, inputs to logits.
         method: how it learns one task after another; already set up with the model.
         optimizer: makes an optimizer from parameters; a fresh one for each task.
-        seed: of what is drawn while training.
+        seed: of what is drawn within a step.
         rates: learning rates of single layers or parameters by name, in place of the optimizer's.
+        regularizer: of training.
+        schedule: of the learning rate, begun anew with each task.
 
     Raises:
         UserError: a rate for a name that matches no parameter, or that is not positive.
 
     Attributes:
-        validation: images on which an epoch is judged, or None.
+        validation: images on which an epoch is judged, with the outputs that count for each part.
         place: (task, epoch), both from 0.
+        length: (epochs of a task, steps of the optimizer in an epoch).
         record: called with the metrics of every epoch.
     """
 
@@ -43,6 +49,8 @@ class Learner(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         seed: int = 0,
         rates: Mapping[str, float] | None = None,
+        regularizer: Regularizer | None = None,
+        schedule: Constant | None = None,
     ) -> None:
         super().__init__()
         self.groups = parameter_groups(model, rates or {})
@@ -50,10 +58,17 @@ class Learner(pl.LightningModule):
         self.method = method
         self.make_optimizer = optimizer
         self.seed = seed
-        self.validation: Images | None = None
+        self.regularizer = regularizer or Regularizer()
+        # In a tuple: the network must not become a submodule twice.
+        self._trained = (self.regularizer.setup(model),)
+        self.schedule = schedule or Constant()
+        self.validation: Sequence[tuple[Images, range]] = ()
         self.place: tuple[int, int] = (0, 0)
+        self.length: tuple[int, int] = (1, 1)
         self.record: Callable[[dict[str, float]], None] = lambda row: None
-        self._detach: Callable[[], None] = lambda: None
+        self._detach: list[Callable[[], None]] = []
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step.
@@ -62,36 +77,59 @@ class Learner(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, classes)."""
-        return self.model(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (n, outputs)."""
+        return self.model(inputs)
 
-    def configure_optimizers(self) -> Optimizer:
-        """A fresh optimizer."""
-        return self.make_optimizer(self.groups)
+    def configure_optimizers(self) -> Any:
+        """A fresh optimizer, with its schedule."""
+        # Copies: an optimizer writes into its groups, and a task must not inherit the rate of the one before.
+        optimizer = self.make_optimizer([dict(group) for group in self.groups])
+        scheduler = self.schedule.scheduler(optimizer, *self.length)
+        self._plateau = None
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning would want the score logged; it is stepped here instead.
+            self._plateau = scheduler
+        elif scheduler is not None:
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches come on the device."""
+        return batch
 
     def on_train_start(self) -> None:
-        """The method meets the task's optimizers."""
+        """The method meets the task's optimizers, after the regularizer: its guard has the last word."""
         optimizers = self.optimizers(use_pl_optimizer=False)
-        self._detach = self.method.attach(optimizers if isinstance(optimizers, list) else [optimizers])
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+        self._plateau_state = None
 
     def on_train_end(self) -> None:
-        """The method parts from the optimizers."""
-        self._detach()
+        """Both part from the optimizers."""
+        for detach in self._detach:
+            detach()
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
         torch.manual_seed(derived(self.seed, 1, *self.place))
+        self.method.first_epoch = self.place[1] == 0
         self._batches: list[tuple[Tensor, Tensor, int]] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+    def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch."""
-        images, labels = batch
-        logits = self.method.training_forward(self.model, images)
-        loss = cross_entropy(logits, labels)
+        loss, logits = self.method.loss(self._trained[0], batch)
+        right = self.method.readout.right(logits.detach(), batch.labels, self.method.number, batch.tasks)
         # Added up once an epoch: arithmetic on single numbers costs as much as on a small batch.
-        self._batches.append((loss.detach(), (logits.detach().argmax(1) == labels).sum(), len(labels)))
+        self._batches.append((loss.detach(), right, len(batch.labels)))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Method and regularizer change the gradients, before they are clipped."""
+        self.method.on_gradients()
+        self.regularizer.on_gradients()
 
     def on_train_epoch_end(self) -> None:
         """Hand over the metrics of the epoch."""
@@ -102,19 +140,33 @@ class Learner(pl.LightningModule):
             "train_loss": float(torch.stack(losses).double().cpu() @ weights) / total,
             "train_accuracy": float(torch.stack(right).sum()) / total,
         }
-        if self.validation is not None and len(self.validation):
-            row["validation_loss"], row["validation_accuracy"] = evaluate(self.model, self.validation)
+        if self.validation:
+            row["validation_loss"], row["validation_accuracy"] = self._validate()
+        if self._plateau is not None:
+            self._plateau.step(row[f"validation_{self.schedule.monitor}"])
         self.record(row)
+
+    def _validate(self) -> tuple[float, float]:
+        found = [(evaluate(self.model, part, outputs), len(part)) for part, outputs in self.validation]
+        total = sum(count for _, count in found)
+        return (
+            sum(one.loss * count for one, count in found) / total,
+            sum(int(one.right.sum()) for one, _ in found) / total,
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A task that has not begun in the checkpoint has begun here: of the checkpoint only the counters count."""
         if self.place[1] == 0:
             checkpoint["state_dict"] = self.state_dict()
+        else:
+            self._plateau_state = checkpoint.get("plateau")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Between tasks there is no optimizer whose state matters."""
         if self.place[1] == 0:
             checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
+        elif self._plateau is not None:
+            checkpoint["plateau"] = self._plateau.state_dict()
 
 
 def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -148,31 +200,3 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
         for name, values in groups.items()
         if values
     ]
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, part: Images, batch_size: int = 1024) -> tuple[float, float]:
-    """Loss and accuracy of a network in evaluation mode, averaged over samples (not over batches).
-
-    Args:
-        model: images to logits; its mode is kept.
-        part: at least one image.
-        batch_size: images at once.
-
-    Example:
-        >>> part = Images(torch.eye(3)[:, :2], torch.tensor([0, 1, 1]))
-        >>> loss, accuracy = evaluate(nn.Identity(), part, batch_size=2)
-        >>> round(accuracy, 4)
-        0.6667
-    """
-    parameter = next(model.parameters(), part.images)
-    training = model.training
-    model.eval()
-    loss = right = 0.0
-    for images, labels in zip(part.images.split(batch_size), part.labels.split(batch_size), strict=True):
-        logits = model(images.to(parameter))
-        labels = labels.to(logits.device)
-        loss += float(cross_entropy(logits, labels, reduction="sum"))
-        right += int((logits.argmax(1) == labels).sum())
-    model.train(training)
-    return loss / len(part), right / len(part)

@@ -138,4 +138,5 @@ def energy_shares(moment: Tensor, frozen: Tensor, new: Tensor) -> tuple[float, f
     held = float(((new @ left) * new).sum())
     best = float(torch.linalg.eigvalsh((left + left.T) / 2).flip(0)[: len(new)].sum())
     before = total - float(left.trace())
-    return (before + held) / total, (before + best) / total
+    # Rounding may find more than there is.
+    return min(1.0, (before + held) / total), min(1.0, (before + best) / total)

@@ -20,6 +20,8 @@ class Progress:
         step: steps of the optimizer.
         untrained: accuracy of the untrained network on each task.
         accuracy: a row for each task that has ended, of T test accuracies.
+        by_class: a row for each task that has ended: accuracy on each class, over the test images of all tasks so far.
+        inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
         leak: for each task that has ended the largest leak of its layers, None where nothing is protected.
         capacity: layer -> features, and rank, captured and exact share for each task.
         seconds: spent on each task.
@@ -32,6 +34,8 @@ class Progress:
     step: int = 0
     untrained: list[float] = field(default_factory=list)
     accuracy: list[list[float]] = field(default_factory=list)
+    by_class: list[list[float | None]] = field(default_factory=list)
+    inside: list[dict[str, Any]] = field(default_factory=list)
     leak: list[float | None] = field(default_factory=list)
     capacity: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
@@ -55,9 +59,18 @@ class Progress:
         self.epochs.append(full)
         return full
 
-    def task_ended(self, accuracy: list[float], outcome: Outcome) -> None:
+    def inside_rows(self) -> list[dict[str, Any]]:
+        """What was measured inside tasks, a column for each task."""
+        return [
+            {"task": row["task"], "step": row["step"]}
+            | {f"accuracy_task{j}": value for j, value in enumerate(row["accuracy"], start=1)}
+            for row in self.inside
+        ]
+
+    def task_ended(self, accuracy: list[float], by_class: list[float | None], outcome: Outcome) -> None:
         """Count a task and keep what was measured."""
         self.accuracy.append(accuracy)
+        self.by_class.append(by_class)
         self.leak.append(max((layer.leak for layer in outcome.layers.values()), default=None))
         for name, layer in outcome.layers.items():
             entry = self.capacity.setdefault(

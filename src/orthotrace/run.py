@@ -27,6 +27,7 @@ class Run:
         self.hydra = self.folder / ".hydra"
         self.scores_file = self.folder / "scores.json"
         self.metrics_file = self.folder / "metrics.csv"
+        self.inside_file = self.folder / "inside.csv"
         self.failed_file = self.folder / "failed.txt"
         self.checkpoints = self.folder / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,83 @@ def summarise(
         forgetting=(_mean([max(accuracy[i][j] for i in before) - last[j] for j in before]) if total > 1 else None),
         learning_accuracy=_mean([accuracy[j][j] for j in range(total)]),
     )
+
+
+@dataclass(frozen=True)
+class InsideScores:
+    """How far accuracy falls inside tasks; rates in [0, 1].
+
+    Attributes:
+        min_acc: mean_{j < T} of the lowest accuracy on task j at any step after task j.
+        wc_acc: worst-case accuracy, R[T, T] / T + (1 - 1 / T) min_acc.
+    """
+
+    min_acc: float
+    wc_acc: float
+
+
+def inside_scores(inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequence[float]]) -> InsideScores | None:
+    """Scores of what was measured inside tasks; None where nothing was, or there is one task only.
+
+    Args:
+        inside: task (from 1) and accuracy on the tasks so far, at steps inside tasks.
+        accuracy: T x T, row i after training task i; the ends of tasks count as steps.
+
+    Source: De Lange, van de Ven & Tuytelaars, Continual evaluation for lifelong learning, ICLR 2023, eqs. 3 and 4.
+
+    Example:
+        >>> inside_scores([{"task": 2, "accuracy": [0.4, 0.5]}], [[0.9, 0.1], [0.8, 0.6]])
+        InsideScores(min_acc=0.4, wc_acc=0.5)
+    """
+    total = len(accuracy)
+    if not inside or total < 2:
+        return None
+    lowest = []
+    for task in range(total - 1):
+        during = [row["accuracy"][task] for row in inside if row["task"] > task + 1]
+        lowest.append(min([*during, *(row[task] for row in accuracy[task + 1 :])]))
+    worst = _mean(lowest)
+    return InsideScores(worst, round(accuracy[-1][-1] / total + (1 - 1 / total) * worst, 12))
+
+
+def intransigence(accuracy: Sequence[Sequence[float]], joint: Sequence[float]) -> float:
+    """How much less is learned than by training on all tasks at once, mean_j (a_j - R[j, j]).
+
+    Args:
+        accuracy: T x T, row i after training task i.
+        joint: a_j, accuracies of a network trained on all tasks.
+
+    Source: Chaudhry et al., Riemannian Walk for Incremental Learning, ECCV 2018, eq. 4.
+
+    Example:
+        >>> intransigence([[0.9, 0.2], [0.7, 0.8]], joint=[0.95, 0.95])
+        0.1
+    """
+    return _mean([reference - accuracy[j][j] for j, reference in enumerate(_matching(joint, accuracy))])
+
+
+def reference_transfer(accuracy: Sequence[Sequence[float]], single: Sequence[float]) -> float:
+    """How much better a task is learned after others than alone, mean_{j >= 2} (R[j, j] - s_j).
+
+    Args:
+        accuracy: T x T, row i after training task i, T at least 2.
+        single: s_j, accuracies of networks trained on task j alone.
+
+    Source: Diaz-Rodriguez et al., Don't forget, there is more than forgetting, 2018, for transfer against a
+    single-task reference.
+
+    Example:
+        >>> reference_transfer([[0.9, 0.2], [0.7, 0.8]], single=[0.9, 0.7])
+        0.1
+    """
+    references = _matching(single, accuracy)
+    return _mean([accuracy[j][j] - references[j] for j in range(1, len(references))])
+
+
+def _matching(reference: Sequence[float], accuracy: Sequence[Sequence[float]]) -> Sequence[float]:
+    if len(reference) != len(accuracy):
+        raise ValueError(f"{len(reference)} reference accuracies for {len(accuracy)} tasks")
+    return reference
 
 
 def _mean(values: Sequence[float]) -> float:

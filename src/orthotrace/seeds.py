@@ -33,25 +33,37 @@ class Seeds:
 
     Attributes:
         init: the weights of the network. A study of individual differences varies it alone.
-        order: the order of the training samples, and whatever is drawn while training.
-        stream: the tasks: validation parts, permutations.
-        method: what a method draws: samples, first rows.
+        order: the order of the training samples.
+        stream: the tasks: validation parts, permutations, order of the classes, noise.
+        method: what a method draws: samples, first rows, what a memory keeps.
+        dropout: what is drawn within a step: dropout, DropConnect, noise, replayed images.
+        augmentation: how the training images are moved and mirrored.
     """
 
     init: int = 0
     order: int = 0
     stream: int = 0
     method: int = 0
+    dropout: int = 0
+    augmentation: int = 0
 
     @classmethod
     @checked
-    def of(cls, init: int = 0, order: int = 0, stream: int = 0, method: int = 0) -> Seeds:
+    def of(
+        cls,
+        init: int = 0,
+        order: int = 0,
+        stream: int = 0,
+        method: int = 0,
+        dropout: int = 0,
+        augmentation: int = 0,
+    ) -> Seeds:
         """Seeds from a user's input.
 
         Raises:
             UserError: a seed that is not a whole number, or a name that is none.
         """
-        return cls(init, order, stream, method)
+        return cls(init, order, stream, method, dropout, augmentation)
 
     def as_dict(self) -> dict[str, int]:
         """The seeds by name."""

@@ -136,7 +136,7 @@ def is_finished(run: Run, config: DictConfig) -> bool:
 
 def clear(run: Run) -> None:
     """Remove what a run wrote, and nothing else."""
-    for path in (run.scores_file, run.metrics_file, run.failed_file):
+    for path in (run.scores_file, run.metrics_file, run.inside_file, run.failed_file):
         path.unlink(missing_ok=True)
     for folder in (run.checkpoints, run.folder / "wandb", run.hydra):
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +156,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     from orthotrace.seeds import Seeds, derived
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    own = ("max_epochs", "batch_size", "threads", "save_every")
+    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside")
     trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})
@@ -190,5 +190,8 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         tracker,
         [bar],
         plain(config.rates),
+        build(config, "regularizer"),
+        build(config, "scheduler"),
+        build(config, "augmentation"),
     )
     return experiment, tracker, bar

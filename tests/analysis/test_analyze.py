@@ -49,7 +49,7 @@ def test_numbers_are_those_of_the_networks(analysed, study):
     results = json.loads((analysed / "results.json").read_text())
     test = digits().test
     index = torch.cat([(test.labels == label).nonzero().flatten()[:20] for label in range(10)])
-    images = test.images[index]
+    images = test.inputs(index)
     rdms = []
     for seed in range(3):
         model = orthotrace.load(next(study.glob(f"method=gpm*seed={seed}*")), task=1)

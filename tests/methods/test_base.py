@@ -1,7 +1,10 @@
 import torch
 
-from orthotrace.data.sources import Images
+from orthotrace.data.images import Batch, Images
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods import Method, Outcome
+from orthotrace.methods.base import Slots, trainable
 from orthotrace.seeds import Seeds
 
 
@@ -19,7 +22,7 @@ class Counting(Method):
 
 def test_hooks_have_defaults_and_state_is_what_is_kept():
     method, model = Counting(), torch.nn.Linear(2, 2)
-    method.setup(model, Seeds())
+    method.setup(model, Seeds(), Split(digits(), tasks=5))
     method.begin_task()
     assert torch.equal(method.training_forward(model, torch.ones(1, 2)), model(torch.ones(1, 2)))
     method.end_task(model, Images(torch.ones(1, 2), torch.zeros(1)), 1)
@@ -27,3 +30,21 @@ def test_hooks_have_defaults_and_state_is_what_is_kept():
     fresh = Counting()
     fresh.load_state_dict(method.state_dict())
     assert float(fresh.tasks) == 1
+
+
+def test_slots_are_zeros_for_what_is_trained():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 1).requires_grad_(False))
+    assert [tuple(buffer.shape) for buffer in Slots(model)] == [tuple(value.shape) for value in trainable(model)]
+    assert not any(buffer.any() for buffer in Slots(model))
+
+
+def test_the_loss_is_over_the_outputs_of_the_task():
+    method, stream = Counting(), Split(digits(), tasks=5, scenario="task", class_order="natural")
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    method.setup(model, Seeds(), stream)
+    part = stream.task(2).train
+    method.enter(2, part)
+    batch = Batch(part.inputs(), part.labels, torch.arange(len(part)))
+    loss, logits = method.loss(model, batch)
+    assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits[:, 4:6], part.labels - 4))
+    assert method.task(Permuted(digits()), 0).train is not None and method.network(model, 1) is model

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
 from orthotrace.errors import UserError
 from orthotrace.methods.gpm import GPM
 from orthotrace.models.mlp import MLP
@@ -14,7 +15,7 @@ def basis(samples: int, seed: int = 0) -> torch.Tensor:
     method = GPM(energy=0.95, samples=samples)
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10, hidden=[8]).eval()
-    method.setup(model, Seeds(method=seed))
+    method.setup(model, Seeds(method=seed), Permuted(digits()))
     method.end_task(model, TRAIN, 64)
     return method.guard.subspaces["fc1"].basis
 

@@ -1,25 +1,27 @@
 import torch
 
 from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
 from orthotrace.seeds import Seeds
 
 TRAIN = digits().train
+INPUTS = TRAIN.inputs()
 
 
 def method(**options) -> tuple[HLOP, MLP]:
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10, hidden=[16])
     made = HLOP(rows=6, **options)
-    made.setup(model, Seeds())
+    made.setup(model, Seeds(), Permuted(digits()))
     made.begin_task()
     return made, model
 
 
 def test_observing_changes_neither_the_answer_nor_the_gradient():
     hlop, model = method()
-    images = TRAIN.images[:32]
+    images = INPUTS[:32]
     plain = model(images)
     plain.sum().backward()
     gradient = model.fc1.weight.grad.clone()
@@ -34,14 +36,14 @@ def test_the_closing_pass_improves_what_one_look_learned():
     captured = {}
     for closing in (False, True):
         hlop, model = method(closing_pass=closing)
-        hlop.training_forward(model, TRAIN.images[:64])
+        hlop.training_forward(model, INPUTS[:64])
         captured[closing] = hlop.end_task(model.eval(), TRAIN, 64).layers["fc1"].captured
     assert captured[True] > captured[False] + 0.005
 
 
 def test_weights_do_not_move_in_the_closing_pass():
     hlop, model = method(closing_pass=True)
-    hlop.training_forward(model, TRAIN.images[:64])
+    hlop.training_forward(model, INPUTS[:64])
     before = model.fc1.weight.clone()
     hlop.end_task(model.eval(), TRAIN, 64)
     assert torch.equal(model.fc1.weight, before)

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from orthotrace.data.sources import Images, digits
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted, Split
 from orthotrace.errors import UserError
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
@@ -10,16 +11,17 @@ from orthotrace.models.mlp import MLP
 from orthotrace.seeds import Seeds
 
 PROJECTING = {"gpm": GPM, "hlop": HLOP}
-TRAIN = Images(digits().train.images[:300], digits().train.labels[:300])
+TRAIN = digits().train.take(torch.arange(300))
+INPUTS = TRAIN.inputs()
 
 
 def ended(method, model=None):
     """A method after the first task, and what it told."""
     torch.manual_seed(0)
     model = model or MLP((1, 8, 8), 10, hidden=[30])
-    method.setup(model, Seeds())
+    method.setup(model, Seeds(), Permuted(digits()))
     method.begin_task()
-    for images in TRAIN.images.split(32):
+    for images in INPUTS.split(32):
         method.training_forward(model, images)
     model.eval()
     return model, method.end_task(model, TRAIN, 32)
@@ -35,7 +37,7 @@ def test_finetune_protects_nothing_and_keeps_nothing():
 def test_shares_are_those_of_the_inputs(name):
     method = PROJECTING[name](rows=5)
     model, outcome = ended(method)
-    inputs = {"fc1": TRAIN.images.flatten(1), "head": model.relu1(model.fc1(TRAIN.images.flatten(1))).detach()}
+    inputs = {"fc1": INPUTS.flatten(1), "head": model.relu1(model.fc1(INPUTS.flatten(1))).detach()}
     for layer, rows in inputs.items():
         told, space = outcome.layers[layer], method.guard.subspaces[layer]
         x = rows.double()
@@ -85,3 +87,24 @@ def test_memory_is_that_of_the_bases_and_the_weights_at_the_start():
     held = sum(space.basis.numel() for space in method.guard.subspaces.values())
     weights = 65 * 30 + 31 * 10
     assert 4 * (held + weights) <= method.extra_memory_bytes <= 4 * (held + weights) + 200
+
+
+def test_the_head_of_each_task_is_its_own_where_the_task_is_known():
+    stream = Split(digits(), tasks=5, scenario="task")
+    model = MLP(stream.shape, 10, hidden=[30])
+    method = GPM(rows=4)
+    method.setup(model, Seeds(), stream)
+    assert method.guard.names == ["fc1"] and method.guard.head is model.head
+    for number in range(2):
+        method.enter(number, stream.task(number).train)
+        assert method.guard.outputs == range(2 * number, 2 * number + 2)
+
+
+def test_heads_that_cannot_be_told_are_refused():
+    class Twofold(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(64, 5)
+
+    with pytest.raises(UserError, match="no Linear layer has 10 outputs: the heads"):
+        GPM(rows=4).setup(Twofold(), Seeds(), Split(digits(), tasks=5, scenario="task"))

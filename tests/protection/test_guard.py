@@ -156,3 +156,39 @@ def test_inputs_that_are_not_finite_are_named(kind):
     guard.begin()
     with pytest.raises(UserError, match="layer '0'"):
         guard.remember(model, rand(4, 20) * float("nan"))
+
+
+@pytest.mark.parametrize(
+    "optimizer", [lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.1), lambda p: torch.optim.AdamW(p)]
+)
+def test_outputs_of_other_tasks_stay_bit_by_bit_and_those_in_use_are_free(optimizer):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6)).double()
+    guard = Guard(model, SvdSubspace, head="2", rows=3)
+    assert list(guard.layers) == ["0"] and list(guard.subspaces) == ["0"]
+    guard.remember(model, torch.randn(20, 6).double())
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    guard.outputs = range(2, 4)
+    steps = optimizer(model.parameters())
+    with guard.protecting(steps):
+        for _ in range(5):
+            steps.zero_grad()
+            # A loss that would move them all.
+            model(torch.randn(20, 6).double()).square().sum().backward()
+            steps.step()
+    for name in ("2.weight", "2.bias"):
+        now, then = dict(model.named_parameters())[name].detach(), before[name]
+        assert torch.equal(now[[0, 1, 4, 5]], then[[0, 1, 4, 5]]) and not torch.equal(now[2:4], then[2:4])
+    assert max(guard.leaks().values()) <= 1e-12 and not torch.equal(model[0].weight, before["0.weight"])
+
+
+def test_a_model_that_is_a_head_alone_is_held_too():
+    model = nn.Sequential(nn.Linear(4, 4))
+    guard = Guard(model, SvdSubspace, head="0", rows=1)
+    guard.outputs = range(0, 2)
+    start = model[0].weight.detach().clone()
+    steps = torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(steps):
+        model(torch.ones(3, 4)).sum().backward()
+        steps.step()
+    assert torch.equal(model[0].weight[2:], start[2:]) and not torch.equal(model[0].weight[:2], start[:2])

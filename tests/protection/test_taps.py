@@ -63,5 +63,30 @@ def test_what_would_change_unprotected_is_refused_by_name(model, line):
 
 
 def test_frozen_parameters_need_no_protection():
-    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).requires_grad_(False))
+    model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2).requires_grad_(False))
     assert list(protectable(model)) == ["0"]
+
+
+def test_statistics_that_would_drift_are_refused():
+    # Frozen or without parameters: in training they change all the same.
+    for norm in (nn.BatchNorm1d(2).requires_grad_(False), nn.BatchNorm1d(2, affine=False)):
+        with pytest.raises(UserError, match=r"the statistics of layer '1' \(BatchNorm1d\) would change unprotected"):
+            protectable(nn.Sequential(nn.Linear(2, 2), norm))
+
+
+def test_rows_are_those_of_the_call_whatever_happens_to_the_input_later():
+    class Changing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            h = self.layer(x)
+            x.add_(100)
+            return h + x
+
+    model = Changing()
+    taps = Taps({"layer": model.layer})
+    with taps.watching() as inputs:
+        model(torch.ones(3, 2))
+    assert torch.equal(inputs["layer"][0], torch.ones(3, 2))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.data.sources import Images
+from orthotrace.data.images import Batch, Images
+from orthotrace.data.streams import Stream, Task
+from orthotrace.readout import Readout
 from orthotrace.seeds import Seeds
 from orthotrace.subspace import Capacity
+
+Forward = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,43 @@ class Method(nn.Module):
 
     Every hook has a default, so a method states only what it does differently. Whatever it must remember is in
     buffers or submodules: state_dict saves it, and a run continues from it.
+
+    Attributes:
+        looks_again: whether a task is trained on once more after its epochs, which no online stream allows.
+        number: of the task that is trained, from 0.
+        part: its training images.
+        first_epoch: whether the task's images are seen for the first time.
+        prepare: stored pixels to inputs, augmented as the training images are.
     """
 
-    def setup(self, model: nn.Module, seeds: Seeds) -> None:
-        """Meet the network, once, before anything else."""
+    looks_again: bool = False
+    number: int = 0
+    first_epoch: bool = True
+    part: Images
+    readout: Readout
+    seeds: Seeds
+    prepare: Forward
+
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
+        """Meet the network and the stream, once, before anything else."""
+        self.seeds = seeds
+        self.readout = stream.readout
+        # Held out of the module tree: the network is not part of the method's state.
+        self._model = (model,)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+        return self._model[0]
+
+    def task(self, stream: Stream, number: int) -> Task:
+        """What is trained on as a task of the stream."""
+        return stream.task(number)
+
+    def enter(self, number: int, part: Images) -> None:
+        """Training of a task is about to start or to continue."""
+        self.number = number
+        self.part = part
 
     def begin_task(self) -> None:
         """Before a task; not called when a run continues within it."""
@@ -54,15 +92,55 @@ class Method(nn.Module):
         """Meet the optimizers of a task; the function returned parts from them."""
         return lambda: None
 
-    def training_forward(self, model: nn.Module, images: Tensor) -> Tensor:
+    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
         """Logits of a training batch."""
-        return model(images)
+        return network(inputs)
+
+    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of a training batch, and its logits.
+
+        Args:
+            network: inputs to logits, regularized.
+            batch: of the task.
+        """
+        logits = self.training_forward(network, batch.inputs)
+        return self.readout.loss(logits, batch.labels, self.number, batch.tasks), logits
+
+    def on_gradients(self) -> None:
+        """Change the gradients of a step, before clipping and the optimizer."""
 
     def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
         """After a task, with its training part and the network in evaluation mode."""
         return Outcome()
 
+    def network(self, model: nn.Module, task: int) -> nn.Module:
+        """The network that is tested on a task, where the scenario tells which task it is."""
+        return model
+
     @property
     def extra_memory_bytes(self) -> int:
         """What is kept beside the network."""
         return sum(value.numel() * value.element_size() for value in self.state_dict().values())
+
+
+class Slots(nn.Module):
+    """A buffer of zeros for each trainable parameter of a model, in their order.
+
+    Example:
+        >>> slots = Slots(nn.Linear(3, 2))
+        >>> [tuple(buffer.shape) for buffer in slots], sorted(slots.state_dict())
+        ([(2, 3), (2,)], ['0', '1'])
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        for number, parameter in enumerate(trainable(model)):
+            self.register_buffer(str(number), torch.zeros_like(parameter.detach()))
+
+    def __iter__(self):
+        return self.buffers()
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The trainable parameters of a model, in order."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from orthotrace.data.sources import Images
+from orthotrace.data.images import Images
 from orthotrace.errors import checked
 from orthotrace.methods.projection import ProjectionMethod
 from orthotrace.seeds import generator
@@ -40,7 +40,6 @@ class GPM(ProjectionMethod):
 
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
         """Draw the samples and let the subspaces observe them."""
-        tasks = int(next(iter(self.guard.subspaces.values())).tasks)
-        order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, tasks))
-        for inputs in self.inputs(model, train.images[order[: self.samples].to(train.images.device)]):
+        order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, self.number))
+        for inputs in self.inputs(model, train.take(order[: self.samples].to(train.labels.device))):
             self.guard.observe(inputs)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.data.sources import Images
-from orthotrace.data.streams import Batches
+from orthotrace.data.batches import Batches
+from orthotrace.data.images import Images
 from orthotrace.errors import checked
+from orthotrace.methods.base import Forward
 from orthotrace.methods.projection import ProjectionMethod
 from orthotrace.seeds import derived
 from orthotrace.subspace import HebbianSubspace, Subspace
@@ -41,17 +43,17 @@ class HLOP(ProjectionMethod):
     ) -> None:
         super().__init__(**options)
         self.learning_options = {"momentum": momentum, "interval": interval, "max_rows": max_rows}
-        self.closing_pass = closing_pass
+        self.closing_pass = self.looks_again = closing_pass
 
     def subspace(self, features: int, seed: int, **options: Any) -> HebbianSubspace:
         """Lateral weights of a layer."""
         return HebbianSubspace(features, seed=seed, **self.learning_options, **options)
 
-    def training_forward(self, model: nn.Module, images: Tensor) -> Tensor:
+    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
         """Logits of a batch, whose layer inputs the lateral weights learn from."""
-        with self.guard.taps.watching() as inputs:
-            logits = model(images)
-        self.guard.observe(inputs)
+        with self.guard.taps.watching() as seen:
+            logits = network(inputs)
+        self.guard.observe(seen)
         return logits
 
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
@@ -63,8 +65,8 @@ class HLOP(ProjectionMethod):
             assert isinstance(space, HebbianSubspace)
             space.refine(rows)
 
-        tasks = int(next(iter(self.guard.subspaces.values())).tasks)
-        order = Batches(train, batch_size, derived(self.seeds.method, 1), tasks)
-        for images, _ in order:
-            for inputs in self.inputs(model, images, batch_size):
-                self.guard.observe(inputs, refine)
+        like = next(model.parameters())
+        for batch in Batches(train, batch_size, derived(self.seeds.method, 1), self.number, like=like):
+            with torch.no_grad(), self.guard.taps.watching() as inputs:
+                model(batch.inputs)
+            self.guard.observe(inputs, refine)

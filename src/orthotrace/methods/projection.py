@@ -10,18 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.data.sources import Images
+from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, checked
 from orthotrace.linalg import energy_shares
-from orthotrace.methods.base import Layer, Method, Outcome
+from orthotrace.methods.base import Layer, Outcome
+from orthotrace.methods.memory import MemoryOptions
+from orthotrace.methods.replay import Replay
 from orthotrace.methods.sizes import Energies, RowCounts, sizes
 from orthotrace.protection import Guard, protectable
 from orthotrace.seeds import Seeds, derived
 from orthotrace.subspace import Subspace
 
 
-class ProjectionMethod(Method):
+class ProjectionMethod(Replay):
     """A subspace for each layer, under one guard that projects what the optimizer applied.
+
+    In the task-incremental scenario the readout has outputs for each task: those of the task that is trained are
+    free, and those of the others are held.
 
     Args:
         energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
@@ -29,6 +35,7 @@ class ProjectionMethod(Method):
         rows_from: or the rows that another run found: its folder, or a folder with one run of the same seeds.
         audit: compare what is held with the exact principal directions, over all training images of a task. Costs
             one pass, and a matrix of width x width for each layer.
+        memory: images to replay beside the projection; of size 0 for none.
 
     Raises:
         UserError: see sizes.
@@ -43,8 +50,9 @@ class ProjectionMethod(Method):
         rows: RowCounts | None = None,
         rows_from: str | None = None,
         audit: bool = True,
+        memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__()
+        super().__init__(memory)
         self.energy = energy
         self.rows = rows
         self.rows_from = rows_from
@@ -54,10 +62,12 @@ class ProjectionMethod(Method):
     def subspace(self, features: int, seed: int, **options: Any) -> Subspace:
         """Make the subspace of a layer; options are those of Subspace."""
 
-    def setup(self, model: nn.Module, seeds: Seeds) -> None:
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Make the subspaces."""
-        self.seeds = seeds
-        names = list(protectable(model))
+        super().setup(model, seeds, stream)
+        layers = protectable(model)
+        head = readout_layer(layers, self.readout.outputs) if stream.scenario == "task" else None
+        names = [name for name in layers if name != head]
         options = sizes(names, self.energy, self.rows, self.rows_from, seeds)
 
         def maker(number: int, name: str) -> Callable[..., Subspace]:
@@ -69,7 +79,12 @@ class ProjectionMethod(Method):
 
             return make
 
-        self.guard = Guard(model, {name: maker(number, name) for number, name in enumerate(names)})
+        self.guard = Guard(model, {name: maker(number, name) for number, name in enumerate(names)}, head=head)
+
+    def enter(self, number: int, part: Images) -> None:
+        """The outputs of this task are free."""
+        super().enter(number, part)
+        self.guard.outputs = self.readout.trained(number)
 
     def begin_task(self) -> None:
         """Remember the weights, make the subspaces ready."""
@@ -96,19 +111,18 @@ class ProjectionMethod(Method):
             }
         )
 
-    def inputs(self, model: nn.Module, images: Tensor, size: int = 512) -> Iterator[Mapping[str, list[Tensor]]]:
+    def inputs(self, model: nn.Module, part: Images, size: int = 512) -> Iterator[Mapping[str, list[Tensor]]]:
         """Inputs of the protected layers, batch by batch, without gradients."""
-        like = next(model.parameters())
-        for batch in images.split(size):
+        for batch, _ in part.split(size, next(model.parameters())):
             with torch.no_grad(), self.guard.taps.watching() as inputs:
-                model(batch.to(like))
+                model(batch)
             yield inputs
 
     def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
         moments = {name: torch.zeros(space.features, space.features).double() for name, space in spaces.items()}
-        for inputs in self.inputs(model, train.images):
+        for inputs in self.inputs(model, train):
             for name, space in spaces.items():
                 rows = space.taken(torch.cat(inputs[name]))
                 # The sum over batches in float64; the products of one batch need no more than float32.
@@ -119,3 +133,18 @@ class ProjectionMethod(Method):
             if moments[name].any():
                 shares[name] = energy_shares(moments[name], frozen[name].double(), space.basis[held:].double())
         return shares
+
+
+def readout_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:
+    """The name of the layer that gives a network's outputs: the last Linear layer with so many.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and layer.out_features == outputs]
+    if not found:
+        raise UserError(
+            f"no Linear layer has {outputs} outputs: the heads of a task-incremental stream cannot be told from the "
+            "rest of the model"
+        )
+    return found[-1]

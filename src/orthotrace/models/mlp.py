@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.errors import checked
+from orthotrace.models.width import scaled
 
 
 class MLP(nn.Sequential):
@@ -22,6 +23,7 @@ class MLP(nn.Sequential):
         classes: outputs, at least 1.
         hidden: width of each hidden layer.
         bias: whether the layers have biases.
+        width: factor on the hidden widths, above 0.
 
     Raises:
         UserError: a width that is not positive.
@@ -41,15 +43,17 @@ class MLP(nn.Sequential):
         classes: Annotated[int, Field(ge=1)],
         hidden: Sequence[Annotated[int, Field(ge=1)]] = (256, 256),
         bias: bool = True,
+        width: Annotated[float, Field(gt=0)] = 1.0,
     ) -> None:
         super().__init__()
         self.add_module("flatten", nn.Flatten())
-        width = math.prod(shape)
+        features = math.prod(shape)
         for number, units in enumerate(hidden, start=1):
-            self.add_module(f"fc{number}", self._linear(width, units, bias))
+            units = scaled(units, width)
+            self.add_module(f"fc{number}", self._linear(features, units, bias))
             self.add_module(f"relu{number}", nn.ReLU())
-            width = units
-        self.add_module("head", self._linear(width, classes, bias))
+            features = units
+        self.add_module("head", self._linear(features, classes, bias))
 
     @staticmethod
     def _linear(features: int, units: int, bias: bool) -> nn.Linear:

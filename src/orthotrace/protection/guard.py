@@ -32,10 +32,15 @@ class Guard(nn.Module):
     Args:
         model: its Linear layers are protected, biases included.
         subspace: makes a layer's subspace, called as subspace(features, dtype=...); or one for each layer, by name.
+        head: name of a layer whose outputs belong to tasks: all but the outputs in use are held as they are, and no
+            subspace is needed.
         **options: handed to subspace: ``energy=0.97`` or ``rows=20``.
 
     Raises:
         UserError: the model has trainable parameters that cannot be protected.
+
+    Attributes:
+        outputs: of the head that are in use.
 
     Example:
         >>> from orthotrace.subspace import SvdSubspace
@@ -53,15 +58,23 @@ class Guard(nn.Module):
         True
     """
 
+    start_head: Tensor
+
     def __init__(
         self,
         model: nn.Module,
         subspace: Callable[..., Subspace] | Mapping[str, Callable[..., Subspace]],
+        head: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         # Held out of the module tree: the layers belong to the model, the taps have no state.
-        self._layers = (protectable(model),)
+        layers = protectable(model)
+        self._head = (layers.pop(head) if head is not None else None,)
+        self._layers = (layers,)
+        self.outputs: range | None = None
+        if self._head[0] is not None:
+            self.register_buffer("start_head", self._joined(self._head[0]))
         self.taps = Taps(self.layers)
         makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.layers, subspace)
         self.names = list(self.layers)
@@ -77,6 +90,15 @@ class Guard(nn.Module):
     def layers(self) -> dict[str, nn.Linear]:
         """The protected layers by name."""
         return self._layers[0]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(value for value in self._buffers.values() if value is not None).device
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """The layer whose outputs belong to tasks."""
+        return self._head[0]
 
     @property
     def subspaces(self) -> dict[str, Any]:
@@ -102,11 +124,15 @@ class Guard(nn.Module):
         for name, layer in self.layers.items():
             getattr(self, self._key(name)).copy_(self._joined(layer))
             self.subspaces[name].begin()
+        if self.head is not None:
+            self.start_head.copy_(self._joined(self.head))
 
     @torch.no_grad()
     def enforce(self) -> None:
         """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
-        with torch.autocast(next(iter(self.layers.values())).weight.device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False):
+            if self.head is not None and self.outputs is not None:
+                self._hold_outputs(self.head, self.outputs)
             for number, (layer, space) in enumerate(zip(self.layers.values(), self.subspaces.values(), strict=True)):
                 if not space.rank:
                     continue
@@ -114,6 +140,13 @@ class Guard(nn.Module):
                 layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
                 if layer.bias is not None:
                     layer.bias.copy_(start[:, -1])
+
+    def _hold_outputs(self, head: nn.Linear, free: range) -> None:
+        """Put the weights of all other outputs back."""
+        for other in (slice(0, free.start), slice(free.stop, None)):
+            head.weight[other] = self.start_head[other, : head.in_features]
+            if head.bias is not None:
+                head.bias[other] = self.start_head[other, -1]
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
         """Enforce after every step of the optimizers; the function returned ends it."""
@@ -149,7 +182,7 @@ class Guard(nn.Module):
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
         see = see or type(self)._observe
-        device = next(iter(self.layers.values())).weight.device.type
+        device = self._device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):
             for name, space in zip(self.names, self._spaces, strict=True):
                 calls = inputs.get(name)

@@ -16,7 +16,8 @@ def protectable(model: nn.Module) -> dict[str, nn.Linear]:
     """The layers whose weights can be protected, by name, in the order of the model.
 
     Raises:
-        UserError: a trainable parameter belongs to no such layer, so it would change unprotected; two layers share
+        UserError: a trainable parameter belongs to no such layer, or a layer keeps running statistics, so that they
+            would change unprotected; two layers share
             one, so that protecting it for one would move it for the other; a weight has less than 32 bits, which
             rounds the protection away; or there is no layer at all.
 
@@ -28,6 +29,11 @@ def protectable(model: nn.Module) -> dict[str, nn.Linear]:
     for name, module in model.named_modules():
         if name in layers:
             continue
+        if getattr(module, "track_running_stats", False):
+            raise UserError(
+                f"the statistics of layer '{name}' ({type(module).__name__}) would change unprotected, and all that "
+                "follows with them; use a model without them (track_running_stats=False) or another method"
+            )
         for parameter, value in module.named_parameters(recurse=False):
             if value.requires_grad:
                 raise UserError(
@@ -77,7 +83,7 @@ class Taps:
         def collect(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             if self._inputs is not None:
                 # A later in-place operation on the input must not reach the rows.
-                rows = args[0].detach()
+                rows = args[0].detach().clone()
                 self._inputs.setdefault(name, []).append(rows.reshape(-1, rows.shape[-1]))
 
         return collect

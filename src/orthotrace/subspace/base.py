@@ -146,11 +146,20 @@ class Subspace(nn.Module, ABC):
         """
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise ValueError(f"rows of shape (n, {self.features}) expected, got {tuple(rows.shape)}")
-        return rows.to(self.basis.dtype)
+        # Learning from rows is not part of a gradient.
+        return rows.detach().to(self.basis.dtype)
+
+    def rounding(self, total: float) -> float:
+        """Energy along a direction that the rounding of the rows held makes of nothing, where all rows have total.
+
+        A row held is right to eps of its type; what it leaves over of an input of norm 1 is eps at best.
+        """
+        return total * (torch.finfo(self.basis.dtype).eps * self.features) ** 2
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
             if saved is not None and buffer is not None and saved.shape != buffer.shape:
                 self._buffers[name] = torch.empty(saved.shape, dtype=buffer.dtype, device=buffer.device)
+        self._projector = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -14,6 +14,10 @@ from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import Subspace
 from orthotrace.subspace.svd import least_count
 
+# Share of the largest response by which rows without a response keep their place: above the rounding of float32,
+# below every response that counts.
+FILL = 1e-5
+
 
 class HebbianSubspace(Subspace):
     """Learns lateral weights H, whose rows become the principal directions of what the rows held leave over.
@@ -57,6 +61,7 @@ class HebbianSubspace(Subspace):
     trace: Tensor
     energies: Tensor
     traced_energies: Tensor
+    begun: Tensor
     seen: Tensor
     batches: Tensor
     steps: Tensor
@@ -78,8 +83,9 @@ class HebbianSubspace(Subspace):
         self.interval = interval
         self.max_rows = max_rows
         self.seed = seed
-        # Rows and batches since the last step; steps since the task's start; in a closing pass, what it averages.
-        for name in ("seen", "batches", "steps", "refined"):
+        # Whether a task was begun; rows and batches since the last step; steps since the task's start; in a closing
+        # pass, what it averages.
+        for name in ("begun", "seen", "batches", "steps", "refined"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         # Energy of the rows, and of what the rows held leave over; since the last step, and traced.
         for name in ("energies", "traced_energies"):
@@ -98,9 +104,13 @@ class HebbianSubspace(Subspace):
         self.trace = torch.zeros_like(rows)
         for name in ("seen", "batches", "steps", "refined", "energies", "traced_energies"):
             getattr(self, name).zero_()
+        self.begun.fill_(1)
 
     def observe(self, rows: Tensor) -> None:
-        """Learn from a batch of inputs, shape (n, features); older batches are forgotten with the momentum."""
+        """Learn from a batch of inputs, shape (n, features); older batches are forgotten with the momentum.
+
+        The first batch of a task begins it, where nothing has.
+        """
         self._see(rows)
         if int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
             self._learn(1 - self.momentum)
@@ -126,15 +136,18 @@ class HebbianSubspace(Subspace):
 
     def _see(self, rows: Tensor) -> None:
         rows = self.taken(rows)
+        if not int(self.begun):
+            self.begin()
         if not len(rows):
             return
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
         self.correlation.addmm_((rows @ self.learning.T).T, rows)
+        energy = rows.square().sum(dtype=torch.float64)
+        self.energies[0] += energy
         if self.rows is None:
-            energy = rows.square().sum(dtype=torch.float64)
             # By Pythagoras.
             left = energy - (rows @ self.basis.T).square().sum(dtype=torch.float64)
-            self.energies += torch.stack([energy, left.clamp_min(0)])
+            self.energies[1] += left.clamp_min(0)
         self.seen += len(rows)
         self.batches += 1
 
@@ -145,11 +158,15 @@ class HebbianSubspace(Subspace):
         for buffer in (self.correlation, self.energies, self.seen, self.batches):
             buffer.zero_()
         self.steps += 1
+        if not (self.trace.isfinite().all() and self.traced_energies.isfinite().all()):
+            raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
         if not len(self.learning):
             return
-        if not self.trace.isfinite().all():
-            raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
-        learned = torch.linalg.qr(project_out(self.trace, self.basis).T).Q.T.contiguous()
+        # Where the inputs span fewer directions than rows learn, the rows left over stay as they were: a
+        # factorisation alone would fill them with anything, rows held among it.
+        rounding = torch.finfo(self.trace.dtype).eps * self.traced_energies[0].to(self.trace)
+        left_over = (FILL * self.trace.norm(dim=1).amax() + rounding) * self.learning
+        learned = torch.linalg.qr(project_out(self.trace + left_over, self.basis).T).Q.T.contiguous()
         self.trace = (learned @ self.learning.T) @ self.trace
         self.learning = learned
 
@@ -168,6 +185,8 @@ class HebbianSubspace(Subspace):
             self.basis = torch.cat([self.basis, new.to(self.basis)])
         for name in ("learning", "correlation", "trace"):
             setattr(self, name, self.basis[:0].clone())
+        self.begun.zero_()
+        self.steps.zero_()
         self.tasks += 1
 
     def _principal(self) -> Tensor:
@@ -178,12 +197,13 @@ class HebbianSubspace(Subspace):
         """
         squares, directions = principal(project_out(self.trace.double(), self.basis.double()))
         energies = squares.sqrt()
+        total, left = self.traced_energies.tolist()
         # A direction below the precision of the trace is not one of the data: there are none left.
         precision = torch.finfo(self.trace.dtype).eps * self.features
-        answered = int((energies > energies[0] * precision).sum()) if len(energies) else 0
+        floor = max(float(energies[0]) * precision, self.rounding(total)) if len(energies) else 0.0
+        answered = int((energies > floor).sum())
         if self.rows is not None:
             return directions[:answered]
-        total, left = self.traced_energies.tolist()
         # What no row has learned is energy too: one more, last direction.
         unlearned = max(left - float(energies.sum()), 0.0)
         count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.energy or 1.0)

@@ -52,9 +52,11 @@ class SvdSubspace(Subspace):
         # float64: a share of .999 and more must not be decided by rounding.
         rows = self.sample.double()
         energies, directions = principal(project_out(rows, self.basis.double()))
+        total = float(rows.square().sum())
+        directions = directions[energies > self.rounding(total)]
         count = self.wanted()
         if count is None:
-            count = least_count(energies, float(rows.square().sum()), self.energy or 1.0)
+            count = least_count(energies, total, self.energy or 1.0)
         # The sample may span fewer directions than were asked for.
         new = directions[: min(count, self.free)]
         if len(new):

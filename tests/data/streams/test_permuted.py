@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from orthotrace.data.sources import Images, digits
-from orthotrace.data.streams import Batches, Permuted
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
 from orthotrace.errors import UserError
 
 SOURCE = digits()
@@ -57,17 +57,3 @@ def test_streams_that_cannot_be(options, line):
     with pytest.raises(UserError) as error:
         Permuted(**({"source": SOURCE} | options))
     assert line in str(error.value)
-
-
-def test_batches_are_every_image_once_in_an_order_of_place_alone():
-    part = Images(torch.arange(10.0)[:, None], torch.arange(10))
-    batches = Batches(part, 4, seed=0, task=0)
-    first = [labels.tolist() for _, labels in batches]
-    assert [len(labels) for labels in first] == [4, 4, 2]
-    assert sorted(label for labels in first for label in labels) == list(range(10))
-    assert [labels.tolist() for _, labels in batches] == first
-    batches.epoch = 1
-    assert [labels.tolist() for _, labels in batches] != first
-    assert [labels.tolist() for _, labels in Batches(part, 4, seed=0, task=1)] != first
-    for images, labels in batches:
-        assert torch.equal(images[:, 0].long(), labels)

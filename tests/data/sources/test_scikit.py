@@ -8,7 +8,7 @@ from orthotrace.errors import UserError
 def test_digits_are_the_real_ones_in_fixed_parts():
     source = digits()
     assert source.train.images.shape == (1437, 1, 8, 8) and source.test.images.shape == (360, 1, 8, 8)
-    assert float(source.train.images.min()) == 0 and float(source.train.images.max()) == 1
+    assert float(source.train.inputs().min()) == 0 and float(source.train.inputs().max()) == 1
     assert source.classes == tuple("0123456789")
     counts = torch.bincount(source.test.labels)
     assert int(counts.min()) >= 34 and int(counts.max()) <= 37
@@ -19,7 +19,7 @@ def test_digits_are_the_real_ones_in_fixed_parts():
 
 
 def test_scale():
-    assert torch.equal(digits(scale=20.0).train.images, 20 * digits().train.images)
+    assert torch.allclose(digits(scale=20.0).train.inputs(), 20 * digits().train.inputs())
 
 
 @pytest.mark.parametrize("scale", [0, -1, float("inf"), float("nan"), "x"])

@@ -1,0 +1,90 @@
+"""Decoded images, kept on disk under the hash of what they were decoded from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthotrace.files import cannot_write
+
+# Stores up to this size are read into memory, larger ones are mapped.
+MEMORY_BYTES = 2 * 1024**3
+# Of what lies in the cache: another number where its meaning changes.
+VERSION = 1
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: ORTHOTRACE_CACHE, or the user's cache folder."""
+    given = os.environ.get("ORTHOTRACE_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orthotrace"
+
+
+def content_hash(files: Iterable[Path], *options: Any) -> str:
+    """A hash of the content of files, in order, and of options; names and dates do not matter.
+
+    Example:
+        >>> import tempfile
+        >>> one, two = (Path(tempfile.mkdtemp()) / name for name in "ab")
+        >>> _ = one.write_text("same"), two.write_text("same")
+        >>> content_hash([one], 28) == content_hash([two], 28), content_hash([one], 28) == content_hash([one], 32)
+        (True, False)
+    """
+    whole = hashlib.sha256(json.dumps([VERSION, *options], default=str).encode())
+    for file in files:
+        with file.open("rb") as opened:
+            whole.update(hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()[:32]
+
+
+def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """The folder of a key, made where it is missing: whole or not at all.
+
+    Args:
+        key: of the content.
+        make: writes arrays into an empty folder, and returns what else is to be known of them.
+
+    Returns:
+        The folder, and what ``make`` returned.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    folder = cache_folder() / key
+    about = folder / "about.json"
+    if not about.is_file():
+        temporary = folder.with_name(f".{key}.{os.getpid()}.part")
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            content = make(temporary)
+            (temporary / about.name).write_text(json.dumps(content), encoding="utf-8")
+            try:
+                temporary.replace(folder)
+            except OSError:
+                # Another process was faster, or left it damaged.
+                if not about.is_file():
+                    shutil.rmtree(folder, ignore_errors=True)
+                    temporary.replace(folder)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder, json.loads(about.read_text(encoding="utf-8"))
+
+
+def stored(path: Path) -> tuple[Tensor, bool]:
+    """An array of the cache as a tensor, and whether it is mapped from disk instead of read."""
+    mapped = path.stat().st_size > MEMORY_BYTES
+    # Copy on write: torch warns of memory that it must not write to.
+    return torch.from_numpy(np.load(path, mmap_mode="c" if mapped else None)), mapped

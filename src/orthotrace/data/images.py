@@ -1,0 +1,155 @@
+"""Labelled images held as tensors, and how their pixels become a network's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Pixels to inputs: (x - mean) / std, for each channel or one for all.
+
+    Attributes:
+        mean: in units of the stored pixels.
+        std: in the same units, positive.
+
+    Example:
+        >>> Scaling((0.0,), (16.0,))(torch.tensor([[[[4, 8]]]], dtype=torch.uint8))
+        tensor([[[[0.2500, 0.5000]]]])
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __call__(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Inputs (n, channels, height, width) of stored pixels."""
+        # A copy, never the stored images themselves: augmentation writes into it.
+        inputs = pixels.to(dtype, copy=True)
+        if len(self.std) == 1:
+            return (inputs.sub_(self.mean[0]) if self.mean[0] else inputs).div_(self.std[0])
+        mean, std = (inputs.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return inputs.sub_(mean).div_(std)
+
+    @staticmethod
+    def of(stores: Sequence[Tensor]) -> Scaling:
+        """To mean 0 and deviation 1 in each channel, over all images of all stores.
+
+        Example:
+            >>> scaling = Scaling.of([torch.tensor([[[[0, 200]]], [[[0, 200]]]], dtype=torch.uint8)])
+            >>> scaling.mean, scaling.std
+            ((100.0,), (100.0,))
+        """
+        count, total, square = 0, torch.zeros(()).double(), torch.zeros(()).double()
+        for store in stores:
+            for part in store.split(4096):
+                pixels = part.double()
+                count += pixels[:, 0].numel()
+                total = total + pixels.sum((0, 2, 3))
+                square = square + pixels.square().sum((0, 2, 3))
+        mean = total / count
+        # A channel that never varies stays as it is.
+        std = (square / count - mean.square()).clamp(min=0).sqrt()
+        return Scaling(tuple(mean.tolist()), tuple(std.where(std > 1e-6, torch.ones_like(std)).tolist()))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images: places in a store of pixels that many parts share.
+
+    Attributes:
+        store: (N, channels, height, width), uint8 or floating.
+        labels: (n,), whole numbers from 0.
+        index: (n,), where in the store the images are; None for all in order.
+        scaling: pixels to inputs.
+        tasks: (n,), of which task each image is, where they are of several.
+        mapped: the store lies on disk, not in memory.
+
+    Example:
+        >>> part = Images(torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 1]))
+        >>> odd = part.take(torch.tensor([1, 3]))
+        >>> odd.images.flatten().tolist(), odd.labels.tolist(), odd.store is part.store
+        ([1, 3], [1, 1], True)
+    """
+
+    store: Tensor
+    labels: Tensor
+    index: Tensor | None = None
+    scaling: Scaling = Scaling()
+    tasks: Tensor | None = None
+    mapped: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> Tensor:
+        """The stored pixels of all images, (n, channels, height, width)."""
+        return self.pixels(slice(None))
+
+    def pixels(self, places: Tensor | slice) -> Tensor:
+        """The stored pixels of the images at these places."""
+        return self.store[places] if self.index is None else self.store[self.index[places]]
+
+    def inputs(self, places: Tensor | slice | None = None, like: Tensor | None = None) -> Tensor:
+        """Inputs of a network.
+
+        Args:
+            places: of the images; None for all.
+            like: a tensor of the type and device wanted; None for float32 where the store is.
+        """
+        pixels = self.pixels(slice(None) if places is None else places)
+        return self.scaling(pixels) if like is None else self.scaling(pixels.to(like.device), like.dtype)
+
+    def take(self, places: Tensor) -> Images:
+        """The images at these places, over the same store."""
+        index = places if self.index is None else self.index[places]
+        tasks = None if self.tasks is None else self.tasks[places]
+        return replace(self, labels=self.labels[places], index=index, tasks=tasks)
+
+    def split(self, size: int, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels in order, so many at once."""
+        for start in range(0, len(self), size):
+            places = slice(start, start + size)
+            yield self.inputs(places, like), self.labels[places].to(like.device)
+
+    def to(self, device: torch.device) -> Images:
+        """On a device; a store on disk stays there."""
+        if self.mapped or self.store.device == device:
+            return self
+        index = None if self.index is None else self.index.to(device)
+        tasks = None if self.tasks is None else self.tasks.to(device)
+        return replace(self, store=self.store.to(device), labels=self.labels.to(device), index=index, tasks=tasks)
+
+    @staticmethod
+    def joined(parts: Sequence[Images]) -> Images:
+        """All images of several parts of one scaling, in order."""
+        labels = torch.cat([part.labels for part in parts])
+        known = [part.tasks for part in parts if part.tasks is not None]
+        tasks = torch.cat(known) if len(known) == len(parts) else None
+        first = parts[0]
+        if all(part.store is first.store and part.index is not None for part in parts):
+            index = torch.cat([part.index for part in parts if part.index is not None])
+            return replace(first, labels=labels, index=index, tasks=tasks)
+        store = torch.cat([part.images for part in parts])
+        return Images(store, labels, scaling=first.scaling, tasks=tasks)
+
+
+class Batch(NamedTuple):
+    """A batch as a method gets it.
+
+    Attributes:
+        inputs: of the network, (n, channels, height, width).
+        labels: (n,).
+        places: (n,), of the images in the task's training part.
+        tasks: (n,), of which task each image is, where they are of several.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    places: Tensor
+    tasks: Tensor | None = None

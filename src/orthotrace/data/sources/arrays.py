@@ -1,0 +1,123 @@
+"""Images in arrays that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthotrace.data.images import Images, Scaling
+from orthotrace.data.sources.base import Source
+from orthotrace.errors import UserError, checked, nearest
+from orthotrace.files import read
+
+NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def arrays(
+    train_images: Any,
+    train_labels: Any,
+    test_images: Any,
+    test_labels: Any,
+    classes: Sequence[str] | None = None,
+    name: str = "arrays",
+    normalise: bool = True,
+) -> Source:
+    """Images from arrays or tensors.
+
+    Args:
+        train_images: (n, height, width), (n, height, width, channels) with 1 or 3 channels, or (n, channels, height,
+            width); uint8, or floating as the network shall see them.
+        train_labels: (n,), whole numbers from 0.
+        test_images: in the same form.
+        test_labels: likewise.
+        classes: names by label; None for the numbers.
+        name: of the data set.
+        normalise: scale uint8 images to mean 0 and deviation 1 of the training images; else to [0, 1]. Floating
+            images stay as they are.
+
+    Raises:
+        UserError: shapes that do not fit, labels without a class, or values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> images, labels = np.zeros((6, 4, 4), dtype=np.uint8), np.arange(6) % 3
+        >>> source = arrays(images, labels, images, labels)
+        >>> source.shape, source.classes
+        ((1, 4, 4), ('0', '1', '2'))
+    """
+    train, test = _images(train_images, "train_images"), _images(test_images, "test_images")
+    if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
+        raise UserError(f"training images are {tuple(train.shape[1:])}, test images {tuple(test.shape[1:])}", NAMES[2])
+    labels = [_labels(train_labels, len(train), NAMES[1]), _labels(test_labels, len(test), NAMES[3])]
+    count = 1 + int(max(part.max() for part in labels))
+    names = tuple(str(one) for one in classes) if classes is not None else tuple(str(one) for one in range(count))
+    if count > len(names):
+        raise UserError(f"the label {count - 1} is none of the {len(names)} classes", NAMES[1])
+    scaling = Scaling()
+    if train.dtype == torch.uint8:
+        scaling = Scaling.of([train]) if normalise else Scaling(std=(255.0,))
+    return Source(name, Images(train, labels[0], scaling=scaling), Images(test, labels[1], scaling=scaling), names)
+
+
+def _images(given: Any, key: str) -> Tensor:
+    images = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
+        images = images.permute(0, 3, 1, 2)
+    if images.ndim != 4 or not len(images):
+        raise UserError(f"(n, height, width) or (n, channels, height, width) expected, got {tuple(images.shape)}", key)
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise UserError(f"uint8 or floating images expected, got {images.dtype}", key)
+    if images.is_floating_point():
+        images = images.float()
+        if not images.isfinite().all():
+            raise UserError("the images have values that are not finite", key)
+    return images.contiguous()
+
+
+def _labels(given: Any, count: int, key: str) -> Tensor:
+    labels = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+    if labels.shape != (count,):
+        raise UserError(f"{count} labels expected, got the shape {tuple(labels.shape)}", key)
+    if labels.is_floating_point() or (labels < 0).any():
+        raise UserError("labels must be whole numbers from 0", key)
+    return labels.long()
+
+
+@checked
+def archive(path: str, normalise: bool = True) -> Source:
+    """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
+
+    An array ``classes`` may give names.
+
+    Args:
+        path: the file.
+        normalise: as for arrays.
+
+    Raises:
+        UserError: the file is missing or damaged, an array is missing, or does not fit.
+    """
+
+    def load(file: Path) -> dict[str, Any]:
+        with np.load(file, allow_pickle=False) as opened:
+            return dict(opened)
+
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path}", "path")
+    content = read(Path(path), load)
+    for name in NAMES:
+        if name not in content:
+            raise UserError(f"{path} has no array '{name}'; {nearest(name, content)}", "path")
+    classes = [str(name) for name in content["classes"]] if "classes" in content else None
+    try:
+        return arrays(
+            **{name: content[name] for name in NAMES}, classes=classes, name=Path(path).stem, normalise=normalise
+        )
+    except UserError as error:
+        raise UserError(f"{path}, {error.key}: {error.message}", "path") from error

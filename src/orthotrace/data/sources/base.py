@@ -1,0 +1,54 @@
+"""What a source of images is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from orthotrace.data.images import Images, Scaling
+from orthotrace.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with its fixed parts.
+
+    Attributes:
+        name: of the data set.
+        train: for training and validation.
+        test: the same for every seed, so that networks of different seeds are compared on the same images.
+        classes: names by label.
+        superclasses: name of each class's superclass, by label; None where there are none.
+    """
+
+    name: str
+    train: Images
+    test: Images
+    classes: tuple[str, ...]
+    superclasses: tuple[str, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: (channels, height, width)."""
+        return tuple(self.train.store.shape[1:])
+
+    def scaled(self, scaling: Scaling) -> Source:
+        """The same images with another scaling."""
+        return replace(self, train=replace(self.train, scaling=scaling), test=replace(self.test, scaling=scaling))
+
+
+def check_shapes(sources: Sequence[Source]) -> None:
+    """All sources of one stream show images of one shape.
+
+    Raises:
+        UserError: names the first that differs.
+    """
+    if not sources:
+        raise UserError("no data set is given", "sources")
+    for source in sources[1:]:
+        if source.shape != sources[0].shape:
+            raise UserError(
+                f"images of {source.name} have the shape {source.shape}, those of {sources[0].name} "
+                f"{sources[0].shape}: give all the same size and channels",
+                "sources",
+            )

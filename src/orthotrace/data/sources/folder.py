@@ -1,0 +1,103 @@
+"""Images in folders, one for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from orthotrace.data.cache import content_hash
+from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.data.sources.table import Size
+from orthotrace.errors import UserError, checked
+from orthotrace.seeds import generator
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+
+@checked
+def folder(
+    path: str,
+    train: str = "train",
+    test: str = "test",
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    size: Size | None = None,
+    channels: Literal[1, 3] | None = None,
+    skip_corrupt: bool = False,
+    normalise: bool = True,
+) -> Source:
+    """Images in a folder for each class, with or without folders for the parts above them.
+
+    Either ``path/train/CLASS/*`` and ``path/test/CLASS/*``, or ``path/CLASS/*``, of which a share becomes the test
+    part: drawn in each class, the same for every seed.
+
+    Args:
+        path: the folder.
+        train: name of the folder of the training part.
+        test: name of the folder of the test part.
+        test_share: of each class, where there are no such folders, in (0, 1).
+        size: pixels to which images are resized, one number or (height, width); None where all have one size.
+        channels: 1 for grey, 3 for colours; None for those of the first image.
+        skip_corrupt: leave out images that cannot be decoded, and say how many.
+        normalise: scale to mean 0 and deviation 1 of the training images, channel by channel; else to [0, 1].
+
+    Raises:
+        UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
+            that is corrupt or of another size.
+    """
+    top = Path(path)
+    if not top.is_dir():
+        raise UserError(f"there is no folder {path}", "path")
+    divided = [(top / part).is_dir() for part in (train, test)]
+    if any(divided) and not all(divided):
+        raise UserError(f"{path} has only one of the folders {train} and {test}", "path")
+    if all(divided):
+        parts = {"train": _files(top / train), "test": _files(top / test)}
+    else:
+        parts = _divided(_files(top), test_share)
+    if list(parts["train"]) != list(parts["test"]):
+        other = sorted(set(parts["train"]) ^ set(parts["test"]))
+        raise UserError(f"the class {other[0]} has images in one part only", "path")
+    rows = {
+        part: [Row(str(file), file, name) for name, files in classes.items() for file in files]
+        for part, classes in parts.items()
+    }
+    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt)
+    files = [row.image for part in rows.values() for row in part if isinstance(row.image, Path)]
+    names = {part: [row.label for row in listed] for part, listed in rows.items()}
+    return decoded(
+        top.name,
+        content_hash(files, names, decoding),
+        {part: Part(lambda listed=listed: listed, len(listed)) for part, listed in rows.items()},
+        decoding,
+        None,
+        None,
+        normalise,
+    )
+
+
+def _files(top: Path) -> dict[str, list[Path]]:
+    """Class -> its images, both in order."""
+    classes = {}
+    for folder in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        classes[folder.name] = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not classes[folder.name]:
+            raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)})", "path")
+    if not classes:
+        raise UserError(f"{top} has no folders: one for each class is needed", "path")
+    return classes
+
+
+def _divided(classes: dict[str, list[Path]], share: float) -> dict[str, dict[str, list[Path]]]:
+    parts: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
+    for number, (name, files) in enumerate(classes.items()):
+        held = round(share * len(files))
+        if not 0 < held < len(files):
+            raise UserError(f"{share} of the {len(files)} images of class {name} leaves one part empty", "test_share")
+        order = torch.randperm(len(files), generator=generator(0, number)).tolist()
+        parts["test"][name] = sorted(files[place] for place in order[:held])
+        parts["train"][name] = sorted(files[place] for place in order[held:])
+    return parts

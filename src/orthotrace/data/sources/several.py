@@ -1,0 +1,33 @@
+"""Several data sets for one stream."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orthotrace.data.sources.base import Source, check_shapes
+from orthotrace.data.sources.table import table
+from orthotrace.errors import UserError, checked
+
+
+@checked
+def several(sources: dict[str, dict[str, Any]], path: str | None = None) -> tuple[Source, ...]:
+    """Several tables, in order: what a stream of data sets takes.
+
+    Args:
+        sources: a short name for each -> the options of its table.
+        path: a local folder that holds a folder of Parquet files for each, called by the short name; None for the hub.
+
+    Raises:
+        UserError: none at all, images of different shapes; as for table.
+    """
+    made = []
+    for name, options in sources.items():
+        local = {} if path is None else {"path": str(Path(path) / name)}
+        try:
+            made.append(replace(table(**{**options, **local}), name=name))
+        except UserError as error:
+            raise error.below(f"sources.{name}") from error
+    check_shapes(made)
+    return tuple(made)

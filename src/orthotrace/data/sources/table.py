@@ -1,0 +1,222 @@
+"""Images in tables: data sets of the Hugging Face hub, and local Parquet files of the same schema."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from orthotrace.data.cache import content_hash
+from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.errors import UserError, checked, nearest, one_line
+
+if TYPE_CHECKING:
+    from datasets import Features
+
+Size = Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+
+
+@checked
+def table(
+    name: str | None = None,
+    path: str | None = None,
+    subset: str | None = None,
+    train: str = "train",
+    test: str = "test",
+    image: str | None = None,
+    label: str | None = None,
+    superclass: str | None = None,
+    size: Size | None = None,
+    channels: Literal[1, 3] | None = None,
+    skip_corrupt: bool = False,
+    normalise: bool = True,
+) -> Source:
+    """Images from a data set of the hub, or from a local folder of its Parquet files.
+
+    Decoded once and kept in the cache under the hash of the content.
+
+    Args:
+        name: of the data set on the hub; with a path only what it is called.
+        path: a local folder with train*.parquet and test*.parquet, at any depth, in place of the hub.
+        subset: of the data set on the hub, where it has several.
+        train: name of the training part; of local files the beginning of their names.
+        test: likewise of the test part.
+        image: column of the images; None finds it by its type.
+        label: column of the labels; None finds it by its type.
+        superclass: the column of superclasses, where there is one.
+        size: pixels to which images are resized, one number or (height, width); None where all have one size.
+        channels: 1 for grey, 3 for colours; None for those of the first image.
+        skip_corrupt: leave out images that cannot be decoded, and say how many.
+        normalise: scale to mean 0 and deviation 1 of the training images, channel by channel; else to [0, 1].
+
+    Raises:
+        UserError: the hub cannot be reached, a file is missing or damaged, a part or a column is absent or not the
+            only one of its type, or an image is corrupt or of another size.
+    """
+    if name is None and path is None:
+        raise UserError("give a folder of Parquet files, or the name of a data set on the hub", "path")
+    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt)
+    made = _local(path, train, test) if path is not None else _hub(str(name), subset, train, test)
+    features = made["train"].features
+    columns = _columns(features, image, label, superclass)
+    for part in made.values():
+        missing = [column for column in columns if column is not None and column not in part.features]
+        if missing:
+            raise UserError(f"{part.name} has no column '{missing[0]}'; {nearest(missing[0], part.features)}", "label")
+    options = (columns, decoding, {part: content.fingerprint for part, content in made.items()})
+    return decoded(
+        name or Path(str(path)).name,
+        content_hash([file for part in made.values() for file in part.files], *options),
+        {part: Part(lambda content=content: content.rows(columns), content.count) for part, content in made.items()},
+        decoding,
+        _names(features, columns[1]),
+        _names(features, columns[2]),
+        normalise,
+    )
+
+
+Columns = tuple[str, str, str | None]
+
+
+class _Parquet:
+    """Local Parquet files of one part."""
+
+    fingerprint = None
+
+    def __init__(self, files: list[Path]) -> None:
+        from datasets import Features
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+
+        self.files = files
+        self.name = files[0].name
+        self.count = 0
+        for file in files:
+            try:
+                opened = ParquetFile(file)
+            except (OSError, ArrowException) as error:
+                raise UserError(f"{file} is not a Parquet file ({one_line(error)[:80]})", "path") from error
+            self.count += opened.metadata.num_rows
+            self.features = Features.from_arrow_schema(opened.schema_arrow)
+
+    def rows(self, columns: Columns) -> Iterator[Row]:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+
+        for file in self.files:
+            first = 0
+            try:
+                for batch in ParquetFile(file).iter_batches(256, columns=[column for column in columns if column]):
+                    yield from _rows(batch.to_pydict(), columns, file.name, first)
+                    first += batch.num_rows
+            except (OSError, ArrowException) as error:
+                raise UserError(f"{file} is damaged ({one_line(error)[:80]})", "path") from error
+
+
+class _Hub:
+    """One part of a data set of the hub, as the library datasets keeps it."""
+
+    files: Sequence[Path] = ()
+
+    def __init__(self, part: Any, name: str) -> None:
+        self.part = part
+        self.name = name
+        self.features = part.features
+        self.count = len(part)
+        self.fingerprint = part._fingerprint
+
+    def rows(self, columns: Columns) -> Iterator[Row]:
+        # Encoded bytes, as in a Parquet file.
+        chosen = self.part.select_columns([column for column in columns if column]).with_format("arrow")
+        for first in range(0, self.count, 256):
+            yield from _rows(chosen[first : first + 256].to_pydict(), columns, self.name, first)
+
+
+def _rows(content: dict[str, list[Any]], columns: Columns, name: str, first: int) -> Iterator[Row]:
+    image, label, superclass = columns
+    groups = content[superclass] if superclass else [None] * len(content[label])
+    for number, (picture, value, group) in enumerate(zip(content[image], content[label], groups, strict=True), first):
+        place = f"row {number} of {name}"
+        if isinstance(picture, dict):
+            picture = picture["bytes"] if picture["bytes"] is not None else Path(str(picture["path"]))
+        if picture is None or value is None:
+            raise UserError(f"{place} has no {'image' if picture is None else 'label'}", "path")
+        yield Row(place, picture, value, group)
+
+
+def _local(path: str, train: str, test: str) -> dict[str, Any]:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {path}", "path")
+    there = sorted(folder.rglob("*.parquet"))
+    found = {}
+    for key, name in (("train", train), ("test", test)):
+        files = [file for file in there if file.name == f"{name}.parquet" or file.name.startswith(f"{name}-")]
+        files = files or [file for file in there if file.name.startswith(name)]
+        if not files:
+            listed = ", ".join(file.name for file in there) or "no Parquet file at all"
+            raise UserError(f"{path} has no {name}*.parquet; there is {listed}; name the part by {key}=", "path")
+        found[key] = _Parquet(files)
+    return found
+
+
+def _hub(name: str, subset: str | None, train: str, test: str) -> dict[str, Any]:
+    import datasets
+
+    # Of five attempts it would tell each; what matters is told below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        loaded: Any = datasets.load_dataset(name, subset)
+    # The library raises errors of many other libraries where the network is missing.
+    except Exception as error:
+        raise UserError(
+            f"the data set cannot be had from the hub ({one_line(error)[:120]}); without a network give a local "
+            "folder of its Parquet files: dataset.path=FOLDER",
+            "name",
+        ) from error
+    found = {}
+    for key, part in (("train", train), ("test", test)):
+        if part not in loaded:
+            raise UserError(f"{name} has no part '{part}'; {nearest(part, loaded)}", key)
+        found[key] = _Hub(loaded[part], f"{name}, {part}")
+    return found
+
+
+def _columns(features: Features, image: str | None, label: str | None, superclass: str | None) -> Columns:
+    """The columns, named or found by their types."""
+    for key, column in (("image", image), ("label", label), ("superclass", superclass)):
+        if column is not None and column not in features:
+            raise UserError(f"there is no column '{column}'; {nearest(column, features)}", key)
+    from datasets import ClassLabel, Image, Value
+
+    def only(key: str, *tests: Any) -> str:
+        for test in tests:
+            fitting = [column for column, feature in features.items() if test(feature) and column != superclass]
+            if len(fitting) == 1:
+                return fitting[0]
+            if fitting:
+                raise UserError(f"several columns may be meant ({', '.join(fitting)}): name one", key)
+        raise UserError(f"no column has the type of one; name it: there are {', '.join(features)}", key)
+
+    def encoded(feature: Any) -> bool:
+        return (isinstance(feature, dict) and "bytes" in feature) or (
+            isinstance(feature, Value) and feature.dtype in ("binary", "large_binary")
+        )
+
+    def countable(feature: Any) -> bool:
+        return isinstance(feature, Value) and (feature.dtype.startswith(("int", "uint")) or feature.dtype == "string")
+
+    return (
+        image or only("image", lambda feature: isinstance(feature, Image), encoded),
+        label or only("label", lambda feature: isinstance(feature, ClassLabel), countable),
+        superclass,
+    )
+
+
+def _names(features: Features, column: str | None) -> list[str] | None:
+    names = None if column is None else getattr(features[column], "names", None)
+    return None if names is None else [str(name) for name in names]

@@ -1,0 +1,9 @@
+"""Streams: sequences of tasks made from sources."""
+
+from orthotrace.data.streams.base import Stream, Task
+from orthotrace.data.streams.permuted import Permuted
+from orthotrace.data.streams.rotated import Rotated
+from orthotrace.data.streams.sequence import Sequence
+from orthotrace.data.streams.split import Split, Superclasses
+
+__all__ = ["Permuted", "Rotated", "Sequence", "Split", "Stream", "Superclasses", "Task"]

@@ -1,0 +1,227 @@
+"""What a stream of tasks is, and what every stream can do: scenarios, repetition, blurred boundaries, noise."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+
+from orthotrace.data.images import Images, Scaling
+from orthotrace.errors import UserError, checked
+from orthotrace.readout import Readout, Scenario
+from orthotrace.seeds import generator
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a stream: three disjoint parts."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+
+class Stream(ABC):
+    """A sequence of tasks.
+
+    Subclasses say what the distinct tasks are (``pair`` and ``names``); all the rest is the same for every stream.
+
+    Args:
+        names: of the classes of each distinct task, in order of their labels there.
+        images: how many training images each distinct task has.
+        shape: of one image.
+        scaling: of all its images.
+        scenario: task-, domain- or class-incremental.
+        validation: share of the training images of each task kept for validation, in [0, 1).
+        repeats: how often the sequence is gone through; a task that comes again is the same task.
+        blur: share of each task's training images that trade places with those of other tasks, in [0, 1).
+        label_noise: share of the training labels replaced by another of the task, in [0, 1].
+        input_noise: standard deviation of Gaussian noise on the training images, 1 being the range of pixels; drawn
+            once.
+        online: every training image is seen once: one epoch a task.
+        seed: of everything that is drawn.
+
+    Raises:
+        UserError: an argument out of its range, or a scenario that the stream does not admit.
+
+    Attributes:
+        name: of the stream.
+        scenario: of the three.
+        shared_head: whether all tasks share one readout, which forward transfer needs.
+        tasks: how many, repetitions counted.
+        shape: of one image.
+        classes: names by output.
+        readout: which outputs count for which task.
+    """
+
+    name: ClassVar[str]
+
+    @checked
+    def __init__(
+        self,
+        names: Sequence[tuple[str, ...]],
+        images: Sequence[int],
+        shape: tuple[int, ...],
+        scaling: Scaling,
+        scenario: Scenario = "domain",
+        validation: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        repeats: Annotated[int, Field(ge=1)] = 1,
+        blur: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        input_noise: Annotated[float, Field(ge=0)] = 0.0,
+        online: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.distinct = len(names)
+        self.tasks = self.distinct * repeats
+        self.shape = tuple(shape)
+        self.scaling = scaling
+        self.scenario = scenario
+        self.validation = validation
+        self.blur = blur
+        self.label_noise = label_noise
+        self.input_noise = input_noise
+        self.online = online
+        self.seed = seed
+        for count in images:
+            if round(validation * count) >= count:
+                raise UserError(f"{validation} of {count} images leaves none for training", "validation")
+        counts = [len(of_task) for of_task in names]
+        self._admitted(counts)
+        if scenario == "domain":
+            own = [range(counts[0])] * self.distinct
+            self.classes = tuple("/".join(dict.fromkeys(same)) for same in zip(*names, strict=True))
+        else:
+            stops = [sum(counts[: number + 1]) for number in range(self.distinct)]
+            own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
+            self.classes = distinct(names)
+        self.readout = Readout(scenario, tuple(own * repeats), blurred=blur > 0)
+
+    def _admitted(self, counts: list[int]) -> None:
+        if self.scenario == "domain" and len(set(counts)) > 1:
+            raise UserError(
+                f"the tasks have {', '.join(str(count) for count in counts)} classes: domain-incremental tasks share "
+                "their labels, so each needs as many",
+                "scenario",
+            )
+        if self.scenario == "task" and self.blur:
+            raise UserError(
+                "where boundaries are blurred no batch is of one task: choose scenario=domain or class, or blur=0",
+                "scenario",
+            )
+        if self.blur and self.distinct < 2:
+            raise UserError("one task alone has no boundaries to blur", "blur")
+
+    @property
+    def shared_head(self) -> bool:
+        """Whether all tasks share one readout."""
+        return self.scenario == "domain"
+
+    @abstractmethod
+    def pair(self, number: int) -> tuple[Images, Images]:
+        """Training and test images of a distinct task, from 0, with its labels from 0."""
+
+    @abstractmethod
+    def original(self) -> tuple[Images, tuple[str, ...]]:
+        """The test images as their data sets hold them, whatever the tasks make of them, and names by label."""
+
+    def task(self, index: int) -> Task:
+        """The task at an index, from 0. Made when asked for: no more than one need be held at a time."""
+        number = index % self.distinct
+        train, validation = self._parts(number)
+        if self.blur:
+            train = self._blurred(number, train)
+        if self.label_noise:
+            train = self._mislabelled(number, train)
+        if self.input_noise:
+            train = self._noisy(number, train)
+        return Task(train, validation, self.test(index))
+
+    def test(self, index: int) -> Images:
+        """The test part of a task alone."""
+        number = index % self.distinct
+        return self._labelled(number, self.pair(number)[1])
+
+    def _parts(self, number: int) -> tuple[Images, Images]:
+        """Training and validation part of a distinct task."""
+        train = self._labelled(number, self.pair(number)[0])
+        held = round(self.validation * len(train))
+        shuffled = torch.randperm(len(train), generator=generator(self.seed, 0))
+        return train.take(shuffled[held:]), train.take(shuffled[:held])
+
+    def _labelled(self, number: int, part: Images) -> Images:
+        """With the numbers of outputs as labels."""
+        start = self.readout.own[number].start
+        return replace(part, labels=part.labels + start) if start else part
+
+    def _blurred(self, number: int, own: Images) -> Images:
+        """A share of the images, dealt out to the other tasks, for a share of theirs."""
+        parts = [own if other == number else self._parts(other)[0] for other in range(self.distinct)]
+        kept = []
+        for other, part in enumerate(parts):
+            order = torch.randperm(len(part), generator=generator(self.seed, 3, other))
+            leaving, staying = order.tensor_split([round(self.blur * len(part))])
+            if other == number:
+                kept.insert(0, part.take(staying))
+                continue
+            # The images that leave a task go to the others in equal shares.
+            receivers = [receiver for receiver in range(self.distinct) if receiver != other]
+            kept.append(part.take(leaving.tensor_split(len(receivers))[receivers.index(number)]))
+        return Images.joined(kept)
+
+    def _mislabelled(self, number: int, part: Images) -> Images:
+        draws = generator(self.seed, 4, number)
+        own = self.readout.own[number]
+        if len(own) < 2:
+            raise UserError("a task of one class has no other label", "label_noise")
+        chosen = torch.randperm(len(part), generator=draws)[: round(self.label_noise * len(part))]
+        # A step of 1 to k - 1 around the circle of labels never ends where it began.
+        steps = torch.randint(1, len(own), (len(chosen),), generator=draws)
+        labels = part.labels.clone()
+        if self.blur:
+            own = range(self.readout.outputs)
+        labels[chosen] = (labels[chosen] - own.start + steps) % len(own) + own.start
+        return replace(part, labels=labels)
+
+    def _noisy(self, number: int, part: Images) -> Images:
+        draws = generator(self.seed, 5, number)
+        whole = part.store.dtype == torch.uint8
+        store = torch.empty_like(part.images)
+        highest = 255.0 if whole else 1.0
+        for places in torch.arange(len(part)).split(1024):
+            pixels = part.pixels(places).float()
+            pixels = pixels + highest * self.input_noise * torch.randn(pixels.shape, generator=draws)
+            store[places] = pixels.round().clamp(0, 255).to(torch.uint8) if whole else pixels.to(store.dtype)
+        return replace(part, store=store, index=None, mapped=False)
+
+
+def distinct(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Names of all outputs; those that several tasks use get the number of their task."""
+    every = [name for of_task in names for name in of_task]
+    if len(set(every)) == len(every):
+        return tuple(every)
+    return tuple(f"{name} (task {task})" for task, of_task in enumerate(names, start=1) for name in of_task)
+
+
+def divided(count: int, tasks: int) -> int:
+    """Classes of each of several tasks.
+
+    Raises:
+        UserError: they do not divide.
+    """
+    if tasks > count:
+        raise UserError(f"{tasks} tasks, but there are only {count} classes", "tasks")
+    if count % tasks:
+        fitting = [number for number in range(1, count + 1) if count % number == 0]
+        nearest = min(fitting, key=lambda number: abs(math.log(number / tasks)))
+        raise UserError(
+            f"{count} classes do not divide into {tasks} tasks (into {nearest} they do); give the classes of each by "
+            "classes_per_task=[...]",
+            "tasks",
+        )
+    return count // tasks

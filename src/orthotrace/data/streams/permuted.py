@@ -1,0 +1,67 @@
+"""Permuted pixels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source
+from orthotrace.data.streams.base import Stream
+from orthotrace.errors import checked
+from orthotrace.seeds import generator
+
+
+class Permuted(Stream):
+    """The same images in every task, their pixels permuted in each but the first.
+
+    Args:
+        source: where the images come from.
+        tasks: how many, at least 1.
+        seed: of permutations and validation part; the latter is the same in every task, as the test part is.
+        **options: as for Stream.
+
+    Raises:
+        UserError: an argument is out of its range, or the validation part takes all images.
+
+    Source: Goodfellow et al., An empirical investigation of catastrophic forgetting, ICLR 2014.
+
+    Example:
+        >>> from orthotrace.data.sources import digits
+        >>> stream = Permuted(digits(), tasks=5)
+        >>> [len(part) for part in (stream.task(0).train, stream.task(0).validation, stream.task(0).test)]
+        [1293, 144, 360]
+    """
+
+    name = "permuted"
+
+    @checked
+    def __init__(self, source: Source, tasks: Annotated[int, Field(ge=1)] = 5, seed: int = 0, **options: Any) -> None:
+        images = [len(source.train)] * tasks
+        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, seed=seed, **options)
+        self.source = source
+
+    def pair(self, number: int) -> tuple[Images, Images]:
+        """The images of the source, permuted."""
+        return self._permuted(self.source.train, number), self._permuted(self.source.test, number)
+
+    def original(self) -> tuple[Images, tuple[str, ...]]:
+        """The test images of the source."""
+        return self.source.test, self.source.classes
+
+    def test(self, index: int) -> Images:
+        """The test part of a task alone."""
+        # The training part need not be permuted for it.
+        number = index % self.distinct
+        return self._labelled(number, self._permuted(self.source.test, number))
+
+    def _permuted(self, part: Images, number: int) -> Images:
+        if number == 0:
+            return part
+        images = part.images
+        pixels = torch.randperm(images[0].numel(), generator=generator(self.seed, 1, number))
+        store = images.flatten(1)[:, pixels].view_as(images)
+        return replace(part, store=store, index=None, mapped=False)

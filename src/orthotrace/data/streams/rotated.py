@@ -1,0 +1,100 @@
+"""Rotated images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source
+from orthotrace.data.streams.base import Stream
+from orthotrace.errors import UserError, checked
+
+
+class Rotated(Stream):
+    """The same images in every task, rotated by another angle in each.
+
+    Args:
+        source: where the images come from.
+        tasks: how many, at least 1.
+        angles: of each task, in degrees counter-clockwise; None for the multiples of 180 / tasks, from 0 on.
+        seed: of the validation part, which is the same in every task.
+        **options: as for Stream.
+
+    Raises:
+        UserError: an argument is out of its range, or there are not as many angles as tasks.
+
+    Source: Lopez-Paz & Ranzato, Gradient Episodic Memory for Continual Learning, NeurIPS 2017.
+
+    Example:
+        >>> from orthotrace.data.sources import digits
+        >>> Rotated(digits(), tasks=4).angles
+        (0.0, 45.0, 90.0, 135.0)
+    """
+
+    name = "rotated"
+
+    @checked
+    def __init__(
+        self,
+        source: Source,
+        tasks: Annotated[int, Field(ge=1)] = 5,
+        angles: Sequence[Annotated[float, Field(allow_inf_nan=False)]] | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        images = [len(source.train)] * tasks
+        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, seed=seed, **options)
+        if angles is not None and len(angles) != tasks:
+            raise UserError(f"{len(angles)} angles for {tasks} tasks", "angles")
+        self.angles = tuple(angles) if angles is not None else tuple(180 / tasks * number for number in range(tasks))
+        self.source = source
+
+    def pair(self, number: int) -> tuple[Images, Images]:
+        """The images of the source, rotated."""
+        return self._rotated(self.source.train, number), self._rotated(self.source.test, number)
+
+    def original(self) -> tuple[Images, tuple[str, ...]]:
+        """The test images of the source."""
+        return self.source.test, self.source.classes
+
+    def test(self, index: int) -> Images:
+        """The test part of a task alone."""
+        # The training part need not be rotated for it.
+        number = index % self.distinct
+        return self._labelled(number, self._rotated(self.source.test, number))
+
+    def _rotated(self, part: Images, number: int) -> Images:
+        angle = self.angles[number]
+        if angle % 360 == 0:
+            return part
+        store = torch.cat([rotate(pixels, angle) for pixels in part.images.split(1024)])
+        return replace(part, store=store, index=None, mapped=False)
+
+
+def rotate(images: Tensor, angle: float) -> Tensor:
+    """Images rotated about their middle, bilinearly; what comes from outside is zero.
+
+    Args:
+        images: (n, channels, height, width); their type is kept.
+        angle: in degrees, counter-clockwise.
+
+    Example:
+        >>> rotate(torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8), 90.0)
+        tensor([[[[2, 4],
+                  [1, 3]]]], dtype=torch.uint8)
+    """
+    height, width = images.shape[-2:]
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    # Coordinates run from -1 to 1 along each side: other sides need other units.
+    matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
+    grid = affine_grid(matrix.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    turned = grid_sample(images.float(), grid, align_corners=False)
+    return turned if images.is_floating_point() else turned.round().to(images.dtype)

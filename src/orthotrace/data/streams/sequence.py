@@ -1,0 +1,82 @@
+"""Different data sets, one after another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from orthotrace.data.images import Images, Scaling
+from orthotrace.data.sources import Source
+from orthotrace.data.sources.base import check_shapes
+from orthotrace.data.streams.base import Stream, distinct
+from orthotrace.errors import UserError, checked
+from orthotrace.seeds import generator
+
+
+class Sequence(Stream):
+    """Each task is a data set of its own.
+
+    All images have one scaling, made from the training images of all sets: a scaling of each set would tell at the
+    test which one an image is of.
+
+    Args:
+        source: the data sets, in order, with images of one shape.
+        tasks: how many of them; None for all.
+        order: "given", or "seed" for one drawn from the seed.
+        seed: of order and validation parts.
+        **options: as for Stream.
+
+    Raises:
+        UserError: fewer data sets than tasks, other shapes, or domain-incremental with different classes.
+
+    Source: Ebrahimi et al., Adversarial Continual Learning, ECCV 2020, for 5-Datasets.
+    """
+
+    name = "sequence"
+
+    @checked
+    def __init__(
+        self,
+        source: tuple[Source, ...] | Source,
+        tasks: Annotated[int, Field(ge=1)] | None = None,
+        order: Literal["given", "seed"] = "given",
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        sources = (source,) if isinstance(source, Source) else source
+        check_shapes(sources)
+        if tasks is not None and tasks > len(sources):
+            raise UserError(f"{tasks} tasks, but there are only {len(sources)} data sets", "tasks")
+        if order == "seed":
+            sources = [sources[place] for place in torch.randperm(len(sources), generator=generator(seed, 2)).tolist()]
+        sources = list(sources[:tasks])
+        if options.get("scenario") == "domain" and len({one.classes for one in sources}) > 1:
+            raise UserError(
+                f"{', '.join(one.name for one in sources)} have different classes: domain-incremental tasks share "
+                "their labels; choose task or class",
+                "scenario",
+            )
+        if sources[0].train.store.dtype == torch.uint8:
+            scaling = Scaling.of([one.train.store for one in sources])
+            sources = [one.scaled(scaling) for one in sources]
+        names = [one.classes for one in sources]
+        images = [len(one.train) for one in sources]
+        super().__init__(names, images, sources[0].shape, sources[0].train.scaling, seed=seed, **options)
+        self.sources = sources
+
+    def pair(self, number: int) -> tuple[Images, Images]:
+        """The images of one data set."""
+        return self.sources[number].train, self.sources[number].test
+
+    def original(self) -> tuple[Images, tuple[str, ...]]:
+        """The test images of all sources, each with classes of its own."""
+        names = [source.classes for source in self.sources]
+        starts = [sum(len(of) for of in names[:number]) for number in range(len(names))]
+        parts = [
+            replace(source.test, labels=source.test.labels + start)
+            for source, start in zip(self.sources, starts, strict=True)
+        ]
+        return Images.joined(parts), distinct(names)

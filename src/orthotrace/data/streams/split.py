@@ -1,0 +1,178 @@
+"""The classes of one data set, split into tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source
+from orthotrace.data.streams.base import Stream, divided
+from orthotrace.errors import UserError, checked, nearest
+from orthotrace.seeds import generator
+
+
+class Split(Stream):
+    """Each task has some of the classes of a data set.
+
+    In the domain-incremental scenario the label is the place of a class within its task.
+
+    Args:
+        source: where the images come from.
+        tasks: how many, at least 1.
+        classes_per_task: of each task; None divides all classes equally.
+        class_order: "seed" for an order drawn from the seed, "natural" for that of the data set, or names or numbers
+            of the classes in order; those left out are not used.
+        seed: of the order of the classes and the validation parts.
+        **options: as for Stream.
+
+    Raises:
+        UserError: more classes than there are, classes that do not divide, an unknown class, one named twice, or a
+            class without training or test images.
+
+    Source: Zenke, Poole & Ganguli, Continual Learning Through Synaptic Intelligence, ICML 2017.
+
+    Example:
+        >>> from orthotrace.data.sources import digits
+        >>> stream = Split(digits(), tasks=5, class_order="natural", scenario="class")
+        >>> stream.classes[:4], stream.readout.own[1], stream.task(1).train.labels.unique().tolist()
+        (('0', '1', '2', '3'), range(2, 4), [2, 3])
+    """
+
+    name = "split"
+
+    @checked
+    def __init__(
+        self,
+        source: Source,
+        tasks: Annotated[int, Field(ge=1)] = 5,
+        classes_per_task: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
+        class_order: Literal["seed", "natural"] | list[int | str] = "seed",
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        order = _order(source, class_order, seed)
+        counts = _counts(len(order), tasks, classes_per_task)
+        stops = [sum(counts[: number + 1]) for number in range(tasks)]
+        groups = [order[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
+        self._set(source, groups, seed, options)
+
+    def _set(self, source: Source, groups: list[list[int]], seed: int, options: dict[str, Any]) -> None:
+        names = [tuple(source.classes[label] for label in group) for group in groups]
+        counts: dict[str, list[int]] = {}
+        for part, name in ((source.train, "training"), (source.test, "test")):
+            counts[name] = torch.bincount(part.labels, minlength=len(source.classes)).tolist()
+            empty = [label for group in groups for label in group if not counts[name][label]]
+            if empty:
+                raise UserError(
+                    f"the class {source.classes[empty[0]]} of {source.name} has no {name} images", "class_order"
+                )
+        images = [sum(counts["training"][label] for label in group) for group in groups]
+        super().__init__(names, images, source.shape, source.train.scaling, seed=seed, **options)
+        self.source = source
+        self.groups = groups
+
+    def pair(self, number: int) -> tuple[Images, Images]:
+        """The images of the task's classes."""
+        return self._of(self.source.train, number), self._of(self.source.test, number)
+
+    def original(self) -> tuple[Images, tuple[str, ...]]:
+        """The test images of the source."""
+        return self.source.test, self.source.classes
+
+    def test(self, index: int) -> Images:
+        """The test part of a task alone."""
+        number = index % self.distinct
+        return self._labelled(number, self._of(self.source.test, number))
+
+    def _of(self, part: Images, number: int) -> Images:
+        group = self.groups[number]
+        label = torch.full((len(self.source.classes),), -1)
+        label[group] = torch.arange(len(group))
+        labels = label[part.labels]
+        chosen = part.take((labels >= 0).nonzero().flatten())
+        return Images(chosen.store, labels[labels >= 0], chosen.index, chosen.scaling, mapped=chosen.mapped)
+
+
+class Superclasses(Split):
+    """Each task has the classes of one superclass.
+
+    Args:
+        source: with superclasses, such as CIFAR-100.
+        tasks: how many of the superclasses; None for all.
+        class_order: of the superclasses: "seed", "natural" (by name), or names in order.
+        seed: of their order and the validation parts.
+        **options: as for Stream.
+
+    Raises:
+        UserError: the source has no superclasses, or not as many; as for Split.
+
+    Source: Yoon et al., Scalable and Order-robust Continual Learning with Additive Parameter Decomposition, ICLR
+    2020, for CIFAR-100's 20 superclasses as tasks.
+    """
+
+    name = "superclasses"
+
+    @checked
+    def __init__(
+        self,
+        source: Source,
+        tasks: Annotated[int, Field(ge=1)] | None = None,
+        class_order: Literal["seed", "natural"] | list[str] = "seed",
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        if source.superclasses is None:
+            raise UserError(f"{source.name} has no superclasses: name their column by dataset.superclass", "tasks")
+        there = sorted(set(source.superclasses))
+        if isinstance(class_order, list):
+            unknown = [name for name in class_order if name not in there]
+            if unknown:
+                raise UserError(f"there is no superclass '{unknown[0]}'; {nearest(unknown[0], there)}", "class_order")
+            chosen = class_order
+        elif class_order == "natural":
+            chosen = there
+        else:
+            chosen = [there[place] for place in torch.randperm(len(there), generator=generator(seed, 2)).tolist()]
+        if tasks is not None and tasks > len(chosen):
+            raise UserError(f"{tasks} tasks, but there are only {len(chosen)} superclasses", "tasks")
+        groups = [
+            [label for label, name in enumerate(source.superclasses) if name == group] for group in chosen[:tasks]
+        ]
+        self._set(source, groups, seed, options)
+
+
+def _order(source: Source, given: str | Sequence[int | str], seed: int) -> list[int]:
+    """Labels of the source in the order in which tasks take them."""
+    if given == "natural":
+        return list(range(len(source.classes)))
+    if given == "seed":
+        return torch.randperm(len(source.classes), generator=generator(seed, 2)).tolist()
+    order = []
+    for one in given:
+        # Names of classes may be numbers: a number means the name where there is one.
+        if str(one) in source.classes:
+            order.append(source.classes.index(str(one)))
+        elif isinstance(one, int) and 0 <= one < len(source.classes):
+            order.append(one)
+        else:
+            raise UserError(f"there is no class '{one}'; {nearest(str(one), source.classes)}", "class_order")
+    twice = [source.classes[label] for label in order if order.count(label) > 1]
+    if twice:
+        raise UserError(f"the class {twice[0]} is named twice", "class_order")
+    return order
+
+
+def _counts(count: int, tasks: int, given: int | list[int] | None) -> list[int]:
+    """Classes of each task."""
+    if given is None:
+        return [divided(count, tasks)] * tasks
+    counts = [given] * tasks if isinstance(given, int) else given
+    if len(counts) != tasks:
+        raise UserError(f"{len(counts)} numbers for {tasks} tasks", "classes_per_task")
+    if sum(counts) > count:
+        raise UserError(f"{sum(counts)} classes asked, but there are only {count}", "classes_per_task")
+    return counts

@@ -1,0 +1,157 @@
+"""Images of earlier tasks, kept to be replayed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from orthotrace.data.images import Images
+from orthotrace.seeds import generator
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class MemoryOptions:
+    """What a user says of a memory.
+
+    Attributes:
+        size: images in it; 0 for none.
+        sampling: "reservoir" keeps a uniform sample of all images seen, "balanced" one of each class alike.
+        batch_size: images replayed with each batch; None for as many as the batch has.
+    """
+
+    size: Annotated[int, Field(ge=0)] = 0
+    sampling: Literal["reservoir", "balanced"] = "reservoir"
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class Replayed(NamedTuple):
+    """Images drawn from a memory: pixels as they are stored, labels, tasks, and the logits kept (n, 0 or outputs)."""
+
+    pixels: Tensor
+    labels: Tensor
+    tasks: Tensor
+    logits: Tensor
+
+
+class Memory(nn.Module):
+    """A sample of the images seen, stored as they are in their source (uint8).
+
+    Every image gets a random key in [0, 1), once. A reservoir holds the images with the smallest keys of all: a
+    uniform sample without replacement, whatever their order and however often they come. The balanced memory holds
+    the smallest keys of each class, as many of one as of the other as far as there are.
+
+    Args:
+        options: size and sampling.
+        shape: of one image.
+        dtype: of its pixels.
+        seed: of the keys.
+        outputs: of the network, where its logits are kept beside the images; 0 where not.
+
+    Source: Vitter, Random sampling with a reservoir, ACM TOMS 1985, for what a reservoir is.
+
+    Example:
+        >>> memory = Memory(MemoryOptions(size=4, sampling="balanced"), (1, 2, 2), torch.uint8, seed=0)
+        >>> part = Images(torch.zeros(90, 1, 2, 2, dtype=torch.uint8), torch.tensor([0] * 80 + [1] * 10))
+        >>> memory.offer(part, torch.arange(90), task=0)
+        >>> memory.labels.tolist().count(1), len(memory)
+        (2, 4)
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    tasks: Tensor
+    keys: Tensor
+    logits: Tensor
+
+    def __init__(
+        self, options: MemoryOptions, shape: tuple[int, ...], dtype: torch.dtype, seed: int, outputs: int = 0
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.seed = seed
+        self.register_buffer("pixels", torch.zeros(options.size, *shape, dtype=dtype))
+        self.register_buffer("labels", torch.zeros(options.size, dtype=torch.int64))
+        self.register_buffer("tasks", torch.zeros(options.size, dtype=torch.int64))
+        # An empty place has a key that any image beats.
+        self.register_buffer("keys", torch.full((options.size,), torch.inf, dtype=torch.float64))
+        self.register_buffer("logits", torch.zeros(options.size, outputs))
+        self._drawn: tuple[tuple[int, int], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return int(self.keys.isfinite().sum())
+
+    def _keys(self, task: int, count: int) -> Tensor:
+        """The keys of all images of a task."""
+        if self._drawn is None or self._drawn[0] != (task, count):
+            drawn = torch.rand(count, generator=generator(self.seed, 2, task), dtype=torch.float64)
+            self._drawn = ((task, count), drawn.to(self.keys.device))
+        return self._drawn[1]
+
+    def offer(
+        self, part: Images, index: Tensor, task: int, logits: Tensor | None = None, tasks: Tensor | None = None
+    ) -> None:
+        """Show images of a task's training part; some of them are kept.
+
+        Args:
+            part: of the task.
+            index: places in it.
+            task: number of the task; it decides the keys.
+            logits: of the network for these images, where they are kept.
+            tasks: of which task each image is; None for the one given.
+        """
+        device = self.keys.device
+        keys = self._keys(task, len(part))[index.to(device)]
+        # Only images whose keys are small enough can enter: after some batches few can.
+        labels = part.labels[index].to(device)
+        every = torch.cat([self.keys, keys])
+        kept = self._kept(every, torch.cat([self.labels, labels]))
+        size = self.options.size
+        stay = torch.zeros(len(every), dtype=torch.bool, device=device)
+        stay[kept] = True
+        entering = stay[size:].nonzero().flatten()
+        places = (~stay[:size]).nonzero().flatten()[: len(entering)]
+        if not len(entering):
+            return
+        chosen = index.to(device)[entering]
+        self.pixels[places] = part.pixels(chosen.to(part.labels.device)).to(device)
+        self.labels[places] = labels[entering]
+        self.tasks[places] = task if tasks is None else tasks.to(device)[entering]
+        self.keys[places] = keys[entering]
+        if self.logits.shape[1] and logits is not None:
+            self.logits[places] = logits[entering].to(self.logits.dtype)
+
+    def refresh(self, part: Images, index: Tensor, task: int, logits: Tensor) -> None:
+        """Give images that are in the memory already the network's newest logits."""
+        keys = self._keys(task, len(part))[index.to(self.keys.device)]
+        place, image = (self.keys[:, None] == keys).nonzero(as_tuple=True)
+        if len(place):
+            self.logits[place] = logits[image].to(self.logits.dtype)
+
+    def _kept(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """Places of the images that stay, among those in the memory and those offered."""
+        if self.options.sampling == "balanced":
+            order = keys.argsort()
+            order = order[labels[order].argsort(stable=True)]
+            grouped = labels[order]
+            # Rank of an image among those of its class: rank 0 of every class comes before rank 1 of any.
+            rank = torch.arange(len(order), device=keys.device) - torch.searchsorted(grouped, grouped)
+            keys = keys.clone()
+            keys[order] += rank
+        return keys.topk(self.options.size, largest=False).indices
+
+    def draw(self, count: int) -> Replayed | None:
+        """Images drawn at random without replacement, by torch's own generator; None while there are none.
+
+        Args:
+            count: of images, where the options name no other.
+        """
+        there = self.keys.isfinite().nonzero().flatten()
+        if not len(there):
+            return None
+        wanted = self.options.batch_size or count
+        chosen = there[torch.randperm(len(there), device=there.device)[:wanted]]
+        return Replayed(self.pixels[chosen], self.labels[chosen], self.tasks[chosen], self.logits[chosen])

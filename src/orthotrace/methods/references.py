@@ -1,0 +1,61 @@
+"""What methods are measured against: all tasks at once, and each task alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream, Task
+from orthotrace.methods.base import Method, Outcome
+from orthotrace.seeds import Seeds
+
+
+class Joint(Method):
+    """Trains on the images of all tasks so far, shuffled together (multitask): the upper reference."""
+
+    def task(self, stream: Stream, number: int) -> Task:
+        """All tasks up to this one as one."""
+        tasks = [stream.task(index) for index in range(number + 1)]
+
+        def joined(parts: list[Images]) -> Images:
+            return Images.joined(
+                [replace(part, tasks=torch.full((len(part),), index)) for index, part in enumerate(parts)]
+            )
+
+        return Task(joined([task.train for task in tasks]), joined([task.validation for task in tasks]), tasks[-1].test)
+
+
+class Independent(Method):
+    """Trains each task from the initial weights: the single-task reference.
+
+    In the task-incremental scenario each task is tested with its own network. In the others nothing tells which
+    network to take: the newest is tested on all tasks.
+    """
+
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
+        """Keep the initial weights."""
+        super().setup(model, seeds, stream)
+        self.initial = copy.deepcopy(model).requires_grad_(False)
+        own = stream.distinct if stream.scenario == "task" else 0
+        self.distinct = stream.distinct
+        self.trained = nn.ModuleList(copy.deepcopy(self.initial) for _ in range(own))
+
+    def begin_task(self) -> None:
+        """Start again; a task that comes again goes on where it was."""
+        again = self.trained and self.number >= self.distinct
+        start = self.trained[self.number % self.distinct] if again else self.initial
+        self.model.load_state_dict(start.state_dict())
+
+    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
+        """Keep the task's network, where it can be told at the test."""
+        if self.trained:
+            self.trained[self.number % self.distinct].load_state_dict(model.state_dict())
+        return Outcome()
+
+    def network(self, model: nn.Module, task: int) -> nn.Module:
+        """The network of a task."""
+        return self.trained[task % self.distinct] if self.trained else model

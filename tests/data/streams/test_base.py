@@ -1,0 +1,125 @@
+"""What every stream can do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted, Split
+from orthotrace.data.streams.base import divided
+from orthotrace.errors import UserError
+
+SOURCE = digits()
+
+
+def split(**options) -> Split:
+    return Split(SOURCE, tasks=5, class_order="natural", **options)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "labels", "classes"),
+    [
+        ("domain", [[0, 1]] * 5, ("0/2/4/6/8", "1/3/5/7/9")),
+        ("task", [[2 * task, 2 * task + 1] for task in range(5)], tuple("0123456789")),
+        ("class", [[2 * task, 2 * task + 1] for task in range(5)], tuple("0123456789")),
+    ],
+)
+def test_labels_are_outputs(scenario, labels, classes):
+    stream = split(scenario=scenario)
+    assert stream.classes == classes and stream.readout.outputs == len(classes)
+    assert stream.shared_head == (scenario == "domain")
+    for index in range(5):
+        task = stream.task(index)
+        for part in (task.train, task.validation, task.test):
+            assert part.labels.unique().tolist() == labels[index]
+
+
+def test_a_task_that_comes_again_is_the_same_task_with_the_same_outputs():
+    stream = split(scenario="task", repeats=3)
+    assert stream.tasks == 15
+    for index in range(5):
+        one, two = stream.task(index), stream.task(index + 10)
+        assert torch.equal(one.train.images, two.train.images) and torch.equal(one.test.labels, two.test.labels)
+        assert stream.readout.own[index] == stream.readout.own[index + 5]
+
+
+@pytest.mark.parametrize("scenario", ["domain", "class"])
+def test_blurred_boundaries_keep_every_image_once(scenario):
+    sharp, blurred = split(scenario=scenario), split(scenario=scenario, blur=0.25)
+    ours = torch.cat([blurred.task(index).train.index for index in range(5)])
+    theirs = torch.cat([sharp.task(index).train.index for index in range(5)])
+    assert torch.equal(ours.sort().values, theirs.sort().values)
+    for index in range(5):
+        own = set(sharp.task(index).train.index.tolist())
+        stayed = sum(place in own for place in blurred.task(index).train.index.tolist())
+        assert stayed == len(own) - round(0.25 * len(own))
+        assert torch.equal(blurred.task(index).validation.index, sharp.task(index).validation.index)
+    # Foreign images keep their own labels.
+    if scenario == "class":
+        assert len(blurred.task(0).train.labels.unique()) == 10
+        assert blurred.readout.trained(0) == range(10)
+
+
+def test_blurred_boundaries_between_permutations_permute_each_image_as_its_task_does():
+    stream = Permuted(SOURCE, tasks=2, blur=0.5)
+    sharp = [Permuted(SOURCE, tasks=2).task(index).train for index in range(2)]
+    known = {tuple(image.flatten().tolist()) for part in sharp for image in part.images}
+    assert all(tuple(image.flatten().tolist()) in known for image in stream.task(1).train.images)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_wrong_labels_are_as_many_as_asked_and_others_of_the_task(scenario):
+    clean, noisy = split(scenario=scenario), split(scenario=scenario, label_noise=0.3)
+    for index in range(5):
+        one, other = clean.task(index), noisy.task(index)
+        assert torch.equal(one.train.images, other.train.images)
+        wrong = one.train.labels != other.train.labels
+        assert int(wrong.sum()) == round(0.3 * len(wrong))
+        assert set(other.train.labels.tolist()) == set(one.train.labels.tolist())
+        assert torch.equal(one.validation.labels, other.validation.labels)
+        assert torch.equal(one.test.labels, other.test.labels)
+
+
+def test_noise_is_on_the_training_images_alone_and_drawn_once():
+    clean, noisy = split(), split(input_noise=0.1)
+    one, other = clean.task(1), noisy.task(1)
+    assert torch.equal(one.test.images, other.test.images) and torch.equal(
+        one.validation.images, other.validation.images
+    )
+    assert torch.equal(noisy.task(1).train.images, other.train.images)
+    difference = other.train.images.float() - one.train.images.float()
+    # Pixels of the digits lie in 0 to 16, uint8 reaches to 255: only the lower end clips.
+    free = one.train.images > 5
+    assert other.train.store.dtype == torch.uint8
+    assert float(difference[one.train.images == 16].std()) > 10
+    assert free.any()
+
+
+@pytest.mark.parametrize("count", [10])
+@pytest.mark.parametrize(("tasks", "each"), [(1, 10), (2, 5), (5, 2), (10, 1)])
+def test_classes_divide(count, tasks, each):
+    assert divided(count, tasks) == each
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"scenario": "online"}, "scenario: input should be 'task', 'domain' or 'class'"),
+        ({"scenario": "task", "blur": 0.1}, "scenario: where boundaries are blurred no batch is of one task"),
+        ({"repeats": 0}, "repeats: "),
+        ({"blur": 1.0}, "blur: "),
+        ({"label_noise": -0.1}, "label_noise: "),
+        ({"input_noise": -1}, "input_noise: "),
+        ({"validation": 0.999}, "validation: 0.999 of 288 images leaves none for training"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_options_that_cannot_be(options, line):
+    with pytest.raises((UserError, TypeError)) as error:
+        split(**options)
+    assert line in str(error.value)
+    with pytest.raises(UserError, match="no boundaries"):
+        Split(SOURCE, tasks=1, blur=0.1)
+    with pytest.raises(UserError, match="a task of one class has no other label"):
+        Split(SOURCE, tasks=10, scenario="task", label_noise=0.1).task(0)

@@ -1,0 +1,79 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from orthotrace.data import cache
+from orthotrace.data.cache import cache_folder, cached, content_hash, stored
+from orthotrace.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def make(folder):
+    np.save(folder / "a.npy", np.arange(4))
+    return {"count": 4}
+
+
+def test_a_key_is_made_once_and_whole(folder):
+    calls = []
+    for _ in range(2):
+        path, about = cached("key", lambda place: calls.append(place) or make(place))
+        assert about == {"count": 4} and sorted(file.name for file in path.iterdir()) == ["a.npy", "about.json"]
+    assert len(calls) == 1 and [path.name for path in folder.iterdir()] == ["key"]
+
+
+def test_what_fails_leaves_nothing(folder):
+    def fails(place):
+        make(place)
+        raise UserError("no")
+
+    with pytest.raises(UserError):
+        cached("key", fails)
+    assert not list(folder.iterdir())
+    assert cached("key", make)[1] == {"count": 4}
+
+
+def test_a_folder_without_its_mark_is_made_again(folder):
+    (folder / "key").mkdir(parents=True)
+    (folder / "key" / "rest").write_text("of a kill")
+    assert cached("key", make)[1] == {"count": 4}
+    assert not (folder / "key" / "rest").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cannot write"):
+        cached("key", make)
+
+
+def test_large_arrays_are_mapped_and_small_ones_read(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.arange(1000))
+    read, mapped = stored(tmp_path / "a.npy")
+    assert not mapped
+    monkeypatch.setattr(cache, "MEMORY_BYTES", 100)
+    there, mapped = stored(tmp_path / "a.npy")
+    assert mapped and torch.equal(read, there)
+
+
+def test_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("ORTHOTRACE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "orthotrace"
+
+
+def test_the_hash_is_of_content_and_options(tmp_path):
+    files = [tmp_path / "a", tmp_path / "b"]
+    for file in files:
+        file.write_text("x")
+    one = content_hash(files, 1)
+    os.utime(files[0], (1, 1))
+    assert content_hash(files, 1) == one != content_hash(files, 2)
+    files[1].write_text("y")
+    assert content_hash(files, 1) != one

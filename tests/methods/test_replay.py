@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from orthotrace.data.batches import Batches
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Split
+from orthotrace.errors import UserError
+from orthotrace.methods.gpm import GPM
+from orthotrace.methods.replay import AveragedGem, DarkExperienceReplay, ExperienceReplay
+from orthotrace.models.mlp import MLP
+from orthotrace.seeds import Seeds
+
+MEMORY = {"size": 40}
+
+
+def second_task(method, scenario="class"):
+    """A method in its second task, with a full memory: network and a batch."""
+    stream = Split(digits(), tasks=5, scenario=scenario, class_order="natural")
+    torch.manual_seed(0)
+    model = MLP(stream.shape, len(stream.classes), hidden=[12])
+    method.setup(model, Seeds(), stream)
+    batches = []
+    for number in range(2):
+        batches = Batches(stream.task(number).train, 32, 0, number)
+        method.prepare = batches.prepare
+        method.enter(number, batches.part)
+        method.begin_task()
+        if number == 0:
+            for batch in batches:
+                method.loss(model, batch)
+            model.eval()
+            method.end_task(model, batches.part, 32)
+            model.train()
+    return model, next(iter(batches)), batches
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_replay_is_half_the_loss_and_each_image_counts_over_its_own_outputs(scenario):
+    method = ExperienceReplay(memory=MEMORY)
+    model, batch, _ = second_task(method, scenario)
+    torch.manual_seed(5)
+    loss, logits = method.loss(model, batch)
+    torch.manual_seed(5)
+    fresh = ExperienceReplay(memory=MEMORY)
+    _, _, again = second_task(fresh, scenario)
+    torch.manual_seed(5)
+    drawn = fresh.memory.draw(len(batch.labels))
+    assert set(drawn.tasks.tolist()) == {0}
+    old = model(again.prepare(drawn.pixels))
+    readout = method.readout
+    parts = {"task": (range(2, 4), range(0, 2)), "domain": (range(2), range(2)), "class": (range(4), range(4))}[
+        scenario
+    ]
+    losses = [
+        cross_entropy(z[:, part.start : part.stop], labels - part.start)
+        for z, labels, part in zip((logits, old), (batch.labels, drawn.labels), parts, strict=True)
+    ]
+    assert torch.allclose(loss, sum(losses) / 2)
+    assert readout.scenario == scenario
+
+
+def test_nothing_is_replayed_in_the_first_task_and_images_enter_once():
+    method = ExperienceReplay(memory={"size": 400})
+    model, batch, batches = second_task(method)
+    assert len(method.memory) == len(Split(digits(), tasks=5, scenario="class", class_order="natural").task(0).train)
+    before = len(method.memory)
+    method.loss(model, batch)
+    assert len(method.memory) == min(400, before + len(batch.labels))
+    method.first_epoch = False
+    kept = method.memory.keys.clone()
+    for one in batches:
+        method.loss(model, one)
+    assert torch.equal(method.memory.keys, kept)
+
+
+def test_dark_replay_holds_logits_and_adds_both_terms():
+    method = DarkExperienceReplay(memory=MEMORY, alpha=0.7, beta=0.3)
+    model, batch, batches = second_task(method)
+    memory = method.memory
+    state = {key: value.clone() for key, value in method.state_dict().items()}
+    torch.manual_seed(5)
+    loss, logits = method.loss(model, batch)
+    method.load_state_dict(state)
+    torch.manual_seed(5)
+    first, second = memory.draw(len(batch.labels)), memory.draw(len(batch.labels))
+    expected = (
+        cross_entropy(logits[:, :4], batch.labels)
+        + 0.7 * (model(batches.prepare(first.pixels)) - first.logits).square().mean()
+        + 0.3 * cross_entropy(model(batches.prepare(second.pixels))[:, :4], second.labels)
+    )
+    assert torch.allclose(loss, expected)
+    # Logits are those of the network that saw the images: here it has not changed since.
+    assert torch.allclose(model(batches.prepare(memory.pixels)), memory.logits, atol=1e-5)
+
+
+def gradients(model) -> torch.Tensor:
+    return torch.cat([value.grad.flatten() for value in model.parameters()])
+
+
+@pytest.mark.parametrize("against", [True, False])
+def test_a_gem_takes_the_component_against_the_memory_and_nothing_else(against):
+    method = AveragedGem(memory=MEMORY)
+    model, batch, batches = second_task(method)
+    loss, _ = method.loss(model, batch)
+    loss.backward()
+    state = torch.get_rng_state()
+    drawn = method.memory.draw(len(batch.labels))
+    reference_loss = method.readout.loss(model(batches.prepare(drawn.pixels)), drawn.labels, 1)
+    reference = torch.cat([g.flatten() for g in torch.autograd.grad(reference_loss, list(model.parameters()))])
+    sign = float(gradients(model) @ reference)
+    if (sign < 0) != against:
+        for value in model.parameters():
+            value.grad.neg_()
+    before = gradients(model).clone()
+    torch.set_rng_state(state)
+    method.on_gradients()
+    after = gradients(model)
+    if against:
+        assert abs(float(after @ reference)) < 1e-5 * float(before.norm() * reference.norm())
+        expected = before - (before @ reference) / (reference @ reference) * reference
+        assert torch.allclose(after, expected, atol=1e-6)
+    else:
+        assert torch.equal(after, before)
+
+
+def test_replay_beside_a_projection_keeps_the_memory_out_of_the_subspace():
+    plain, replaying = GPM(rows=3), GPM(rows=3, memory=MEMORY)
+    bases = []
+    for method in (plain, replaying):
+        model, batch, _ = second_task(method)
+        loss, _ = method.loss(model, batch)
+        bases.append((method.guard.subspaces["fc1"].basis, float(loss.detach())))
+    assert torch.equal(bases[0][0], bases[1][0]) and bases[0][1] != bases[1][1]
+
+
+def test_a_memory_smaller_than_the_classes_is_refused():
+    with pytest.raises(UserError, match=r"memory.size: 9 images cannot hold one of each of the 10 classes"):
+        second_task(ExperienceReplay(memory={"size": 9}))

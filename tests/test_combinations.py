@@ -1,0 +1,78 @@
+"""Every method on every stream in every scenario, generated from the configurations: it runs, or says why not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jsonschema
+import pytest
+from hydra import compose, initialize_config_dir
+from images import write_tables
+from test_configuration import GROUPS
+from test_train import SCHEMA
+
+from orthotrace import _conf
+from orthotrace.errors import UserError
+from orthotrace.run import Run
+from orthotrace.train import assemble
+
+SCENARIOS = ("task", "domain", "class")
+# What a stream does not admit, and why: everything else must run.
+REFUSED = {
+    ("blurred", "task"): "where boundaries are blurred no batch is of one task",
+    ("sequence", "domain"): "have different classes",
+}
+# A stream that needs data of its own.
+DATA = {
+    "superclasses": lambda folder: [
+        "dataset=cifar100",
+        f"dataset.path={write_tables(folder / 'many', classes=8, superclasses=4, label='fine_label', image='img')}",
+    ],
+    "sequence": lambda folder: ["dataset=five_datasets", f"dataset.path={five(folder / 'five')}"],
+}
+TINY = ("trainer.max_epochs=1", "model.hidden=[8]", "trainer.batch_size=64", "trainer.accelerator=cpu")
+
+
+def five(folder):
+    for classes, name in enumerate(("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist"), start=2):
+        write_tables(folder / name, classes, per_class=4, image="img" if name == "cifar10" else "image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return {stream: make(folder) for stream, make in DATA.items()}
+
+
+def built(run: Run, *overrides: str):
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
+        config = compose("train", list(overrides))
+    choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
+    return assemble(config, run, SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices))))[0]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("stream", GROUPS["stream"])
+@pytest.mark.parametrize("method", GROUPS["method"])
+def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scenario):
+    tasks = [] if stream in DATA else ["stream.tasks=2"]
+    memory = ["method.memory.size=60"] if method in ("er", "derpp", "agem", "gpm", "hlop") else []
+    # Noise has no few directions: an energy would take all rows there are.
+    rows = ["method.rows=1"] if method in ("gpm", "hlop") else []
+    overrides = [f"method={method}", f"stream={stream}", f"stream.scenario={scenario}", *tasks, *memory, *rows, *TINY]
+    run = Run(tmp_path / "run")
+    if (stream, scenario) in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[stream, scenario]) as refused:
+            built(run, *overrides, *data.get(stream, []))
+        assert str(refused.value).startswith("stream.scenario: ")
+        assert not run.folder.exists()
+        return
+    experiment = built(run, *overrides, *data.get(stream, []))
+    progress = experiment.run()
+    assert progress.finished and len(progress.accuracy) == experiment.stream.tasks
+    jsonschema.validate(run.scores, SCHEMA)
+    assert run.scores["scenario"] == scenario and run.scores["method"] == method
+    if scenario == "class" and not experiment.stream.blur:
+        # A class that was not taught yet cannot be told.
+        assert progress.accuracy[0][1] == (1.0 if experiment.stream.distinct == 1 else 0.0)

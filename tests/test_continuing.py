@@ -1,0 +1,157 @@
+"""Every method, schedule and regularizer: stopped within a task, a run ends as if it had not been."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_combinations import built
+from test_configuration import GROUPS
+
+from orthotrace.run import Run
+from orthotrace.tracking import Tracker
+
+SMALL = ("stream=split", "stream.tasks=3", "stream.classes_per_task=2", "stream.scenario=class", "model.hidden=[12]")
+EPOCHS = ("trainer.max_epochs=4", "trainer.batch_size=32", "trainer.save_every=0", "trainer.accelerator=cpu")
+# What draws or remembers within a task, all at once.
+BUSY = ("regularizer.dropout=.1", "regularizer.dropconnect=.1", "regularizer.input_noise=.1", "augmentation.shift=1")
+CASES = {
+    **{method: [f"method={method}", *BUSY, "trainer.evaluate_inside=3"] for method in GROUPS["method"]},
+    **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
+    "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
+    "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
+}
+CASES["scheduler step"] += ["scheduler.every=1", "scheduler.gamma=.5"]
+MEMORY = ("er", "derpp", "agem")
+
+
+class StopError(Exception):
+    pass
+
+
+class Stopping(Tracker):
+    """Stops a run when a row is told, before its epoch is saved."""
+
+    def __init__(self, task: int, epoch: int):
+        self.place = (task, epoch)
+
+    def epoch(self, row, number):
+        if (row["task"], row["epoch"]) == self.place:
+            raise StopError
+
+
+def state(run: Run) -> dict[str, torch.Tensor]:
+    return torch.load(run.last, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
+    memory = ["method.memory.size=30"] if CASES[case][0].removeprefix("method=") in MEMORY else []
+    rows = ["method.rows=2"] if CASES[case][0] in ("method=hlop", "method=gpm") else []
+    overrides = [*CASES[case], *SMALL, *EPOCHS, *memory, *rows]
+    whole = Run(tmp_path / "whole")
+    progress = built(whole, *overrides).run()
+    epochs = [row["epoch"] for row in progress.epochs if row["task"] == 2]
+    cut = Run(tmp_path / "cut")
+    experiment = built(cut, *overrides)
+    experiment.tracker = Stopping(2, epochs[-1])
+    with pytest.raises(StopError):
+        experiment.run()
+    assert Run(cut.folder).scores["acc"] is None
+    continued = built(cut, *overrides)
+    assert continued.run().epochs == progress.epochs and continued.progress.inside == progress.inside
+    for key, value in state(whole).items():
+        assert torch.equal(value, state(cut)[key]), key
+    assert {**cut.scores, "seconds": 0} == {**whole.scores, "seconds": 0}
+    assert cut.metrics_file.read_bytes() == whole.metrics_file.read_bytes()
+
+
+def test_an_early_stop_takes_nothing_from_the_next_task(tmp_path):
+    experiment = built(
+        Run(tmp_path), "method=finetune", *SMALL, *EPOCHS, "trainer.max_epochs=9", "regularizer.early_stopping=1",
+        "optimizer.lr=.5",
+    )  # fmt: skip
+    # Stopped at once in the first task, never in the others.
+    regularizer = experiment.learner.regularizer
+    regularizer.stops = lambda rows: bool(rows) and rows[0]["task"] == 1
+    progress = experiment.run()
+    assert [sum(row["task"] == task for row in progress.epochs) for task in (1, 2, 3)] == [1, 9, 9]
+
+
+def test_steps_inside_tasks_are_those_chosen(tmp_path):
+    run = Run(tmp_path)
+    experiment = built(run, "method=finetune", *SMALL, *EPOCHS, "trainer.evaluate_inside=[1,2,7]")
+    progress = experiment.run()
+    assert [(row["task"], row["step"]) for row in progress.inside] == [(t, s) for t in (1, 2, 3) for s in (1, 2, 7)]
+    assert [len(row["accuracy"]) for row in progress.inside] == [1] * 3 + [2] * 3 + [3] * 3
+    # The first step of the second task is all but the end of the first.
+    assert abs(progress.inside[3]["accuracy"][0] - progress.accuracy[0][0]) < 0.6
+    lines = run.inside_file.read_text().strip().split("\n")
+    assert lines[0] == "task,step,accuracy_task1,accuracy_task2,accuracy_task3" and len(lines) == 10
+    during = [row["accuracy"][0] for row in progress.inside if row["task"] > 1] + [
+        row[0] for row in progress.accuracy[1:]
+    ]
+    second = [row["accuracy"][1] for row in progress.inside if row["task"] > 2] + [progress.accuracy[2][1]]
+    assert run.scores["min_acc"] == pytest.approx((min(during) + min(second)) / 2)
+
+
+def test_looking_inside_changes_nothing(tmp_path):
+    overrides = ("method=er", "method.memory.size=30", *SMALL, *EPOCHS, *BUSY)
+    plain, watched = Run(tmp_path / "plain"), Run(tmp_path / "watched")
+    built(plain, *overrides).run(), built(watched, *overrides, "trainer.evaluate_inside=2").run()
+    for key, value in state(plain).items():
+        assert torch.equal(value, state(watched)[key])
+    assert plain.scores["min_acc"] is None and watched.scores["min_acc"] is not None
+
+
+def test_a_task_that_comes_again_keeps_its_head(tmp_path):
+    """Its outputs are as the first visit left them when the second begins: nothing is initialised again."""
+    experiment = built(
+        Run(tmp_path), "method=finetune", "stream=repeated", "stream.tasks=5", "stream.scenario=task", "model.hidden=[12]",
+        *EPOCHS,
+    )  # fmt: skip
+    progress = experiment.run()
+    assert progress.tasks == 10
+    states = [torch.load(Run(tmp_path).checkpoint(task), weights_only=True)["state_dict"] for task in range(1, 11)]
+    own = experiment.stream.readout.own
+    for visit in range(5):
+        part = slice(own[visit].start, own[visit].stop)
+        for later in range(visit, visit + 5):
+            assert torch.equal(states[later]["model.head.weight"][part], states[visit]["model.head.weight"][part])
+        assert not torch.equal(states[visit + 5]["model.head.weight"][part], states[visit]["model.head.weight"][part])
+
+
+def test_class_accuracies_are_over_samples_of_all_tasks_so_far(tmp_path):
+    run = Run(tmp_path)
+    experiment = built(run, "method=finetune", *SMALL, *EPOCHS)
+    progress = experiment.run()
+    model, stream = experiment.learner.model.eval(), experiment.stream
+    for task in range(3):
+        for label in stream.readout.own[task]:
+            part = stream.test(task)
+            chosen = part.take((part.labels == label).nonzero().flatten())
+            with torch.no_grad():
+                right = (model(chosen.inputs()).argmax(1) == label).double().mean()
+            assert run.scores["class_accuracy"][2][label] == pytest.approx(float(right))
+    assert progress.by_class[0][2:] == [None] * 4 and run.scores["classes"] == list(stream.classes)
+
+
+@pytest.mark.parametrize("schedule", GROUPS["scheduler"])
+def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
+    keys = {"step": ["scheduler.every=1"], "plateau": ["scheduler.patience=0"]}.get(schedule, [])
+    experiment = built(
+        Run(tmp_path), "method=finetune", f"scheduler={schedule}", "optimizer.lr=.4", *keys, *SMALL, *EPOCHS
+    )
+    rates: list[list[float]] = []
+
+    class Rates(Tracker):
+        def epoch(self, row, number):
+            if row["epoch"] == 1:
+                rates.append([])
+            rates[-1].append(experiment.trainer.optimizers[0].param_groups[0]["lr"])
+
+    experiment.tracker = Rates()
+    experiment.run()
+    assert len({task[0] for task in rates}) == 1
+    if schedule != "plateau":  # which follows the scores
+        assert rates[0] == rates[1] == rates[2]
+        assert (len(set(rates[0])) == 1) == (schedule == "constant")

@@ -1,0 +1,45 @@
+"""docs/own_data.md: every command and the code, run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from images import encoded
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text()
+COMMANDS = re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for shade, name in enumerate(("ant", "bee", "crab", "duck")):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = rng.integers(60 * shade, 60 * shade + 50, (20, 24, 3), dtype=np.uint8)
+            (tmp_path / "pictures" / name / f"{number:03}.png").write_bytes(encoded(pixels))
+    return tmp_path
+
+
+def test_the_commands_of_the_page(pictures, train, analyze):
+    assert len(COMMANDS) == 4
+    wrong, *right, analysis = [command.split()[1:] for command in COMMANDS]
+    answer = train(*wrong, "hydra.sweep.dir=wrong")
+    assert answer.code == 2 and "method.memory.size: no such key" in answer.err
+    for command in right:
+        answer = train(*command, "trainer.max_epochs=1")
+        assert answer.code == 0, answer.err
+    assert (pictures / "runs" / "pictures" / "summary.tex").is_file()
+    answer = analyze(*analysis)
+    assert answer.code == 0, answer.err
+    assert (pictures / "runs" / "pictures" / "analysis" / "report.html").is_file()
+
+
+def test_the_code_of_the_page(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    names: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
+    assert names["inputs"].shape[1:] == (3, 16, 16) and len(names["inputs"]) == len(names["labels"])
