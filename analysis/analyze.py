@@ -50,7 +50,7 @@ def check_stimuli(
 
 
 @checked
-def check_layers(layers: list[str] | None) -> None:
+def check_layers(*, layers: list[str] | None) -> None:
     """Type of the key layers."""
 
 
@@ -64,7 +64,7 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    check_layers(options["layers"])
+    check_layers(layers=options["layers"])
     for key, check in {"bootstrap": check_bootstrap, "stimuli": check_stimuli}.items():
         try:
             check(**options[key])

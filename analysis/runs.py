@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from orthotrace.configuration import build
+from orthotrace.configuration import build, leaves, plain
 from orthotrace.errors import UserError, nearest
 from orthotrace.run import Run, find
 from orthotrace.seeds import Seeds
@@ -73,13 +73,16 @@ def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
     if not finished:
         raise UserError(f"none of the {len(runs)} runs in {folder} is finished: start them again to continue")
     chosen = finished
-    for key, wanted in where.items():
+    # Keys may be nested: where.trainer.max_epochs is one of the configuration.
+    for key, wanted in leaves(where):
         if wanted is None:
             continue
         values = {run.folder: _value(run, key) for run in finished}
         if all(value is None for value in values.values()):
-            known = [*finished[0].config, "method", "stream"]
-            raise UserError(f"no run has this key; {nearest(key, [str(name) for name in known])}", f"where.{key}")
+            known = [name for name, _ in leaves(plain(finished[0].config)) if "_target_" not in name]
+            beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+            names = beside if "." in key else [*map(str, finished[0].config), "method", "stream"]
+            raise UserError(f"no run has this key; {nearest(key, names)}", f"where.{key}")
         options = {str(option) for option in (wanted if isinstance(wanted, (list, tuple)) else [wanted])}
         chosen = [run for run in chosen if str(values[run.folder]) in options]
         if not chosen:

@@ -33,3 +33,22 @@ def test_the_silent_tracker_has_every_hook():
     tracker.figures({}, {})
     tracker.finish()
     WandbTracker(mode="offline").finish()
+
+
+def test_an_id_that_is_in_use_for_a_moment_is_waited_for(monkeypatch):
+    from orthotrace.tracking import _opened
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    answers = [RuntimeError("run ID ec0d3ac8 is in use")] * 2 + ["run"]
+
+    def init():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert _opened(init) == "run" and not answers
+    with pytest.raises(RuntimeError, match="is in use"):
+        _opened(lambda: (_ for _ in ()).throw(RuntimeError("run ID x is in use")), patience=-1)
+    with pytest.raises(RuntimeError, match="other"):
+        _opened(lambda: (_ for _ in ()).throw(RuntimeError("other")))

@@ -161,6 +161,22 @@ def killed(folder: Path, overrides: list[str], when) -> None:
     process.wait()
 
 
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
+    program = Path(sys.executable).with_name("orthotrace-train")
+    overrides = ["method=finetune", *LONG, "hydra.run.dir=run"]
+    process = subprocess.Popen([program, *overrides], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.csv"
+    deadline = time.monotonic() + 100
+    while not (metrics.is_file() and "\n1,2," in metrics.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(stop)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.startswith("interrupted: ") and said.endswith("run; the same command continues\n")
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize("method", ["hlop", "gpm"])
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method):
     overrides = [f"method={method}", *LONG]

@@ -71,7 +71,9 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
         key, _, value = override.lstrip("+~").partition("=")
         if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
             continue
-        safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
+        # A minus belongs to its number.
+        minus = "-" if re.match(r"-\d", value) else ""
+        safe = minus + re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
         names.append(f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key)
     digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
     label = ",".join(names)[:96].rstrip(",-.")
@@ -85,7 +87,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         >>> differences({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3})
         ['a.b: 1 -> 2', 'c: (none) -> 3']
     """
-    left, right = dict(_leaves(old)), dict(_leaves(new))
+    left, right = dict(leaves(old)), dict(leaves(new))
     none = "(none)"
     return [
         f"{key}: {left.get(key, none)} -> {right.get(key, none)}"
@@ -94,11 +96,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested mapping, under its keys joined by dots."""
     for key, item in value.items():
         place = f"{path}.{key}" if path else str(key)
         if isinstance(item, Mapping) and item:
-            yield from _leaves(item, place)
+            yield from leaves(item, place)
         else:
             yield place, item
 

@@ -44,8 +44,12 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     # Errors come here as they are, instead of being printed by Hydra.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     quieten()
-    with told(config_name):
-        hydra.main(version_base="1.3", config_path=str(_conf()), config_name=config_name)(job)()
+    try:
+        with told(config_name):
+            hydra.main(version_base="1.3", config_path=str(_conf()), config_name=config_name)(job)()
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        sys.exit(130)
     if Multirun.failed:
         sys.exit(1)
 

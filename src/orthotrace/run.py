@@ -109,6 +109,8 @@ class Run:
         from hydra.utils import instantiate
 
         tasks = self.tasks
+        if not isinstance(task, int):
+            raise UserError(f"a task is a whole number (got {task!r})", "task")
         if task < 0 and -task <= len(tasks):
             task = tasks[task]
         if task not in tasks:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -83,24 +84,25 @@ class WandbTracker(Tracker):
             write_text(marker, secrets.token_hex(4))
         logging.getLogger("wandb").setLevel(logging.ERROR)
         os.environ.setdefault("WANDB_SILENT", "true")
+        options: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
+            "mode": self.mode,
+            "dir": folder,
+            "id": marker.read_text().strip(),
+            "resume": "allow" if self.mode == "online" else None,
+            "group": group,
+            "job_type": job_type,
+            "name": name,
+            "tags": [tag[:64] for tag in tags],
+            "config": dict(config),
+            "reinit": "finish_previous",
+            "settings": wandb.Settings(console="off", save_code=False),
+        }
         try:
-            self.run = wandb.init(
-                project=self.project,
-                entity=self.entity,
-                mode=self.mode,
-                dir=folder,
-                id=marker.read_text().strip(),
-                resume="allow" if self.mode == "online" else None,
-                group=group,
-                job_type=job_type,
-                name=name,
-                tags=[tag[:64] for tag in tags],
-                config=dict(config),
-                reinit="finish_previous",
-                settings=wandb.Settings(console="off", save_code=False),
-            )
+            self.run = _opened(lambda: wandb.init(**options))
         except wandb.Error as error:
-            reason = str(error).split("\n")[0]
+            reason = str(error).split("\n")[0].rstrip(".")
             raise UserError(f"{reason}; log in with 'wandb login', or take logger=wandb_offline", "logger") from error
         self.run.define_metric("task")
         self.run.define_metric("cl/*", step_metric="task")
@@ -142,3 +144,15 @@ class WandbTracker(Tracker):
         """Close the run, so that the next job of a multirun opens its own."""
         if hasattr(self, "run"):
             self.run.finish(exit_code=int(failed))
+
+
+def _opened(init: Callable[[], Any], patience: float = 15.0) -> Any:
+    """Open a run, and wait while its id is in use: after a kill W&B's service holds it for a moment still."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return init()
+        except Exception as error:  # of a private class
+            if "is in use" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.5)

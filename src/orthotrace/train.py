@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -90,6 +91,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         with bar:
             progress = experiment.run()
         failed = False
+    except SystemExit as stop:
+        # Lightning leaves so on a signal: silently, and after SIGTERM with code 0.
+        print(f"{number}interrupted: {run.folder}; the same command continues", file=sys.stderr, flush=True)
+        raise SystemExit(stop.code or 143) from stop
     finally:
         tracker.finish(failed)
     scores = progress.scores(experiment.stream.shared_head)

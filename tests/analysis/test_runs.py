@@ -22,6 +22,11 @@ def test_select(study, where, count):
     [
         ({"method": "hlpo"}, "where.method: no run has hlpo; there are: finetune, gpm, hlop"),
         ({"metod": "x"}, "where.metod: no run has this key; did you mean 'method'?"),
+        (
+            {"trainer": {"max_epoch": 9}},
+            "where.trainer.max_epoch: no run has this key; did you mean 'trainer.max_epochs'?",
+        ),
+        ({"trainer": {"max_epochs": 9}}, "where.trainer.max_epochs: no run has 9; there are: 1"),
         ({"seed": 9}, "where.seed: no run has 9; there are: 0, 1, 2"),
     ],
 )
