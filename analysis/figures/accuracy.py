@@ -52,6 +52,5 @@ def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelleft=True)
         letter(axes, number)
-    # Where the curves fall, the lower left stays free.
-    panels[0].legend(loc="lower left")
+    panels[0].legend(loc="best")
     return figure, rows

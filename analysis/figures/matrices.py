@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -34,10 +35,11 @@ def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     if max(values.shape) <= WRITTEN:
+        size = min(6.0, 40 / max(values.shape))
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if value > 0.6 else "white"
             text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
-            axes.text(column, row, text, ha="center", va="center", color=colour, size=6)
+            axes.text(column, row, text, ha="center", va="center", color=colour, size=size)
     return image
 
 
@@ -62,7 +64,8 @@ def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> 
         axes.set_visible(True)
         mean = np.mean(seeds, axis=0)
         image = draw_matrix(axes, mean)
-        axes.set_title(method if len(seeds) == 1 else f"{method} (mean of {len(seeds)} seeds)")
+        seen = "" if len(seeds) == 1 else f"{' ' if len(method) < 12 else chr(10)}(mean of {len(seeds)} seeds)"
+        axes.set_title(fill(method, 26) + seen)
         rows += [
             {"method": method, "after": i + 1, "tested": j + 1, "accuracy": float(value)}
             for (i, j), value in np.ndenumerate(mean)

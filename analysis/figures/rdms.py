@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -52,7 +53,7 @@ def rdm_maps(
             if line == 0:
                 axes.set_title(layer)
             if column == 0:
-                axes.set_ylabel(method)
+                axes.set_ylabel(fill(method, 20))
             rows += _between(matrix, method, layer, classes, per_class)
     if image is not None:
         figure.colorbar(image, ax=panels, label="Dissimilarity (1 − r)", fraction=0.03, shrink=0.6)

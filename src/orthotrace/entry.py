@@ -195,10 +195,12 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table."""
-        from orthotrace.run import Run
+        from orthotrace.run import Run, below
         from orthotrace.summary import failures, print_summary, write_summary
 
         runs = [Run(folder) for folder in self.folders]
         print_summary(runs)
-        write_summary(Path(config.hydra.sweep.dir) / "summary.tex", runs)
+        # Methods with options of their own come in several multiruns to one folder: the tables are of all.
+        sweep = Path(config.hydra.sweep.dir)
+        write_summary(sweep / "summary.tex", sorted({run.folder: run for run in [*below(sweep), *runs]}.values(), key=str))
         Multirun.failed = bool(failures(runs))

@@ -130,6 +130,11 @@ class Run:
         return read(self.checkpoint(task), load)
 
 
+def below(folder: Path) -> list[Run]:
+    """All runs below a folder, by path; none where it does not exist."""
+    return [Run(config.parent.parent) for config in sorted(folder.glob("**/.hydra/config.yaml"))]
+
+
 def find(folder: Path | str) -> list[Run]:
     """All runs below a folder, by path.
 
@@ -139,7 +144,7 @@ def find(folder: Path | str) -> list[Run]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    runs = [Run(config.parent.parent) for config in sorted(folder.glob("**/.hydra/config.yaml"))]
+    runs = below(folder)
     if not runs:
         raise UserError(f"{folder} holds no runs: give the folder that orthotrace-train wrote to")
     return runs
