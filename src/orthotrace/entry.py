@@ -202,5 +202,5 @@ class Multirun(Callback):
         print_summary(runs)
         # Methods with options of their own come in several multiruns to one folder: the tables are of all.
         sweep = Path(config.hydra.sweep.dir)
-        write_summary(sweep / "summary.tex", sorted({run.folder: run for run in [*below(sweep), *runs]}.values(), key=str))
+        write_summary(sweep / "summary.tex", below(sweep))
         Multirun.failed = bool(failures(runs))
