@@ -32,7 +32,7 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.sources import digits, table
 from orthotrace.data.streams import Permuted
-from orthotrace.experiment import Experiment, Training
+from orthotrace.experiment import Experiment
 from orthotrace.methods.base import Method
 from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
@@ -42,6 +42,7 @@ from orthotrace.models.mlp import MLP
 from orthotrace.run import Run
 from orthotrace.seeds import Seeds
 from orthotrace.tracking import Tracker
+from orthotrace.training import Training
 
 EPOCHS, BATCH, RATE, MOMENTUM = 5, 64, 0.05, 0.9
 ENERGY = [0.97, 0.99, 0.99]

@@ -4,12 +4,13 @@ import torch
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.errors import UserError
-from orthotrace.experiment import Experiment, Training
+from orthotrace.experiment import Experiment
 from orthotrace.methods.finetune import Finetune
 from orthotrace.models.mlp import MLP
 from orthotrace.run import Run
 from orthotrace.seeds import Seeds
 from orthotrace.tracking import Tracker
+from orthotrace.training import Training
 
 
 class Recorder(Tracker):
@@ -77,11 +78,3 @@ def test_scores_are_whole_from_the_start_on(tmp_path):
 def test_precisions_that_round_the_protection_away_are_refused(tmp_path, precision):
     with pytest.raises(UserError, match="precision"):
         experiment(tmp_path, precision=precision)
-
-
-@pytest.mark.parametrize(
-    "options", [{"max_epochs": 0}, {"max_epochs": 1, "threads": 0}, {"max_epochs": 1, "save_every": -1}]
-)
-def test_trainings_that_cannot_be(options):
-    with pytest.raises(UserError):
-        Training.of(**options)

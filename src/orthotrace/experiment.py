@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pydantic import Field
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import nn
 from torch.optim import Optimizer
@@ -26,7 +23,7 @@ from orthotrace.data.augment import Augmentation
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream, Task
-from orthotrace.errors import UserError, checked, nearest
+from orthotrace.errors import UserError
 from orthotrace.files import read, whole, write_csv, write_json
 from orthotrace.judge import evaluate
 from orthotrace.learner import Learner
@@ -39,48 +36,9 @@ from orthotrace.schedules import Constant
 from orthotrace.scores import Scores, inside_scores
 from orthotrace.seeds import Seeds
 from orthotrace.tracking import Tracker
+from orthotrace.training import Training, check, make_trainer
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Training:
-    """How each task is trained.
-
-    Attributes:
-        max_epochs: epochs of one task.
-        batch_size: images in a batch.
-        threads: of the CPU; another number gives other bits.
-        save_every: seconds between checkpoints within a task, at the end of an epoch; 0 for every epoch.
-        workers: processes that read images which lie on disk.
-        evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
-    """
-
-    max_epochs: int
-    batch_size: int
-    threads: int
-    save_every: float
-    workers: int = 2
-    evaluate_inside: int | tuple[int, ...] | None = None
-
-    @classmethod
-    @checked
-    def of(
-        cls,
-        max_epochs: Annotated[int, Field(ge=1)],
-        batch_size: Annotated[int, Field(ge=1)] = 64,
-        threads: Annotated[int, Field(ge=1)] = 1,
-        save_every: Annotated[float, Field(ge=0)] = 30.0,
-        workers: Annotated[int, Field(ge=0)] = 2,
-        evaluate_inside: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
-    ) -> Training:
-        """From a user's input.
-
-        Raises:
-            UserError: a number out of its range.
-        """
-        inside = tuple(evaluate_inside) if isinstance(evaluate_inside, list) else evaluate_inside
-        return cls(max_epochs, batch_size, threads, save_every, workers, inside)
 
 
 class Experiment:
@@ -136,7 +94,7 @@ class Experiment:
         regularizer = regularizer or Regularizer()
         schedule = schedule or Constant()
         self.augmentation = augmentation
-        _check(stream, method, training, regularizer, schedule)
+        check(stream, method, training, regularizer, schedule)
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
         try:
             method.setup(model, seeds, stream)
@@ -150,7 +108,7 @@ class Experiment:
         self.learner.record = self._epoch_ended
         self.progress = Progress(stream.tasks)
         probes = [] if training.evaluate_inside is None else [Probe(training.evaluate_inside, self._inside)]
-        self.trainer = _trainer(trainer, [*(callbacks or []), *probes, _Saving(self)])
+        self.trainer = make_trainer(trainer, [*(callbacks or []), *probes, _Saving(self)])
         self._marked = time.perf_counter()
         self._saved = time.perf_counter()
 
@@ -372,52 +330,3 @@ class _Saving(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["orthotrace"] = self.experiment.about()
-
-
-def _check(stream: Stream, method: Method, training: Training, regularizer: Regularizer, schedule: Constant) -> None:
-    """Refuse choices that do not go together.
-
-    Raises:
-        UserError: names the first.
-    """
-    if stream.online and training.max_epochs != 1:
-        raise UserError(
-            f"an online stream is seen once: set trainer.max_epochs=1 (it is {training.max_epochs})", "stream.online"
-        )
-    if stream.online and method.looks_again:
-        raise UserError("an online stream is seen once: there is no closing pass over it", "method.closing_pass")
-    try:
-        schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
-    except UserError as error:
-        raise error.below("scheduler") from error
-    judges = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
-    for key, judge in judges.items():
-        if judge is not None and not stream.validation:
-            raise UserError("judges by the validation part: set stream.validation above 0", key)
-
-
-def _trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
-    own = {
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "max_epochs": 0,
-        "callbacks": callbacks,
-    }
-    taken = sorted(own.keys() & options.keys())
-    if taken:
-        raise UserError("is set by orthotrace itself", f"trainer.{taken[0]}")
-    try:
-        trainer = pl.Trainer(**own, **options)
-    except TypeError as error:
-        known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
-        unknown = next((name for name in options if name not in known), None)
-        if unknown is None:
-            raise UserError(str(error), "trainer") from error
-        raise UserError(f"no such option; {nearest(unknown, known)}", f"trainer.{unknown}") from error
-    except (ValueError, MisconfigurationException) as error:
-        raise UserError(str(error).split("\n")[0], "trainer") from error
-    if trainer.world_size > 1:
-        raise UserError("one device only: the subspaces of several are not kept equal yet", "trainer.devices")
-    return trainer

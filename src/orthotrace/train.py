@@ -157,8 +157,9 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     import torch
 
     from orthotrace.bar import Bar
-    from orthotrace.experiment import Experiment, Training
+    from orthotrace.experiment import Experiment
     from orthotrace.seeds import Seeds, derived
+    from orthotrace.training import Training
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside")

@@ -1,0 +1,58 @@
+"""What tables and folders share. Their own tests cover sizes, corrupt images and the cache."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from images import encoded, write_tables
+
+from orthotrace.data import cache
+from orthotrace.data.batches import Batches
+from orthotrace.data.sources import table
+from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "cache"))
+
+
+def source(key: str, labels, names=None, superclasses=None, **options):
+    rows = [Row(f"row {n}", encoded(np.full((4, 4), n, np.uint8)), *pair) for n, pair in enumerate(labels)]
+    parts = {part: Part(lambda: rows, len(rows)) for part in ("train", "test")}
+    return decoded("made", key, parts, Decoding(**options), names, superclasses, normalise=False)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
+def test_lossless_kinds_give_their_pixels(kind):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 5), dtype=np.uint8)
+    rows = [Row("row 0", encoded(pixels, kind), 0)]
+    part = Part(lambda: rows, 1)
+    made = decoded("made", kind, {"train": part, "test": part}, Decoding(channels=1), None, None, normalise=True)
+    assert torch.equal(made.train.images[0, 0], torch.tensor(pixels))
+
+
+def test_labels_without_names_are_those_that_occur():
+    made = source("a", [("dog",), ("cat",), ("dog",)])
+    assert made.classes == ("cat", "dog") and made.train.labels.tolist() == [1, 0, 1]
+    with pytest.raises(UserError, match="the label -1 is none of the 2 classes"):
+        source("b", [(0,), (-1,)], names=["x", "y"])
+
+
+def test_a_class_has_one_superclass():
+    made = source("c", [(0, 1), (1, 0), (0, 1)], names=["x", "y"], superclasses=["small", "big"])
+    assert made.superclasses == ("big", "small")
+    with pytest.raises(UserError, match="superclass: class 0 belongs to several superclasses"):
+        source("d", [(0, 1), (0, 0)], names=["x", "y"], superclasses=["small", "big"])
+
+
+def test_images_too_large_for_the_memory_are_read_from_disk_by_workers(tmp_path, monkeypatch):
+    folder = str(write_tables(tmp_path / "data", 4, 6))
+    small = table(path=folder)
+    monkeypatch.setattr(cache, "MEMORY_BYTES", 100)
+    large = table(path=folder)
+    assert large.train.mapped and not small.train.mapped
+    for a, b in zip(Batches(small.train, 5, 0, 0), Batches(large.train, 5, 0, 0), strict=True):
+        assert torch.equal(a.inputs, b.inputs) and torch.equal(a.labels, b.labels)

@@ -1,0 +1,37 @@
+"""What a user sets of training. What goes together is tested through the command, in test_entry.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from orthotrace.errors import UserError
+from orthotrace.training import Training, make_trainer
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 0}, {"max_epochs": 1, "threads": 0}, {"max_epochs": 1, "save_every": -1}]
+)
+def test_trainings_that_cannot_be(options):
+    with pytest.raises(UserError):
+        Training.of(**options)
+
+
+def test_steps_are_a_number_or_a_list():
+    assert Training.of(max_epochs=1, evaluate_inside=[1, 5]).evaluate_inside == (1, 5)
+    assert Training.of(max_epochs=1, evaluate_inside=3).evaluate_inside == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"logger": True}, "trainer.logger: is set by orthotrace itself"),
+        ({"precison": 32}, "trainer.precison: no such option; did you mean 'precision'?"),
+        ({"devices": 2, "accelerator": "cpu"}, "trainer.devices: one device only"),
+        ({"accelerator": "abacus"}, "trainer: "),
+    ],
+)
+def test_trainers_that_cannot_be(options, line):
+    """Several devices would count test samples twice and grow subspaces apart: refused until they are kept equal."""
+    with pytest.raises(UserError) as error:
+        make_trainer(options, [])
+    assert str(error.value).startswith(line)
