@@ -102,7 +102,8 @@ def table() -> None:
         RESULTS,
         {
             "command": "bash scripts/split_mnist.sh FOLDER_OF_MNIST_PARQUET",
-            "setting": "5 tasks of 2 digits, MLP 784-400-400-10, 5 epochs a task, batch 128, Adam .001, memory 500, hlop: max_rows 200",
+            "setting": "5 tasks of 2 digits, MLP 784-400-400-10, 5 epochs a task, batch 128, Adam .001, memory 500, "
+            "hlop: max_rows 200",
             "machine": f"CPU, 2 jobs of 1 thread, torch {torch.__version__}, Python {platform.python_version()}",
             "results": results,
         },
