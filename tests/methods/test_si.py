@@ -78,11 +78,11 @@ def test_along_a_gradient_flow_the_path_is_the_fall_of_the_loss():
     for _ in range(200):
         steps.zero_grad()
         loss = cross_entropy(model(inputs), part.labels)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         loss.backward()
         method.on_gradients()
         steps.step()
-    fallen = losses[0] - float(cross_entropy(model(inputs), part.labels))
+    fallen = losses[0] - float(cross_entropy(model(inputs), part.labels).detach())
     assert sum(float(path.sum()) for path in method.path) == pytest.approx(fallen, rel=0.01)
 
 
