@@ -17,27 +17,30 @@ class Judgement:
     """What a network gets right, averaged over samples, not over batches.
 
     Attributes:
-        loss: mean cross-entropy; infinite where a label is none of the outputs that count.
         accuracy: share of the images told right, in [0, 1].
         right: images told right, by label.
         count: images, by label.
+        loss: mean cross-entropy; None where it was not asked for.
     """
 
-    loss: float
     accuracy: float
     right: Tensor
     count: Tensor
+    loss: float | None = None
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, part: Images, outputs: range | None = None, batch_size: int = 1024) -> Judgement:
+def evaluate(
+    model: nn.Module, part: Images, outputs: range | None = None, batch_size: int = 1024, loss: bool = False
+) -> Judgement:
     """Judge a network in evaluation mode; its own mode is kept.
 
     Args:
         model: inputs to logits.
         part: at least one image.
-        outputs: over which the network decides; None for all.
+        outputs: over which the network decides; None for all. An image of another label is told wrong.
         batch_size: images at once.
+        loss: measure it too; then every label must be among the outputs.
 
     Example:
         >>> part = Images(torch.eye(3)[:, :2], torch.tensor([0, 1, 1]))
@@ -48,26 +51,17 @@ def evaluate(model: nn.Module, part: Images, outputs: range | None = None, batch
     like = next(model.parameters(), part.store)
     training = model.training
     model.eval()
-    loss = 0.0
-    right, labels_seen = [], []
-    width = 1
+    width, total = 1, 0.0
+    right = []
     for inputs, labels in part.split(batch_size, like):
         logits = model(inputs)
         width = logits.shape[1]
         chosen = outputs or range(width)
         right.append(predicted(logits, chosen) == labels)
-        labels_seen.append(labels)
-        within = labels - chosen.start
-        if ((within < 0) | (within >= len(chosen))).any():
-            loss = float("inf")
-        else:
-            of = logits[:, chosen.start : chosen.stop].double()
-            loss += float(cross_entropy(of, within, reduction="sum"))
+        if loss:
+            of = logits[:, chosen.start : chosen.stop]
+            total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
     model.train(training)
-    told, labels = torch.cat(right).cpu(), torch.cat(labels_seen).cpu()
-    return Judgement(
-        loss / len(part),
-        int(told.sum()) / len(part),
-        torch.bincount(labels[told], minlength=width),
-        torch.bincount(labels, minlength=width),
-    )
+    told, labels = torch.cat(right).cpu(), part.labels.cpu()
+    found, count = (torch.bincount(values, minlength=width) for values in (labels[told], labels))
+    return Judgement(int(found.sum()) / len(part), found, count, total / len(part) if loss else None)

@@ -116,14 +116,14 @@ class Learner(pl.LightningModule):
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
         torch.manual_seed(derived(self.seed, 1, *self.place))
         self.method.first_epoch = self.place[1] == 0
-        self._batches: list[tuple[Tensor, Tensor, int]] = []
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch."""
         loss, logits = self.method.loss(self._trained[0], batch)
-        right = self.method.readout.right(logits.detach(), batch.labels, self.method.number, batch.tasks)
+        told = self.method.readout.predicted(logits.detach(), self.method.number, batch.tasks)
         # Added up once an epoch: arithmetic on single numbers costs as much as on a small batch.
-        self._batches.append((loss.detach(), right, len(batch.labels)))
+        self._batches.append((loss.detach(), told, batch.labels))
         return loss
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -133,12 +133,12 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Hand over the metrics of the epoch."""
-        losses, right, sizes = zip(*self._batches, strict=True)
-        weights = torch.tensor(sizes, dtype=torch.float64)
+        losses, told, labels = zip(*self._batches, strict=True)
+        weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
         total = float(weights.sum())
         row = {
             "train_loss": float(torch.stack(losses).double().cpu() @ weights) / total,
-            "train_accuracy": float(torch.stack(right).sum()) / total,
+            "train_accuracy": int((torch.cat(told) == torch.cat(labels)).sum()) / total,
         }
         if self.validation:
             row["validation_loss"], row["validation_accuracy"] = self._validate()
@@ -147,11 +147,11 @@ class Learner(pl.LightningModule):
         self.record(row)
 
     def _validate(self) -> tuple[float, float]:
-        found = [(evaluate(self.model, part, outputs), len(part)) for part, outputs in self.validation]
+        found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self.validation]
         total = sum(count for _, count in found)
         return (
-            sum(one.loss * count for one, count in found) / total,
-            sum(int(one.right.sum()) for one, _ in found) / total,
+            sum((one.loss or 0.0) * count for one, count in found) / total,
+            sum(one.accuracy * count for one, count in found) / total,
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -41,7 +42,7 @@ class Readout:
     blurred: bool = False
     smoothing: float = 0.0
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """Of the network."""
         return max(part.stop for part in self.own)
@@ -78,29 +79,31 @@ class Readout:
             task: that is trained.
             tasks: (n,), of which task each image is; where None, of the one that is trained.
         """
+        if tasks is None or self.scenario != "task":
+            return self._loss(logits, labels, self.trained(task))
         total = logits.new_zeros(())
-        for part, chosen in self._groups(task, tasks):
-            of, right = (logits, labels) if chosen is None else (logits[chosen], labels[chosen])
-            if len(part) < logits.shape[1]:
-                of, right = of[:, part.start : part.stop], right - part.start
-            loss = cross_entropy(of, right, label_smoothing=self.smoothing)
-            if chosen is None:
-                return loss
-            total = total + loss * (len(right) / len(labels))
+        for part, chosen in self._groups(tasks):
+            total = total + self._loss(logits[chosen], labels[chosen], part) * (len(chosen) / len(labels))
         return total
 
-    def right(self, logits: Tensor, labels: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:
-        """How many images are told right, over the outputs that count."""
-        count = torch.zeros((), dtype=torch.int64, device=logits.device)
-        for part, chosen in self._groups(task, tasks):
-            of, expected = (logits, labels) if chosen is None else (logits[chosen], labels[chosen])
-            count = count + (predicted(of, part) == expected).sum()
-        return count
+    def _loss(self, logits: Tensor, labels: Tensor, part: range) -> Tensor:
+        if len(part) < logits.shape[1]:
+            logits, labels = logits[:, part.start : part.stop], labels - part.start
+        return cross_entropy(logits, labels, label_smoothing=self.smoothing)
 
-    def _groups(self, task: int, tasks: Tensor | None) -> Sequence[tuple[range, Tensor | None]]:
+    def predicted(self, logits: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:
+        """The output with the largest logit among those that count, for each image, (n,)."""
         if tasks is None or self.scenario != "task":
-            return [(self.trained(task), None)]
-        return [(self.own[number], (tasks == number).nonzero().flatten()) for number in tasks.unique().tolist()]
+            return predicted(logits, self.trained(task))
+        told = torch.empty(len(logits), dtype=torch.int64, device=logits.device)
+        for part, chosen in self._groups(tasks):
+            told[chosen] = predicted(logits[chosen], part)
+        return told
+
+    def _groups(self, tasks: Tensor) -> Iterator[tuple[range, Tensor]]:
+        """The outputs of each task that occurs, and the places of its images."""
+        for number in tasks.unique().tolist():
+            yield self.own[number], (tasks == number).nonzero().flatten()
 
 
 def predicted(logits: Tensor, part: range) -> Tensor:

@@ -54,3 +54,13 @@ def test_inputs_have_the_type_of_the_network_and_tasks_come_with_their_images():
     batch = next(iter(Batches(part, 6, 0, 0, like=torch.zeros((), dtype=torch.float64))))
     assert batch.inputs.dtype == torch.float64
     assert torch.equal(batch.tasks, batch.labels // 5)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (5, 4, [5]), (4, 4, [4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (8, 4, [4, 4])],
+)
+def test_no_batch_but_a_lone_one_is_of_one_image(count, size, expected):
+    batches = Batches(PART.take(torch.arange(count)), size, 0, 0)
+    assert [len(batch.labels) for batch in batches] == expected and len(batches) == len(expected)
+    assert sorted(label for labels in seen(batches) for label in labels) == list(range(count))

@@ -20,7 +20,7 @@ class Batches:
 
     Args:
         part: the images.
-        size: of a batch; the last one of an epoch may be smaller.
+        size: of a batch; the last one of an epoch may be smaller, or larger by one.
         seed: of the order.
         task: index of the task.
         augmentation: of the images; its draws have a seed of their own.
@@ -61,16 +61,27 @@ class Batches:
         self._draws = torch.Generator(self.like.device)
 
     def __len__(self) -> int:
-        return -(-len(self.part) // self.size)
+        return max(1, len(self.part) // self.size + (len(self.part) % self.size > 1)) if len(self.part) else 0
 
     def __iter__(self) -> Iterator[Batch]:
-        part, like = self.part, self.like
+        part, device = self.part, self.like.device
         order = torch.randperm(len(part), generator=generator(self.seed, self.task, self.epoch))
-        places = order.to(part.labels.device).split(self.size)
+        order = order.to(part.labels.device)
+        # Put in order once: a step only slices.
+        shuffled = part.take(order)
+        places, labels = self._split(order), self._split(shuffled.labels.to(device))
+        tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
+        index = self._split(order if shuffled.index is None else shuffled.index)
         self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch))
-        for index, pixels in zip(places, self._pixels(places), strict=True):
-            tasks = None if part.tasks is None else part.tasks[index].to(like.device)
-            yield Batch(self.prepare(pixels), part.labels[index].to(like.device), index, tasks)
+        for number, pixels in enumerate(self._pixels(index)):
+            yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number])
+
+    def _split(self, values: Tensor) -> list[Tensor]:
+        """Batches of values; a last batch of one image joins the one before, since normalisation needs two."""
+        parts = list(values.split(self.size))
+        if self.size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [values[-self.size - 1 :]]
+        return parts
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Stored pixels to inputs, augmented."""
@@ -80,21 +91,23 @@ class Batches:
         moved = self.augmentation.pixels(pixels.to(like.device), self._draws)
         return self.augmentation.inputs(self.part.scaling(moved, like.dtype), self._draws)
 
-    def _pixels(self, places: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    def _pixels(self, index: list[Tensor]) -> Iterator[Tensor]:
+        """The stored pixels of each batch, from their places in the store."""
+        store = self.part.store
         if self.part.mapped and self.workers:
-            return iter(DataLoader(_Slices(self.part, places), batch_size=None, num_workers=self.workers))
-        return (self.part.pixels(index) for index in places)
+            return iter(DataLoader(_Slices(store, index), batch_size=None, num_workers=self.workers))
+        return (store[places] for places in index)
 
 
 class _Slices(Dataset[Tensor]):
     """Whole batches of stored pixels, for the worker processes of a DataLoader."""
 
-    def __init__(self, part: Images, places: tuple[Tensor, ...]) -> None:
-        self.part = part
-        self.places = places
+    def __init__(self, store: Tensor, index: list[Tensor]) -> None:
+        self.store = store
+        self.index = index
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.index)
 
     def __getitem__(self, number: int) -> Tensor:
-        return self.part.pixels(self.places[number])
+        return self.store[self.index[number]]

@@ -130,16 +130,24 @@ class Guard(nn.Module):
     @torch.no_grad()
     def enforce(self) -> None:
         """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
-        with torch.autocast(self._device.type, enabled=False):
-            if self.head is not None and self.outputs is not None:
-                self._hold_outputs(self.head, self.outputs)
-            for number, (layer, space) in enumerate(zip(self.layers.values(), self.subspaces.values(), strict=True)):
-                if not space.rank:
-                    continue
-                start = self.get_buffer(f"start_{number}")
-                layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
-                if layer.bias is not None:
-                    layer.bias.copy_(start[:, -1])
+        device = self._device.type
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                self._enforce()
+        else:
+            self._enforce()
+
+    def _enforce(self) -> None:
+        if self.head is not None and self.outputs is not None:
+            self._hold_outputs(self.head, self.outputs)
+        for number, (layer, space) in enumerate(zip(self.layers.values(), self.subspaces.values(), strict=True)):
+            if not space.rank:
+                continue
+            start = self._buffers[f"start_{number}"]
+            assert start is not None
+            layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
+            if layer.bias is not None:
+                layer.bias.copy_(start[:, -1])
 
     def _hold_outputs(self, head: nn.Linear, free: range) -> None:
         """Put the weights of all other outputs back."""

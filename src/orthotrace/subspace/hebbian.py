@@ -142,12 +142,15 @@ class HebbianSubspace(Subspace):
             return
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
         self.correlation.addmm_((rows @ self.learning.T).T, rows)
-        energy = rows.square().sum(dtype=torch.float64)
-        self.energies[0] += energy
+        # One batch in its own type, the sum over batches in float64.
+        flat = rows.flatten()
+        energy = torch.dot(flat, flat).double()
         if self.rows is None:
             # By Pythagoras.
             left = energy - (rows @ self.basis.T).square().sum(dtype=torch.float64)
-            self.energies[1] += left.clamp_min(0)
+            self.energies += torch.stack([energy, left.clamp_min(0)])
+        else:
+            self.energies += energy
         self.seen += len(rows)
         self.batches += 1
 
