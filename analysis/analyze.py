@@ -123,10 +123,10 @@ def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classe
         found.setdefault(made[key].digest, (run, made[key]))
     if len(found) > 1:
         (first, _), (second, _) = list(found.values())[:2]
-        raise UserError(
-            f"{first.folder.name} and {second.folder.name} show different images: choose runs of one stream by where, "
-            "or stimuli.task=null, whose images do not depend on the seed"
-        )
+        way = "choose runs of one data set by where, such as +where.dataset.path=FOLDER"
+        if task is not None:
+            way = "choose runs of one stream by where, or stimuli.task=null, whose images do not depend on the seed"
+        raise UserError(f"{first.folder.name} and {second.folder.name} show different images: {way}")
     return next(iter(found.values()))[1]
 
 

@@ -141,7 +141,9 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     if per_class < 1:
         raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
     test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
-    names = list(there) if classes is None else [str(name) for name in classes]
+    # A task may have some of the classes only.
+    shown = [there[label] for label in test.labels.unique().tolist()]
+    names = shown if classes is None else [str(name) for name in classes]
     for name in names:
         if name not in there:
             raise UserError(f"there is no class '{name}'; {nearest(name, there)}", "stimuli.classes")
@@ -151,6 +153,8 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     for name in names:
         places = (test.labels == there.index(name)).nonzero().flatten()
         if len(places) < per_class:
+            if name not in shown:
+                raise UserError(f"task {task} has no class '{name}'; it has: {', '.join(shown)}", "stimuli.classes")
             raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
         index.append(places[:per_class])
     chosen = test.take(torch.cat(index))

@@ -78,3 +78,30 @@ def test_scores_are_whole_from_the_start_on(tmp_path):
 def test_precisions_that_round_the_protection_away_are_refused(tmp_path, precision):
     with pytest.raises(UserError, match="precision"):
         experiment(tmp_path, precision=precision)
+
+
+class Wrong(torch.nn.Module):
+    def __init__(self, outputs, features=64):
+        super().__init__()
+        self.layer = torch.nn.Linear(features, outputs)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (Wrong(3), "model: gives (2, 3) for two images, where (2, 10) is needed"),
+        (Wrong(10, 9), "model: fails on images of the shape (1, 8, 8): mat1 and mat2 shapes cannot be multiplied"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, line):
+    stream = Permuted(digits(), tasks=2)
+    with pytest.raises(UserError) as error:
+        Experiment(
+            Run(tmp_path / "run"), {"method": "finetune", "stream": "permuted"}, stream, model, Finetune(),
+            lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(), Training.of(max_epochs=1),
+            {"accelerator": "cpu", "devices": 1}, Tracker(),
+        )  # fmt: skip
+    assert str(error.value).startswith(line) and not (tmp_path / "run").exists()

@@ -41,7 +41,7 @@ def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]
             spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
             colour = COLOURS[place % len(COLOURS)]
             # Side by side, so that equal curves do not hide each other.
-            x = tasks + 0.06 * (place - (len(matrices) - 1) / 2)
+            x = tasks + min(0.06, 0.3 / len(matrices)) * (place - (len(matrices) - 1) / 2)
             axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
             axes.plot(x, mean, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
             rows += [
@@ -52,5 +52,10 @@ def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelleft=True)
         letter(axes, number)
-    panels[0].legend(loc="best")
+    if len(matrices) <= 5:
+        panels[0].legend(loc="best")
+    else:
+        columns = max(1, int(DOUBLE * 14 / (8 + max(map(len, matrices)))))
+        figure.set_figheight(2.2 + 0.12 * -(-len(matrices) // columns))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure, rows

@@ -32,13 +32,16 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
     """
     layers = list(next(iter(results.values())))
     width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
-    figure, axes = plt.subplots(figsize=(width, 2.5), layout="constrained")
+    # A row of the legend holds what fits the width.
+    columns = max(1, min(len(results), int(width * 14 / (12 + max(map(len, results))))))
+    height = 2.4 + 0.11 * -(-len(results) // columns)
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
     rows: list[dict[str, Any]] = []
     kinds = []
     for place, (method, by_layer) in enumerate(results.items()):
         colour = COLOURS[place % len(COLOURS)]
         # Methods stand side by side at a layer, so that their dots do not hide each other.
-        x = np.arange(len(layers)) + 0.09 * (place - (len(results) - 1) / 2)
+        x = np.arange(len(layers)) + min(0.09, 0.5 / len(results)) * (place - (len(results) - 1) / 2)
         found = [by_layer[layer] for layer in layers]
         for at, one in zip(x, found, strict=True):
             axes.plot([at] * len(one.pairs), one.pairs, ".", color=colour, markersize=2.5, alpha=0.6)
@@ -70,7 +73,5 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
     axes.set_xticks(range(len(layers)), layers)
     axes.set(ylabel="Representational consistency (r²)", ylim=(0, 1.02), xlim=(-0.4, len(layers) - 0.6))
     title = "dots: pairs of networks; " + "; ".join(NAMES[kind] for kind in dict.fromkeys(kinds))
-    axes.legend(
-        title=title, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(results), 3), title_fontsize=6
-    )
+    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
     return figure, rows

@@ -38,7 +38,7 @@ def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
         size = min(6.0, 40 / max(values.shape))
         for (row, column), value in np.ndenumerate(values):
             colour = "black" if value > 0.6 else "white"
-            text = f"{value:.2f}".removeprefix("0") if value < 1 else "1"
+            text = f"{value:.2f}".removeprefix("0").replace("1.00", "1")
             axes.text(column, row, text, ha="center", va="center", color=colour, size=size)
     return image
 

@@ -47,8 +47,10 @@ def rdms_in_a_plane(
         Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], color="0.3", label=name)
         for i, name in enumerate(layers)
     ]
-    figure.legend(handles=colours, loc="outside upper left", ncols=2)
-    figure.legend(handles=markers, loc="outside upper right", ncols=2 if len(layers) < 7 else 3)
+    columns = max(1, int(SINGLE * 14 / (6 + max(map(len, methods)))))
+    figure.set_figheight(SINGLE + 0.11 * -(-len(methods) // columns))
+    figure.legend(handles=colours, loc="outside upper center", ncols=min(columns, len(methods)))
+    figure.legend(handles=markers, loc="outside lower center", ncols=min(len(layers), 4))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xticks=[], yticks=[], xlabel=f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})")
     axes.spines[:].set_visible(True)

@@ -20,7 +20,7 @@ TALLEST = 170 / 25.4
 
 # Wong, Nature Methods 8 (2011) 441: told apart by colour-blind readers; black and yellow left for other uses.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",

@@ -145,7 +145,10 @@ def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
 def _hint(name: str, keys: list[str]) -> str:
     """The nearest of the keys beside the one that is wrong: all keys would not fit on a line."""
     parent = name.rpartition(".")[0]
-    beside = [key for key in keys if key.rpartition(".")[0] == parent]
+    # Of a path that is wrong above its last part the first part that exists counts.
+    while parent and parent not in keys:
+        parent = parent.rpartition(".")[0]
+    beside = [key for key in keys if parent and key.rpartition(".")[0] == parent]
     if not beside and parent in keys:
         return f"the chosen {parent} has no keys"
     return nearest(name, beside or [key for key in keys if "." not in key])

@@ -23,7 +23,7 @@ from orthotrace.data.augment import Augmentation
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream, Task
-from orthotrace.errors import UserError
+from orthotrace.errors import UserError, one_line
 from orthotrace.files import read, whole, write_csv, write_json
 from orthotrace.judge import evaluate
 from orthotrace.learner import Learner
@@ -96,6 +96,7 @@ class Experiment:
         self.augmentation = augmentation
         check(stream, method, training, regularizer, schedule)
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
+        _try(model, stream)
         try:
             method.setup(model, seeds, stream)
         except UserError as error:
@@ -315,6 +316,29 @@ class Experiment:
                 "pytorch_lightning": version("pytorch-lightning"),
             },
         }
+
+
+def _try(model: nn.Module, stream: Stream) -> None:
+    """Let a network see two images before anything is written.
+
+    Raises:
+        UserError: it cannot take them, or has not as many outputs as the stream has classes.
+    """
+    training = model.training
+    model.eval()
+    like = next(model.parameters(), torch.zeros(()))
+    images = stream.test(0).inputs(torch.arange(2), like)
+    try:
+        with torch.no_grad():
+            logits = model(images)
+    # A model of the user's own may raise anything.
+    except Exception as error:
+        raise UserError(f"fails on images of the shape {stream.shape}: {one_line(error)}", "model") from error
+    model.train(training)
+    expected = (2, len(stream.classes))
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UserError(f"gives {got} for two images, where {expected} is needed: an output for each class", "model")
 
 
 class _Saving(Checkpoint):

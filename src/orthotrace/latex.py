@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -29,11 +30,14 @@ def latex(table: Sequence[Sequence[str]]) -> str:
         "}": r"\}",
         "±": r"$\pm$",
         "−": "$-$",
+        "<": "$<$",
         "Δ": r"$\Delta$",
         "–": "--",
     }
+    # The sign of a number is a minus, not a hyphen.
+    signed = [[re.sub(r"(?<![\w.])-(?=[.\d])", "−", cell) for cell in row] for row in table]
     lines = [
-        " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in row) + r" \\" for row in table
+        " & ".join("".join(special.get(letter, letter) for letter in cell) for cell in row) + r" \\" for row in signed
     ]
     head = [rf"\begin{{tabular}}{{l{'r' * (len(table[0]) - 1)}}}", r"\toprule", lines[0], r"\midrule"]
     return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}", ""])

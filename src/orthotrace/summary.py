@@ -51,7 +51,8 @@ class Group:
 
 
 def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1)
+    text = f"{value:.3f}".replace("0.", ".", 1)
+    return ".000" if text == "-.000" else text
 
 
 def settings(run: Run) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from orthotrace import _conf
 from orthotrace.configuration import build, differences, plain, relevant, write_hydra
 from orthotrace.entry import JOBS, check_keys, launch, quieten, told
 from orthotrace.errors import UserError
@@ -70,6 +71,11 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
     check_keys(config, "train")
+    for override in hydra.overrides.task:
+        group, _, options = str(override).partition("=")
+        # Hydra would merge the options, and let the last one undo the others.
+        if options.startswith("[") and (_conf() / group).is_dir():
+            raise UserError(f"one option only (got {options}); set the keys of others beside it", group)
     started = time.perf_counter()
     experiment, tracker, bar = assemble(config, run, hydra, number)
     if config.overwrite:

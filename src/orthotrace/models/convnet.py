@@ -55,7 +55,9 @@ class ConvNet(nn.Sequential):
             self.add_module(f"pool{number}", nn.AvgPool2d(2))
             before, sides = planes, [side // 2 for side in sides]
         if not all(sides):
-            raise UserError(f"images of {tuple(shape)} are too small for {len(channels)} poolings", "channels")
+            raise UserError(
+                f"images of {tuple(shape)} are too small for {len(channels)} poolings; take fewer", "channels"
+            )
         self.add_module("flatten", nn.Flatten())
         self.add_module("head", nn.Linear(before * sides[0] * sides[1], classes))
 
@@ -112,7 +114,7 @@ class AlexNet(nn.Sequential):
             self.add_module(f"pool{number}", nn.MaxPool2d(2))
             before, sides = planes, [(side - kernel + 1) // 2 for side in sides]
         if min(sides) < 1:
-            raise UserError(f"images of {tuple(shape)} are too small: 19 x 19 pixels at least", "channels")
+            raise UserError(f"images of {tuple(shape)} are too small: 19 x 19 pixels at least, by dataset.size")
         self.add_module("flatten", nn.Flatten())
         features = before * sides[0] * sides[1]
         for number, units in enumerate(hidden, start=1):

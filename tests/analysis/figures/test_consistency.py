@@ -15,7 +15,7 @@ def test_every_pair_is_a_dot_and_the_legend_says_what_the_band_is():
     (axes,) = figure.axes
     dots = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".")
     assert dots == 2 * 3 + 2 * 1
-    title = axes.get_legend().get_title().get_text()
+    title = figure.legends[0].get_title().get_text()
     assert "jackknife" in title and "one pair: no interval" in title
     assert len(axes.collections) == 1
     assert [row["interval"] for row in rows] == ["jackknife", "jackknife", "none", "none"]

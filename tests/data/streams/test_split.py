@@ -61,7 +61,7 @@ def test_superclasses_are_tasks():
         (lambda: Split(SOURCE, tasks=1, class_order=["ten"]), "class_order: there is no class 'ten'"),
         (lambda: Split(SOURCE, tasks=1, class_order=[1, 1]), "class_order: the class 1 is named twice"),
         (lambda: Split(SOURCE, class_order="random"), "class_order: "),
-        (lambda: Superclasses(SOURCE), "tasks: digits has no superclasses"),
+        (lambda: Superclasses(SOURCE), "source: digits has no superclasses"),
         (lambda: Superclasses(GROUPED, tasks=3), "tasks: 3 tasks, but there are only 2 superclasses"),
         (
             lambda: Superclasses(GROUPED, class_order=["od"]),

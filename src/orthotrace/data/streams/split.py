@@ -126,7 +126,11 @@ class Superclasses(Split):
         **options: Any,
     ) -> None:
         if source.superclasses is None:
-            raise UserError(f"{source.name} has no superclasses: name their column by dataset.superclass", "tasks")
+            raise UserError(
+                f"{source.name} has no superclasses: take dataset=cifar100, or a table whose column of superclasses "
+                "is named by dataset.superclass",
+                "source",
+            )
         there = sorted(set(source.superclasses))
         if isinstance(class_order, list):
             unknown = [name for name in class_order if name not in there]
