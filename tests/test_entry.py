@@ -196,7 +196,7 @@ TOGETHER = [
     ),
     (
         ["scheduler=plateau", "stream.validation=0"],
-        "scheduler: judges by the validation part: set stream.validation above 0",
+        "scheduler: judges by the validation part, which is empty: set stream.validation above 0",
     ),
     (["stream.online=true", "method.closing_pass=true"], "method.closing_pass: an online stream is seen once"),
     (["stream=split", "stream.tasks=3"], "stream.tasks: 10 classes do not divide into 3 tasks (into 2 they do)"),

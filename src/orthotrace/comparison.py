@@ -98,8 +98,9 @@ def paired(first: Sequence[float], second: Sequence[float], confidence: float = 
     mean = math.fsum(differences) / len(differences)
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     # Differences that rounding alone tells apart are equal.
-    if error <= 1e-15 * max(map(abs, [*first, *second, 1e-300])):
-        equal = abs(mean) <= error
+    rounding = 1e-14 * max(map(abs, [*first, *second, 1e-300]))
+    if error <= rounding:
+        equal = abs(mean) <= rounding
         return Paired(mean, mean, mean, 0.0 if equal else math.copysign(math.inf, mean), float(equal), len(first))
     t = mean / error
     half = _half_width(differences, confidence)

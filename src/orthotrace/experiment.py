@@ -94,6 +94,8 @@ class Experiment:
         regularizer = regularizer or Regularizer()
         schedule = schedule or Constant()
         self.augmentation = augmentation
+        if augmentation is not None and augmentation.crop >= min(stream.shape[1:]):
+            raise UserError(f"a border of {augmentation.crop} is too wide for {stream.shape[1:]}", "augmentation.crop")
         check(stream, method, training, regularizer, schedule)
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
         _try(model, stream)

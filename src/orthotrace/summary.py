@@ -25,7 +25,7 @@ PAIRS = 15
 
 
 # What two runs of one group may differ in, or what their name says already.
-SAME = ("seed", "seeds", "method", "experiment", "hydra", "logger", "overwrite", "name")
+SAME = ("seed", "seeds", "method", "hydra", "logger", "overwrite", "name")
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def comparisons(found: Sequence[Group], score: str = "acc") -> list[Comparison]:
     return [Comparison(first, second, score, of, p) for (first, second, of), p in zip(pairs, corrected, strict=True)]
 
 
-def _setting(run: Run) -> tuple[str, ...]:
-    """What two runs must share for their scores to be compared."""
-    return (run.scores["stream"], run.scores["scenario"], str(len(run.scores["accuracy"])))
+def _setting(run: Run, *groups: str) -> list[str]:
+    """What two runs must share for their scores to be compared: the data and the tasks, and further groups."""
+    return [str(OmegaConf.select(run.config, group)) for group in ("dataset", "stream", *groups)]
 
 
 def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[float]]:
@@ -164,7 +164,7 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
                 other
                 for other in runs
                 if other.scores["method"] == method
-                and _setting(other) == _setting(run)
+                and _setting(other, "model", "trainer") == _setting(run, "model", "trainer")
                 and other.scores["seeds"] == run.scores["seeds"]
             ]
             if len(same) == 1 and len(accuracy) > 1 and run.scores["method"] != method:

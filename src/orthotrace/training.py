@@ -78,8 +78,10 @@ def check(stream: Stream, method: Method, training: Training, regularizer: Regul
         raise error.below("scheduler") from error
     judges = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
     for key, judge in judges.items():
-        if judge is not None and not stream.validation:
-            raise UserError("judges by the validation part: set stream.validation above 0", key)
+        if judge is not None and not stream.held:
+            raise UserError(
+                "judges by the validation part, which is empty: set stream.validation above 0, or higher", key
+            )
 
 
 def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:

@@ -35,6 +35,19 @@ class Scaling:
         mean, std = (inputs.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return inputs.sub_(mean).div_(std)
 
+    def pooled(self) -> Scaling:
+        """One scaling for all channels together.
+
+        Example:
+            >>> Scaling((0.0, 2.0), (1.0, 1.0)).pooled()
+            Scaling(mean=(1.0,), std=(1.4142135623730951,))
+        """
+        if len(self.std) == 1:
+            return self
+        mean = sum(self.mean) / len(self.mean)
+        square = sum(m**2 + s**2 for m, s in zip(self.mean, self.std, strict=True)) / len(self.std)
+        return Scaling((mean,), ((square - mean**2) ** 0.5,))
+
     @staticmethod
     def of(stores: Sequence[Tensor]) -> Scaling:
         """To mean 0 and deviation 1 in each channel, over all images of all stores.

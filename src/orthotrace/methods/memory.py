@@ -105,11 +105,13 @@ class Memory(nn.Module):
         """
         device = self.keys.device
         keys = self._keys(task, len(part))[index.to(device)]
-        # Only images whose keys are small enough can enter: after some batches few can.
+        # What is in the memory already does not enter again.
+        keys = torch.where(torch.isin(keys, self.keys), torch.inf, keys)
         labels = part.labels[index].to(device)
         every = torch.cat([self.keys, keys])
         kept = self._kept(every, torch.cat([self.labels, labels]))
         size = self.options.size
+        kept = kept[every[kept].isfinite()]
         stay = torch.zeros(len(every), dtype=torch.bool, device=device)
         stay[kept] = True
         entering = stay[size:].nonzero().flatten()

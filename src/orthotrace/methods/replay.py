@@ -52,6 +52,7 @@ class Replay(Method):
         seed = derived(seeds.method, 3)
         self.memory = Memory(self.memory_options, stream.shape, stream.test(0).store.dtype, seed, outputs)
         self.memory.to(next(model.parameters()).device)
+        self.distinct = stream.distinct
 
     def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of the batch and of one of the memory, half each."""
@@ -75,9 +76,10 @@ class Replay(Method):
         """Offer the batch to the memory."""
         assert self.memory is not None
         if self.first_epoch:
-            self.memory.offer(self.part, batch.places, self.number, logits.detach(), batch.tasks)
+            # A task that comes again shows the same images.
+            self.memory.offer(self.part, batch.places, self.number % self.distinct, logits.detach(), batch.tasks)
         elif self.keeps_logits:
-            self.memory.refresh(self.part, batch.places, self.number, logits.detach())
+            self.memory.refresh(self.part, batch.places, self.number % self.distinct, logits.detach())
 
 
 class ExperienceReplay(Replay):
@@ -146,7 +148,8 @@ class DarkExperienceReplay(ExperienceReplay):
 class AveragedGem(ExperienceReplay):
     """A-GEM: no step may raise the loss on the memory, to first order.
 
-    g <- g - (g . r) / (r . r) r where g . r < 0, with r the gradient of a batch of the memory.
+    g <- g - (g . r) / (r . r) r where g . r < 0, with r the gradient of a batch of the memory. In the paper the memory
+    is of earlier tasks alone; here it is the one that all replay shares, which holds images of the running task too.
 
     Args:
         memory: its options, of size 1 at least.

@@ -52,3 +52,5 @@ def check_shapes(sources: Sequence[Source]) -> None:
                 f"{sources[0].shape}: give all the same size and channels",
                 "sources",
             )
+        if source.train.store.dtype != sources[0].train.store.dtype:
+            raise UserError(f"{source.name} and {sources[0].name} hold pixels of different types", "sources")

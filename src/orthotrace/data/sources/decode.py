@@ -212,7 +212,12 @@ class _Images:
 
         try:
             with Image.open(io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image) as image:
-                grey = image.mode in ("1", "L", "I;16", "I", "F")
+                if image.mode in ("I", "F"):
+                    raise ValueError(f"pixels of mode {image.mode} have no fixed range; give them as arrays")
+                if image.mode.startswith("I;16"):
+                    # Of 16 bits the upper 8.
+                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                grey = image.mode in ("1", "L")
                 channels = self.decoding.channels or (1 if grey else 3)
                 if self.decoding.channels is None and self.first is not None and self.first[3] == 3:
                     channels = 3

@@ -83,7 +83,12 @@ def _files(top: Path) -> dict[str, list[Path]]:
     """Class -> its images, both in order."""
     classes = {}
     for folder in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        classes[folder.name] = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+        classes[folder.name] = sorted(
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() in SUFFIXES
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        )
         if not classes[folder.name]:
             raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)})", "path")
     if not classes:

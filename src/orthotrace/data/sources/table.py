@@ -67,13 +67,19 @@ def table(
         missing = [column for column in columns if column is not None and column not in part.features]
         if missing:
             raise UserError(f"{part.name} has no column '{missing[0]}'; {nearest(missing[0], part.features)}", "label")
-    options = (columns, decoding, {part: content.fingerprint for part, content in made.items()})
+    names = _names(features, columns[1])
+    if _names(made["test"].features, columns[1]) != names:
+        raise UserError(
+            "the classes of the test part have other names, or another order, than those of training", "label"
+        )
+    # The number of files tells where one part ends and the other begins.
+    options = (columns, decoding, {part: (content.fingerprint, len(content.files)) for part, content in made.items()})
     return decoded(
         name or Path(str(path)).name,
         content_hash([file for part in made.values() for file in part.files], *options),
         {part: Part(lambda content=content: content.rows(columns), content.count) for part, content in made.items()},
         decoding,
-        _names(features, columns[1]),
+        names,
         _names(features, columns[2]),
         normalise,
     )
@@ -100,8 +106,13 @@ class _Parquet:
                 opened = ParquetFile(file)
             except (OSError, ArrowException) as error:
                 raise UserError(f"{file} is not a Parquet file ({one_line(error)[:80]})", "path") from error
+            features = Features.from_arrow_schema(opened.schema_arrow)
+            if self.count and features != self.features:
+                raise UserError(
+                    f"{file.name} and {files[0].name} have other columns, or other names of classes", "path"
+                )
             self.count += opened.metadata.num_rows
-            self.features = Features.from_arrow_schema(opened.schema_arrow)
+            self.features = features
 
     def rows(self, columns: Columns) -> Iterator[Row]:
         from pyarrow import ArrowException
@@ -161,6 +172,9 @@ def _local(path: str, train: str, test: str) -> dict[str, Any]:
             listed = ", ".join(file.name for file in there) or "no Parquet file at all"
             raise UserError(f"{path} has no {name}*.parquet; there is {listed}; name the part by {key}=", "path")
         found[key] = _Parquet(files)
+    both = {file.name for file in found["train"].files} & {file.name for file in found["test"].files}
+    if both:
+        raise UserError(f"{min(both)} belongs to both parts; name them apart by train= and test=", "test")
     return found
 
 

@@ -40,7 +40,8 @@ class Stream(ABC):
         validation: share of the training images of each task kept for validation, in [0, 1).
         repeats: how often the sequence is gone through; a task that comes again is the same task.
         blur: share of each task's training images that trade places with those of other tasks, in [0, 1).
-        label_noise: share of the training labels replaced by another of the task, in [0, 1].
+        label_noise: share of the training labels replaced by another of the task, in [0, 1]; of any where boundaries
+            are blurred.
         input_noise: standard deviation of Gaussian noise on the training images, 1 being the range of pixels; drawn
             once.
         online: every training image is seen once: one epoch a task.
@@ -57,6 +58,7 @@ class Stream(ABC):
         shape: of one image.
         classes: names by output.
         readout: which outputs count for which task.
+        held: validation images of the task with the fewest.
     """
 
     name: ClassVar[str]
@@ -91,7 +93,10 @@ class Stream(ABC):
         for count in images:
             if round(validation * count) >= count:
                 raise UserError(f"{validation} of {count} images leaves none for training", "validation")
+        self.held = min(round(validation * count) for count in images)
         counts = [len(of_task) for of_task in names]
+        if label_noise and min(counts) < 2:
+            raise UserError("a task of one class has no other label", "label_noise")
         self._admitted(counts)
         if scenario == "domain":
             own = [range(counts[0])] * self.distinct
@@ -177,14 +182,12 @@ class Stream(ABC):
     def _mislabelled(self, number: int, part: Images) -> Images:
         draws = generator(self.seed, 4, number)
         own = self.readout.own[number]
-        if len(own) < 2:
-            raise UserError("a task of one class has no other label", "label_noise")
+        if self.blur:
+            own = range(self.readout.outputs)
         chosen = torch.randperm(len(part), generator=draws)[: round(self.label_noise * len(part))]
         # A step of 1 to k - 1 around the circle of labels never ends where it began.
         steps = torch.randint(1, len(own), (len(chosen),), generator=draws)
         labels = part.labels.clone()
-        if self.blur:
-            own = range(self.readout.outputs)
         labels[chosen] = (labels[chosen] - own.start + steps) % len(own) + own.start
         return replace(part, labels=labels)
 
@@ -192,11 +195,12 @@ class Stream(ABC):
         draws = generator(self.seed, 5, number)
         whole = part.store.dtype == torch.uint8
         store = torch.empty_like(part.images)
-        highest = 255.0 if whole else 1.0
+        # The range of pixels is not always that of their type: those of the digits end at 16.
+        highest = float(part.store.max())
         for places in torch.arange(len(part)).split(1024):
             pixels = part.pixels(places).float()
             pixels = pixels + highest * self.input_noise * torch.randn(pixels.shape, generator=draws)
-            store[places] = pixels.round().clamp(0, 255).to(torch.uint8) if whole else pixels.to(store.dtype)
+            store[places] = pixels.round().clamp(0, highest).to(torch.uint8) if whole else pixels.to(store.dtype)
         return replace(part, store=store, index=None, mapped=False)
 
 

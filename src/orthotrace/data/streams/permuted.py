@@ -41,6 +41,8 @@ class Permuted(Stream):
     @checked
     def __init__(self, source: Source, tasks: Annotated[int, Field(ge=1)] = 5, seed: int = 0, **options: Any) -> None:
         images = [len(source.train)] * tasks
+        # Permuted pixels leave their channels: one scaling for all of them.
+        source = source.scaled(source.train.scaling.pooled())
         super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, seed=seed, **options)
         self.source = source
 

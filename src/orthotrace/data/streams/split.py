@@ -136,6 +136,8 @@ class Superclasses(Split):
             unknown = [name for name in class_order if name not in there]
             if unknown:
                 raise UserError(f"there is no superclass '{unknown[0]}'; {nearest(unknown[0], there)}", "class_order")
+            if len(set(class_order)) < len(class_order) or not class_order:
+                raise UserError("name each superclass once, and at least one", "class_order")
             chosen = class_order
         elif class_order == "natural":
             chosen = there
