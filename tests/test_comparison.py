@@ -35,6 +35,8 @@ def test_equal_differences():
     same, shifted = paired([0.5, 0.6], [0.5, 0.6]), paired([0.5, 0.6], [0.4, 0.5])
     assert (same.difference, same.p) == (0, 1) and shifted.p == 0 and shifted.t == float("inf")
     assert mean_interval([0.3]).low is None
+    # What rounding alone tells apart is equal.
+    assert paired([0.3] * 3, [0.1 + 0.2] * 3).p == 1
 
 
 def test_holm_is_that_of_the_paper():

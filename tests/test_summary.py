@@ -70,6 +70,15 @@ def test_runs_of_other_streams_are_not_compared(train, tmp_path):
         assert one.first.split("scenario=")[1] == one.second.split("scenario=")[1]
 
 
+def test_runs_of_other_data_are_not_compared(train, tmp_path):
+    given = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "seed=0,1", "hydra.sweep.dir=all")
+    assert train("--multirun", *given, "method=finetune").code == 0
+    assert train("--multirun", *given, "method=joint", "dataset.scale=2").code == 0
+    runs = find(tmp_path)
+    assert len(groups(runs)) == 2 and comparisons(groups(runs)) == []
+    assert against_references(groups(runs)[0], runs) == {}
+
+
 def test_references_are_the_runs_of_the_same_seeds(train, tmp_path):
     given = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "method=finetune,joint,independent")
     answer = train("--multirun", *given, "seed=0,1", "hydra.sweep.dir=all")

@@ -112,3 +112,14 @@ def test_memories_that_cannot_be(options, line):
     with pytest.raises(UserError) as error:
         ExperienceReplay(memory=options)
     assert str(error.value).startswith(line)
+
+
+def test_an_image_that_comes_again_is_in_it_once():
+    made, of = memory(50), part(60, 2)
+    for _ in range(3):
+        fill(made, of, 0)
+    assert len(made) == 50 and len(made.pixels.flatten().unique()) == 50
+    few = memory(50)
+    for _ in range(3):
+        fill(few, part(20, 2), 0)
+    assert len(few) == 20

@@ -34,6 +34,19 @@ def test_lossless_kinds_give_their_pixels(kind):
     assert torch.equal(made.train.images[0, 0], torch.tensor(pixels))
 
 
+def test_sixteen_bits_keep_their_upper_eight_and_floating_pixels_are_refused():
+    pixels = (np.arange(16, dtype=np.uint16) * 4000).reshape(4, 4)
+    for key, given in {"wide": pixels, "floating": np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)}.items():
+        rows = [Row("row 0", encoded(given, "PNG" if key == "wide" else "TIFF"), 0)]
+        part = Part(lambda rows=rows: rows, 1)
+        if key == "wide":
+            made = decoded("made", key, {"train": part, "test": part}, Decoding(), None, None, normalise=True)
+            assert torch.equal(made.train.images[0, 0], torch.tensor((pixels >> 8).astype(np.uint8)))
+            continue
+        with pytest.raises(UserError, match="row 0 cannot be decoded .pixels of mode F have no fixed range"):
+            decoded("made", key, {"train": part, "test": part}, Decoding(), None, None, normalise=True)
+
+
 def test_labels_without_names_are_those_that_occur():
     made = source("a", [("dog",), ("cat",), ("dog",)])
     assert made.classes == ("cat", "dog") and made.train.labels.tolist() == [1, 0, 1]

@@ -34,6 +34,14 @@ def test_a_share_of_each_class_is_the_test_part(tmp_path):
     assert torch.equal(folder(path, test_share=0.3).test.images, source.test.images)
 
 
+def test_hidden_folders_are_no_images(tmp_path):
+    path = fill(tmp_path / "data")
+    (tmp_path / "data" / "cat" / ".hidden").mkdir()
+    (tmp_path / "data" / "cat" / ".hidden" / "x.png").write_bytes(encoded(np.zeros((6, 6), np.uint8)))
+    source = folder(path)
+    assert len(source.train) + len(source.test) == 20
+
+
 def test_parts_of_their_own(tmp_path):
     fill(tmp_path / "data" / "train"), fill(tmp_path / "data" / "val", count=2)
     source = folder(str(tmp_path / "data"), test="val")

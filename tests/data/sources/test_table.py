@@ -218,3 +218,40 @@ def test_no_warnings_while_decoding(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table(path=str(write_tables(tmp_path)))
+
+
+def shard(folder: Path, name: str, values, names=None) -> None:
+    """A Parquet file of images that hold one value each."""
+    from datasets import ClassLabel, Dataset, Features, Image
+
+    folder.mkdir(exist_ok=True)
+    images = [{"bytes": encoded(np.full((4, 4), value, np.uint8)), "path": None} for value in values]
+    labels = ClassLabel(names=names or ["a", "b"])
+    content = {"image": images, "label": [number % 2 for number in range(len(values))]}
+    Dataset.from_dict(content, Features({"image": Image(), "label": labels})).to_parquet(folder / f"{name}.parquet")
+
+
+def test_a_file_that_moves_to_the_other_part_is_decoded_anew(tmp_path):
+    for folder, files in {"one": ("train-0", "train-1", "test-0"), "two": ("train-0", "test-0", "test-1")}.items():
+        for number, name in enumerate(files):
+            shard(tmp_path / folder, name, (10 * number + 1, 10 * number + 2))
+    sizes = [
+        (len(source.train), len(source.test)) for source in (table(path=str(tmp_path / f)) for f in ("one", "two"))
+    ]
+    assert sizes == [(4, 2), (2, 4)]
+
+
+def test_no_file_is_in_both_parts(tmp_path):
+    shard(tmp_path, "cifar_0", (1, 2)), shard(tmp_path, "cifar_test_0", (3, 4))
+    with pytest.raises(UserError, match=r"test: cifar_test_0.parquet belongs to both parts"):
+        table(path=str(tmp_path), train="cifar", test="cifar_test")
+
+
+def test_classes_in_another_order_are_refused(tmp_path):
+    shard(tmp_path / "a", "train", (1, 2), ["cat", "dog"]), shard(tmp_path / "a", "test", (1, 2), ["dog", "cat"])
+    with pytest.raises(UserError, match="label: the classes of the test part have other names, or another order"):
+        table(path=str(tmp_path / "a"))
+    shard(tmp_path / "b", "train-0", (1, 2)), shard(tmp_path / "b", "train-1", (1, 2), ["b", "a"])
+    shard(tmp_path / "b", "test-0", (1, 2))
+    with pytest.raises(UserError, match=r"train-1.parquet and train-0.parquet have other columns, or other names"):
+        table(path=str(tmp_path / "b"))
