@@ -111,10 +111,9 @@ class Memory(nn.Module):
         every = torch.cat([self.keys, keys])
         kept = self._kept(every, torch.cat([self.labels, labels]))
         size = self.options.size
-        kept = kept[every[kept].isfinite()]
         stay = torch.zeros(len(every), dtype=torch.bool, device=device)
         stay[kept] = True
-        entering = stay[size:].nonzero().flatten()
+        entering = (stay[size:] & keys.isfinite()).nonzero().flatten()
         places = (~stay[:size]).nonzero().flatten()[: len(entering)]
         if not len(entering):
             return
