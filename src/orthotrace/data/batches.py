@@ -35,7 +35,7 @@ class Batches:
         >>> part = Images(torch.zeros(5, 1, 2, 2), torch.arange(5))
         >>> batches = Batches(part, size=2, seed=0, task=0)
         >>> [len(batch.labels) for batch in batches], len(batches)
-        ([2, 2, 1], 3)
+        ([2, 3], 2)
     """
 
     def __init__(
