@@ -59,8 +59,8 @@ def test_principal_leaves_out_what_the_rows_do_not_span():
 def test_energy_shares_against_explicit_projections(frozen_rank):
     rows = spectrum(60, 9, 30)
     basis = orthonormalise(randn(frozen_rank + 4, 9, seed=3))
-    frozen, new = basis[:frozen_rank], basis[frozen_rank:]
-    captured, exact = energy_shares(rows.T @ rows, frozen, new)
+    frozen = basis[:frozen_rank]
+    captured, exact = energy_shares(rows.T @ rows, frozen, basis)
     total = np.linalg.norm(rows) ** 2
     left = rows.numpy() - rows.numpy() @ basis.numpy().T @ basis.numpy()
     assert captured == pytest.approx(1 - np.linalg.norm(left) ** 2 / total, abs=1e-12)

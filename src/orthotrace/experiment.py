@@ -105,7 +105,9 @@ class Experiment:
             raise error.below("method") from error
         method.readout = replace(method.readout, smoothing=regularizer.label_smoothing)
         try:
-            self.learner = Learner(model, method, optimizer, seeds.dropout, rates, regularizer, schedule)
+            self.learner = Learner(
+                model, method, optimizer, seeds.dropout, rates, regularizer, schedule, training.compile
+            )
         except UserError as error:
             raise error if error.key == "rates" else error.below("regularizer") from error
         self.learner.record = self._epoch_ended
@@ -157,6 +159,7 @@ class Experiment:
             raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         device = self.trainer.strategy.root_device
         self.learner.to(device).eval()
+        self.learner.settle()
         outcome = method.end_task(self.learner.model, self._batches.part, self.training.batch_size)
         accuracy, by_class = self._test()
         self._mark()
@@ -221,9 +224,9 @@ class Experiment:
     def _inside(self, step: int) -> None:
         """Test inside a task, on all tasks so far."""
         number = self.progress.task
-        self.progress.inside.append(
-            {"task": number + 1, "step": step, "accuracy": self._test(number + 1, number + 1)[0]}
-        )
+        with self.learner.judged():
+            accuracy = self._test(number + 1, number + 1)[0]
+        self.progress.inside.append({"task": number + 1, "step": step, "accuracy": accuracy})
 
     def _mark(self) -> None:
         now = time.perf_counter()
@@ -274,9 +277,12 @@ class Experiment:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint carries beside Lightning's own."""
+        learner = self.learner
+        kept = learner.method.kept(learner.model) if self.progress.epoch == 0 else learner.model
         return {
             "schema": SCHEMA,
             "progress": self.progress.state(),
+            **({} if kept is learner.model else {"network": kept.state_dict()}),
             "shape": list(self.stream.shape),
             "classes": len(self.stream.classes),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from orthotrace.averaging import Average
 from orthotrace.data.images import Batch, Images
 from orthotrace.errors import UserError, nearest
 from orthotrace.judge import evaluate
@@ -31,6 +33,7 @@ class Learner(pl.LightningModule):
         rates: learning rates of single layers or parameters by name, in place of the optimizer's.
         regularizer: of training.
         schedule: of the learning rate, begun anew with each task.
+        compiled: train the network as torch.compile makes it.
 
     Raises:
         UserError: a rate for a name that matches no parameter, or that is not positive.
@@ -51,6 +54,7 @@ class Learner(pl.LightningModule):
         rates: Mapping[str, float] | None = None,
         regularizer: Regularizer | None = None,
         schedule: Constant | None = None,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.groups = parameter_groups(model, rates or {})
@@ -60,7 +64,10 @@ class Learner(pl.LightningModule):
         self.seed = seed
         self.regularizer = regularizer or Regularizer()
         # In a tuple: the network must not become a submodule twice.
-        self._trained = (self.regularizer.setup(model),)
+        network = self.regularizer.setup(model)
+        self._trained = (torch.compile(network) if compiled else network,)
+        decay = self.regularizer.average
+        self.average = None if decay is None else Average(model, decay)
         self.schedule = schedule or Constant()
         self.validation: Sequence[tuple[Images, range]] = ()
         self.place: tuple[int, int] = (0, 0)
@@ -84,7 +91,12 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """A fresh optimizer, with its schedule."""
         # Copies: an optimizer writes into its groups, and a task must not inherit the rate of the one before.
-        optimizer = self.make_optimizer([dict(group) for group in self.groups])
+        groups = [dict(group) for group in self.groups]
+        if extra := self.method.task_parameters():
+            groups.append({"params": extra, "weight_decay": 0.0})
+        optimizer = self.make_optimizer(groups)
+        if extra:
+            optimizer.param_groups[-1]["lr"] *= self.method.rate
         scheduler = self.schedule.scheduler(optimizer, *self.length)
         self._plateau = None
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -103,19 +115,33 @@ class Learner(pl.LightningModule):
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
+        if self.average is not None:
+            if self.place[1] == 0:
+                self.average.restart()
+            self._detach.append(self.average.attach(optimizers))
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
         self._plateau_state = None
 
     def on_train_end(self) -> None:
-        """Both part from the optimizers."""
+        """All part from the optimizers."""
         for detach in self._detach:
             detach()
+
+    def settle(self) -> None:
+        """A task has been trained: the network is from now on what is tested of it."""
+        if self.average is not None:
+            self.average.swap()
+            self.method.weights_written()
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Within the block the network is what would be tested of it."""
+        return nullcontext() if self.average is None else self.average.shown()
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
         torch.manual_seed(derived(self.seed, 1, *self.place))
-        self.method.first_epoch = self.place[1] == 0
+        self.method.epoch = self.place[1]
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
@@ -147,7 +173,8 @@ class Learner(pl.LightningModule):
         self.record(row)
 
     def _validate(self) -> tuple[float, float]:
-        found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self.validation]
+        with self.judged():
+            found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self.validation]
         total = sum(count for _, count in found)
         return (
             sum((one.loss or 0.0) * count for one, count in found) / total,

@@ -113,17 +113,17 @@ def principal(rows: Tensor) -> tuple[Tensor, Tensor]:
     return values, orthonormalise((vectors.T @ rows) / values.sqrt()[:, None])
 
 
-def energy_shares(moment: Tensor, frozen: Tensor, new: Tensor) -> tuple[float, float]:
+def energy_shares(moment: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, float]:
     """Share of the energy of inputs that rows hold, and the share that the best rows would hold at the same rank.
 
     With C the second moment of the inputs and P the projection onto the rows that were held before, L = (I - P) C
-    (I - P). The rows N added hold tr(N L N^T) of it; no rows of the same number hold more than the sum of the largest
-    eigenvalues of L.
+    (I - P). The rows M held now keep tr(M C M^T) of it; no rows of the same number that include the earlier ones keep
+    more than tr(P C P) and the sum of the largest eigenvalues of L.
 
     Args:
         moment: C = X^T X, (width, width), not zero.
         frozen: rows held before, orthonormal, (rank, width).
-        new: rows added, orthonormal and orthogonal to frozen, (k, width).
+        held: rows held now, orthonormal, (rank + k, width), whose span includes that of frozen.
 
     Returns:
         Two shares of tr(C), at most 1.
@@ -134,9 +134,9 @@ def energy_shares(moment: Tensor, frozen: Tensor, new: Tensor) -> tuple[float, f
         (0.25, 0.75)
     """
     total = float(moment.trace())
+    now = float(((held @ moment) * held).sum())
     left = project_out(project_out(moment, frozen).T, frozen)
-    held = float(((new @ left) * new).sum())
-    best = float(torch.linalg.eigvalsh((left + left.T) / 2).flip(0)[: len(new)].sum())
+    best = float(torch.linalg.eigvalsh((left + left.T) / 2).flip(0)[: len(held) - len(frozen)].sum())
     before = total - float(left.trace())
     # Rounding may find more than there is.
-    return min(1.0, (before + held) / total), min(1.0, (before + best) / total)
+    return min(1.0, now / total), min(1.0, (before + best) / total)

@@ -33,6 +33,8 @@ class Regularizer:
         dropconnect: probability that a weight is zeroed for a batch, the others scaled up.
         input_noise: standard deviation of Gaussian noise on the inputs, in their units.
         label_smoothing: share of the label spread over the outputs that count.
+        average: decay of an average of the weights over the steps of a task, in [0, 1): it is what is tested, and
+            what the next task starts from; see Average. None for the weights themselves.
         early_stopping: epochs without a better validation score after which a task ends; None for never. The next
             task has all its epochs again.
         monitor: the validation score: "loss" or "accuracy".
@@ -54,6 +56,7 @@ class Regularizer:
         dropconnect: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         input_noise: Annotated[float, Field(ge=0)] = 0.0,
         label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        average: Annotated[float, Field(ge=0, lt=1)] | None = None,
         early_stopping: Annotated[int, Field(ge=1)] | None = None,
         monitor: Literal["loss", "accuracy"] = "loss",
     ) -> None:
@@ -64,6 +67,7 @@ class Regularizer:
         self.dropconnect = dropconnect
         self.input_noise = input_noise
         self.label_smoothing = label_smoothing
+        self.average = average
         self.early_stopping = early_stopping
         self.monitor = monitor
         self._weights: dict[str, nn.Parameter] = {}

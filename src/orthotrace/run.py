@@ -122,7 +122,9 @@ class Run:
             about = saved["orthotrace"]
             model = instantiate(self.config.model, shape=about["shape"], classes=about["classes"], _convert_="all")
             prefix = "model."
-            state = {key[len(prefix) :]: value for key, value in saved["state_dict"].items() if key.startswith(prefix)}
+            state = about.get("network") or {
+                key[len(prefix) :]: value for key, value in saved["state_dict"].items() if key.startswith(prefix)
+            }
             dtypes = {value.dtype for value in state.values() if value.is_floating_point()}
             model.to(max(dtypes, key=lambda dtype: dtype.itemsize)).load_state_dict(state)
             return model.eval()

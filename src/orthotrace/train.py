@@ -168,7 +168,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     from orthotrace.training import Training
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside")
+    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile")
     trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})

@@ -31,6 +31,7 @@ class Training:
         save_every: seconds between checkpoints within a task, at the end of an epoch; 0 for every epoch.
         workers: processes that read images which lie on disk.
         evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
+        compile: train the network as torch.compile makes it.
     """
 
     max_epochs: int
@@ -39,6 +40,7 @@ class Training:
     save_every: float
     workers: int = 2
     evaluate_inside: int | tuple[int, ...] | None = None
+    compile: bool = False
 
     @classmethod
     @checked
@@ -50,6 +52,7 @@ class Training:
         save_every: Annotated[float, Field(ge=0)] = 30.0,
         workers: Annotated[int, Field(ge=0)] = 2,
         evaluate_inside: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
+        compile: bool = False,
     ) -> Training:
         """From a user's input.
 
@@ -57,7 +60,7 @@ class Training:
             UserError: a number out of its range.
         """
         inside = tuple(evaluate_inside) if isinstance(evaluate_inside, list) else evaluate_inside
-        return cls(max_epochs, batch_size, threads, save_every, workers, inside)
+        return cls(max_epochs, batch_size, threads, save_every, workers, inside, compile)
 
 
 def check(stream: Stream, method: Method, training: Training, regularizer: Regularizer, schedule: Constant) -> None:
@@ -72,6 +75,11 @@ def check(stream: Stream, method: Method, training: Training, regularizer: Regul
         )
     if stream.online and method.looks_again:
         raise UserError("an online stream is seen once: there is no closing pass over it", "method.closing_pass")
+    if method.epochs_needed > training.max_epochs:
+        raise UserError(
+            f"begins to learn in epoch {method.epochs_needed} of a task, which has {training.max_epochs}",
+            "method.start_epoch",
+        )
     try:
         schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
     except UserError as error:

@@ -94,7 +94,7 @@ def test_the_head_of_each_task_is_its_own_where_the_task_is_known():
     model = MLP(stream.shape, 10, hidden=[30])
     method = GPM(rows=4)
     method.setup(model, Seeds(), stream)
-    assert method.guard.names == ["fc1"] and method.guard.head is model.head
+    assert method.guard.labels == ["fc1"] and method.guard.head.layer is model.head
     for number in range(2):
         method.enter(number, stream.task(number).train)
         assert method.guard.outputs == range(2 * number, 2 * number + 2)

@@ -69,7 +69,7 @@ def test_nothing_is_replayed_in_the_first_task_and_images_enter_once():
     before = len(method.memory)
     method.loss(model, batch)
     assert len(method.memory) == min(400, before + len(batch.labels))
-    method.first_epoch = False
+    method.epoch = 1
     kept = method.memory.keys.clone()
     for one in batches:
         method.loss(model, one)

@@ -27,7 +27,7 @@ BAD = [
 
 
 def call(energy=None, rows=None, rows_from=None, seeds=Seeds()):
-    return sizes(NAMES, energy, rows, rows_from, seeds)
+    return sizes(dict(zip(NAMES, NAMES, strict=True)), energy, rows, rows_from, seeds)
 
 
 @pytest.mark.parametrize(("options", "expected"), GOOD)

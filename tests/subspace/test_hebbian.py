@@ -22,7 +22,8 @@ def stream(space: HebbianSubspace, rows: torch.Tensor, epochs: int = 5, seed: in
 
 def shares(space: HebbianSubspace, rows: torch.Tensor, held: int, new: int | None = None) -> tuple[float, float]:
     x = rows.double()
-    return energy_shares(x.T @ x, space.basis[:held].double(), space.basis[held:][:new].double())
+    now = len(space.basis) if new is None else held + new
+    return energy_shares(x.T @ x, space.basis[:held].double(), space.basis[:now].double())
 
 
 @pytest.mark.parametrize("scale", [0.05, 1.0, 20.0])

@@ -25,19 +25,22 @@ class Layer:
     Attributes:
         leak: |dW M^T| / max(|dW|, |W|) over the task, with M the rows held while it was trained.
         capacity: rows held now, and directions there are.
+        memory_bytes: what is kept for it beside the network.
         captured: share of the energy of the layer's inputs, over the task's training images, that is held.
-        exact: the share that the exact principal directions would hold, at the same rank.
+        exact: the share that the exact principal directions would hold, at the same rank; None where rows once held
+            may be let go.
     """
 
     leak: float
     capacity: Capacity
+    memory_bytes: int
     captured: float | None = None
     exact: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method tells at the end of a task: its protected layers by name, empty where it protects none."""
+    """What a method tells at the end of a task: its protected layers by label, empty where it protects none."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
 
@@ -50,15 +53,19 @@ class Method(nn.Module):
 
     Attributes:
         looks_again: whether a task is trained on once more after its epochs, which no online stream allows.
+        epochs_needed: of each task, at least.
+        rate: learning rate of task_parameters, over that of the network.
         number: of the task that is trained, from 0.
         part: its training images.
-        first_epoch: whether the task's images are seen for the first time.
+        epoch: of the task, from 0.
         prepare: stored pixels to inputs, augmented as the training images are.
     """
 
     looks_again: bool = False
+    epochs_needed: int = 1
+    rate: float = 1.0
     number: int = 0
-    first_epoch: bool = True
+    epoch: int = 0
     part: Images
     readout: Readout
     seeds: Seeds
@@ -92,6 +99,10 @@ class Method(nn.Module):
         """Meet the optimizers of a task; the function returned parts from them."""
         return lambda: None
 
+    def task_parameters(self) -> list[nn.Parameter]:
+        """What is trained beside the network, in the running task alone."""
+        return []
+
     def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
         """Logits of a training batch."""
         return network(inputs)
@@ -109,12 +120,19 @@ class Method(nn.Module):
     def on_gradients(self) -> None:
         """Change the gradients of a step, before clipping and the optimizer."""
 
+    def weights_written(self) -> None:
+        """Something other than the optimizer has written the weights."""
+
     def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
         """After a task, with its training part and the network in evaluation mode."""
         return Outcome()
 
     def network(self, model: nn.Module, task: int) -> nn.Module:
         """The network that is tested on a task, where the scenario tells which task it is."""
+        return model
+
+    def kept(self, model: nn.Module) -> nn.Module:
+        """The network as it is kept after a task."""
         return model
 
     @property

@@ -10,23 +10,18 @@ from torch import nn
 
 from orthotrace.data.images import Images
 from orthotrace.errors import checked
-from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.methods.projection import CountedProjection
 from orthotrace.seeds import generator
-from orthotrace.subspace import SvdSubspace
+from orthotrace.subspace import ComplementSubspace, SvdSubspace
 
 
-class GPM(ProjectionMethod):
-    """Holds the principal directions of each layer's inputs on random samples of a task.
-
-    The paper projects the gradient; here the guard projects what the optimizer applied, which is the same for SGD and
-    exact for every other optimizer.
+class SampledProjection(CountedProjection):
+    """A projection method that holds principal directions of each layer's inputs on random samples of a task.
 
     Args:
-        samples: training images drawn at the end of each task, at least 1 (paper: 300 for permuted MNIST, 125 for
+        samples: training images drawn at the end of each task, at least 1 (GPM: 300 for permuted MNIST, 125 for
             CIFAR-100, 100 for 5-Datasets).
-        **options: as for ProjectionMethod.
-
-    Source: Saha, Garg & Roy, Gradient Projection Memory for Continual Learning, ICLR 2021.
+        **options: as for CountedProjection.
     """
 
     @checked
@@ -34,12 +29,32 @@ class GPM(ProjectionMethod):
         super().__init__(**options)
         self.samples = samples
 
-    def subspace(self, features: int, seed: int, **options: Any) -> SvdSubspace:
-        """Principal directions of a sample."""
-        return SvdSubspace(features, **options)
-
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
         """Draw the samples and let the subspaces observe them."""
         order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, self.number))
         for inputs in self.inputs(model, train.take(order[: self.samples].to(train.labels.device))):
             self.guard.observe(inputs)
+
+
+class GPM(SampledProjection):
+    """Holds the principal directions of each layer's inputs.
+
+    The paper projects the gradient; here the guard projects what the optimizer applied, which is the same for SGD and
+    exact for every other optimizer.
+
+    Args:
+        complement: keep the free directions instead where they are the fewer (DualGPM): never more than half of the
+            features in memory.
+        **options: as for SampledProjection.
+
+    Source: Saha, Garg & Roy, Gradient Projection Memory for Continual Learning, ICLR 2021.
+    """
+
+    @checked
+    def __init__(self, complement: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.kind = ComplementSubspace if complement else SvdSubspace
+
+    def subspace(self, features: int, seed: int, **options: Any) -> SvdSubspace:
+        """Principal directions of a sample."""
+        return self.kind(features, **options)

@@ -12,21 +12,20 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.errors import checked
 from orthotrace.methods.base import Forward
-from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.methods.projection import CountedProjection
 from orthotrace.seeds import derived
 from orthotrace.subspace import HebbianSubspace, Subspace
 
 
-class HLOP(ProjectionMethod):
+class HLOP(CountedProjection):
     """Lateral weights learn the principal directions of each layer's inputs while the task is trained.
 
     Args:
-        momentum: of the Hebbian trace, in [0, 1).
-        interval: batches for one Hebbian step, at least 1.
-        max_rows: rows that learn under an energy; consolidation trims them.
+        step, momentum, iterations, interval, max_rows: of the Hebbian rule, see HebbianSubspace.
+        start_epoch: of each task, from 1: from which epoch the rule learns.
         closing_pass: end a task with one pass over its training images, without updates of the weights, in which
             the trace is averaged. Not in the paper, and not possible where a stream may be seen once only.
-        **options: as for ProjectionMethod.
+        **options: as for CountedProjection.
 
     Source: Xiao et al., Hebbian Learning based Orthogonal Projection for Continual Learning of Spiking Neural
     Networks, ICLR 2024. The rule is scale-free here: see HebbianSubspace.
@@ -35,15 +34,30 @@ class HLOP(ProjectionMethod):
     @checked
     def __init__(
         self,
+        step: Annotated[float, Field(gt=0)] | None = None,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        iterations: Annotated[int, Field(ge=1)] = 1,
         interval: Annotated[int, Field(ge=1)] = 5,
         max_rows: Annotated[int, Field(ge=1)] = 100,
+        start_epoch: Annotated[int, Field(ge=1)] = 1,
         closing_pass: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.learning_options = {"momentum": momentum, "interval": interval, "max_rows": max_rows}
+        self.learning_options = {
+            "step": step,
+            "momentum": momentum,
+            "iterations": iterations,
+            "interval": interval,
+            "max_rows": max_rows,
+        }
+        self.start_epoch = start_epoch
         self.closing_pass = self.looks_again = closing_pass
+
+    @property
+    def epochs_needed(self) -> int:
+        """Of a task, so that there is anything to consolidate."""
+        return 1 if self.closing_pass else self.start_epoch
 
     def subspace(self, features: int, seed: int, **options: Any) -> HebbianSubspace:
         """Lateral weights of a layer."""
@@ -51,10 +65,8 @@ class HLOP(ProjectionMethod):
 
     def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
         """Logits of a batch, whose layer inputs the lateral weights learn from."""
-        with self.guard.taps.watching() as seen:
-            logits = network(inputs)
-        self.guard.observe(seen)
-        return logits
+        self.watches = self.epoch + 1 >= self.start_epoch
+        return super().training_forward(network, inputs)
 
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
         """The closing pass, in batches of the size of training."""
@@ -67,6 +79,6 @@ class HLOP(ProjectionMethod):
 
         like = next(model.parameters())
         for batch in Batches(train, batch_size, derived(self.seeds.method, 1), self.number, like=like):
-            with torch.no_grad(), self.guard.taps.watching() as inputs:
+            with torch.no_grad(), self.guard.watching() as inputs:
                 model(batch.inputs)
             self.guard.observe(inputs, refine)

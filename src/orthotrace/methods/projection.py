@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -14,11 +16,14 @@ from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, checked
 from orthotrace.linalg import energy_shares
-from orthotrace.methods.base import Layer, Outcome
+from orthotrace.methods.base import Forward, Layer, Outcome
 from orthotrace.methods.memory import MemoryOptions
 from orthotrace.methods.replay import Replay
 from orthotrace.methods.sizes import Energies, RowCounts, sizes
 from orthotrace.protection import Guard, protectable
+from orthotrace.protection.guard import Rule
+from orthotrace.protection.layers import parts
+from orthotrace.protection.normalisation import Mode
 from orthotrace.seeds import Seeds, derived
 from orthotrace.subspace import Subspace
 
@@ -30,109 +35,222 @@ class ProjectionMethod(Replay):
     free, and those of the others are held.
 
     Args:
-        energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
-        rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
-        rows_from: or the rows that another run found: its folder, or a folder with one run of the same seeds.
+        patches: drawn from the inputs of a convolution, of each batch that is looked at; None for all.
+        rule: "applied", or "gradient" as in the papers, see Guard.
+        normalisation: "frozen" after the first task, or one for each "task", see Normalisation.
         audit: compare what is held with the exact principal directions, over all training images of a task. Costs
             one pass, and a matrix of width x width for each layer.
         memory: images to replay beside the projection; of size 0 for none.
 
     Raises:
-        UserError: see sizes.
+        UserError: at setup, a layer that is never called, or normalisation by task where nothing tells the task.
+
+    Attributes:
+        watches: whether the subspaces observe the batches of training.
     """
 
     guard: Guard
+    watches: bool = False
 
     @checked
     def __init__(
         self,
-        energy: Energies | None = None,
-        rows: RowCounts | None = None,
-        rows_from: str | None = None,
+        patches: Annotated[int, Field(ge=1)] | None = None,
+        rule: Rule = "applied",
+        normalisation: Mode = "frozen",
         audit: bool = True,
         memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__(memory)
-        self.energy = energy
-        self.rows = rows
-        self.rows_from = rows_from
+        self.patches = patches
+        self.rule: Rule = rule
+        self.normalisation: Mode = normalisation
         self.audit = audit
 
     @abstractmethod
     def subspace(self, features: int, seed: int, **options: Any) -> Subspace:
-        """Make the subspace of a layer; options are those of Subspace."""
+        """Make the subspace of a layer; options are those of options, and the type."""
+
+    def options(self, labels: Mapping[str, str], seeds: Seeds) -> dict[str, dict[str, Any]]:
+        """Options of each subspace, by label.
+
+        Args:
+            labels: label -> name of its layer.
+            seeds: of the run.
+        """
+        return {label: {} for label in labels}
 
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Make the subspaces."""
         super().setup(model, seeds, stream)
+        if self.normalisation == "task" and stream.scenario != "task":
+            raise UserError(
+                f"in the {stream.scenario}-incremental scenario nothing tells which task's to take: take frozen",
+                "normalisation",
+            )
         layers = protectable(model)
         head = readout_layer(layers, self.readout.outputs) if stream.scenario == "task" else None
-        names = [name for name in layers if name != head]
-        options = sizes(names, self.energy, self.rows, self.rows_from, seeds)
+        labels = {
+            part.label: name for name, layer in layers.items() if name != head for part in parts(name, layer)
+        }
+        options = self.options(labels, seeds)
+        self.guard = Guard(
+            model,
+            {
+                label: partial(self._made, label, derived(seeds.method, number), options[label])
+                for number, label in enumerate(labels)
+            },
+            head=head,
+            rule=self.rule,
+            patches=self.patches,
+            seed=derived(seeds.method, 4),
+            normalisation=self.normalisation,
+            tasks=stream.distinct,
+        )
+        self.distinct = stream.distinct
+        self._look(model, stream)
 
-        def maker(number: int, name: str) -> Callable[..., Subspace]:
-            def make(features: int, **rest: Any) -> Subspace:
-                try:
-                    return self.subspace(features, derived(seeds.method, number), **options[name], **rest)
-                except UserError as error:
-                    raise UserError(f"layer '{name}': {error.message}", error.key) from error
+    def _made(self, label: str, seed: int, options: Mapping[str, Any], features: int, **rest: Any) -> Subspace:
+        try:
+            return self.subspace(features, seed, **options, **rest)
+        except UserError as error:
+            raise UserError(f"layer '{label}': {error.message}", error.key) from error
 
-            return make
-
-        self.guard = Guard(model, {name: maker(number, name) for number, name in enumerate(names)}, head=head)
+    def _look(self, model: nn.Module, stream: Stream) -> None:
+        """A layer that is never called would be found out at the end of the first task, which may take a day."""
+        like = next(model.parameters())
+        training = model.training
+        model.eval()
+        with torch.no_grad(), self.guard.taps.watching() as inputs:
+            model(stream.test(0).inputs(torch.arange(2), like))
+        model.train(training)
+        for part in self.guard.parts:
+            self.guard.rows(part, inputs)
 
     def enter(self, number: int, part: Images) -> None:
         """The outputs of this task are free."""
         super().enter(number, part)
         self.guard.outputs = self.readout.trained(number)
+        self.guard.norms.enter(number)
 
     def begin_task(self) -> None:
         """Remember the weights, make the subspaces ready."""
+        if self.normalisation == "task" and self.number >= self.distinct:
+            self.guard.norms.put(self.model, self.number % self.distinct)
         self.guard.begin()
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Project what these optimizers apply."""
         return self.guard.attach(*optimizers)
 
+    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
+        """Logits of a batch, whose layer inputs the subspaces observe where they do so."""
+        if not self.watches:
+            return network(inputs)
+        with self.guard.watching() as seen:
+            logits = network(inputs)
+        self.guard.observe(seen)
+        return logits
+
+    def on_gradients(self) -> None:
+        """Project the gradients, where that is the rule."""
+        self.guard.project_gradients()
+
+    def weights_written(self) -> None:
+        """What an average rounds must not stay in the rows held."""
+        self.guard.settle()
+
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
         """Show the subspaces what they still need of a task that has ended."""
 
     def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
         """Consolidate, and tell leak, capacity and captured energy."""
+        self.guard.norms.keep(model, self.number % self.distinct)
         leaks = self.guard.leaks()
         self.learn(model, train, batch_size)
-        frozen = {name: space.basis for name, space in self.guard.subspaces.items()}
+        frozen = {label: space.held() for label, space in self.guard.subspaces.items()}
         self.guard.consolidate()
         shares = self._shares(model, train, frozen) if self.audit else {}
         return Outcome(
             {
-                name: Layer(leaks[name], space.capacity, *shares.get(name, ()))
-                for name, space in self.guard.subspaces.items()
+                label: Layer(leaks[label], space.capacity, self.guard.memory_bytes(label), *shares.get(label, ()))
+                for label, space in self.guard.subspaces.items()
             }
         )
 
-    def inputs(self, model: nn.Module, part: Images, size: int = 512) -> Iterator[Mapping[str, list[Tensor]]]:
-        """Inputs of the protected layers, batch by batch, without gradients."""
-        for batch, _ in part.split(size, next(model.parameters())):
-            with torch.no_grad(), self.guard.taps.watching() as inputs:
+    def network(self, model: nn.Module, task: int) -> nn.Module:
+        """The network that is tested on a task: with its own normalisation, where each task has one."""
+        return self.guard.norms.of(model, task % self.distinct)
+
+    def inputs(
+        self, model: nn.Module, part: Images, draw: int = 5, size: int = 512
+    ) -> Iterator[Mapping[str, list[Tensor]]]:
+        """Inputs of the protected layers, batch by batch, without gradients.
+
+        Args:
+            model: the network.
+            part: whose images.
+            draw: number of the draw of patches: an audit draws for itself, so that it changes nothing.
+            size: images at once.
+        """
+        for index, (batch, _) in enumerate(part.split(size, next(model.parameters()))):
+            seed = derived(self.seeds.method, draw, self.number, index)
+            with torch.no_grad(), self.guard.taps.watching(seed) as inputs:
                 model(batch)
             yield inputs
 
-    def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, tuple[float, float]]:
+    def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, Any]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
-        moments = {name: torch.zeros(space.features, space.features).double() for name, space in spaces.items()}
-        for inputs in self.inputs(model, train):
-            for name, space in spaces.items():
-                rows = space.taken(torch.cat(inputs[name]))
+        moments: dict[str, Tensor] = {}
+        for inputs in self.inputs(model, train, draw=6):
+            for part in self.guard.parts:
+                rows = spaces[part.label].taken(self.guard.rows(part, inputs))
                 # The sum over batches in float64; the products of one batch need no more than float32.
-                moments[name] = moments[name].to(rows.device) + rows.T @ rows
-        shares = {}
-        for name, space in spaces.items():
-            held = len(frozen[name])
-            if moments[name].any():
-                shares[name] = energy_shares(moments[name], frozen[name].double(), space.basis[held:].double())
+                moment = (rows.T @ rows).double()
+                moments[part.label] = moments[part.label] + moment if part.label in moments else moment
+        shares: dict[str, Any] = {}
+        for label, space in spaces.items():
+            if moments[label].any():
+                before = frozen[label] if space.nested else frozen[label][:0]
+                captured, exact = energy_shares(moments[label], before.double(), space.held().double())
+                shares[label] = (captured, exact if space.nested else None)
         return shares
+
+
+class CountedProjection(ProjectionMethod):
+    """A projection method whose layers hold so many directions of each task.
+
+    Args:
+        energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
+        growth: added to the energy with each task, up to 1; at least 0.
+        rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
+        rows_from: or the rows that another run found: its folder, or a folder with one run of the same seeds.
+        **options: as for ProjectionMethod.
+
+    Raises:
+        UserError: see sizes, and ProjectionMethod.
+    """
+
+    @checked
+    def __init__(
+        self,
+        energy: Energies | None = None,
+        growth: Annotated[float, Field(ge=0)] = 0.0,
+        rows: RowCounts | None = None,
+        rows_from: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.energy = energy
+        self.growth = growth
+        self.rows = rows
+        self.rows_from = rows_from
+
+    def options(self, labels: Mapping[str, str], seeds: Seeds) -> dict[str, dict[str, Any]]:
+        """Energy or rows of each subspace, by label."""
+        found = sizes(labels, self.energy, self.rows, self.rows_from, seeds)
+        return {label: {"growth": self.growth, **of} for label, of in found.items()}
 
 
 def readout_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:

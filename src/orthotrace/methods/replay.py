@@ -75,7 +75,7 @@ class Replay(Method):
     def remember(self, batch: Batch, logits: Tensor) -> None:
         """Offer the batch to the memory."""
         assert self.memory is not None
-        if self.first_epoch:
+        if self.epoch == 0:
             # A task that comes again shows the same images.
             self.memory.offer(self.part, batch.places, self.number % self.distinct, logits.detach(), batch.tasks)
         elif self.keeps_logits:

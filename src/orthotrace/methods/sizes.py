@@ -19,16 +19,16 @@ RowCounts = Rows | list[Rows] | dict[str, Rows | list[Rows]]
 
 
 def sizes(
-    names: Sequence[str],
+    labels: Mapping[str, str],
     energy: Energies | None,
     rows: RowCounts | None,
     rows_from: str | None,
     seeds: Seeds,
 ) -> dict[str, dict[str, Any]]:
-    """The options energy or rows for the subspace of each layer.
+    """The options energy or rows for the subspace of each layer, or of each group of a convolution.
 
     Args:
-        names: of the protected layers, in order.
+        labels: label of each subspace, in order -> name of its layer; what is said of a layer counts for its groups.
         energy: one share, one for each layer in order, or by name; counts where neither rows is given.
         rows: rows of each task: one number, one for each layer in order, or by name; by name also a list over tasks.
         rows_from: a run, or a folder with one run of the same seeds: take the rows that it found.
@@ -39,18 +39,18 @@ def sizes(
             the layers.
 
     Example:
-        >>> sizes(["fc1", "head"], 0.97, {"fc1": [20, 10], "head": 5}, None, Seeds())
+        >>> sizes({"fc1": "fc1", "head": "head"}, 0.97, {"fc1": [20, 10], "head": 5}, None, Seeds())
         {'fc1': {'rows': [20, 10]}, 'head': {'rows': 5}}
     """
     if rows is not None and rows_from is not None:
         raise UserError("give rows or rows_from, not both", "rows_from")
     if rows_from is not None:
-        return {name: {"rows": counts} for name, counts in found_rows(rows_from, names, seeds).items()}
-    if rows is not None:
-        return {name: {"rows": count} for name, count in _by_layer(rows, names, "rows").items()}
-    if energy is None:
+        return {label: {"rows": counts} for label, counts in found_rows(rows_from, list(labels), seeds).items()}
+    if rows is None and energy is None:
         raise UserError("give energy, rows or rows_from", "energy")
-    return {name: {"energy": share} for name, share in _by_layer(energy, names, "energy").items()}
+    key, value = ("energy", energy) if rows is None else ("rows", rows)
+    found = _by_layer(value, list(dict.fromkeys(labels.values())), key)
+    return {label: {key: found[name]} for label, name in labels.items()}
 
 
 def _by_layer(value: Any, names: Sequence[str], key: str) -> dict[str, Any]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.errors import UserError
+from orthotrace.errors import UserError, nearest
 from orthotrace.linalg import leak
-from orthotrace.protection.taps import Taps, protectable
+from orthotrace.protection.head import Head
+from orthotrace.protection.layers import Part, parts, protectable
+from orthotrace.protection.normalisation import Mode, Normalisation
+from orthotrace.protection.taps import Taps
+from orthotrace.seeds import derived
 from orthotrace.subspace.base import Subspace
+
+Rule = Literal["applied", "gradient"]
+# Above what float32 leaves of a protected component over a task.
+LEAK = 1e-4
 
 
 class Guard(nn.Module):
@@ -21,23 +30,36 @@ class Guard(nn.Module):
 
     After every step of the optimizer the component of W - W0 in the rows held is taken from W, with W0 the weight at
     the task's start: exact whatever the optimizer did (momentum, adaptive rates, weight decay, clipping), and what
-    rounding leaves is taken at the next step instead of adding up. Where nothing is held, nothing is done.
+    rounding leaves is taken at the next step instead of adding up. A subspace that holds by degrees (SGP, OWM) takes
+    its share of each step instead. Where nothing is held, nothing is done.
 
-    A bias is the weight of a constant input, which is the same in every sample of every task. Its direction is held
-    whole as soon as a layer holds anything, and counts for no threshold: it hides none of the data's own directions,
-    and the bias stays as it was learned. (Appending the constant to the rows, scaled to their size, and letting its
-    direction be learned like theirs leaves a part of it free, which moves most when the scales of inputs and biases
-    differ; see the table in docs/decisions.md.)
+    The rule "gradient" projects the gradient, as the papers do: exact for plain SGD, and for momentum with a fresh
+    buffer, but not under weight decay, adaptive rates or clipping by value. It measures what leaks, and warns.
+
+    A convolution is protected in its weight, as the matrix that is multiplied with its patches, a subspace for each
+    group. A bias is the weight of a constant input, which is the same in every sample of every task. Its direction is
+    held whole as soon as a layer holds anything, and counts for no threshold: it hides none of the data's own
+    directions, and the bias stays as it was learned. (Appending the constant to the rows, scaled to their size, and
+    letting its direction be learned like theirs leaves a part of it free, which moves most when the scales of inputs
+    and biases differ; see the table in docs/decisions.md.)
+
+    Statistics and affine of normalisation layers are frozen after the first task, see Normalisation.
 
     Args:
-        model: its Linear layers are protected, biases included.
-        subspace: makes a layer's subspace, called as subspace(features, dtype=...); or one for each layer, by name.
-        head: name of a layer whose outputs belong to tasks: all but the outputs in use are held as they are, and no
-            subspace is needed.
+        model: its Linear layers and convolutions are protected, biases included.
+        subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
+            label.
+        head: name of a Linear layer whose outputs belong to tasks: all but the outputs in use are held as they are,
+            and no subspace is needed.
+        rule: of the two.
+        patches: of a convolution's inputs so many are drawn in each call, at most; None for all.
+        seed: of that draw.
+        normalisation: see Normalisation.
+        tasks: how many there are, where normalisation is kept by task.
         **options: handed to subspace: ``energy=0.97`` or ``rows=20``.
 
     Raises:
-        UserError: the model has trainable parameters that cannot be protected.
+        UserError: the model has trainable parameters that cannot be protected, or a name matches no layer.
 
     Attributes:
         outputs: of the head that are in use.
@@ -58,126 +80,247 @@ class Guard(nn.Module):
         True
     """
 
-    start_head: Tensor
+    watched: Tensor
+    started: Tensor
 
     def __init__(
         self,
         model: nn.Module,
         subspace: Callable[..., Subspace] | Mapping[str, Callable[..., Subspace]],
         head: str | None = None,
+        rule: Rule = "applied",
+        patches: int | None = None,
+        seed: int = 0,
+        normalisation: Mode = "frozen",
+        tasks: int = 0,
         **options: Any,
     ) -> None:
         super().__init__()
-        # Held out of the module tree: the layers belong to the model, the taps have no state.
         layers = protectable(model)
-        self._head = (layers.pop(head) if head is not None else None,)
+        if head is not None and not isinstance(layers.get(head), nn.Linear):
+            raise UserError(f"there is no Linear layer '{head}'; {nearest(head, layers)}", "head")
+        self.head = None if head is None else Head(layers.pop(head))
+        # Held out of the module tree: the layers belong to the model, the taps have no state.
         self._layers = (layers,)
-        self.outputs: range | None = None
-        if self._head[0] is not None:
-            self.register_buffer("start_head", self._joined(self._head[0]))
-        self.taps = Taps(self.layers)
-        makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.layers, subspace)
-        self.names = list(self.layers)
+        self._parts = ([part for name, layer in layers.items() for part in parts(name, layer)],)
+        self.rule: Rule = rule
+        self.seed = seed
+        self.taps = Taps(layers, patches)
+        self.labels = [part.label for part in self.parts]
+        makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.labels, subspace)
+        for label in makers:
+            if label not in self.labels:
+                raise UserError(f"there is no protected layer '{label}'; {nearest(label, self.labels)}")
+        for label in self.labels:
+            if label not in makers:
+                raise UserError(f"no subspace for layer '{label}': every protected layer needs one")
         self._spaces = nn.ModuleList()
-        for name, layer in self.layers.items():
+        for number, part in enumerate(self.parts):
             # Statistics and projections need float32 at least.
-            dtype = torch.promote_types(layer.weight.dtype, torch.float32)
-            space = makers[name](layer.in_features, dtype=dtype, **options)
-            self._spaces.append(space.to(layer.weight.device))
-            self.register_buffer(self._key(name), self._joined(layer))
+            dtype = torch.promote_types(part.weight.dtype, torch.float32)
+            space = makers[part.label](part.features, dtype=dtype, **options)
+            space.label = f"layer '{part.label}': "
+            self._spaces.append(space.to(part.weight.device))
+            self.register_buffer(f"start_{number}", part.joined())
+        self.norms = Normalisation(model, normalisation, tasks)
+        device = next(iter(model.parameters())).device
+        self.register_buffer("watched", torch.zeros((), dtype=torch.int64, device=device))
+        self.register_buffer("started", torch.zeros((), dtype=torch.int64, device=device))
+        self._last: list[Any] = []
+        self._steps = 0
 
     @property
-    def layers(self) -> dict[str, nn.Linear]:
+    def layers(self) -> dict[str, Any]:
         """The protected layers by name."""
         return self._layers[0]
 
     @property
-    def _device(self) -> torch.device:
-        return next(value for value in self._buffers.values() if value is not None).device
-
-    @property
-    def head(self) -> nn.Linear | None:
-        """The layer whose outputs belong to tasks."""
-        return self._head[0]
+    def parts(self) -> list[Part]:
+        """Their matrices: one of each layer, or of each group of a convolution."""
+        return self._parts[0]
 
     @property
     def subspaces(self) -> dict[str, Any]:
-        """The subspace of each layer by name."""
-        return dict(zip(self.names, self._spaces, strict=True))
+        """The subspace of each matrix by label."""
+        return dict(zip(self.labels, self._spaces, strict=True))
 
-    def _key(self, name: str) -> str:
-        return f"start_{self.names.index(name)}"
+    @property
+    def outputs(self) -> range | None:
+        """Of the head, those in use."""
+        return None if self.head is None else self.head.outputs
 
-    @staticmethod
-    def _joined(layer: nn.Linear) -> Tensor:
-        """A copy of the weight, with the bias as its last column if there is one."""
-        weight = layer.weight.detach()
-        return weight.clone() if layer.bias is None else torch.cat([weight, layer.bias.detach()[:, None]], dim=1)
+    @outputs.setter
+    def outputs(self, outputs: range) -> None:
+        if self.head is not None:
+            self.head.outputs = outputs
 
-    def update(self, name: str) -> Tensor:
-        """What a layer's weight, with its bias as the last column, has moved since the task's start."""
-        return self._joined(self.layers[name]) - getattr(self, self._key(name))
+    def _start(self, number: int) -> Tensor:
+        start = self._buffers[f"start_{number}"]
+        assert start is not None
+        return start
+
+    def update(self, label: str) -> Tensor:
+        """What a matrix, with the biases as its last column, has moved since the task's start."""
+        number = self.labels.index(label)
+        return self.parts[number].joined() - self._start(number)
 
     @torch.no_grad()
     def begin(self) -> None:
         """Start a task: remember the weights, let the subspaces make ready."""
-        for name, layer in self.layers.items():
-            getattr(self, self._key(name)).copy_(self._joined(layer))
-            self.subspaces[name].begin()
+        for number, (part, space) in enumerate(zip(self.parts, self._spaces, strict=True)):
+            self._start(number).copy_(part.joined())
+            space.begin()
         if self.head is not None:
-            self.start_head.copy_(self._joined(self.head))
+            self.head.begin()
+        self.started += 1
+
+    def enter(self) -> None:
+        """A task that has begun is about to be trained, or to be continued."""
+        self.norms.enter(int(self.started) - 1)
 
     @torch.no_grad()
     def enforce(self) -> None:
-        """Take back what has moved along the rows held. Whatever writes a protected weight calls this."""
-        device = self._device.type
+        """A step was applied: take back what has moved along the rows held."""
+        self._steps += 1
+        self._take_back(whole=False)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Something else has written the weights, such as an average: take back what subspaces hold whole."""
+        self._take_back(whole=True)
+
+    def _take_back(self, whole: bool) -> None:
+        device = self.watched.device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
-                self._enforce()
+                self._project(whole)
         else:
-            self._enforce()
+            self._project(whole)
 
-    def _enforce(self) -> None:
-        if self.head is not None and self.outputs is not None:
-            self._hold_outputs(self.head, self.outputs)
-        for number, (layer, space) in enumerate(zip(self.layers.values(), self.subspaces.values(), strict=True)):
-            if not space.rank:
+    def _project(self, whole: bool) -> None:
+        if self.head is not None:
+            self.head.hold()
+        if self.rule == "gradient":
+            return
+        for number, (part, space) in enumerate(zip(self.parts, self._spaces, strict=True)):
+            if not space.active or (whole and not space.exact):
                 continue
-            start = self._buffers[f"start_{number}"]
-            assert start is not None
-            layer.weight.sub_(space.inside(layer.weight - start[:, : layer.in_features]))
+            start, weight, layer = self._start(number), part.weight, part.layer
+            before = start[:, : part.features] if space.exact else self._last[number]
+            inside = part.shaped(space.inside(weight - before))
+            (layer.weight if layer.weight.ndim == 2 else layer.weight[part.outputs]).sub_(inside)
             if layer.bias is not None:
-                layer.bias.copy_(start[:, -1])
+                layer.bias[part.outputs] = start[:, -1]
+            if not space.exact:
+                self._last[number].copy_(part.weight)
 
-    def _hold_outputs(self, head: nn.Linear, free: range) -> None:
-        """Put the weights of all other outputs back."""
-        for other in (slice(0, free.start), slice(free.stop, None)):
-            head.weight[other] = self.start_head[other, : head.in_features]
-            if head.bias is not None:
-                head.bias[other] = self.start_head[other, -1]
+    @torch.no_grad()
+    def project_gradients(self) -> None:
+        """Under the rule "gradient": take the component in the rows held from each gradient."""
+        if self.rule != "gradient":
+            return
+        for part, space in zip(self.parts, self._spaces, strict=True):
+            gradient = part.gradient
+            if not space.active or gradient is None:
+                continue
+            part.layer.weight.grad[part.outputs] -= part.shaped(space.inside(gradient))
+            if part.layer.bias is not None:
+                part.layer.bias.grad[part.outputs] = 0
+
+    @torch.no_grad()
+    def project_moments(self, *optimizers: Optimizer) -> None:
+        """Under the rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
+        for optimizer in optimizers:
+            for part, space in zip(self.parts, self._spaces, strict=True):
+                layer = part.layer
+                for kept in optimizer.state.get(layer.weight, {}).values():
+                    if space.active and isinstance(kept, Tensor) and kept.shape == layer.weight.shape:
+                        kept[part.outputs] -= part.shaped(space.inside(kept[part.outputs].flatten(1)))
+                for kept in optimizer.state.get(layer.bias, {}).values() if layer.bias is not None else ():
+                    if space.active and isinstance(kept, Tensor) and kept.shape == layer.bias.shape:
+                        kept[part.outputs] = 0
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
-        """Enforce after every step of the optimizers; the function returned ends it."""
-        handles = [
-            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce())
-            for optimizer in optimizers
+        """Enforce after every step of the optimizers; the function returned ends it.
+
+        Raises:
+            UserError: an optimizer has no hooks; at the end, none of them ever called the guard though weights moved.
+        """
+        handles = []
+        for optimizer in optimizers:
+            if not hasattr(optimizer, "register_step_post_hook"):
+                raise UserError(
+                    f"{type(optimizer).__name__} has no register_step_post_hook: the guard cannot see its steps; call "
+                    "guard.enforce() after each step yourself, or derive it from torch.optim.Optimizer"
+                )
+            handles.append(optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce()))
+        if self.rule == "gradient":
+            self.project_moments(*optimizers)
+        # What a subspace that holds by degrees takes its share of: the step since the last time.
+        self._last = [
+            None if space.exact else part.weight.clone() for part, space in zip(self.parts, self._spaces, strict=True)
         ]
+        self._steps = 0
+        thaw = self.norms.attach()
 
         def detach() -> None:
             for handle in handles:
                 handle.remove()
+            thaw()
+            self._check(", ".join(type(optimizer).__name__ for optimizer in optimizers))
 
         return detach
+
+    def _check(self, optimizers: str) -> None:
+        """Never a silent loss of protection."""
+        if self._steps and self.rule == "applied":
+            return
+        exact = [label for label, space in self.subspaces.items() if space.exact]
+        leaks = self.leaks(exact)
+        worst = max(leaks, key=leaks.__getitem__, default=None)
+        if worst is None or leaks[worst] <= LEAK:
+            return
+        if self.rule == "gradient":
+            warnings.warn(
+                f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under {optimizers}: "
+                "rule 'applied' is exact",
+                stacklevel=2,
+            )
+            return
+        raise UserError(
+            f"{optimizers} changed layer '{worst}' without ever calling its step hooks, so it was not protected; call "
+            "the optimizer's own step(), or guard.enforce() after each step"
+        )
 
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
         """A task in a plain loop: begin, and enforce after every step within the block."""
         self.begin()
+        self.enter()
+        # Here gradients are clipped before the step: what is projected last is what is applied.
+        before = [
+            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: self.project_gradients())
+            for optimizer in (optimizers if self.rule == "gradient" else ())
+        ]
         detach = self.attach(*optimizers)
         try:
             yield
+        except BaseException:
+            # The error that ended the block is the one to be told.
+            self._steps += 1
+            raise
         finally:
+            for handle in before:
+                handle.remove()
             detach()
+
+    @contextmanager
+    def watching(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Collect the inputs of the protected layers within the block, see Taps."""
+        self.watched += 1
+        seed = 0 if self.taps.patches is None else derived(self.seed, int(self.watched))
+        with self.taps.watching(seed) as inputs:
+            yield inputs
 
     def observe(self, inputs: Mapping[str, list[Tensor]], see: Callable[..., None] | None = None) -> None:
         """Hand inputs, as taps collect them, to the subspaces.
@@ -190,17 +333,25 @@ class Guard(nn.Module):
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
         see = see or type(self)._observe
-        device = self._device.type
+        device = self.watched.device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):
-            for name, space in zip(self.names, self._spaces, strict=True):
-                calls = inputs.get(name)
-                if not calls:
-                    raise UserError(f"the protected layer '{name}' was not called: it would lose its protection")
-                rows = calls[0] if len(calls) == 1 else torch.cat(calls)
+            for part, space in zip(self.parts, self._spaces, strict=True):
                 try:
-                    see(space, rows)
+                    see(space, self.rows(part, inputs))
                 except ValueError as error:
-                    raise UserError(f"layer '{name}': {error}") from error
+                    raise UserError(f"layer '{part.label}': {error}") from error
+
+    @staticmethod
+    def rows(part: Part, inputs: Mapping[str, list[Tensor]]) -> Tensor:
+        """What a matrix was multiplied with in all calls of its layer, (n, features).
+
+        Raises:
+            UserError: the layer was never called.
+        """
+        calls = inputs.get(part.name)
+        if not calls:
+            raise UserError(f"the protected layer '{part.name}' was not called: it would lose its protection")
+        return calls[0][part.group] if len(calls) == 1 else torch.cat([call[part.group] for call in calls])
 
     @staticmethod
     def _observe(space: Subspace, rows: Tensor) -> None:
@@ -217,29 +368,53 @@ class Guard(nn.Module):
         model.eval()
         try:
             for batch in batches:
-                with torch.no_grad(), self.taps.watching() as inputs:
+                with torch.no_grad(), self.watching() as inputs:
                     model(batch)
                 self.observe(inputs)
         finally:
             model.train(training)
+        if not int(self.started):
+            # The task ran before the guard was asked to protect anything: the first one.
+            self.started += 1
         self.consolidate()
 
     def consolidate(self) -> None:
         """End a task: every subspace takes up what it saw."""
-        for name, space in self.subspaces.items():
+        for label, space in self.subspaces.items():
+            free = space.free
             try:
                 space.consolidate()
             except ValueError as error:
-                raise UserError(f"layer '{name}': {error}") from error
+                raise UserError(f"layer '{label}': {error}") from error
+            if free and not space.free:
+                warnings.warn(
+                    f"layer '{label}': all of its {space.features} directions are held, it cannot learn any more; "
+                    "lower the energy or the rows, or widen the layer before it",
+                    stacklevel=2,
+                )
 
-    def leaks(self) -> dict[str, float]:
-        """Of each layer |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant."""
-        return {name: leak(self.update(name), self._held(name), self._joined(self.layers[name])) for name in self.names}
+    def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
+        """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
 
-    def _held(self, name: str) -> Tensor:
+        Args:
+            labels: of some; None for all.
+        """
+        found = {}
+        for label, part in zip(self.labels, self.parts, strict=True):
+            if labels is None or label in labels:
+                found[label] = leak(self.update(label), self._held(label, part), part.joined())
+        return found
+
+    def memory_bytes(self, label: str) -> int:
+        """What is kept for a matrix beside the network: its subspace, and its weights at the task's start."""
+        number = self.labels.index(label)
+        kept = [self._start(number), *self._spaces[number].state_dict().values()]
+        return sum(value.numel() * value.element_size() for value in kept)
+
+    def _held(self, label: str, part: Part) -> Tensor:
         """The rows held, with the constant's direction where there is a bias."""
-        basis = self.subspaces[name].basis
-        if self.layers[name].bias is None:
+        basis = self.subspaces[label].held()
+        if part.bias is None:
             return basis
         if not len(basis):
             return basis.new_zeros(0, basis.shape[1] + 1)

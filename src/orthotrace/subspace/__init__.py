@@ -1,7 +1,23 @@
 """What a layer must not forget: the directions of its input that mattered."""
 
-from orthotrace.subspace.base import Capacity, Subspace
+from orthotrace.subspace.base import Capacity, CountedSubspace, Subspace
+from orthotrace.subspace.complement import ComplementSubspace
 from orthotrace.subspace.hebbian import HebbianSubspace
+from orthotrace.subspace.nullspace import NullSpace
+from orthotrace.subspace.recursive import RecursiveSubspace
+from orthotrace.subspace.regions import RegionSubspace
 from orthotrace.subspace.svd import SvdSubspace
+from orthotrace.subspace.weighted import WeightedSubspace
 
-__all__ = ["Capacity", "HebbianSubspace", "Subspace", "SvdSubspace"]
+__all__ = [
+    "Capacity",
+    "ComplementSubspace",
+    "CountedSubspace",
+    "HebbianSubspace",
+    "NullSpace",
+    "RecursiveSubspace",
+    "RegionSubspace",
+    "Subspace",
+    "SvdSubspace",
+    "WeightedSubspace",
+]

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.errors import UserError, checked
+from orthotrace.linalg import orthonormalise, project_out
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -40,34 +41,28 @@ class Subspace(nn.Module, ABC):
 
     Args:
         features: width of a row, at least 1.
-        energy: hold the least number of directions whose energy reaches this share, in (0, 1].
-        rows: or hold this many directions of each task: one number, or one for each task, the last repeated.
+        dtype: of the rows held.
 
     Raises:
-        UserError: neither or both of energy and rows, a threshold outside (0, 1], a negative number of rows, more
-            rows than features.
+        UserError: no features.
+
+    Attributes:
+        exact: whether project takes the rows held whole, so that doing it twice changes nothing. Else it takes a
+            share of every step.
+        nested: whether rows once held stay held.
+        label: begins each warning.
     """
 
+    exact = True
+    nested = True
     basis: Tensor
     tasks: Tensor
 
     @checked
-    def __init__(
-        self,
-        features: Annotated[int, Field(ge=1)],
-        *,
-        energy: Threshold | None = None,
-        rows: Count | Sequence[Count] | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, features: Annotated[int, Field(ge=1)], *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        if (energy is None) == (rows is None):
-            raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
         self.features = features
-        self.energy = energy
-        self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
-        if self.rows is not None and (not self.rows or max(self.rows) > self.features):
-            raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.features} features", "rows")
+        self.label = ""
         self.register_buffer("basis", torch.zeros(0, features, dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
         # M^T M, with the M that it was made of.
@@ -79,6 +74,25 @@ class Subspace(nn.Module, ABC):
         return len(self.basis)
 
     @property
+    def active(self) -> bool:
+        """Whether project changes anything."""
+        return self.rank > 0
+
+    def held(self) -> Tensor:
+        """The rows held, (rank, features)."""
+        return self.basis
+
+    def left_over(self, rows: Tensor) -> Tensor:
+        """Rows (n, features) in float64, without their component in the rows held."""
+        return project_out(rows.double(), self.basis.double())
+
+    def hold(self, new: Tensor) -> None:
+        """Take up orthonormal rows outside the rows held."""
+        if len(new):
+            new = orthonormalise(new, self.basis.double())
+            self.basis = torch.cat([self.basis, new.to(self.basis)])
+
+    @property
     def free(self) -> int:
         """Directions that are still free."""
         return self.features - self.rank
@@ -87,19 +101,6 @@ class Subspace(nn.Module, ABC):
     def capacity(self) -> Capacity:
         """Rows held and directions there are."""
         return Capacity(self.rank, self.features)
-
-    def wanted(self) -> int | None:
-        """Rows to hold of the task that is being learned, by the fixed numbers; None under an energy."""
-        if self.rows is None:
-            return None
-        wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
-        if wanted > self.free:
-            warnings.warn(
-                f"{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are "
-                f"free: {self.free} are taken",
-                stacklevel=2,
-            )
-        return min(wanted, self.free)
 
     @abstractmethod
     def observe(self, rows: Tensor) -> None:
@@ -163,3 +164,56 @@ class Subspace(nn.Module, ABC):
                 self._buffers[name] = torch.empty(saved.shape, dtype=buffer.dtype, device=buffer.device)
         self._projector = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class CountedSubspace(Subspace):
+    """A subspace that holds so many directions of each task: as many as reach an energy, or a fixed number.
+
+    Args:
+        features: width of a row, at least 1.
+        energy: hold the least number of directions whose energy reaches this share, in (0, 1].
+        growth: added to the energy with each task, up to 1; at least 0.
+        rows: or hold this many directions of each task: one number, or one for each task, the last repeated.
+        dtype: of the rows held.
+
+    Raises:
+        UserError: neither or both of energy and rows, a threshold outside (0, 1], a negative number of rows, more
+            rows than features.
+    """
+
+    @checked
+    def __init__(
+        self,
+        features: int,
+        *,
+        energy: Threshold | None = None,
+        growth: Annotated[float, Field(ge=0)] = 0.0,
+        rows: Count | Sequence[Count] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(features, dtype=dtype)
+        if (energy is None) == (rows is None):
+            raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
+        self.energy = energy
+        self.growth = growth
+        self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
+        if self.rows is not None and (not self.rows or max(self.rows) > self.features):
+            raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.features} features", "rows")
+
+    @property
+    def share(self) -> float:
+        """Of the energy, to be held after the task that is being learned."""
+        return min(1.0, (self.energy or 1.0) + self.growth * int(self.tasks))
+
+    def wanted(self) -> int | None:
+        """Rows to hold of the task that is being learned, by the fixed numbers; None under an energy."""
+        if self.rows is None:
+            return None
+        wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
+        if wanted > self.free:
+            warnings.warn(
+                f"{self.label}{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are "
+                f"free: {self.free} are taken",
+                stacklevel=2,
+            )
+        return min(wanted, self.free)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from orthotrace.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
-from orthotrace.subspace.base import Subspace
+from orthotrace.reduce import sum_over_processes
+from orthotrace.subspace.base import CountedSubspace
 from orthotrace.subspace.svd import least_count
 
 # Share of the largest response by which rows without a response keep their place: above the rounding of float32,
@@ -19,7 +20,7 @@ from orthotrace.subspace.svd import least_count
 FILL = 1e-5
 
 
-class HebbianSubspace(Subspace):
+class HebbianSubspace(CountedSubspace):
     """Learns lateral weights H, whose rows become the principal directions of what the rows held leave over.
 
     With x the input outside the rows held and y = H x the responses, every ``interval`` batches
@@ -33,12 +34,19 @@ class HebbianSubspace(Subspace):
     the rows replaces the step, so the rule is free of scale: multiplying the input leaves H as it is. Without noise
     it is the orthogonal iteration, H <- orthonormal(H E[x x^T]).
 
+    With a ``step`` the published rule is used instead, in units of the largest response p of a row, so that it is
+    free of scale too, and with rows orthonormal again after each step, so that H^T H stays a projector:
+
+        V <- momentum V + (1 - momentum) (E[y x^T] - E[y y^T] H),   H <- orthonormal(H + step / p V)
+
     Under an energy, ``max_rows`` rows learn, and consolidate keeps the least number that reaches it: the singular
     values of S are the variances along its directions.
 
     Args:
-        features, energy, rows, dtype: as for Subspace.
-        momentum: what the trace keeps at a step, in [0, 1).
+        features, energy, growth, rows, dtype: as for CountedSubspace.
+        step: of the published rule, above 0; None for the trace.
+        momentum: what the trace, or V, keeps at a step, in [0, 1).
+        iterations: times that each batch is learned from, at least 1.
         interval: batches for one step, at least 1. The first ``interval`` batches are a step each.
         max_rows: rows that learn under an energy, at least 1.
         seed: of the first rows.
@@ -72,14 +80,18 @@ class HebbianSubspace(Subspace):
         self,
         features: int,
         *,
+        step: Annotated[float, Field(gt=0)] | None = None,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        iterations: Annotated[int, Field(ge=1)] = 1,
         interval: Annotated[int, Field(ge=1)] = 5,
         max_rows: Annotated[int, Field(ge=1)] = 100,
         seed: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(features, **options)
+        self.step = step
         self.momentum = momentum
+        self.iterations = iterations
         self.interval = interval
         self.max_rows = max_rows
         self.seed = seed
@@ -90,7 +102,7 @@ class HebbianSubspace(Subspace):
         # Energy of the rows, and of what the rows held leave over; since the last step, and traced.
         for name in ("energies", "traced_energies"):
             self.register_buffer(name, torch.zeros(2, dtype=torch.float64))
-        for name in ("learning", "correlation", "trace"):
+        for name in ("learning", "correlation", "trace", "velocity"):
             self.register_buffer(name, self.basis[:0].clone())
 
     def begin(self) -> None:
@@ -102,6 +114,7 @@ class HebbianSubspace(Subspace):
         self.learning = orthonormalise(rows, self.basis)
         self.correlation = torch.zeros_like(rows)
         self.trace = torch.zeros_like(rows)
+        self.velocity = torch.zeros_like(rows if self.step is not None else rows[:0])
         for name in ("seen", "batches", "steps", "refined", "energies", "traced_energies"):
             getattr(self, name).zero_()
         self.begun.fill_(1)
@@ -111,9 +124,10 @@ class HebbianSubspace(Subspace):
 
         The first batch of a task begins it, where nothing has.
         """
-        self._see(rows)
-        if int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
-            self._learn(1 - self.momentum)
+        for _ in range(self.iterations):
+            self._see(rows)
+            if int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
+                self._learn(1 - self.momentum)
 
     def refine(self, rows: Tensor) -> None:
         """Learn from a batch of a closing pass, shape (n, features): the pass is averaged, nothing is forgotten."""
@@ -156,7 +170,9 @@ class HebbianSubspace(Subspace):
 
     def _learn(self, weight: float) -> None:
         weight = weight if int(self.steps) else 1.0
-        self.trace.lerp_(self.correlation / self.seen, weight)
+        sum_over_processes(self.correlation, self.energies, self.seen)
+        latest = self.correlation / self.seen
+        self.trace.lerp_(latest, weight)
         self.traced_energies.lerp_(self.energies / self.seen, weight)
         for buffer in (self.correlation, self.energies, self.seen, self.batches):
             buffer.zero_()
@@ -165,13 +181,25 @@ class HebbianSubspace(Subspace):
             raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
         if not len(self.learning):
             return
-        # Where the inputs span fewer directions than rows learn, the rows left over stay as they were: a
-        # factorisation alone would fill them with anything, rows held among it.
-        rounding = torch.finfo(self.trace.dtype).eps * self.traced_energies[0].to(self.trace)
-        left_over = (FILL * self.trace.norm(dim=1).amax() + rounding) * self.learning
-        learned = torch.linalg.qr(project_out(self.trace + left_over, self.basis).T).Q.T.contiguous()
-        self.trace = (learned @ self.learning.T) @ self.trace
+        learned = torch.linalg.qr(project_out(self._moved(latest, weight), self.basis).T).Q.T.contiguous()
+        turned = learned @ self.learning.T
+        self.trace = turned @ self.trace
+        if self.step is not None:
+            self.velocity = turned @ self.velocity
         self.learning = learned
+
+    def _moved(self, latest: Tensor, weight: float) -> Tensor:
+        """What the rows become, before they are orthonormal again."""
+        largest = self.trace.norm(dim=1).amax()
+        rounding = torch.finfo(self.trace.dtype).eps * self.traced_energies[0].to(self.trace)
+        if self.step is None:
+            # Where the inputs span fewer directions than rows learn, the rows left over stay as they were: a
+            # factorisation alone would fill them with anything, rows held among it.
+            return self.trace + (FILL * largest + rounding) * self.learning
+        # E[y y^T] = E[y x^T] H^T; the trace is the running mean of E[y x^T].
+        self.velocity.lerp_(latest - (latest @ self.learning.T) @ self.learning, weight)
+        response = (self.trace * self.learning).sum(1).amax()
+        return self.learning + self.step / (response + rounding) * self.velocity
 
     def consolidate(self) -> None:
         """Hold what was learned: all rows of a fixed number, or as many as reach the energy.
@@ -186,7 +214,7 @@ class HebbianSubspace(Subspace):
         if len(new):
             new = orthonormalise(new, self.basis.double())
             self.basis = torch.cat([self.basis, new.to(self.basis)])
-        for name in ("learning", "correlation", "trace"):
+        for name in ("learning", "correlation", "trace", "velocity"):
             setattr(self, name, self.basis[:0].clone())
         self.begun.zero_()
         self.steps.zero_()
@@ -209,11 +237,11 @@ class HebbianSubspace(Subspace):
             return directions[:answered]
         # What no row has learned is energy too: one more, last direction.
         unlearned = max(left - float(energies.sum()), 0.0)
-        count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.energy or 1.0)
+        count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.share)
         if count > len(directions) and self.max_rows < self.free:
             warnings.warn(
-                f"all {self.max_rows} rows of max_rows are used: energy {1 - unlearned / total:.3f} "
-                f"of {self.energy} reached",
+                f"{self.label}all {self.max_rows} rows of max_rows are used: energy {1 - unlearned / total:.3f} "
+                f"of {self.share:.3g} reached",
                 stacklevel=2,
             )
         return directions[: min(count, answered)]

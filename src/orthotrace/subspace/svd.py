@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthotrace.linalg import orthonormalise, principal, project_out
-from orthotrace.subspace.base import Subspace
+from orthotrace.linalg import principal
+from orthotrace.reduce import rows_of_processes
+from orthotrace.subspace.base import CountedSubspace
 
 
-class SvdSubspace(Subspace):
+class SvdSubspace(CountedSubspace):
     """Holds the least number of directions that keeps a share of the energy of a sample of inputs.
 
     With the sample R of a task and the rows M held, the residual R - R M^T M = U S V^T; the first k rows of V^T join
     M, k the least with |R|^2 - |residual after k|^2 >= energy |R|^2, or k given.
 
-    Args: as for Subspace.
+    Args: as for CountedSubspace.
 
     Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
 
@@ -45,25 +46,41 @@ class SvdSubspace(Subspace):
         Raises:
             ValueError: nothing was observed, or the sample has NaN or infinite entries.
         """
-        if not len(self.sample):
-            raise ValueError("no rows were observed in this task")
-        if not self.sample.isfinite().all():
-            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
-        # float64: a share of .999 and more must not be decided by rounding.
-        rows = self.sample.double()
-        energies, directions = principal(project_out(rows, self.basis.double()))
+        rows = self.seen()
+        energies, directions = principal(self.left_over(rows))
         total = float(rows.square().sum())
         directions = directions[energies > self.rounding(total)]
         count = self.wanted()
         if count is None:
-            count = least_count(energies, total, self.energy or 1.0)
+            count = least_count(energies, total, self.share)
         # The sample may span fewer directions than were asked for.
-        new = directions[: min(count, self.free)]
-        if len(new):
-            new = orthonormalise(new, self.basis.double())
-            self.basis = torch.cat([self.basis, new.to(self.basis)])
+        count = min(count, self.free, len(directions))
+        self.take_up(rows, directions[:count], energies[:count])
         self.sample = self.sample[:0]
         self.tasks += 1
+
+    def take_up(self, rows: Tensor, new: Tensor, energies: Tensor) -> None:
+        """Hold new rows.
+
+        Args:
+            rows: the sample, (n, features).
+            new: orthonormal, outside the rows held, (k, features).
+            energies: of the sample along them, (k,).
+        """
+        self.hold(new)
+
+    def seen(self) -> Tensor:
+        """The sample, of all processes, in float64: a share of .999 and more must not be decided by rounding.
+
+        Raises:
+            ValueError: nothing was observed, or the sample has NaN or infinite entries.
+        """
+        sample = rows_of_processes(self.sample)
+        if not len(sample):
+            raise ValueError("no rows were observed in this task")
+        if not sample.isfinite().all():
+            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
+        return sample.double()
 
 
 def least_count(energies: Tensor, total: float, share: float) -> int:

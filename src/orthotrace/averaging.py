@@ -1,0 +1,90 @@
+"""An average of a network's weights over the steps of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class Average(nn.Module):
+    """A moving average of weights and running statistics, A <- decay A + (1 - decay) W after each step.
+
+    It begins anew with each task, from the weights of the task's start; it is what is tested, and what the next task
+    starts from.
+
+    Args:
+        model: whose weights.
+        decay: in [0, 1).
+
+    Source: Polyak & Juditsky, SIAM Journal on Control and Optimization 1992; moving, as in Tarvainen & Valpola, NeurIPS
+    2017.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> average = Average(model, 0.75)
+        >>> average.restart()
+        >>> start = float(model.weight.detach())
+        >>> with torch.no_grad():
+        ...     _ = model.weight.add_(4.0)
+        >>> average.update()
+        >>> with average.shown():
+        ...     moved = float(model.weight.detach()) - start
+        >>> round(moved, 5), round(float(model.weight.detach()) - start, 5)
+        (1.0, 4.0)
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__()
+        # In a tuple: the network is not part of the average.
+        self._model = (model,)
+        self._step = get_ema_multi_avg_fn(decay)
+        for number, value in enumerate(self._values()):
+            self.register_buffer(str(number), value.clone())
+
+    def _values(self) -> list[Tensor]:
+        return [value for value in self._model[0].state_dict().values() if value.is_floating_point()]
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begin a task."""
+        for kept, value in zip(self.buffers(), self._values(), strict=True):
+            kept.copy_(value)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights of a step."""
+        self._step(list(self.buffers()), self._values(), torch.tensor(0))
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """The average becomes the network's weights, and these are kept in its place."""
+        for kept, value in zip(self.buffers(), self._values(), strict=True):
+            before = value.clone()
+            value.copy_(kept)
+            kept.copy_(before)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within the block the network has the averaged weights."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+
+    def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
+        """Take in every step of the optimizers; the function returned ends it."""
+        handles = [
+            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.update()) for optimizer in optimizers
+        ]
+
+        def detach() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return detach

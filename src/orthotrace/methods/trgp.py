@@ -1,0 +1,203 @@
+"""Trust region gradient projection."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from types import MethodType
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream
+from orthotrace.errors import checked
+from orthotrace.methods.gpm import SampledProjection
+from orthotrace.protection.layers import Part, protectable
+from orthotrace.seeds import Seeds, generator
+from orthotrace.subspace import RegionSubspace
+
+
+class TRGP(SampledProjection):
+    """GPM, in which a task may scale what earlier tasks that it trusts have learned.
+
+    At a task's start each layer picks its trust regions: the earlier tasks j with |G B_j^T| > threshold |G|, the
+    largest first, where B_j spans the inputs of j and G is the gradient of the new task. While the task is trained,
+    and whenever it is tested, the layer works with
+
+        W + sum_j (W B_j^T) (Q_j - I) B_j,
+
+    the scales Q_j (from I) being trained beside W and kept for the task; W itself moves outside all inputs so far, as
+    in GPM. A test must therefore know which task an image is of, in the domain- and class-incremental scenarios too,
+    as in the paper: compare it there with methods that know it.
+
+    Args:
+        threshold: in [0, 1] (paper: .5).
+        regions: of a layer, at most (paper: 2).
+        rate: learning rate of the scales, over that of the weights; above 0.
+        **options: as for SampledProjection.
+
+    Source: Lin, Yang, Fan & Zhang, TRGP: Trust Region Gradient Projection for Continual Learning, ICLR 2022.
+    """
+
+    @checked
+    def __init__(
+        self,
+        threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
+        regions: Annotated[int, Field(ge=0)] = 2,
+        rate: Annotated[float, Field(gt=0)] = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.threshold = threshold
+        self.regions = regions
+        self.rate = rate
+        self.scales = Scales()
+        # Of the running task: index of a matrix -> the spans and scales of its regions.
+        self._running: dict[int, list[tuple[Tensor, nn.Parameter]]] = {}
+
+    def subspace(self, features: int, seed: int, **options: Any) -> RegionSubspace:
+        """Principal directions, and those of each task."""
+        return RegionSubspace(features, **options)
+
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
+        """Let the layers work with scaled weights."""
+        super().setup(model, seeds, stream)
+        for name, layer in self.guard.layers.items():
+            chosen = [(number, part) for number, part in enumerate(self.guard.parts) if part.name == name]
+            layer.forward = MethodType(self._forward(chosen), layer)
+
+    def _forward(self, parts: list[tuple[int, Part]]) -> Any:
+        def forward(layer: Any, input: Tensor) -> Tensor:
+            weight = layer.weight
+            if any(number in self._running for number, _ in parts):
+                weight = scaled_weight(layer.weight, [(part, self._running.get(number, [])) for number, part in parts])
+            if isinstance(layer, nn.Linear):
+                return linear(input, weight, layer.bias)
+            return layer._conv_forward(input, weight, layer.bias)
+
+        return forward
+
+    def enter(self, number: int, part: Images) -> None:
+        """Work with the scales of this task, where it has begun before."""
+        super().enter(number, part)
+        self._take(number)
+
+    def begin_task(self) -> None:
+        """Choose the trust regions."""
+        super().begin_task()
+        self._running = {}
+        if not self.number:
+            return
+        for number, gradient in enumerate(self._gradients()):
+            space: RegionSubspace = self.guard.subspaces[self.guard.labels[number]]
+            size = float(gradient.norm())
+            shares = [
+                float((gradient @ space.region(task).T).norm()) / size if size else 0.0
+                for task in range(len(space.members))
+            ]
+            best = sorted(range(len(shares)), key=lambda task: -shares[task])[: self.regions]
+            for task in best:
+                if shares[task] > self.threshold:
+                    self.scales.add((self.number, number, task), torch.eye(len(space.region(task))).to(gradient))
+        self._take(self.number)
+
+    def _gradients(self) -> list[Tensor]:
+        """Of the loss of the new task, on a sample of it, for each matrix."""
+        model = self.model
+        order = torch.randperm(len(self.part), generator=generator(self.seeds.method, 2, self.number))
+        sample = self.part.take(order[: self.samples].to(self.part.labels.device))
+        training = model.training
+        model.eval()
+        with torch.enable_grad():
+            inputs, labels = next(sample.split(len(sample), next(model.parameters())))
+            loss = self.readout.loss(model(inputs), labels, self.number, sample.tasks)
+            layers = self.guard.layers
+            found = dict(
+                zip(layers, torch.autograd.grad(loss, [layer.weight for layer in layers.values()]), strict=True)
+            )
+        model.train(training)
+        return [found[part.name][part.outputs].flatten(1) for part in self.guard.parts]
+
+    def _take(self, task: int) -> None:
+        """Work with the scales of a task."""
+        self._running = self._scales(task)
+        for key, scale in self.scales.items():
+            scale.requires_grad_(key[0] == task)
+
+    def _scales(self, task: int) -> dict[int, list[tuple[Tensor, nn.Parameter]]]:
+        found: dict[int, list[tuple[Tensor, nn.Parameter]]] = {}
+        for (of, number, region), scale in self.scales.items():
+            if of == task:
+                span = self.guard.subspaces[self.guard.labels[number]].region(region)
+                found.setdefault(number, []).append((span, scale))
+        return found
+
+    def task_parameters(self) -> list[nn.Parameter]:
+        """The scales of the running task."""
+        return [scale for key, scale in self.scales.items() if key[0] == self.number]
+
+    def network(self, model: nn.Module, task: int) -> nn.Module:
+        """The network with the scales of a task in its weights."""
+        copied = copy.deepcopy(super().network(model, task))
+        layers = protectable(copied)
+        scales = self._scales(task)
+        with torch.no_grad():
+            for name in self.guard.layers:
+                layer = layers[name]
+                layer.__dict__.pop("forward")
+                chosen = [(part, scales.get(n, [])) for n, part in enumerate(self.guard.parts) if part.name == name]
+                layer.weight.copy_(scaled_weight(layer.weight, chosen))
+        return copied
+
+    def kept(self, model: nn.Module) -> nn.Module:
+        """The network as the task that has just ended is tested with."""
+        return self.network(model, self.number)
+
+
+def scaled_weight(weight: Tensor, regions: list[tuple[Part, list[tuple[Tensor, nn.Parameter]]]]) -> Tensor:
+    """W + sum_j (W B_j^T) (Q_j - I) B_j, in the shape of W.
+
+    Args:
+        weight: of a layer.
+        regions: each matrix of the layer, with spans (k, features) and scales (k, k) of their regions.
+    """
+    matrices = []
+    for part, chosen in regions:
+        matrix = weight[part.outputs].flatten(1)
+        changes = [((matrix @ span.T) @ scale - matrix @ span.T) @ span for span, scale in chosen]
+        matrices.append(matrix + torch.stack(changes).sum(0) if changes else matrix)
+    return (matrices[0] if len(matrices) == 1 else torch.cat(matrices)).view_as(weight)
+
+
+class Scales(nn.Module):
+    """Parameters by (task, matrix, region); those of a saved state are made when it is loaded.
+
+    Example:
+        >>> scales = Scales()
+        >>> scales.add((1, 0, 0), torch.eye(2))
+        >>> fresh = Scales()
+        >>> _ = fresh.load_state_dict(scales.state_dict())
+        >>> [key for key, _ in fresh.items()]
+        [(1, 0, 0)]
+    """
+
+    def add(self, key: tuple[int, int, int], value: Tensor) -> None:
+        """A new one."""
+        self.register_parameter("_".join(map(str, key)), nn.Parameter(value))
+
+    def items(self) -> Iterator[tuple[tuple[int, int, int], nn.Parameter]]:
+        """All of them."""
+        for name, value in self.named_parameters():
+            task, number, region = map(int, name.split("_"))
+            yield (task, number, region), value
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
+        for key, value in state_dict.items():
+            name = key.removeprefix(prefix)
+            if key.startswith(prefix) and name not in self._parameters:
+                self.register_parameter(name, nn.Parameter(torch.empty_like(value)))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,0 +1,107 @@
+"""Normalisation layers: their statistics and affine drift beside the weights, so they are frozen or kept by task."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from orthotrace.protection.layers import NORMALISATIONS
+
+Mode = Literal["frozen", "task"]
+
+
+class Normalisation(nn.Module):
+    """The normalisation layers of a model, from task to task.
+
+    "frozen": the first task learns statistics and affine; from then on the layers work in evaluation mode and their
+    affine does not move, so that what follows sees the inputs that it saw.
+    "task": each task has statistics and affine of its own, which go on from those of the task before; at the test one
+    must be told which task an image is of.
+
+    Args:
+        model: whose layers.
+        mode: of the two.
+        tasks: how many different ones there are; counts for "task" alone.
+
+    Source: Xiao et al., ICLR 2024, freeze after the first task; Wang et al., CVPR 2021, discuss the drift.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+        >>> norms = Normalisation(model)
+        >>> norms.enter(started=1)
+        >>> detach = norms.attach()
+        >>> model.train()[1].training, model[1].weight.requires_grad
+        (False, False)
+        >>> detach()
+        >>> model.train()[1].training
+        True
+    """
+
+    def __init__(self, model: nn.Module, mode: Mode = "frozen", tasks: int = 0) -> None:
+        super().__init__()
+        layers = [module for module in model.modules() if isinstance(module, NORMALISATIONS)]
+        # In a tuple: the layers belong to the model.
+        self._layers = (layers,)
+        self.mode = mode
+        self.frozen = False
+        self._trainable = ([value for layer in layers for value in layer.parameters() if value.requires_grad],)
+        if mode == "task" and layers:
+            for task in range(tasks):
+                for number, value in enumerate(self._values(model)):
+                    self.register_buffer(f"task{task}_{number}", value.clone())
+
+    @staticmethod
+    def _values(model: nn.Module) -> list[Tensor]:
+        """Statistics and affine of all normalisation layers of a model, in order."""
+        found = (module for module in model.modules() if isinstance(module, NORMALISATIONS))
+        return [value for layer in found for value in layer.state_dict(keep_vars=True).values()]
+
+    def enter(self, started: int) -> None:
+        """Training of a task starts or continues, after so many others."""
+        self.frozen = self.mode == "frozen" and started > 0
+        for value in self._trainable[0]:
+            value.requires_grad_(not self.frozen)
+
+    def attach(self) -> Callable[[], None]:
+        """While a task is trained frozen layers stay in evaluation mode, whoever calls train(); the function ends it."""
+        layers = self._layers[0] if self.frozen else []
+        for layer in layers:
+            layer.eval()
+            layer.train = MethodType(_stays, layer)
+
+        def detach() -> None:
+            for layer in layers:
+                layer.__dict__.pop("train", None)
+
+        return detach
+
+    @torch.no_grad()
+    def keep(self, model: nn.Module, task: int) -> None:
+        """Keep those of a task that has ended."""
+        if self.mode == "task":
+            for number, value in enumerate(self._values(model)):
+                getattr(self, f"task{task}_{number}").copy_(value)
+
+    @torch.no_grad()
+    def put(self, model: nn.Module, task: int) -> None:
+        """Put those of a task into a model of the same kind."""
+        for number, value in enumerate(self._values(model)):
+            value.copy_(getattr(self, f"task{task}_{number}"))
+
+    def of(self, model: nn.Module, task: int) -> nn.Module:
+        """The model with those of a task, where each task has its own."""
+        if self.mode == "frozen" or not self._layers[0]:
+            return model
+        model = copy.deepcopy(model)
+        self.put(model, task)
+        return model
+
+
+def _stays(layer: Any, mode: bool = True) -> Any:
+    """Instead of a frozen layer's train: it stays in evaluation mode."""
+    return layer

@@ -1,0 +1,95 @@
+"""A projector that a recursion builds from the mean inputs of batches (OWM)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from orthotrace.errors import checked
+from orthotrace.reduce import processes, sum_over_processes
+from orthotrace.subspace.base import Subspace
+
+
+class RecursiveSubspace(Subspace):
+    """Takes from each step what the inverse of the inputs' regularised second moment takes.
+
+    dW <- dW P with P = (I + sum r r^T / alpha)^-1 over the mean inputs r of batches, by recursive least squares
+
+        k = P r,   P <- P - k k^T / (alpha + r^T k),   P = I at the start.
+
+    What a task shows is applied from the next one on. A direction counts as held where P leaves less than half of it.
+
+    Args:
+        features: width of a row.
+        alpha: above 0; the smaller, the more is held.
+        dtype: of the projector; the recursion is in float64.
+
+    Source: Zeng, Chen, Cui & Yu, Continual learning of context-dependent processing in neural networks, Nature
+    Machine Intelligence 2019, eq. 1 to 3. The public code begins with I / alpha, which divides the learning rate.
+
+    Example:
+        >>> subspace = RecursiveSubspace(2, alpha=1.0)
+        >>> for _ in range(3):
+        ...     subspace.observe(torch.tensor([[0.0, 1.0]]))
+        >>> subspace.consolidate()
+        >>> subspace.project(torch.tensor([[1.0, 1.0]]))
+        tensor([[1.0000, 0.2500]])
+    """
+
+    exact = False
+    nested = False
+    inverse: Tensor
+    following: Tensor
+    taken_away: Tensor
+
+    @checked
+    def __init__(self, features: int, *, alpha: Annotated[float, Field(gt=0)] = 1.0, **options: Any) -> None:
+        super().__init__(features, **options)
+        self.alpha = alpha
+        empty = torch.zeros(0, features)
+        # P as it is applied, P as the running task has left it, and I - P.
+        self.register_buffer("inverse", empty.double())
+        self.register_buffer("following", empty.double())
+        self.register_buffer("taken_away", empty.to(self.basis))
+
+    @property
+    def active(self) -> bool:
+        """Whether project changes anything."""
+        return len(self.inverse) > 0
+
+    def observe(self, rows: Tensor) -> None:
+        """One step of the recursion by the mean of a batch of inputs, (n, features)."""
+        rows = self.taken(rows)
+        mean = rows.mean(0, dtype=torch.float64)
+        sum_over_processes(mean)
+        mean = mean / processes()[1]
+        if not len(self.following):
+            identity = torch.eye(self.features, dtype=torch.float64, device=rows.device)
+            self.following = self.inverse.clone() if self.active else identity
+        k = self.following @ mean
+        self.following.addr_(k, k, alpha=-1 / float(self.alpha + mean @ k))
+
+    def consolidate(self) -> None:
+        """Apply what the task has left from now on.
+
+        Raises:
+            ValueError: nothing was observed, or something that is not finite.
+        """
+        if not len(self.following):
+            raise ValueError("no rows were observed in this task")
+        if not self.following.isfinite().all():
+            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
+        self.inverse = (self.following + self.following.T) / 2
+        self.following = self.following[:0].clone()
+        values, vectors = torch.linalg.eigh(self.inverse)
+        self.basis = vectors.T[values < 0.5].to(self.basis).contiguous()
+        identity = torch.eye(self.features, dtype=torch.float64, device=self.inverse.device)
+        self.taken_away = (identity - self.inverse).to(self.basis)
+        self.tasks += 1
+
+    def inside(self, update: Tensor) -> Tensor:
+        """What is taken of an update, dW (I - P)."""
+        return update.to(self.basis.dtype) @ self.taken_away

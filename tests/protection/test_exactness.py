@@ -1,0 +1,289 @@
+"""Nothing leaks: every optimizer of conf/, plain and with whatever else writes a weight, over every kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from test_configuration import GROUPS
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from orthotrace import _conf
+from orthotrace.averaging import Average
+from orthotrace.configuration import build
+from orthotrace.protection import Guard
+from orthotrace.subspace import ComplementSubspace, HebbianSubspace, NullSpace, SvdSubspace
+
+# Adadelta's rate is a factor on a step that fits by itself; what is tested should move, not explode.
+RATES = {"sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adadelta": 0.5, "adagrad": 0.02}
+NAMES = ["sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam"]
+
+
+def optimizer_of(name: str) -> Callable[..., torch.optim.Optimizer]:
+    with initialize_config_dir(str(_conf()), version_base="1.3"):
+        config = compose("train", [f"optimizer={name}", f"optimizer.lr={RATES.get(name, 0.01)}"])
+    return build(config, "optimizer")
+
+
+OPTIMIZERS = {name: optimizer_of(name) for name in NAMES}
+
+
+def test_conf_has_these_optimizers_and_no_others():
+    assert sorted(GROUPS["optimizer"]) == sorted(NAMES)
+
+
+class Net(nn.Module):
+    """Stride 2, dilation 2 with groups 2, layers called twice, biases, and a residual sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strided = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.dilated = nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2)
+        self.twice = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.Tanh())
+        self.hidden = nn.Linear(36, 36)
+        self.head = nn.Linear(36, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.strided(x))
+        x = x + torch.tanh(self.dilated(x))
+        x = self.twice(self.twice(x)).flatten(1)
+        return self.head(torch.tanh(self.hidden(torch.tanh(self.hidden(x)))))
+
+
+def data(seed: int, dtype: torch.dtype, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    draws = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 5
+    return torch.randn(count, 1, 5, 5, generator=draws, dtype=torch.float64).to(dtype), labels
+
+
+def steps(network, optimizer, dtype, count: int = 12, clip=None, accumulate: int = 1, autocast: bool = False) -> None:
+    for step in range(count):
+        optimizer.zero_grad()
+        for part in range(accumulate):
+            images, labels = data(100 * step + part, dtype)
+            with torch.autocast("cpu", torch.bfloat16) if autocast else nullcontext():
+                loss = cross_entropy(network(images), labels)
+            loss.backward()
+        if clip is not None:
+            clip(network.parameters())
+        optimizer.step()
+
+
+def prepared(dtype: torch.dtype, **options) -> tuple[Net, Guard]:
+    """A network after a first task, of whose inputs something is held in every layer."""
+    torch.manual_seed(0)
+    model = Net().to(dtype)
+    guard = Guard(model, SvdSubspace, **(options or {"energy": 0.8}))
+    guard.remember(model, data(9999, dtype, 4)[0])
+    assert all(0 < space.rank < space.features for space in guard.subspaces.values())
+    return model, guard
+
+
+def plain(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype)
+
+
+def weight_decay(model, make, guard, dtype):
+    optimizer = make(model.parameters(), weight_decay=0.1)
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype)
+
+
+def clipped_by_norm(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype, clip=lambda values: nn.utils.clip_grad_norm_(values, 0.1))
+
+
+def clipped_by_value(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype, clip=lambda values: nn.utils.clip_grad_value_(values, 1e-3))
+
+
+def accumulated(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype, accumulate=3)
+
+
+def carried_over(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    # What an optimizer remembers belongs to steps that nothing protected.
+    steps(model, optimizer, dtype, 4)
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype)
+
+
+def averaged(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    average = Average(model, 0.9)
+    with guard.protecting(optimizer):
+        average.restart()
+        detach = average.attach([optimizer])
+        steps(model, optimizer, dtype)
+        detach()
+    average.swap()
+    guard.settle()
+
+
+def compiled(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    network = torch.compile(model, backend="aot_eager")
+    with guard.protecting(optimizer):
+        steps(network, optimizer, dtype)
+
+
+def bf16_mixed(model, make, guard, dtype):
+    optimizer = make(model.parameters())
+    with guard.protecting(optimizer):
+        steps(model, optimizer, dtype, autocast=True)
+
+
+WAYS = [
+    plain, weight_decay, clipped_by_norm, clipped_by_value, accumulated, carried_over, averaged, compiled, bf16_mixed,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["64", "32"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_nothing_leaks(name, way, dtype, bound):
+    if way is bf16_mixed and dtype is torch.float64:
+        dtype, bound = torch.float32, 1e-6
+    model, guard = prepared(dtype)
+    way(model, OPTIMIZERS[name], guard, dtype)
+    leaks = guard.leaks()
+    assert len(leaks) == 6 and max(leaks.values()) <= bound
+    for label in guard.labels:
+        moved = guard.update(label)
+        # It is learned all the same, outside of what is held; the biases stay.
+        assert float(moved.norm()) > 1e-4
+        if guard.parts[guard.labels.index(label)].bias is not None:
+            assert float(moved[:, -1].abs().max()) == 0
+
+
+@pytest.mark.parametrize("kind", [ComplementSubspace, HebbianSubspace, NullSpace])
+def test_nor_does_another_subspace(kind):
+    torch.manual_seed(0)
+    model = Net().double()
+    options = {"factor": 2.0} if kind is NullSpace else {"rows": 4}
+    guard = Guard(model, kind, **options)
+    guard.remember(model, data(9999, torch.float64, 40)[0])
+    carried_over(model, OPTIMIZERS["adamw"], guard, torch.float64)
+    assert max(guard.leaks().values()) <= 1e-12
+    assert min(space.rank for space in guard.subspaces.values()) > 0
+
+
+def test_by_inductor_too():
+    model, guard = prepared(torch.float32)
+    optimizer = OPTIMIZERS["adam"](model.parameters(), weight_decay=0.1)
+    network = torch.compile(model)
+    with guard.protecting(optimizer):
+        steps(network, optimizer, torch.float32, 4)
+    assert max(guard.leaks().values()) <= 1e-6
+
+
+def test_without_the_guard_the_measure_shows_a_leak():
+    model, guard = prepared(torch.float64)
+    guard.begin()
+    steps(model, torch.optim.SGD(model.parameters(), 0.01), torch.float64)
+    assert min(guard.leaks().values()) > 1e-5
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov"])
+def test_the_rule_of_the_papers_is_exact_for_plain_sgd(name):
+    model, guard = prepared(torch.float64, energy=0.8, rule="gradient")
+    plain(model, OPTIMIZERS[name], guard, torch.float64)
+    assert max(guard.leaks().values()) <= 1e-12
+    carried_over(model, OPTIMIZERS[name], guard, torch.float64)
+    assert max(guard.leaks().values()) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("adam", plain), ("sgd", weight_decay), ("rmsprop", plain), ("nadam", plain), ("adagrad", carried_over)],
+)
+def test_the_rule_of_the_papers_warns_where_it_leaks(name, way):
+    model, guard = prepared(torch.float64, energy=0.8, rule="gradient")
+    with pytest.warns(UserWarning, match=r"the projected gradient of layer '\S+' leaked .* rule 'applied' is exact"):
+        way(model, OPTIMIZERS[name], guard, torch.float64)
+
+
+def test_inputs_that_are_held_get_the_same_answers_during_a_whole_task():
+    """Every layer, its bias included, on rows inside its subspace."""
+    model, guard = prepared(torch.float64)
+    draws = torch.Generator().manual_seed(5)
+    before = []
+    for part, space in zip(guard.parts, guard.subspaces.values(), strict=True):
+        rows = torch.randn(20, space.rank, generator=draws, dtype=torch.float64) @ space.basis
+        before.append((rows, answers(part, rows)))
+    optimizer = OPTIMIZERS["adamw"](model.parameters(), weight_decay=0.1)
+    worst = 0.0
+    with guard.protecting(optimizer):
+        for _ in range(10):
+            steps(model, optimizer, torch.float64, 5)
+            for part, (rows, old) in zip(guard.parts, before, strict=True):
+                worst = max(worst, float((answers(part, rows) - old).norm() / old.norm()))
+    assert worst < 1e-5
+    assert min(float(guard.update(label).norm()) for label in guard.labels) > 0.05
+
+
+def answers(part, rows: torch.Tensor) -> torch.Tensor:
+    outputs = rows @ part.weight.T
+    return outputs if part.bias is None else outputs + part.bias
+
+
+def normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.GroupNorm(2, 8), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 5),
+    ).double()  # fmt: skip
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_with_normalisation_too_where_it_is_frozen(frozen):
+    model = normalised()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    draws = torch.Generator().manual_seed(1)
+    batches = torch.randn(30, 10, 2, 8, 8, generator=draws, dtype=torch.float64)
+    old = batches[0, :1]
+
+    def learn(some: torch.Tensor) -> None:
+        model.train()
+        for images in some:
+            optimizer.zero_grad()
+            cross_entropy(model(images), torch.arange(10) % 5).backward()
+            optimizer.step()
+
+    with guard.protecting(optimizer):
+        learn(batches[:10])
+    moved = model[1].running_mean.clone()
+    assert float(moved.abs().max()) > 0 and model[1].weight.requires_grad
+    guard.remember(model, old)
+    model.eval()
+    inside: list[torch.Tensor] = []
+    for layer in model:
+        layer.register_forward_hook(lambda module, args, output: inside.append(output.detach()))
+    model(old)
+    before = list(inside)
+    if not frozen:
+        guard.norms.mode = "task"
+    with guard.protecting(optimizer):
+        learn(batches[10:])
+    model.eval()
+    inside.clear()
+    model(old)
+    change = max(float((a - b).norm() / a.norm()) for a, b in zip(before, inside, strict=True))
+    assert (change < 1e-5) == frozen and (change > 1e-2) != frozen
+    # Of other images it has learned.
+    assert min(float(guard.update(label).norm()) for label in guard.labels) > 0.01
