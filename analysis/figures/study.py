@@ -12,6 +12,7 @@ import numpy as np
 from analysis.compare import pearson
 from analysis.consistency import PairMean
 from analysis.figures.accuracy import accuracy_over_tasks
+from analysis.figures.capacity import capacity_by_layer
 from analysis.figures.consistency import consistency_by_layer
 from analysis.figures.matrices import accuracy_matrices
 from analysis.figures.rdms import rdm_maps
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from analysis.runs import Network, Stimuli
     from orthotrace.summary import Group
 
-NAMES = ("accuracy", "consistency", "matrices", "mds", "rdms")
+NAMES = ("accuracy", "capacity", "consistency", "matrices", "mds", "rdms")
 
 # (method, task) -> layer -> mean over the pairs of seeds.
 Consistent = dict[tuple[str, int], dict[str, PairMean]]
@@ -67,6 +68,15 @@ def draw(
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
         ),
     }
+    capacities = {
+        group.label: [run.scores["capacity"] for run in group.runs] for group in grouped if group.runs[0].scores["capacity"]
+    }
+    if capacities:
+        drawings["capacity"] = (
+            f"Capacity: the share of the directions of each layer's input that are held after each task, and how many, "
+            f"mean {seeds}.",
+            lambda: capacity_by_layer(capacities),
+        )
     plane: dict[str, Any] | None = None
     # Two points lie on a line, whatever their distance.
     if len(rdms_shown) > 2:

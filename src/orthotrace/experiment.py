@@ -30,6 +30,7 @@ from orthotrace.learner import Learner
 from orthotrace.methods import Method
 from orthotrace.probe import Probe
 from orthotrace.progress import Progress
+from orthotrace.reduce import same_in_all_processes
 from orthotrace.regularizer import Regularizer
 from orthotrace.run import Run
 from orthotrace.schedules import Constant
@@ -114,6 +115,8 @@ class Experiment:
         self.progress = Progress(stream.tasks)
         probes = [] if training.evaluate_inside is None else [Probe(training.evaluate_inside, self._inside)]
         self.trainer = make_trainer(trainer, [*(callbacks or []), *probes, _Saving(self)])
+        if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
+            raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
         self._marked = time.perf_counter()
         self._saved = time.perf_counter()
 
@@ -155,6 +158,8 @@ class Experiment:
         self.learner.train()
         self._marked = time.perf_counter()
         self._fit(resume)
+        # Statistics of the last step differ between processes.
+        same_in_all_processes(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         device = self.trainer.strategy.root_device
@@ -259,12 +264,18 @@ class Experiment:
     def save_if_due(self) -> None:
         """A checkpoint within a task, when enough time has passed; its last epoch is saved with the task."""
         due = time.perf_counter() - self._saved >= self.training.save_every
+        # One clock for all processes.
+        due = self.trainer.strategy.broadcast(due)
         if due and self.progress.epoch < self.training.max_epochs and not self._stops():
             self.save(self.run_folder.last)
             self._write()
 
     def save(self, first: Path, *others: Path) -> None:
         """Write a checkpoint under one or more names, each whole."""
+        if not self.trainer.is_global_zero:
+            # Lightning writes in the first process, and all wait for it.
+            self.trainer.save_checkpoint(first)
+            return
         with whole(first) as temporary:
             self.trainer.save_checkpoint(temporary)
         for other in others:
@@ -288,6 +299,8 @@ class Experiment:
         }
 
     def _write(self) -> None:
+        if not self.trainer.is_global_zero:
+            return
         write_csv(self.run_folder.metrics_file, self.progress.epochs)
         if self.progress.inside:
             write_csv(self.run_folder.inside_file, self.progress.inside_rows())

@@ -17,6 +17,7 @@ from orthotrace.data.images import Batch, Images
 from orthotrace.errors import UserError, nearest
 from orthotrace.judge import evaluate
 from orthotrace.methods import Method
+from orthotrace.reduce import of_process, sum_over_processes
 from orthotrace.regularizer import Regularizer
 from orthotrace.schedules import Constant
 from orthotrace.seeds import derived
@@ -84,6 +85,11 @@ class Learner(pl.LightningModule):
         else:
             super().__setattr__(name, value)
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """What torch's DDP must leave alone: it would put the first process's statistics in the place of all."""
+        return [name for name, _ in self.named_buffers() if not name.startswith("model.")]
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, outputs)."""
         return self.model(inputs)
@@ -140,7 +146,7 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
-        torch.manual_seed(derived(self.seed, 1, *self.place))
+        torch.manual_seed(derived(self.seed, 1, *self.place, *of_process()))
         self.method.epoch = self.place[1]
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -150,7 +156,7 @@ class Learner(pl.LightningModule):
         told = self.method.readout.predicted(logits.detach(), self.method.number, batch.tasks)
         # Added up once an epoch: arithmetic on single numbers costs as much as on a small batch.
         self._batches.append((loss.detach(), told, batch.labels))
-        return loss
+        return loss if batch.weight == 1 else loss * batch.weight
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Method and regularizer change the gradients, before they are clipped."""
@@ -161,11 +167,12 @@ class Learner(pl.LightningModule):
         """Hand over the metrics of the epoch."""
         losses, told, labels = zip(*self._batches, strict=True)
         weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
-        total = float(weights.sum())
-        row = {
-            "train_loss": float(torch.stack(losses).double().cpu() @ weights) / total,
-            "train_accuracy": int((torch.cat(told) == torch.cat(labels)).sum()) / total,
-        }
+        right = (torch.cat(told) == torch.cat(labels)).sum()
+        sums = torch.stack([torch.stack(losses).double().cpu() @ weights, right.double().cpu(), weights.sum()])
+        sums = sums.to(self.device)
+        sum_over_processes(sums)
+        loss, found, total = sums.tolist()
+        row = {"train_loss": loss / total, "train_accuracy": found / total}
         if self.validation:
             row["validation_loss"], row["validation_accuracy"] = self._validate()
         if self._plateau is not None:

@@ -8,6 +8,9 @@ from typing import Any
 from orthotrace.methods import Outcome
 from orthotrace.scores import Scores, summarise
 
+# What is told of each protected layer after each task.
+GAUGE = ("rank", "captured", "exact", "leak", "memory_bytes")
+
 
 @dataclass
 class Progress:
@@ -23,7 +26,7 @@ class Progress:
         by_class: a row for each task that has ended: accuracy on each class, over the test images of all tasks so far.
         inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
         leak: for each task that has ended the largest leak of its layers, None where nothing is protected.
-        capacity: layer -> features, and rank, captured and exact share for each task.
+        capacity: layer -> features, and for each task rank, captured and exact share, leak and memory_bytes.
         seconds: spent on each task.
         epochs: the rows of metrics.csv.
     """
@@ -74,11 +77,12 @@ class Progress:
         self.leak.append(max((layer.leak for layer in outcome.layers.values()), default=None))
         for name, layer in outcome.layers.items():
             entry = self.capacity.setdefault(
-                name, {"features": layer.capacity.features, "rank": [], "captured": [], "exact": []}
+                name,
+                {"features": layer.capacity.features, **{key: [] for key in GAUGE}},
             )
-            entry["rank"].append(layer.capacity.rank)
-            entry["captured"].append(layer.captured)
-            entry["exact"].append(layer.exact)
+            values = (layer.capacity.rank, layer.captured, layer.exact, layer.leak, layer.memory_bytes)
+            for key, value in zip(GAUGE, values, strict=True):
+                entry[key].append(value)
         self.task += 1
         self.epoch = 0
 

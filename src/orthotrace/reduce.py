@@ -54,3 +54,41 @@ def rows_of_processes(rows: Tensor) -> Tensor:
     gathered = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(gathered, padded)
     return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
+
+
+def same_in_all_processes(*tensors: Tensor) -> None:
+    """Replace each tensor by that of the first process.
+
+    Args:
+        tensors: of the same shapes in all processes.
+
+    Example:
+        >>> same_in_all_processes(kept := torch.tensor([1.0]))
+        >>> kept
+        tensor([1.])
+    """
+    if processes()[1] > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def shard(places: Tensor) -> Tensor:
+    """The part of this process: every so-manieth, so that parts differ by one at most.
+
+    Example:
+        >>> shard(torch.arange(3))
+        tensor([0, 1, 2])
+    """
+    rank, count = processes()
+    return places[rank::count]
+
+
+def of_process() -> tuple[int, ...]:
+    """What tells the draws of this process from those of the first; empty in the first.
+
+    Example:
+        >>> of_process()
+        ()
+    """
+    rank = processes()[0]
+    return (rank,) if rank else ()

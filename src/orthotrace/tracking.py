@@ -112,18 +112,21 @@ class WandbTracker(Tracker):
         self.run.log(dict(row), step=number)
 
     def task(self, progress: Progress, scores: Scores | None) -> None:
-        """Log the accuracies on all tasks, the leak, the ranks, and the matrix as a picture."""
+        """Log the accuracies on all tasks, leak and capacity of each layer, and the matrix as a picture."""
         import matplotlib.pyplot as plt
         import wandb
 
         from analysis.figures.matrices import draw_matrix
+        from orthotrace.progress import GAUGE
 
         seen = progress.accuracy[-1][: progress.task]
         values: dict[str, Any] = {"task": progress.task, "cl/accuracy": sum(seen) / len(seen)}
         values |= {f"cl/accuracy_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1)}
         if progress.leak[-1] is not None:
             values["cl/leak"] = progress.leak[-1]
-        values |= {f"cl/rank_{name}": entry["rank"][-1] for name, entry in progress.capacity.items()}
+        for name, entry in progress.capacity.items():
+            values[f"cl/free_{name}"] = entry["features"] - entry["rank"][-1]
+            values |= {f"cl/{key}_{name}": entry[key][-1] for key in GAUGE if entry[key][-1] is not None}
         if scores is not None:
             summary = {f"cl/{name}": value for name, value in scores.as_dict().items() if value is not None}
             values |= summary

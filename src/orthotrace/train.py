@@ -38,6 +38,10 @@ def job(config: DictConfig) -> None:
     quieten()
     hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
+    if not is_first_process():
+        # Started by the first one, which tells what there is to tell.
+        assemble(config, run, hydra)[0].run()
+        return
     if hydra.mode != RunMode.MULTIRUN:
         with told("train"):
             try:
@@ -52,6 +56,11 @@ def job(config: DictConfig) -> None:
         reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
         print(f"{number}failed: {run.folder.name}: {reason}", flush=True)
         write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+
+
+def is_first_process() -> bool:
+    """Whether this process was not started by Lightning to help another."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> None:
@@ -78,6 +87,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             raise UserError(f"one option only (got {options}); set the keys of others beside it", group)
     started = time.perf_counter()
     experiment, tracker, bar = assemble(config, run, hydra, number)
+    if number and experiment.trainer.world_size > 1:
+        raise UserError("several devices and a multirun do not go together: start the runs singly", "trainer.devices")
     if config.overwrite:
         clear(run)
     continues = run.last.is_file()
@@ -165,9 +176,11 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     from orthotrace.bar import Bar
     from orthotrace.experiment import Experiment
     from orthotrace.seeds import Seeds, derived
+    from orthotrace.tracking import Tracker
     from orthotrace.training import Training
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile")
     trainer: dict[str, Any] = plain(config.trainer)
     try:
@@ -187,7 +200,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
-    tracker = build(config, "logger")
+    tracker = build(config, "logger") if is_first_process() else Tracker()
     bar = Bar(f"{number}{hydra.runtime.choices.method}", stream.tasks, training.max_epochs)
     experiment = Experiment(
         run,

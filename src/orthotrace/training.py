@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pydantic import Field
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
 
 from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, checked, nearest
@@ -124,5 +126,20 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
     except (ValueError, MisconfigurationException) as error:
         raise UserError(str(error).split("\n")[0], "trainer") from error
     if trainer.world_size > 1:
-        raise UserError("one device only: the subspaces of several are not kept equal yet", "trainer.devices")
+        _check_processes(trainer)
     return trainer
+
+
+def _check_processes(trainer: pl.Trainer) -> None:
+    """Several processes work together by DDP, each started by Lightning as the same command.
+
+    Raises:
+        UserError: another strategy, a launcher that does not run the command, or layers that Lightning would replace.
+    """
+    strategy = trainer.strategy
+    if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
+        raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
+    if strategy._layer_sync is not None:
+        raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.images import Batch, Images
+from orthotrace.reduce import of_process, processes, shard
 from orthotrace.seeds import derived, generator
 
 
@@ -18,9 +19,11 @@ class Batches:
 
     Images in memory are sliced here; those on disk are read ahead by worker processes, a batch at a time.
 
+    In a distributed run each process gets its share of every batch.
+
     Args:
         part: the images.
-        size: of a batch; the last one of an epoch may be smaller, or larger by one.
+        size: of a batch; the last one of an epoch may be smaller, or a little larger.
         seed: of the order.
         task: index of the task.
         augmentation: of the images; its draws have a seed of their own.
@@ -60,8 +63,15 @@ class Batches:
         self.epoch = 0
         self._draws = torch.Generator(self.like.device)
 
+    @property
+    def _least(self) -> int:
+        """Images of a last batch that is one of its own: normalisation needs two in every process."""
+        return (2 if self.size > 1 else 1) * processes()[1]
+
     def __len__(self) -> int:
-        return max(1, len(self.part) // self.size + (len(self.part) % self.size > 1)) if len(self.part) else 0
+        if not len(self.part):
+            return 0
+        return max(1, len(self.part) // self.size + (len(self.part) % self.size >= self._least))
 
     def __iter__(self) -> Iterator[Batch]:
         part, device = self.part, self.like.device
@@ -72,16 +82,22 @@ class Batches:
         places, labels = self._split(order), self._split(shuffled.labels.to(device))
         tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
         index = self._split(order if shuffled.index is None else shuffled.index)
-        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch))
+        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch, *of_process()))
+        whole = self._batches(order)
         for number, pixels in enumerate(self._pixels(index)):
-            yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number])
+            weight = len(places[number]) * processes()[1] / len(whole[number])
+            yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number], weight)
+
+    def _batches(self, values: Tensor) -> list[Tensor]:
+        """Batches of values; a last batch of too few joins the one before."""
+        parts = list(values.split(self.size))
+        if len(parts) > 1 and len(parts[-1]) < self._least:
+            parts[-2:] = [values[-self.size - len(parts[-1]) :]]
+        return parts
 
     def _split(self, values: Tensor) -> list[Tensor]:
-        """Batches of values; a last batch of one image joins the one before, since normalisation needs two."""
-        parts = list(values.split(self.size))
-        if self.size > 1 and len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [values[-self.size - 1 :]]
-        return parts
+        """The share of this process of each batch."""
+        return [shard(part) for part in self._batches(values)]
 
     def prepare(self, pixels: Tensor) -> Tensor:
         """Stored pixels to inputs, augmented."""

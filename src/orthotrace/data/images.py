@@ -160,9 +160,11 @@ class Batch(NamedTuple):
         labels: (n,).
         places: (n,), of the images in the task's training part.
         tasks: (n,), of which task each image is, where they are of several.
+        weight: of its mean loss, so that the mean over the processes of a distributed run is that over all images.
     """
 
     inputs: Tensor
     labels: Tensor
     places: Tensor
     tasks: Tensor | None = None
+    weight: float = 1.0

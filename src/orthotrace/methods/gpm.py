@@ -11,6 +11,7 @@ from torch import nn
 from orthotrace.data.images import Images
 from orthotrace.errors import checked
 from orthotrace.methods.projection import CountedProjection
+from orthotrace.reduce import shard
 from orthotrace.seeds import generator
 from orthotrace.subspace import ComplementSubspace, SvdSubspace
 
@@ -32,7 +33,8 @@ class SampledProjection(CountedProjection):
     def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
         """Draw the samples and let the subspaces observe them."""
         order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, self.number))
-        for inputs in self.inputs(model, train.take(order[: self.samples].to(train.labels.device))):
+        sample = shard(order[: self.samples])
+        for inputs in self.inputs(model, train.take(sample.to(train.labels.device))):
             self.guard.observe(inputs)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.errors import checked
 from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.reduce import shard
 from orthotrace.seeds import Seeds
 from orthotrace.subspace import NullSpace
 
@@ -45,5 +47,6 @@ class NSCL(ProjectionMethod):
         """Add the inputs of all training images to the covariances."""
         if self.watches:
             return
-        for inputs in self.inputs(model, train):
+        share = shard(torch.arange(len(train), device=train.labels.device))
+        for inputs in self.inputs(model, train.take(share)):
             self.guard.observe(inputs)

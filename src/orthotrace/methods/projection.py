@@ -24,6 +24,7 @@ from orthotrace.protection import Guard, protectable
 from orthotrace.protection.guard import Rule
 from orthotrace.protection.layers import parts
 from orthotrace.protection.normalisation import Mode
+from orthotrace.reduce import of_process, shard, sum_over_processes
 from orthotrace.seeds import Seeds, derived
 from orthotrace.subspace import Subspace
 
@@ -194,7 +195,7 @@ class ProjectionMethod(Replay):
             size: images at once.
         """
         for index, (batch, _) in enumerate(part.split(size, next(model.parameters()))):
-            seed = derived(self.seeds.method, draw, self.number, index)
+            seed = derived(self.seeds.method, draw, self.number, index, *of_process())
             with torch.no_grad(), self.guard.taps.watching(seed) as inputs:
                 model(batch)
             yield inputs
@@ -203,12 +204,14 @@ class ProjectionMethod(Replay):
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
         moments: dict[str, Tensor] = {}
-        for inputs in self.inputs(model, train, draw=6):
+        share = train.take(shard(torch.arange(len(train), device=train.labels.device)))
+        for inputs in self.inputs(model, share, draw=6):
             for part in self.guard.parts:
                 rows = spaces[part.label].taken(self.guard.rows(part, inputs))
                 # The sum over batches in float64; the products of one batch need no more than float32.
                 moment = (rows.T @ rows).double()
                 moments[part.label] = moments[part.label] + moment if part.label in moments else moment
+        sum_over_processes(*moments.values())
         shares: dict[str, Any] = {}
         for label, space in spaces.items():
             if moments[label].any():

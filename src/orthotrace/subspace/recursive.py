@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from orthotrace.errors import checked
-from orthotrace.reduce import processes, sum_over_processes
+from orthotrace.reduce import sum_over_processes
 from orthotrace.subspace.base import Subspace
 
 
@@ -63,9 +63,9 @@ class RecursiveSubspace(Subspace):
     def observe(self, rows: Tensor) -> None:
         """One step of the recursion by the mean of a batch of inputs, (n, features)."""
         rows = self.taken(rows)
-        mean = rows.mean(0, dtype=torch.float64)
-        sum_over_processes(mean)
-        mean = mean / processes()[1]
+        total, count = rows.sum(0, dtype=torch.float64), torch.tensor(len(rows), device=rows.device)
+        sum_over_processes(total, count)
+        mean = total / count
         if not len(self.following):
             identity = torch.eye(self.features, dtype=torch.float64, device=rows.device)
             self.following = self.inverse.clone() if self.active else identity

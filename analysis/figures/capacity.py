@@ -1,0 +1,82 @@
+"""How much of each layer is held, after every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.figures.style import DOUBLE
+
+Gauges = Mapping[str, Mapping[str, Any]]
+# More cells than this are too small to write in.
+WRITTEN = 12
+
+
+def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figure, list[dict[str, Any]]]:
+    """Share of the directions of each layer's input that are held, layers x tasks, with the number of rows written in.
+
+    Args:
+        capacities: method -> of each seed layer -> features, and per task rank, captured, exact, leak, memory_bytes,
+            as in scores.json.
+
+    Returns:
+        The figure, and the numbers in it with those that belong to them: means over seeds.
+    """
+    columns = min(len(capacities), 3)
+    lines = -(-len(capacities) // columns)
+    most = max(len(seeds[0]) for seeds in capacities.values())
+    longest = max(len(layer) for seeds in capacities.values() for layer in seeds[0])
+    figure, panels = plt.subplots(
+        lines,
+        columns,
+        figsize=(DOUBLE * (columns + 0.35) / 3.35, lines * (0.75 + 0.2 * min(most, 24))),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes in panels.flat:
+        axes.set_visible(False)
+    rows: list[dict[str, Any]] = []
+    image = None
+    for axes, (method, seeds) in zip(panels.flat, capacities.items(), strict=False):
+        axes.set_visible(True)
+        layers = list(seeds[0])
+        found = [_means(method, layer, [one[layer] for one in seeds]) for layer in layers]
+        rows += [row for by_task in found for row in by_task]
+        shares = np.array([[row["rank"] / row["features"] for row in by_task] for by_task in found])
+        image = axes.imshow(shares, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        tasks = shares.shape[1]
+        step = max(1, tasks // WRITTEN)
+        axes.set_xticks(range(0, tasks, step), [str(number + 1) for number in range(0, tasks, step)])
+        axes.set_yticks(range(len(layers)), layers, size=7 if len(layers) <= 24 and longest < 20 else 5)
+        axes.set(xlabel="After task", title=fill(method, 34))
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        if tasks <= WRITTEN and len(layers) <= 24:
+            size = min(6.0, 42 / tasks)
+            for (at, task), share in np.ndenumerate(shares):
+                axes.text(
+                    task, at, f"{found[at][task]['rank']:.0f}", ha="center", va="center", size=size,
+                    color="black" if share > 0.6 else "white",
+                )  # fmt: skip
+    if image is not None:
+        figure.colorbar(image, ax=panels, label="Share of directions held", fraction=0.03, shrink=0.9)
+    return figure, rows
+
+
+def _means(method: str, layer: str, seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The gauge of a layer after each task, mean over seeds; a dash where a number is not told."""
+    rows = []
+    for task in range(len(seeds[0]["rank"])):
+        row: dict[str, Any] = {"method": method, "layer": layer, "task": task + 1, "seeds": len(seeds)}
+        row["features"] = seeds[0]["features"]
+        for key in ("rank", "captured", "exact", "leak", "memory_bytes"):
+            values = [one[key][task] for one in seeds if key in one and one[key][task] is not None]
+            row[key] = float(np.mean(values)) if values else None
+        row["free"] = row["features"] - row["rank"]
+        rows.append(row)
+    return rows
