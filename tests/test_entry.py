@@ -8,7 +8,7 @@ import pytest
 from conftest import TINY, command, snapshot
 
 BAD = {
-    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: agem, derpp, er, ewc, ewc_online, finetune, gpm, hlop, independent, joint, lwf, si",
+    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: agem, derpp, er, ewc, ewc_online, finetune, gpm, hlop, independent, joint, lwf, nscl, owm, sgp, si, trgp",
     "metod=hlop": "metod: no such key; did you mean 'method'?",
     "+metod=hlop": "metod: no such key; did you mean 'method'?",
     "stream.tsks=3": "stream.tsks: no such key; did you mean 'stream.tasks'? There are: stream.blur",
@@ -24,7 +24,6 @@ BAD = {
     "trainer.batch_size=0": "trainer.batch_size: input should be greater than or equal to 1 (got 0)",
     "trainer.precision=bf16-true": "trainer.precision: bf16-true rounds away what protects the weights",
     "trainer.precision=bf17": "trainer: Precision 'bf17' is invalid",
-    "trainer.devices=2": "trainer.devices: one device only",
     "method.energy=1.5": "method.energy: input should be less than or equal to 1 (got 1.5)",
     "method.energy=0": "method.energy: input should be greater than 0 (got 0)",
     "method.energy=[.9,.9,.9]": "method.energy: 3 values for 2 protected layers (fc1, head): give one for each",
@@ -210,8 +209,8 @@ TOGETHER = [
     (["dataset=folder", "dataset.path=nowhere"], "dataset.path: there is no folder nowhere"),
     (["dataset=arrays", "dataset.path=nowhere"], "dataset.path: there is no file nowhere"),
     (
-        ["model=convnet", "~model.hidden", "method=gpm"],
-        "method: the parameter weight of layer 'conv1' (Conv2d) would change unprotected",
+        ["model=convnet", "~model.hidden", "method=gpm", "method.rows={conv1:2,conv2:3,conv3:4,haed:1}"],
+        "method.rows: there is no protected layer 'haed'; did you mean 'head'?",
     ),
 ]
 

@@ -266,8 +266,8 @@ def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
     assert train(*own, "method=finetune", "hydra.run.dir=run").code == 0
     assert orthotrace.load("run")[0].weight.shape == (6, 1, 3, 3)
     assert analyze("runs=run").code == 0
-    refused = train(*own, "method=gpm")
-    assert refused.code == 2 and "layer '0' (Conv2d) would change unprotected" in refused.err
+    assert train(*own, "method=gpm", "method.rows=3", "hydra.run.dir=held").code == 0
+    assert [entry["features"] for entry in scores(Path("held"))["capacity"].values()][0] == 9
 
 
 def test_six_jobs_are_six_runs_in_wandb(tmp_path):

@@ -26,12 +26,10 @@ def test_steps_are_a_number_or_a_list():
     [
         ({"logger": True}, "trainer.logger: is set by orthotrace itself"),
         ({"precison": 32}, "trainer.precison: no such option; did you mean 'precision'?"),
-        ({"devices": 2, "accelerator": "cpu"}, "trainer.devices: one device only"),
         ({"accelerator": "abacus"}, "trainer: "),
     ],
 )
 def test_trainers_that_cannot_be(options, line):
-    """Several devices would count test samples twice and grow subspaces apart: refused until they are kept equal."""
     with pytest.raises(UserError) as error:
         make_trainer(options, [])
     assert str(error.value).startswith(line)

@@ -17,7 +17,7 @@ from analysis.compare import consistency
 from analysis.rdm import correlation
 from analysis.storage import read_rdms
 
-FIGURES = ("accuracy", "consistency", "matrices", "mds", "rdms")
+FIGURES = ("accuracy", "capacity", "consistency", "matrices", "mds", "rdms")
 
 
 @pytest.fixture(scope="session")

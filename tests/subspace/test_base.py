@@ -4,9 +4,14 @@ import torch
 
 from orthotrace.errors import UserError
 from orthotrace.linalg import is_orthonormal
-from orthotrace.subspace import HebbianSubspace, SvdSubspace
+from orthotrace.subspace import ComplementSubspace, HebbianSubspace, RegionSubspace, SvdSubspace
 
-KINDS = {"svd": SvdSubspace, "hebbian": HebbianSubspace}
+KINDS = {
+    "svd": SvdSubspace,
+    "complement": ComplementSubspace,
+    "regions": RegionSubspace,
+    "hebbian": HebbianSubspace,
+}
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -28,7 +33,7 @@ def learned(kind: str, *tasks: torch.Tensor, **options):
 def test_project_is_the_dense_projection(kind, rank):
     space = learned(kind, 3 * randn(100, 8), rows=rank)
     update = randn(5, 8, seed=4)
-    complement = np.linalg.svd(space.basis.numpy())[2][rank:]
+    complement = np.linalg.svd(space.held().numpy())[2][rank:]
     assert np.allclose(space.project(update), update.numpy() @ complement.T @ complement, atol=1e-12)
     assert np.allclose(space.project(space.project(update)), space.project(update), atol=1e-12)
 
@@ -49,7 +54,7 @@ def test_rank_never_passes_the_dimensions(kind):
         space = learned(kind, *[randn(60, 8, seed=seed) for seed in range(3)], rows=5)
     assert str(told[0].message) == "5 rows asked for task 2, 3 of 8 directions are free: 3 are taken"
     assert space.rank == 8
-    assert is_orthonormal(space.basis, 1e-10)
+    assert is_orthonormal(space.held(), 1e-10)
     assert float(space.project(randn(4, 8)).abs().max()) < 1e-10
 
 
@@ -62,7 +67,7 @@ def test_rows_are_orthonormal_after_every_task(kind, dtype):
         for batch in randn(80, 12, seed=seed).split(16):
             space.observe(batch.to(dtype))
         space.consolidate()
-        assert is_orthonormal(space.basis)
+        assert is_orthonormal(space.held())
     assert space.capacity.rank == 12 and space.capacity.features == 12
 
 
@@ -84,7 +89,7 @@ def test_state_loads_into_a_fresh_subspace_and_continues(kind):
         space.observe(randn(20, 8, seed=4))
         space.consolidate()
     assert one.rank == 5
-    assert torch.equal(one.basis, two.basis)
+    assert torch.equal(one.held(), two.held())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,9 +8,14 @@ import pytest
 import torch
 
 from orthotrace.protection import Guard
-from orthotrace.subspace import HebbianSubspace, SvdSubspace
+from orthotrace.subspace import ComplementSubspace, HebbianSubspace, RegionSubspace, SvdSubspace
 
-SUBSPACES = {"svd": SvdSubspace, "hebbian": HebbianSubspace}
+SUBSPACES = {
+    "svd": SvdSubspace,
+    "complement": ComplementSubspace,
+    "regions": RegionSubspace,
+    "hebbian": HebbianSubspace,
+}
 
 
 def see(space, rows, times=60):
@@ -67,7 +72,7 @@ def test_what_is_learned_is_part_of_no_gradient(name):
     space = SUBSPACES[name](3, rows=2)
     see(space, torch.ones(2, 3, requires_grad=True))
     space.consolidate()
-    assert not space.basis.requires_grad
+    assert not space.held().requires_grad
     copy.deepcopy(space)
 
 

@@ -77,8 +77,8 @@ class NullSpace(Subspace):
         self.seen.zero_()
         self.running = self.running[:0].clone()
         values, vectors = torch.linalg.eigh(self.covariance)
-        # Below the rounding of the inputs no eigenvalue tells anything: all of those are zero alike.
-        floor = self.rounding(float(values.clamp_min(0).sum()))
+        # Below the rounding of the inputs and of their products no eigenvalue tells anything: all are zero alike.
+        floor = torch.finfo(self.basis.dtype).eps * float(values[-1].clamp_min(0))
         least = max(float(values[0]), floor)
         self.basis = vectors.T[values > self.factor * least].flip(0).to(self.basis).contiguous()
         self.tasks += 1

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from orthotrace.errors import UserError
+from orthotrace.subspace import RecursiveSubspace
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.1, 1.0, 30.0])
+def test_the_recursion_is_the_inverse(alpha):
+    space = RecursiveSubspace(9, alpha=alpha, dtype=torch.float64)
+    moment = np.eye(9)
+    for task in range(3):
+        for batch in range(40):
+            rows = 1 + randn(11, 9, seed=100 * task + batch)
+            space.observe(rows)
+            mean = rows.numpy().mean(0)
+            moment += np.outer(mean, mean) / alpha
+        space.consolidate()
+        expected = np.linalg.inv(moment)
+        assert np.allclose(space.inverse, expected, rtol=0, atol=1e-10)
+        update = randn(4, 9, seed=7)
+        assert np.allclose(space.project(update), update.numpy() @ expected, atol=1e-10)
+        assert space.rank == int((np.linalg.eigvalsh(expected) < 0.5).sum())
+
+
+def test_a_task_is_applied_from_the_next_one_on():
+    space = RecursiveSubspace(3, alpha=0.1, dtype=torch.float64)
+    update = randn(2, 3)
+    space.observe(randn(5, 3, seed=1))
+    assert not space.active
+    space.consolidate()
+    before = space.project(update)
+    space.observe(randn(5, 3, seed=2))
+    assert torch.equal(space.project(update), before) and space.active
+    space.consolidate()
+    assert not torch.allclose(space.project(update), before)
+
+
+def test_state_loads_within_a_task():
+    one = RecursiveSubspace(3, alpha=0.1)
+    one.observe(randn(5, 3).float())
+    one.consolidate()
+    one.observe(randn(5, 3, seed=2).float())
+    two = RecursiveSubspace(3, alpha=0.1)
+    two.load_state_dict(one.state_dict())
+    for space in (one, two):
+        space.observe(randn(5, 3, seed=3).float())
+        space.consolidate()
+    assert torch.equal(one.inverse, two.inverse) and torch.equal(one.basis, two.basis)
+
+
+def test_what_cannot_be():
+    with pytest.raises(UserError, match="alpha: input should be greater than 0"):
+        RecursiveSubspace(3, alpha=0)
+    space = RecursiveSubspace(3)
+    with pytest.raises(ValueError, match="no rows"):
+        space.consolidate()
+    space.observe(torch.full((2, 3), torch.nan))
+    with pytest.raises(ValueError, match="not finite"):
+        space.consolidate()
