@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_combinations import built
+from test_combinations import KEYS, built
 from test_configuration import GROUPS
 
 from orthotrace.run import Run
@@ -14,8 +14,16 @@ SMALL = ("stream=split", "stream.tasks=3", "stream.classes_per_task=2", "stream.
 EPOCHS = ("trainer.max_epochs=4", "trainer.batch_size=32", "trainer.save_every=0", "trainer.accelerator=cpu")
 # What draws or remembers within a task, all at once.
 BUSY = ("regularizer.dropout=.1", "regularizer.dropconnect=.1", "regularizer.input_noise=.1", "augmentation.shift=1")
+CONVOLUTIONS = ("model=convnet", "model.channels=[3,4]", "method.patches=20")
 CASES = {
     **{method: [f"method={method}", *BUSY, "trainer.evaluate_inside=3"] for method in GROUPS["method"]},
+    "trgp, all regions": ["method=trgp", "method.threshold=0", "method.rate=.1"],
+    "gpm, complement": ["method=gpm", "method.complement=true"],
+    "hlop, the paper's rule": ["method=hlop", "method.step=1", "method.momentum=.9", "method.start_epoch=2"],
+    "convolutions": ["method=hlop", *CONVOLUTIONS],
+    "convolutions, trgp": ["method=trgp", "method.threshold=0", *CONVOLUTIONS],
+    "normalisation by task": ["method=gpm", "method.normalisation=task", *CONVOLUTIONS, "stream.scenario=task"],
+    "an average": ["method=gpm", "regularizer.average=.9", "trainer.evaluate_inside=3"],
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
@@ -46,8 +54,9 @@ def state(run: Run) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     memory = ["method.memory.size=30"] if CASES[case][0].removeprefix("method=") in MEMORY else []
-    rows = ["method.rows=2"] if CASES[case][0] in ("method=hlop", "method=gpm") else []
-    overrides = [*CASES[case], *SMALL, *EPOCHS, *memory, *rows]
+    rows = ["method.rows=2"] if "rows" in KEYS.get(CASES[case][0].removeprefix("method="), ()) else []
+    small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
+    overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows]
     whole = Run(tmp_path / "whole")
     progress = built(whole, *overrides).run()
     epochs = [row["epoch"] for row in progress.epochs if row["task"] == 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,8 @@ def sizes(
         labels: label of each subspace, in order -> name of its layer; what is said of a layer counts for its groups.
         energy: one share, one for each layer in order, or by name; counts where neither rows is given.
         rows: rows of each task: one number, one for each layer in order, or by name; by name also a list over tasks.
-        rows_from: a run, or a folder with one run of the same seeds: take the rows that it found.
+        rows_from: a run, or a folder with one run of the same seeds: take the rows that it found. Where several have
+            the same seeds that of gpm is taken.
         seeds: of the run that asks.
 
     Raises:
@@ -85,6 +87,9 @@ def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, lis
     runs = [run for run in runs if run.finished and run.scores["capacity"] and not run.rows_are_borrowed]
     # A folder of one run was chosen by name; of several the one with the same seeds is meant.
     same = [run for run in runs if Run(path).exists or run.scores["seeds"] == seeds.as_dict()]
+    if len(same) > 1:
+        # Where several methods have found rows, those of the exact directions are the reference.
+        same = [run for run in same if run.scores["method"] == "gpm"] or same
     if len(same) != 1:
         listed = ", ".join(run.folder.name for run in same) or "none"
         raise UserError(
@@ -96,9 +101,8 @@ def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, lis
         raise UserError(
             f"the layers of {same[0].folder} are {', '.join(capacity)}, here they are {', '.join(names)}", "rows_from"
         )
-    return {
-        name: [
-            after - before for before, after in zip([0, *capacity[name]["rank"]], capacity[name]["rank"], strict=False)
-        ]
-        for name in names
-    }
+    ranks = {name: [0, *capacity[name]["rank"]] for name in names}
+    gained = {name: [after - before for before, after in pairwise(found)] for name, found in ranks.items()}
+    if any(min(counts) < 0 for counts in gained.values()):
+        raise UserError(f"{same[0].folder} lets rows go from task to task: they cannot be taken over", "rows_from")
+    return gained

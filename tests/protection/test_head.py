@@ -1,0 +1,28 @@
+import torch
+from torch import nn
+
+from orthotrace.protection.head import Head
+
+
+def test_all_but_the_outputs_in_use_are_put_back_bit_by_bit():
+    layer = nn.Linear(3, 6, bias=False)
+    head = Head(layer)
+    before = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight.mul_(3)
+    head.hold()
+    # No outputs were named: all are in use.
+    assert torch.equal(layer.weight, 3 * before)
+    head.outputs = range(2, 4)
+    head.hold()
+    assert torch.equal(layer.weight[[0, 1, 4, 5]], before[[0, 1, 4, 5]])
+    assert torch.equal(layer.weight[2:4], 3 * before[2:4])
+    head.begin()
+    with torch.no_grad():
+        layer.weight.zero_()
+    head.hold()
+    assert torch.equal(layer.weight[[0, 1, 4, 5]], before[[0, 1, 4, 5]])
+
+
+def test_the_start_is_its_state_and_the_layer_is_not():
+    assert list(Head(nn.Linear(3, 2)).state_dict()) == ["start"]

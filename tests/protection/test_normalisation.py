@@ -1,0 +1,76 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.protection.normalisation import Normalisation
+
+
+def net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(27, 4), nn.LayerNorm(4))
+
+
+def learn(model: nn.Module, seed: int) -> None:
+    torch.manual_seed(seed)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, weight_decay=0.1)
+    model.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(seed + torch.randn(8, 1, 5, 5)).square().sum().backward()
+        optimizer.step()
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items() if key[0] in "14"}
+
+
+def test_frozen_after_the_first_task_whoever_calls_train():
+    model = net()
+    norms = Normalisation(model)
+    for task in range(3):
+        norms.enter(task)
+        detach = norms.attach()
+        before = state(model)
+        learn(model, task)
+        moved = [key for key, value in state(model).items() if not torch.equal(value, before[key])]
+        # Every one of them in the first task: scale, shift, mean, variance, count; scale and shift.
+        assert len(moved) == (0 if task else 7)
+        detach()
+    assert model.train()[1].training and not model[1].weight.requires_grad
+    assert norms.state_dict() == {}
+    copy.deepcopy(model)
+
+
+def test_each_task_keeps_its_own():
+    model = net()
+    norms = Normalisation(model, "task", tasks=2)
+    kept = []
+    for task in range(2):
+        norms.enter(task)
+        detach = norms.attach()
+        learn(model, task)
+        detach()
+        norms.keep(model, task)
+        kept.append(state(model))
+    assert not torch.equal(kept[0]["1.running_mean"], kept[1]["1.running_mean"])
+    for task in range(2):
+        of = norms.of(model, task)
+        assert all(torch.equal(value, kept[task][key]) for key, value in state(of).items())
+        # The rest is the model's.
+        assert torch.equal(of[0].weight, model[0].weight)
+    fresh = Normalisation(net(), "task", tasks=2)
+    fresh.load_state_dict(norms.state_dict())
+    other = net()
+    fresh.put(other, 0)
+    assert all(torch.equal(value, kept[0][key]) for key, value in state(other).items())
+
+
+@pytest.mark.parametrize("mode", ["frozen", "task"])
+def test_a_model_without_any_is_left_alone(mode):
+    model = nn.Sequential(nn.Linear(2, 2))
+    norms = Normalisation(model, mode, tasks=3)
+    norms.enter(1)
+    norms.attach()()
+    assert norms.of(model, 0) is model and norms.state_dict() == {}
