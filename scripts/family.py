@@ -40,13 +40,12 @@ class Part:
     published: dict[str, tuple[str, str]]
 
 
-# Published: GPM, OWM and A-GEM's rows in Saha et al., ICLR 2021; TRGP in Lin et al., ICLR 2022; HLOP (spiking, 1 run) in
-# Xiao et al., ICLR 2024.
+# Published: GPM and OWM in Saha et al., ICLR 2021; TRGP in Lin et al., ICLR 2022; HLOP (spiking, one run) in Xiao et
+# al., ICLR 2024.
 PARTS = {
     "pmnist": (
         Part(
-            "784-100-100-10 without biases, 5 epochs, batch 10, SGD .01; energies .95 / .99 / .99, hlop at gpm's ranks, "
-            "owm alpha .1",
+            "784-100-100-10 without biases, 5 epochs, batch 10, SGD .01; energies .95 / .99 / .99, hlop at gpm's ranks",
             "runs/permuted_mnist_gpm",
             ("finetune", "gpm", "hlop", "sgp", "trgp", "owm", "nscl"),
             {"gpm": (".939 ± .002", "−.03"), "trgp": (".963 ± .001", "−.008"), "owm": (".907", "−.01")},
@@ -61,7 +60,7 @@ PARTS = {
     "split_cifar10": (
         Part(
             "convolutions 32-64-128 with batch normalisation, 8 epochs, batch 64, SGD .01 with momentum .9; energies "
-            ".97 + .003 for each task, 125 samples, hlop at most 200 rows a task, scales of trgp at a tenth of the rate",
+            ".97 + .003 for each task, 125 samples, hlop at most 200 rows a task, trgp's scales at a tenth of the rate",
             "runs/split_cifar10",
             ("finetune", "gpm", "hlop", "sgp", "trgp", "nscl"),
             {},

@@ -121,7 +121,9 @@ def test_a_run_of_two_processes_is_that_of_one(tmp_path):
     # Every test image counts once; only the order of the sums differs.
     for a, b in zip(one.scores["accuracy"], two.scores["accuracy"], strict=True):
         assert a == pytest.approx(b, abs=0.006)
-    assert one.scores["capacity"]["fc1"]["captured"] == pytest.approx(two.scores["capacity"]["fc1"]["captured"], abs=1e-4)
+    assert one.scores["capacity"]["fc1"]["captured"] == pytest.approx(
+        two.scores["capacity"]["fc1"]["captured"], abs=1e-4
+    )
     assert max(two.scores["leak"]) <= 1e-6
     assert two.network().head.weight.shape == (10, 24)
 

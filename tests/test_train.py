@@ -267,7 +267,7 @@ def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
     assert orthotrace.load("run")[0].weight.shape == (6, 1, 3, 3)
     assert analyze("runs=run").code == 0
     assert train(*own, "method=gpm", "method.rows=3", "hydra.run.dir=held").code == 0
-    assert [entry["features"] for entry in scores(Path("held"))["capacity"].values()][0] == 9
+    assert scores(Path("held"))["capacity"]["0"]["features"] == 9
 
 
 def test_six_jobs_are_six_runs_in_wandb(tmp_path):

@@ -69,7 +69,9 @@ def draw(
         ),
     }
     capacities = {
-        group.label: [run.scores["capacity"] for run in group.runs] for group in grouped if group.runs[0].scores["capacity"]
+        group.label: [run.scores["capacity"] for run in group.runs]
+        for group in grouped
+        if group.runs[0].scores["capacity"]
     }
     if capacities:
         drawings["capacity"] = (

@@ -54,7 +54,7 @@ class Training:
         save_every: Annotated[float, Field(ge=0)] = 30.0,
         workers: Annotated[int, Field(ge=0)] = 2,
         evaluate_inside: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
-        compile: bool = False,
+        compile: bool = False,  # noqa: A002
     ) -> Training:
         """From a user's input.
 

@@ -75,9 +75,13 @@ def test_a_task_begins_as_the_network_is_and_scales_what_it_trusts():
         for (_, of, region), scale in method.scales.items():
             if of == number:
                 b = method.guard.subspaces[method.guard.labels[number]].region(region).double()
-                w = w + plain.get_submodule(method.guard.labels[number]).weight.double() @ b.T @ (
-                    scale.double() - torch.eye(len(b))
-                ) @ b
+                w = (
+                    w
+                    + plain.get_submodule(method.guard.labels[number]).weight.double()
+                    @ b.T
+                    @ (scale.double() - torch.eye(len(b)))
+                    @ b
+                )
         layer.weight.data.copy_(w)
     assert torch.allclose(model(inputs), expected(inputs), atol=1e-4)
     assert torch.allclose(method.network(model, 1)(inputs), expected(inputs), atol=1e-4)

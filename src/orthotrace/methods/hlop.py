@@ -52,12 +52,8 @@ class HLOP(CountedProjection):
             "max_rows": max_rows,
         }
         self.start_epoch = start_epoch
+        self.epochs_needed = 1 if closing_pass else start_epoch
         self.closing_pass = self.looks_again = closing_pass
-
-    @property
-    def epochs_needed(self) -> int:
-        """Of a task, so that there is anything to consolidate."""
-        return 1 if self.closing_pass else self.start_epoch
 
     def subspace(self, features: int, seed: int, **options: Any) -> HebbianSubspace:
         """Lateral weights of a layer."""

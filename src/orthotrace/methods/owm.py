@@ -20,8 +20,8 @@ class OWM(ProjectionMethod):
     """Multiplies each step by a projector that a recursion builds from the mean inputs of batches.
 
     At the end of a task its batches are shown once more to the recursion, or while it is trained where a stream may be
-    seen once only. Either way the projector of a task never knows the task itself, as that of the public code does. Since directions are held by degrees, the leak that
-    is told is not zero.
+    seen once only. Either way the projector of a task never knows the task itself, as that of the public code does.
+    Since directions are held by degrees, the leak that is told is not zero.
 
     Args:
         alpha: of the recursion, above 0; the smaller, the more is held.

@@ -91,9 +91,7 @@ class ProjectionMethod(Replay):
             )
         layers = protectable(model)
         head = readout_layer(layers, self.readout.outputs) if stream.scenario == "task" else None
-        labels = {
-            part.label: name for name, layer in layers.items() if name != head for part in parts(name, layer)
-        }
+        labels = {part.label: name for name, layer in layers.items() if name != head for part in parts(name, layer)}
         options = self.options(labels, seeds)
         self.guard = Guard(
             model,

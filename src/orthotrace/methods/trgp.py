@@ -71,7 +71,8 @@ class TRGP(SampledProjection):
             layer.forward = MethodType(self._forward(chosen), layer)
 
     def _forward(self, parts: list[tuple[int, Part]]) -> Any:
-        def forward(layer: Any, input: Tensor) -> Tensor:
+        # The argument has the name that torch gives it: layers may be called by keyword.
+        def forward(layer: Any, input: Tensor) -> Tensor:  # noqa: A002
             weight = layer.weight
             if any(number in self._running for number, _ in parts):
                 weight = scaled_weight(layer.weight, [(part, self._running.get(number, [])) for number, part in parts])

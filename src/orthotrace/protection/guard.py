@@ -139,6 +139,9 @@ class Guard(nn.Module):
         """Their matrices: one of each layer, or of each group of a convolution."""
         return self._parts[0]
 
+    def _pairs(self) -> list[tuple[Part, Any]]:
+        return list(zip(self.parts, self._spaces, strict=True))
+
     @property
     def subspaces(self) -> dict[str, Any]:
         """The subspace of each matrix by label."""
@@ -167,7 +170,7 @@ class Guard(nn.Module):
     @torch.no_grad()
     def begin(self) -> None:
         """Start a task: remember the weights, let the subspaces make ready."""
-        for number, (part, space) in enumerate(zip(self.parts, self._spaces, strict=True)):
+        for number, (part, space) in enumerate(self._pairs()):
             self._start(number).copy_(part.joined())
             space.begin()
         if self.head is not None:
@@ -202,7 +205,7 @@ class Guard(nn.Module):
             self.head.hold()
         if self.rule == "gradient":
             return
-        for number, (part, space) in enumerate(zip(self.parts, self._spaces, strict=True)):
+        for number, (part, space) in enumerate(self._pairs()):
             if not space.active or (whole and not space.exact):
                 continue
             start, weight, layer = self._start(number), part.weight, part.layer
@@ -219,7 +222,7 @@ class Guard(nn.Module):
         """Under the rule "gradient": take the component in the rows held from each gradient."""
         if self.rule != "gradient":
             return
-        for part, space in zip(self.parts, self._spaces, strict=True):
+        for part, space in self._pairs():
             gradient = part.gradient
             if not space.active or gradient is None:
                 continue
@@ -231,13 +234,13 @@ class Guard(nn.Module):
     def project_moments(self, *optimizers: Optimizer) -> None:
         """Under the rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
         for optimizer in optimizers:
-            for part, space in zip(self.parts, self._spaces, strict=True):
+            for part, space in self._pairs():
                 layer = part.layer
                 for kept in optimizer.state.get(layer.weight, {}).values():
                     if space.active and isinstance(kept, Tensor) and kept.shape == layer.weight.shape:
                         kept[part.outputs] -= part.shaped(space.inside(kept[part.outputs].flatten(1)))
-                for kept in optimizer.state.get(layer.bias, {}).values() if layer.bias is not None else ():
-                    if space.active and isinstance(kept, Tensor) and kept.shape == layer.bias.shape:
+                for kept in optimizer.state.get(layer.bias, {}).values():
+                    if space.active and isinstance(kept, Tensor) and kept.ndim:
                         kept[part.outputs] = 0
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
@@ -257,9 +260,7 @@ class Guard(nn.Module):
         if self.rule == "gradient":
             self.project_moments(*optimizers)
         # What a subspace that holds by degrees takes its share of: the step since the last time.
-        self._last = [
-            None if space.exact else part.weight.clone() for part, space in zip(self.parts, self._spaces, strict=True)
-        ]
+        self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs()]
         self._steps = 0
         thaw = self.norms.attach()
 
@@ -282,8 +283,8 @@ class Guard(nn.Module):
             return
         if self.rule == "gradient":
             warnings.warn(
-                f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under {optimizers}: "
-                "rule 'applied' is exact",
+                f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under "
+                f"{optimizers}: rule 'applied' is exact",
                 stacklevel=2,
             )
             return
@@ -335,7 +336,7 @@ class Guard(nn.Module):
         see = see or type(self)._observe
         device = self.watched.device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):
-            for part, space in zip(self.parts, self._spaces, strict=True):
+            for part, space in self._pairs():
                 try:
                     see(space, self.rows(part, inputs))
                 except ValueError as error:

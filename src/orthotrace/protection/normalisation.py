@@ -68,7 +68,7 @@ class Normalisation(nn.Module):
             value.requires_grad_(not self.frozen)
 
     def attach(self) -> Callable[[], None]:
-        """While a task is trained frozen layers stay in evaluation mode, whoever calls train(); the function ends it."""
+        """Frozen layers stay in evaluation mode, whoever calls train(), until the function returned is called."""
         layers = self._layers[0] if self.frozen else []
         for layer in layers:
             layer.eval()

@@ -212,8 +212,8 @@ class CountedSubspace(Subspace):
         wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
         if wanted > self.free:
             warnings.warn(
-                f"{self.label}{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} directions are "
-                f"free: {self.free} are taken",
+                f"{self.label}{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} "
+                f"directions are free: {self.free} are taken",
                 stacklevel=2,
             )
         return min(wanted, self.free)
