@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as Picture
 
@@ -52,3 +53,12 @@ def write_tables(
         table = Dataset.from_dict(columns, Features(features))
         table.to_parquet(folder / f"{part}-00000-of-00001.parquet")
     return folder
+
+
+REAL = Path(__file__).parents[2] / "shared" / "data"
+
+
+def real(name: str, column: str, count: int) -> np.ndarray:
+    """The first test images of a real data set that lies beside the checkout, (count, ...) uint8."""
+    table = parquet.read_table(REAL / name / "test-00000-of-00001.parquet").slice(0, count)
+    return np.stack([np.array(Picture.open(io.BytesIO(row["bytes"]))) for row in table[column].to_pylist()])

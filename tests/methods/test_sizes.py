@@ -66,7 +66,8 @@ def test_rows_of_another_run_are_what_it_gained_in_each_task(tmp_path):
     [
         ([("a", 5, "gpm")], "found: none"),
         ([("a", 0, "finetune")], "found: none"),
-        ([("a", 0, "gpm"), ("b", 0, "hlop")], "found: a, b"),
+        ([("a", 0, "gpm"), ("b", 0, "gpm"), ("c", 0, "sgp")], "found: a, b"),
+        ([("a", 0, "hlop"), ("b", 0, "sgp")], "found: a, b"),
     ],
 )
 def test_a_folder_without_the_one_run(tmp_path, runs, line):
@@ -75,6 +76,24 @@ def test_a_folder_without_the_one_run(tmp_path, runs, line):
     with pytest.raises(UserError) as error:
         call(rows_from=str(tmp_path))
     assert line in str(error.value)
+
+
+def test_of_several_methods_that_of_gpm_is_taken_and_rows_that_were_let_go_are_refused(tmp_path):
+    for name, method in (("a", "gpm"), ("b", "sgp"), ("c", "trgp")):
+        write_run(tmp_path / name, 0, method)
+    path = tmp_path / "a" / "scores.json"
+    path.write_text(path.read_text().replace("[3, 5, 5]", "[3, 4, 5]"))
+    assert list(call(rows_from=str(tmp_path)).values()) == [{"rows": [3, 1, 1]}] * 3
+    path.write_text(path.read_text().replace("[3, 4, 5]", "[3, 2, 5]"))
+    with pytest.raises(UserError, match=r"rows_from: .* lets rows go from task to task"):
+        call(rows_from=str(tmp_path))
+
+
+def test_what_is_said_of_a_layer_counts_for_its_groups():
+    labels = {"conv[1]": "conv", "conv[2]": "conv", "head": "head"}
+    assert sizes(labels, [0.9, 0.8], None, None, Seeds()) == {
+        "conv[1]": {"energy": 0.9}, "conv[2]": {"energy": 0.9}, "head": {"energy": 0.8},
+    }  # fmt: skip
 
 
 def test_a_run_with_other_layers(tmp_path):

@@ -6,7 +6,7 @@ from torch import nn
 
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
-from orthotrace.methods.trgp import TRGP, scaled_weight
+from orthotrace.methods.trgp import TRGP, Region, scaled_weight
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.protection.layers import parts
@@ -142,9 +142,9 @@ def test_convolutions_and_groups():
     for part in parts("conv", layer):
         span = torch.linalg.qr(torch.randn(18, 5, dtype=torch.float64)).Q.T
         scale = nn.Parameter(torch.randn(5, 5, dtype=torch.float64))
-        chosen.append((part, [(span, scale)] if part.group else []))
+        chosen.append((part, [Region(part.weight @ span.T, span, scale)] if part.group else []))
     weight = scaled_weight(layer.weight, chosen)
-    span, scale = chosen[1][1][0]
+    _, span, scale = chosen[1][1][0]
     w = layer.weight[3:].detach().flatten(1)
     assert torch.equal(weight[:3], layer.weight[:3])
     expected = w - w @ span.T @ span + w @ span.T @ scale @ span

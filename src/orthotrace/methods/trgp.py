@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from types import MethodType
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import Field
@@ -28,10 +28,10 @@ class TRGP(SampledProjection):
     largest first, where B_j spans the inputs of j and G is the gradient of the new task. While the task is trained,
     and whenever it is tested, the layer works with
 
-        W + sum_j (W B_j^T) (Q_j - I) B_j,
+        W + sum_j A_j (Q_j - I) B_j,   A_j = W B_j^T,
 
     the scales Q_j (from I) being trained beside W and kept for the task; W itself moves outside all inputs so far, as
-    in GPM. A test must therefore know which task an image is of, in the domain- and class-incremental scenarios too,
+    in GPM, so that A_j stays as it is while the task is trained. A test must therefore know which task an image is of, in the domain- and class-incremental scenarios too,
     as in the paper: compare it there with methods that know it.
 
     Args:
@@ -56,8 +56,8 @@ class TRGP(SampledProjection):
         self.regions = regions
         self.rate = rate
         self.scales = Scales()
-        # Of the running task: index of a matrix -> the spans and scales of its regions.
-        self._running: dict[int, list[tuple[Tensor, nn.Parameter]]] = {}
+        # Of the running task: index of a matrix -> its regions.
+        self._running: dict[int, list[Region]] = {}
 
     def subspace(self, features: int, seed: int, **options: Any) -> RegionSubspace:
         """Principal directions, and those of each task."""
@@ -73,11 +73,16 @@ class TRGP(SampledProjection):
     def _forward(self, parts: list[tuple[int, Part]]) -> Any:
         # The argument has the name that torch gives it: layers may be called by keyword.
         def forward(layer: Any, input: Tensor) -> Tensor:  # noqa: A002
-            weight = layer.weight
-            if any(number in self._running for number, _ in parts):
-                weight = scaled_weight(layer.weight, [(part, self._running.get(number, [])) for number, part in parts])
+            if not any(number in self._running for number, _ in parts):
+                return type(layer).forward(layer, input)
             if isinstance(layer, nn.Linear):
-                return linear(input, weight, layer.bias)
+                # By way of the input: a batch is mostly smaller than a weight.
+                outputs = linear(input, layer.weight, layer.bias)
+                for weight, span, scale in self._running[parts[0][0]]:
+                    inside = linear(input, span)
+                    outputs = outputs + linear(linear(inside, scale) - inside, weight)
+                return outputs
+            weight = scaled_weight(layer.weight, [(part, self._running.get(number, [])) for number, part in parts])
             return layer._conv_forward(input, weight, layer.bias)
 
         return forward
@@ -125,16 +130,25 @@ class TRGP(SampledProjection):
 
     def _take(self, task: int) -> None:
         """Work with the scales of a task."""
-        self._running = self._scales(task)
+        self._running = self._regions(task, start=True)
         for key, scale in self.scales.items():
             scale.requires_grad_(key[0] == task)
 
-    def _scales(self, task: int) -> dict[int, list[tuple[Tensor, nn.Parameter]]]:
-        found: dict[int, list[tuple[Tensor, nn.Parameter]]] = {}
+    def _regions(self, task: int, start: bool) -> dict[int, list[Region]]:
+        """Regions of a task by index of a matrix.
+
+        Args:
+            task: from 0.
+            start: take A from the weights at the start of the running task, which a run that continues knows to the
+                same bits; else from those of now.
+        """
+        found: dict[int, list[Region]] = {}
         for (of, number, region), scale in self.scales.items():
             if of == task:
-                span = self.guard.subspaces[self.guard.labels[number]].region(region)
-                found.setdefault(number, []).append((span, scale))
+                part = self.guard.parts[number]
+                span = self.guard.subspaces[part.label].region(region)
+                weight = self.guard.start(number)[:, : part.features] if start else part.weight
+                found.setdefault(number, []).append(Region(weight @ span.T, span, scale))
         return found
 
     def task_parameters(self) -> list[nn.Parameter]:
@@ -145,12 +159,12 @@ class TRGP(SampledProjection):
         """The network with the scales of a task in its weights."""
         copied = copy.deepcopy(super().network(model, task))
         layers = protectable(copied)
-        scales = self._scales(task)
+        regions = self._regions(task, start=False)
         with torch.no_grad():
             for name in self.guard.layers:
                 layer = layers[name]
                 layer.__dict__.pop("forward")
-                chosen = [(part, scales.get(n, [])) for n, part in enumerate(self.guard.parts) if part.name == name]
+                chosen = [(part, regions.get(n, [])) for n, part in enumerate(self.guard.parts) if part.name == name]
                 layer.weight.copy_(scaled_weight(layer.weight, chosen))
         return copied
 
@@ -159,19 +173,34 @@ class TRGP(SampledProjection):
         return self.network(model, self.number)
 
 
-def scaled_weight(weight: Tensor, regions: list[tuple[Part, list[tuple[Tensor, nn.Parameter]]]]) -> Tensor:
-    """W + sum_j (W B_j^T) (Q_j - I) B_j, in the shape of W.
+class Region(NamedTuple):
+    """What a layer does with the inputs of a task that it trusts.
+
+    Attributes:
+        weight: A = W B^T, (out, k).
+        span: B, (k, features).
+        scale: Q, (k, k).
+    """
+
+    weight: Tensor
+    span: Tensor
+    scale: Tensor
+
+
+def scaled_weight(weight: Tensor, regions: list[tuple[Part, list[Region]]]) -> Tensor:
+    """W + sum_j A_j (Q_j - I) B_j, in the shape of W.
 
     Args:
         weight: of a layer.
-        regions: each matrix of the layer, with spans (k, features) and scales (k, k) of their regions.
+        regions: each matrix of the layer, with its regions.
     """
     matrices = []
     for part, chosen in regions:
         matrix = weight[part.outputs].flatten(1)
-        changes = [((matrix @ span.T) @ scale - matrix @ span.T) @ span for span, scale in chosen]
-        matrices.append(matrix + torch.stack(changes).sum(0) if changes else matrix)
-    return (matrices[0] if len(matrices) == 1 else torch.cat(matrices)).view_as(weight)
+        for of, span, scale in chosen:
+            matrix = matrix + (of @ scale - of) @ span
+        matrices.append(matrix)
+    return (matrices[0] if len(matrices) == 1 else torch.cat(matrices)).view(weight.shape)
 
 
 class Scales(nn.Module):

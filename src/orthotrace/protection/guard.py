@@ -157,7 +157,8 @@ class Guard(nn.Module):
         if self.head is not None:
             self.head.outputs = outputs
 
-    def _start(self, number: int) -> Tensor:
+    def start(self, number: int) -> Tensor:
+        """A matrix at the task's start, by its place, with the biases as its last column if there are any."""
         start = self._buffers[f"start_{number}"]
         assert start is not None
         return start
@@ -165,13 +166,13 @@ class Guard(nn.Module):
     def update(self, label: str) -> Tensor:
         """What a matrix, with the biases as its last column, has moved since the task's start."""
         number = self.labels.index(label)
-        return self.parts[number].joined() - self._start(number)
+        return self.parts[number].joined() - self.start(number)
 
     @torch.no_grad()
     def begin(self) -> None:
         """Start a task: remember the weights, let the subspaces make ready."""
         for number, (part, space) in enumerate(self._pairs()):
-            self._start(number).copy_(part.joined())
+            self.start(number).copy_(part.joined())
             space.begin()
         if self.head is not None:
             self.head.begin()
@@ -208,7 +209,7 @@ class Guard(nn.Module):
         for number, (part, space) in enumerate(self._pairs()):
             if not space.active or (whole and not space.exact):
                 continue
-            start, weight, layer = self._start(number), part.weight, part.layer
+            start, weight, layer = self.start(number), part.weight, part.layer
             before = start[:, : part.features] if space.exact else self._last[number]
             inside = part.shaped(space.inside(weight - before))
             (layer.weight if layer.weight.ndim == 2 else layer.weight[part.outputs]).sub_(inside)
@@ -409,7 +410,7 @@ class Guard(nn.Module):
     def memory_bytes(self, label: str) -> int:
         """What is kept for a matrix beside the network: its subspace, and its weights at the task's start."""
         number = self.labels.index(label)
-        kept = [self._start(number), *self._spaces[number].state_dict().values()]
+        kept = [self.start(number), *self._spaces[number].state_dict().values()]
         return sum(value.numel() * value.element_size() for value in kept)
 
     def _held(self, label: str, part: Part) -> Tensor:
