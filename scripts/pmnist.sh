@@ -24,7 +24,7 @@ family method=gpm "$energy" seed=0,1,2,3,4
 family method=trgp "$energy" seed=0,1,2,3,4
 family method=hlop method.rows_from=runs/permuted_mnist_gpm seed=0,1,2,3,4
 family method=sgp "$energy" seed=0,1
-family method=owm method.alpha=0.1 seed=0,1
+family method=owm method.alpha=1000 seed=0,1
 family method=nscl seed=0,1
 
 # Rows of HLOP's paper.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from test_combinations import KEYS, built
@@ -164,3 +168,41 @@ def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
     if schedule != "plateau":  # which follows the scores
         assert rates[0] == rates[1] == rates[2]
         assert (len(set(rates[0])) == 1) == (schedule == "constant")
+
+
+TEN = ("stream=permuted", "stream.tasks=10", "model.hidden=[12]", "trainer.max_epochs=1", "trainer.batch_size=256",
+       "trainer.accelerator=cpu")  # fmt: skip
+
+
+def overrides_of(method: str) -> list[str]:
+    rows = ["method.rows=1"] if "rows" in KEYS[method] else []
+    memory = ["method.memory.size=30"] if method in MEMORY else []
+    return [f"method={method}", *TEN, *rows, *memory]
+
+
+def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
+    """Every method: stopped when the last task has been trained, finished by another process, to the same bits."""
+    for method in GROUPS["method"]:
+        built(Run(tmp_path / "whole" / method), *overrides_of(method)).run()
+        experiment = built(Run(tmp_path / "cut" / method), *overrides_of(method))
+        experiment.tracker = Stopping(10, 1)
+        with pytest.raises(StopError):
+            experiment.run()
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from test_continuing import GROUPS, Run, built, overrides_of\n"
+        "for method in GROUPS['method']:\n"
+        "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method)).run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).parent), str(tmp_path / "cut")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    for method in GROUPS["method"]:
+        whole, cut = Run(tmp_path / "whole" / method), Run(tmp_path / "cut" / method)
+        assert {**cut.scores, "seconds": 0} == {**whole.scores, "seconds": 0}, method
+        for key, value in state(whole).items():
+            assert torch.equal(value, state(cut)[key]), (method, key)

@@ -34,7 +34,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figur
     figure, panels = plt.subplots(
         lines,
         columns,
-        figsize=(DOUBLE * (columns + 0.35) / 3.35, lines * (0.75 + 0.2 * min(most, 24))),
+        figsize=(DOUBLE * (columns + 0.35) / 3.35, lines * (0.85 + 0.2 * max(4, min(most, 24)))),
         layout="constrained",
         squeeze=False,
     )
@@ -64,7 +64,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figur
                     color="black" if share > 0.6 else "white",
                 )  # fmt: skip
     if image is not None:
-        figure.colorbar(image, ax=panels, label="Share of directions held", fraction=0.03, shrink=0.9)
+        figure.colorbar(image, ax=panels, label="Share held", fraction=0.03, shrink=0.9)
     return figure, rows
 
 

@@ -160,7 +160,8 @@ class AveragedGem(ExperienceReplay):
     def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of the batch alone; the memory comes in with the gradients."""
         loss, logits = Method.loss(self, network, batch)
-        self._forward, self._count = network, len(batch.labels)
+        # In a tuple: the network must not become part of the method's state.
+        self._step = (network, len(batch.labels))
         self.remember(batch, logits)
         return loss, logits
 
@@ -169,7 +170,7 @@ class AveragedGem(ExperienceReplay):
         if not self.number:
             return
         with torch.enable_grad():
-            loss = self.replayed(self._forward, self._count)
+            loss = self.replayed(*self._step)
             if loss is None:
                 return
             parameters = trainable(self.model)

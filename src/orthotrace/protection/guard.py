@@ -139,8 +139,8 @@ class Guard(nn.Module):
         """Their matrices: one of each layer, or of each group of a convolution."""
         return self._parts[0]
 
-    def _pairs(self) -> list[tuple[Part, Any]]:
-        return list(zip(self.parts, self._spaces, strict=True))
+    def _pairs(self) -> Iterator[tuple[Part, Any]]:
+        return zip(self._parts[0], self._spaces, strict=True)
 
     @property
     def subspaces(self) -> dict[str, Any]:
@@ -209,12 +209,17 @@ class Guard(nn.Module):
         for number, (part, space) in enumerate(self._pairs()):
             if not space.active or (whole and not space.exact):
                 continue
-            start, weight, layer = self.start(number), part.weight, part.layer
+            # In every step: the common case by the shortest way.
+            start, layer = self.start(number), part.layer
             before = start[:, : part.features] if space.exact else self._last[number]
-            inside = part.shaped(space.inside(weight - before))
-            (layer.weight if layer.weight.ndim == 2 else layer.weight[part.outputs]).sub_(inside)
-            if layer.bias is not None:
-                layer.bias[part.outputs] = start[:, -1]
+            if part.is_whole:
+                layer.weight.sub_(space.inside(layer.weight - before))
+                if layer.bias is not None:
+                    layer.bias.copy_(start[:, -1])
+            else:
+                layer.weight[part.outputs].sub_(part.shaped(space.inside(part.weight - before)))
+                if layer.bias is not None:
+                    layer.bias[part.outputs] = start[:, -1]
             if not space.exact:
                 self._last[number].copy_(part.weight)
 

@@ -40,6 +40,11 @@ class Part:
     features: int
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the matrix is the layer's weight as it is."""
+        return self.layer.weight.ndim == 2
+
+    @property
     def weight(self) -> Tensor:
         """The matrix (out, features), not to be written to: it may be a copy."""
         weight = self.layer.weight.detach()
