@@ -17,6 +17,9 @@ import torch
 from conftest import TINY, command, snapshot
 
 import orthotrace
+from orthotrace.configuration import build
+from orthotrace.judge import evaluate
+from orthotrace.run import Run
 
 SCHEMA = json.loads((Path(orthotrace.__file__).parent / "scores.schema.json").read_text())
 
@@ -319,3 +322,19 @@ def test_a_continued_run_is_the_same_run_in_wandb(tmp_path):
     files = list((tmp_path / "run").glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     assert len({file.stem for file in files}) == 1
+
+
+@pytest.mark.parametrize(
+    "own", [["method=trgp", "method.threshold=0", "method.energy=.8"], ["method=gpm", "method.rows=2", "model=convnet",
+            "model.channels=[4]", "method.normalisation=task"]]
+)  # fmt: skip
+def test_the_network_that_is_loaded_is_the_one_that_was_tested(train, own):
+    hidden = [] if "model=convnet" in own else ["model.hidden=[24]"]
+    small = ["stream=split", "stream.tasks=2", "stream.scenario=task", "trainer.max_epochs=2", *hidden]
+    answer = train(*own, *small, "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    run = Run("run")
+    stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=0)
+    for task in (1, 2):
+        found = evaluate(run.network(task), stream.test(task - 1), stream.readout.own[task - 1])
+        assert found.accuracy == run.scores["accuracy"][task - 1][task - 1]

@@ -47,3 +47,13 @@ def test_weights_do_not_move_in_the_closing_pass():
     before = model.fc1.weight.clone()
     hlop.end_task(model.eval(), TRAIN, 64)
     assert torch.equal(model.fc1.weight, before)
+
+
+def test_the_rule_begins_with_an_epoch_of_the_task():
+    hlop, model = method(start_epoch=2)
+    space = hlop.guard.subspaces["fc1"]
+    for epoch, seen in ((0, 0), (1, 32), (2, 64)):
+        hlop.epoch = epoch
+        hlop.training_forward(model, INPUTS[:32])
+        assert int(space.seen) + 32 * int(space.steps) == seen
+    assert hlop.epochs_needed == 2 and method(start_epoch=2, closing_pass=True)[0].epochs_needed == 1

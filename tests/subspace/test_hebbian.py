@@ -111,3 +111,47 @@ def test_infinite_inputs_are_refused():
     space.begin()
     with pytest.raises(ValueError, match="not finite"):
         space.observe(torch.tensor([[float("nan"), 1.0, 0.0]]))
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_the_rule_of_the_paper_learns_the_same_subspace(iterations):
+    space = HebbianSubspace(64, rows=[15, 10], step=1.0, momentum=0.9, iterations=iterations)
+    for task in range(2):
+        pixels = torch.randperm(64, generator=torch.Generator().manual_seed(task))
+        rows = ROWS[:, pixels]
+        held = space.rank
+        stream(space, rows, epochs=10, seed=task)
+        space.consolidate()
+        captured, exact = shares(space, rows, held)
+        assert captured >= 0.97 * exact
+
+
+def test_the_rule_of_the_paper_is_ojas_and_free_of_scale():
+    rows = ROWS.double()[:64]
+    bases = []
+    for scale in (1.0, 1024.0):
+        space = HebbianSubspace(64, rows=4, step=0.3, momentum=0.0, interval=1, dtype=torch.float64)
+        space.begin()
+        start = space.learning.numpy()
+        x = (scale * rows).numpy()
+        h = start
+        for _ in range(5):
+            y = x @ h.T
+            # Y^T (X - Y H) / B, in units of the largest mean square response.
+            moved = h + 0.3 * (y.T @ (x - y @ h) / len(x)) / np.max(np.mean(y**2, axis=0))
+            h = np.linalg.qr(moved.T)[0].T
+            space.observe(scale * rows)
+        cosines = np.linalg.svd(space.learning.numpy() @ h.T, compute_uv=False)
+        assert np.allclose(cosines, 1, atol=1e-9)
+        bases.append(space.learning)
+    assert torch.allclose(bases[0], bases[1], atol=1e-9)
+
+
+def test_more_iterations_learn_more_of_a_single_batch():
+    found = {}
+    for iterations in (1, 8):
+        space = HebbianSubspace(64, rows=6, iterations=iterations)
+        space.observe(ROWS[:200])
+        space.consolidate()
+        found[iterations] = shares(space, ROWS[:200], 0)[0]
+    assert found[8] > found[1] + 0.02

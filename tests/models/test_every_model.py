@@ -1,0 +1,33 @@
+"""What every model keeps: logits, gradients, widths."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.errors import UserError
+from orthotrace.models.convnet import AlexNet, ConvNet, LeNet
+from orthotrace.models.mlp import MLP
+from orthotrace.models.resnet import ResNet18
+
+RGB = (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "make", [ConvNet, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP]
+)
+@pytest.mark.parametrize("width", [0.1, 1.0])
+def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
+    torch.manual_seed(0)
+    model = make(RGB, 7, width=width)
+    model(torch.randn(4, *RGB)).square().sum().backward()
+    assert model(torch.randn(4, *RGB)).shape == (4, 7)
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+    assert isinstance(model.head, nn.Linear)
+
+
+@pytest.mark.parametrize("make", [ConvNet, AlexNet, LeNet, ResNet18, MLP])
+def test_widths_that_cannot_be(make):
+    with pytest.raises(UserError, match="width"):
+        make(RGB, 10, width=0)
