@@ -108,3 +108,36 @@ def test_heads_that_cannot_be_told_are_refused():
 
     with pytest.raises(UserError, match="no Linear layer has 10 outputs: the heads"):
         GPM(rows=4).setup(Twofold(), Seeds(), Split(digits(), tasks=5, scenario="task"))
+
+
+class Unused(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(64, 10)
+        self.spare = torch.nn.Linear(10, 10)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+def test_a_layer_that_is_never_called_is_told_before_any_training():
+    with pytest.raises(UserError, match="the protected layer 'spare' was not called"):
+        GPM(rows=4).setup(Unused(), Seeds(), Permuted(digits()))
+
+
+def test_normalisation_by_task_needs_to_be_told_the_task():
+    with pytest.raises(UserError, match="normalisation: in the domain-incremental scenario nothing tells"):
+        GPM(rows=4, normalisation="task").setup(MLP((1, 8, 8), 10), Seeds(), Permuted(digits()))
+
+
+def test_patches_are_a_budget_of_each_batch():
+    from orthotrace.models.convnet import ConvNet
+
+    stream = Permuted(digits())
+    for patches, expected in ((7, 7), (None, 32 * 64)):
+        method, model = HLOP(rows=2, patches=patches), ConvNet(stream.shape, 10, channels=[3])
+        method.setup(model, Seeds(), stream)
+        method.begin_task()
+        with method.guard.watching() as seen:
+            model(INPUTS[:32])
+        assert seen["conv1"][0].shape == (1, expected, 9)

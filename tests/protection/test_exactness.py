@@ -287,3 +287,32 @@ def test_with_normalisation_too_where_it_is_frozen(frozen):
     assert (change < 1e-5) == frozen and (change > 1e-2) != frozen
     # Of other images it has learned.
     assert min(float(guard.update(label).norm()) for label in guard.labels) > 0.01
+
+
+OTHERS = {
+    "ASGD": {"lr": 0.1},
+    "Adamax": {"lr": 0.01},
+    "Adafactor": {"lr": 0.05},
+    "RAdam": {"lr": 0.01},
+    "Rprop": {"lr": 0.01},
+    "LBFGS": {"lr": 0.1, "max_iter": 3},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_nor_does_any_other_optimizer_of_torch(name):
+    model, guard = prepared(torch.float64)
+    optimizer = getattr(torch.optim, name)(model.parameters(), **OTHERS[name])
+    images, labels = data(1, torch.float64)
+
+    def loss():
+        optimizer.zero_grad()
+        value = cross_entropy(model(images), labels)
+        value.backward()
+        return value
+
+    with guard.protecting(optimizer):
+        for _ in range(5):
+            optimizer.step(loss)
+    assert max(guard.leaks().values()) <= 1e-12
+    assert min(float(guard.update(label).norm()) for label in guard.labels) > 1e-4
