@@ -1,14 +1,27 @@
-"""Representational dissimilarity matrices: from activations, as condensed vectors."""
+"""Representational dissimilarity matrices: from activations, as condensed vectors.
+
+An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
+stays at one n x n matrix and a block; the products of a block are in the type of the patterns (float32 at least), sums
+over blocks in float64. Give float64 where stimuli are nearly the same.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from analysis.patterns import matrix
 
-def correlation(patterns: Tensor | ArrayLike, block: int = 8192) -> NDArray[np.float64]:
+Patterns = Tensor | ArrayLike
+BLOCK = 8192
+
+
+def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     """Correlation distance between the patterns of each pair of stimuli.
 
         D_ij = 1 - r(x_i, x_j)
@@ -16,11 +29,11 @@ def correlation(patterns: Tensor | ArrayLike, block: int = 8192) -> NDArray[np.f
     Not invariant to a shift or a rotation of the features, but to a shift and a scaling of each pattern.
 
     Args:
-        patterns: activations (n, ...), flattened to (n, p), p >= 2; the features are read in blocks.
-        block: features at once: memory stays at one n x n matrix and one block.
+        patterns: activations (n, ...), flattened to (n, p), p >= 2.
+        block: features at once.
 
     Returns:
-        The upper triangle, row by row, n (n - 1) / 2 numbers in [0, 2].
+        (n (n - 1) / 2,), in [0, 2].
 
     Raises:
         ValueError: fewer than three stimuli or two features, entries that are not finite real numbers, or a pattern
@@ -32,42 +45,262 @@ def correlation(patterns: Tensor | ArrayLike, block: int = 8192) -> NDArray[np.f
         >>> correlation([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]]).round(6)
         array([0., 2., 2.])
     """
-    if not isinstance(patterns, Tensor):
-        array = np.asarray(patterns)
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"patterns of real numbers are needed, got {array.dtype}")
-        patterns = torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.float64))
-    x = patterns.detach()
-    if x.is_complex():
-        raise ValueError(f"patterns of real numbers are needed, got {x.dtype}")
-    if x.ndim < 2 or len(x) < 3 or x[0].numel() < 2:
-        raise ValueError(f"an RDM needs at least three stimuli with two features, got shape {tuple(x.shape)}")
-    x = x.reshape(len(x), -1)
-    x = x if x.is_floating_point() else x.double()
-    finite = torch.isfinite(x).all(dim=1)
-    if not finite.all():
-        raise ValueError(f"the pattern of stimulus {int((~finite).nonzero()[0])} is not finite")
-    # Every pattern in units of its largest entry: squares of 1e200 and 1e-200 are no numbers.
-    size = x.abs().amax(dim=1).double()[:, None]
-    size[size == 0] = 1
+    x = matrix(patterns, features=2)
+    size = _sizes(x)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        total += (part.double() / size).sum(dim=1)
+        total += (part / size).sum(dim=1, dtype=torch.float64)
     mean = (total / x.shape[1])[:, None]
-    gram = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
-    for part in x.split(block, dim=1):
-        centred = part.double() / size - mean
-        gram.addmm_(centred, centred.T)
+    # Differences from the mean in float64 lose nothing; the mean itself may be far larger than they are.
+    gram = _gram(((part / size).double() - mean).to(x.dtype) for part in x.split(block, dim=1))
     spread = gram.diagonal().sqrt()
     # What rounding leaves of a constant pattern.
-    constant = spread <= 1e-12 * x.shape[1] ** 0.5
-    if constant.any():
-        raise ValueError(
-            f"the pattern of stimulus {int(constant.nonzero()[0])} is constant: its correlation is undefined"
-        )
-    similarity = (gram / spread[:, None] / spread[None, :]).clamp(-1, 1)
-    rows, columns = torch.triu_indices(len(x), len(x), offset=1)
-    return (1 - similarity[rows.to(x.device), columns.to(x.device)]).cpu().numpy()
+    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5
+    _refuse(constant, "is constant: its correlation is undefined")
+    return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
+
+
+def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+    """Cosine distance between the patterns of each pair of stimuli.
+
+        D_ij = 1 - <x_i, x_j> / (|x_i| |x_j|)
+
+    Args:
+        patterns: activations (n, ...), flattened.
+        block: features at once.
+
+    Returns:
+        (n (n - 1) / 2,), in [0, 2].
+
+    Raises:
+        ValueError: as correlation; a pattern of zeros, which has no direction.
+
+    Example:
+        >>> cosine([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
+        array([1., 2., 1.])
+    """
+    x = matrix(patterns)
+    size = _sizes(x)
+    gram = _gram(part / size for part in x.split(block, dim=1))
+    spread = gram.diagonal().sqrt()
+    _refuse(spread == 0, "is zero: it has no direction")
+    return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
+
+
+def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int = BLOCK) -> NDArray[np.float64]:
+    """Squared Euclidean distance between the patterns of each pair of stimuli.
+
+        D_ij = |x_i - x_j|^2, or that over the number of features
+
+    Args:
+        patterns: activations (n, ...), flattened.
+        per_feature: divide by the number of features, as rsatoolbox does.
+        block: features at once.
+
+    Returns:
+        (n (n - 1) / 2,), at least 0.
+
+    Raises:
+        ValueError: as correlation, constant patterns apart.
+
+    Example:
+        >>> squared_euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+        array([25.,  0., 25.])
+    """
+    x = matrix(patterns)
+    largest = float(x.abs().amax()) or 1.0
+    # Features are centred first: a common mean would take the digits that tell stimuli apart.
+    gram = _gram(_centred(part / largest) for part in x.split(block, dim=1))
+    distances = _upper(_distances(gram)) * largest**2
+    return distances / x.shape[1] if per_feature else distances
+
+
+def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+    """Euclidean distance between the patterns of each pair of stimuli.
+
+        D_ij = |x_i - x_j|
+
+    Args, Returns, Raises: as squared_euclidean.
+
+    Example:
+        >>> euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+        array([5., 0., 5.])
+    """
+    return np.sqrt(squared_euclidean(patterns, block=block))
+
+
+def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+    """Euclidean distance between patterns scaled to length 1.
+
+        D_ij = |x_i / |x_i| - x_j / |x_j||
+
+    Args, Raises: as cosine.
+
+    Returns:
+        (n (n - 1) / 2,), in [0, 2].
+
+    Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
+
+    Example:
+        >>> unit_euclidean([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
+        array([1.414214, 2.      , 1.414214])
+    """
+    return np.sqrt(2 * cosine(patterns, block))
+
+
+def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+    """Difference of the lengths of the patterns of each pair of stimuli.
+
+        D_ij = | |x_i| - |x_j| |
+
+    Args, Returns, Raises: as squared_euclidean.
+
+    Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
+
+    Example:
+        >>> norm_difference([[1.0, 0.0], [0.0, 3.0], [0.0, 1.0]])
+        array([2., 0., 2.])
+    """
+    x = matrix(patterns)
+    size = _sizes(x)
+    squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for part in x.split(block, dim=1):
+        squares += (part / size).double().square().sum(1)
+    length = squares.sqrt() * size[:, 0].double()
+    return _upper((length[:, None] - length[None]).abs())
+
+
+def cityblock(patterns: Patterns) -> NDArray[np.float64]:
+    """City-block distance between the patterns of each pair of stimuli.
+
+        D_ij = sum_k |x_ik - x_jk|
+
+    Args, Returns, Raises: as squared_euclidean.
+
+    Example:
+        >>> cityblock([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
+        array([7., 0., 7.])
+    """
+    from scipy.spatial.distance import pdist
+
+    return np.asarray(pdist(matrix(patterns).double().cpu().numpy(), "cityblock"), dtype=np.float64)
+
+
+def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) -> NDArray[np.float64]:
+    """Squared Mahalanobis distance between the patterns of each pair of stimuli, for each feature.
+
+        D_ij = (x_i - x_j)^T P (x_i - x_j) / p
+
+    Args:
+        patterns: activations (n, ...), flattened to (n, p).
+        precision: P, (p, p), symmetric and positive definite: see noise.precision.
+        block: features at once.
+
+    Returns:
+        (n (n - 1) / 2,), at least 0.
+
+    Raises:
+        ValueError: as squared_euclidean; a precision of another shape, or that is not positive definite.
+
+    Source: Walther et al., NeuroImage 137 (2016), eq. 2.
+
+    Example:
+        >>> mahalanobis([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.diag([2.0, 8.0]))
+        array([1., 4., 5.])
+    """
+    x = matrix(patterns).double()
+    return squared_euclidean(x @ _root(precision, x), per_feature=True, block=block)
+
+
+def crossnobis(
+    measurements: Patterns,
+    conditions: Sequence[Any],
+    folds: Sequence[Any],
+    precision: ArrayLike | None = None,
+) -> NDArray[np.float64]:
+    """Cross-validated squared Mahalanobis distance between conditions, for each feature: 0 on average where two agree.
+
+        D_ij = mean over folds of (a_i - a_j)^T P (b_i - b_j) / p
+
+    with a the mean patterns of a fold and b those of all others.
+
+    Args:
+        measurements: (m, ...), several for each condition, flattened to (m, p).
+        conditions: of each measurement; conditions come in their sorted order.
+        folds: of each measurement, such as its session; every fold has every condition.
+        precision: P, (p, p), as for mahalanobis; None for the identity.
+
+    Returns:
+        Of k conditions (k (k - 1) / 2,); may be below 0.
+
+    Raises:
+        ValueError: as mahalanobis; labels of another number, fewer than three conditions or two folds, or a fold
+            without one of the conditions.
+
+    Source: Walther et al., NeuroImage 137 (2016), eq. 4; Diedrichsen et al., Neurons, Behavior, Data analysis and
+    Theory 2020.
+
+    Example:
+        >>> crossnobis(np.repeat(np.eye(3), 2, axis=0), conditions=[0, 0, 1, 1, 2, 2], folds=[0, 1] * 3).round(4)
+        array([0.6667, 0.6667, 0.6667])
+    """
+    x = matrix(measurements).double()
+    kinds, which = np.unique(np.asarray(conditions), return_inverse=True)
+    parts, of = np.unique(np.asarray(folds), return_inverse=True)
+    if len(which) != len(x) or len(of) != len(x):
+        raise ValueError(f"{len(x)} measurements, {len(which)} conditions and {len(of)} folds: give one of each")
+    if len(kinds) < 3 or len(parts) < 2:
+        raise ValueError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
+    if precision is not None:
+        x = x @ _root(precision, x)
+    sums = torch.zeros(len(parts), len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
+    place = (torch.from_numpy(of).to(x.device), torch.from_numpy(which).to(x.device))
+    sums.index_put_(place, x, accumulate=True)
+    counts = np.zeros((len(parts), len(kinds)))
+    np.add.at(counts, (of, which), 1)
+    if (counts == 0).any():
+        fold, kind = (int(values[0]) for values in np.nonzero(counts == 0))
+        raise ValueError(f"fold {parts[fold]} has no measurement of condition {kinds[kind]}")
+    number = torch.from_numpy(counts).to(x.device)[:, :, None]
+    total = torch.zeros(len(kinds), len(kinds), dtype=torch.float64, device=x.device)
+    for fold in range(len(parts)):
+        test = sums[fold] / number[fold]
+        train = (sums.sum(0) - sums[fold]) / (number.sum(0) - number[fold])
+        kernel = test @ train.T
+        own = kernel.diagonal()
+        total += own[:, None] + own[None] - kernel - kernel.T
+    return _upper(total / len(parts) / x.shape[1])
+
+
+def custom(patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], float]) -> NDArray[np.float64]:
+    """Any dissimilarity of two patterns.
+
+    Args:
+        patterns: activations (n, ...), flattened to (n, p).
+        distance: of two patterns (p,), a number.
+
+    Raises:
+        ValueError: as squared_euclidean; a distance that is not a finite number, which names the two stimuli.
+
+    Example:
+        >>> custom([[0.0, 1.0], [2.0, 1.0], [5.0, 1.0]], lambda a, b: np.abs(a - b).max())
+        array([2., 5., 3.])
+    """
+    x = matrix(patterns).cpu().numpy()
+    values = np.array([float(distance(x[i], x[j])) for i in range(len(x)) for j in range(i + 1, len(x))])
+    if not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values)))
+        i, j = (int(places[first]) for places in np.triu_indices(len(x), 1))
+        raise ValueError(f"the distance of stimuli {i} and {j} is {values[first]}")
+    return values
+
+
+MEASURES = {
+    function.__name__: function
+    for function in (
+        correlation, cosine, euclidean, squared_euclidean, unit_euclidean, norm_difference, cityblock,
+    )
+}  # fmt: skip
 
 
 def square(condensed: ArrayLike) -> NDArray[np.float64]:
@@ -80,3 +313,48 @@ def square(condensed: ArrayLike) -> NDArray[np.float64]:
     from scipy.spatial.distance import squareform
 
     return squareform(np.asarray(condensed, dtype=np.float64))
+
+
+def _sizes(x: Tensor) -> Tensor:
+    """The largest entry of each pattern, 1 where there is none: squares of 1e200 and 1e-200 are no numbers."""
+    size = x.abs().amax(dim=1)[:, None]
+    return torch.where(size == 0, 1, size)
+
+
+def _centred(part: Tensor) -> Tensor:
+    return part - part.mean(0, dtype=torch.float64).to(part.dtype)
+
+
+def _gram(parts: Iterator[Tensor]) -> Tensor:
+    """The sum of X X^T over blocks of features, in float64."""
+    first = next(parts)
+    gram = (first @ first.T).double()
+    for part in parts:
+        gram += part @ part.T
+    return gram
+
+
+def _distances(gram: Tensor) -> Tensor:
+    own = gram.diagonal()
+    return (own[:, None] + own[None] - 2 * gram).clamp_min(0)
+
+
+def _upper(values: Tensor) -> NDArray[np.float64]:
+    rows, columns = torch.triu_indices(len(values), len(values), offset=1, device=values.device)
+    return values[rows, columns].cpu().numpy()
+
+
+def _refuse(wrong: Tensor, why: str) -> None:
+    if wrong.any():
+        raise ValueError(f"the pattern of stimulus {int(wrong.nonzero()[0])} {why}")
+
+
+def _root(precision: ArrayLike, x: Tensor) -> Tensor:
+    """A matrix R with R R^T = P."""
+    p = torch.from_numpy(np.asarray(precision, dtype=np.float64)).to(x.device)
+    if p.shape != (x.shape[1], x.shape[1]) or not torch.allclose(p, p.T):
+        raise ValueError(f"a symmetric precision of {x.shape[1]} x {x.shape[1]} is needed, got shape {tuple(p.shape)}")
+    root, failed = torch.linalg.cholesky_ex(p)
+    if int(failed):
+        raise ValueError("the precision is not positive definite: shrink the covariance that it is of more")
+    return root

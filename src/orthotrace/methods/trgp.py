@@ -31,8 +31,8 @@ class TRGP(SampledProjection):
         W + sum_j A_j (Q_j - I) B_j,   A_j = W B_j^T,
 
     the scales Q_j (from I) being trained beside W and kept for the task; W itself moves outside all inputs so far, as
-    in GPM, so that A_j stays as it is while the task is trained. A test must therefore know which task an image is of, in the domain- and class-incremental scenarios too,
-    as in the paper: compare it there with methods that know it.
+    in GPM, so that A_j stays as it is while the task is trained. A test must therefore know which task an image is of,
+    in the domain- and class-incremental scenarios too, as in the paper: compare it there with methods that know it.
 
     Args:
         threshold: in [0, 1] (paper: .5).

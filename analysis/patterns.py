@@ -1,0 +1,44 @@
+"""Activations as they come, made into matrices: one place for what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+
+def matrix(patterns: Tensor | ArrayLike, least: int = 3, features: int = 1, name: str = "") -> Tensor:
+    """Activations (n, ...) as a matrix (n, p) of float32 or float64.
+
+    Args:
+        patterns: tensors stay on their device; whole numbers become float64, half precision float32.
+        least: stimuli.
+        features: of a stimulus, at least.
+        name: of the representation, for errors.
+
+    Raises:
+        ValueError: too few stimuli or features, or entries that are not finite real numbers; names the first stimulus.
+
+    Example:
+        >>> matrix(np.ones((3, 2, 2), dtype=np.float16)).shape
+        torch.Size([3, 4])
+    """
+    of = f"the {name} representation: " if name else ""
+    if not isinstance(patterns, Tensor):
+        array = np.asarray(patterns)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{of}patterns of real numbers are needed, got {array.dtype}")
+        patterns = torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.float64))
+    x = patterns.detach()
+    if x.is_complex():
+        raise ValueError(f"{of}patterns of real numbers are needed, got {x.dtype}")
+    if x.ndim < 2 or len(x) < least or x[0].numel() < features:
+        told = f"at least {least} stimuli" + (f" with {features} features" if features > 1 else "")
+        raise ValueError(f"{of}{told} are needed, got shape {tuple(x.shape)}")
+    x = x.reshape(len(x), -1)
+    x = x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x.double()
+    finite = torch.isfinite(x).all(dim=1)
+    if not finite.all():
+        raise ValueError(f"{of}the pattern of stimulus {int((~finite).nonzero()[0])} is not finite")
+    return x
