@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import scipy.linalg
 from scipy.stats import pearsonr
 
-from analysis.compare import consistency, pearson
+from analysis import compare, rdm, similarity
+from analysis.compare import METHODS, consistency, pearson
 
 RDMS = np.random.default_rng(0).uniform(size=(5, 45))
 
@@ -36,9 +38,152 @@ def test_published_value():
     [
         (RDMS[0], "a stack"),
         (np.vstack([RDMS, np.ones((1, 45))]), "RDM 5 is constant"),
-        (np.vstack([RDMS, np.full((1, 45), np.nan)]), "RDM 5 has entries"),
+        (np.vstack([RDMS, np.full((1, 45), np.inf)]), "RDM 5 has entries"),
+        (np.vstack([RDMS, np.full((1, 45), np.nan)]), "RDM 5 misses other entries"),
     ],
 )
 def test_rdms_without_a_correlation_are_named(rdms, line):
     with pytest.raises(ValueError, match=line):
         pearson(rdms)
+
+
+X = np.random.default_rng(1).standard_normal((4, 12, 9))
+EUCLIDEAN = np.stack([rdm.squared_euclidean(one) for one in X])
+TIED = np.round(3 * RDMS)
+
+
+def slow_ranks(x):
+    return np.array([(x < one).sum() + ((x == one).sum() + 1) / 2 for one in x])
+
+
+def pairs(a, b):
+    return [(np.sign(a[i] - a[j]), np.sign(b[i] - b[j])) for i in range(len(a)) for j in range(i)]
+
+
+def naive_tau_b(a, b):
+    signs = np.array(pairs(a, b))
+    return signs.prod(1).sum() / np.sqrt((signs[:, 0] ** 2).sum() * (signs[:, 1] ** 2).sum())
+
+
+def dense_cosine(a, b, noise=None):
+    """By the whole covariance V of the entries."""
+    n = round((1 + np.sqrt(1 + 8 * len(a))) / 2)
+    c = np.zeros((len(a), n))
+    for row, (i, j) in zip(c, zip(*np.triu_indices(n, 1), strict=True), strict=True):
+        row[i], row[j] = 1, -1
+    v = (c @ (np.eye(n) if noise is None else noise) @ c.T) ** 2
+    x, y = np.linalg.solve(v, a), np.linalg.solve(v, b)
+    return a @ y / np.sqrt((a @ x) * (b @ y))
+
+
+def dense_bures(a, b):
+    kernels = []
+    for one in (a, b):
+        d = rdm.square(one)
+        h = np.eye(len(d)) - 1 / len(d)
+        kernels.append(-0.5 * h @ d @ h)
+    kernels = [scipy.linalg.polar(one)[1] / 2 + one / 2 for one in kernels]
+    values, vectors = np.linalg.eigh(kernels[0])
+    root = vectors @ np.diag(np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    inner = np.sqrt(np.clip(np.linalg.eigvalsh(root @ kernels[1] @ root), 0, None)).sum()
+    return inner / np.sqrt(np.trace(kernels[0]) * np.trace(kernels[1]))
+
+
+NAIVE = {
+    "pearson": lambda a, b: np.corrcoef(a, b)[0, 1],
+    "squared_pearson": lambda a, b: np.corrcoef(a, b)[0, 1] ** 2,
+    "cosine": lambda a, b: a @ b / np.linalg.norm(a) / np.linalg.norm(b),
+    "spearman": lambda a, b: np.corrcoef(slow_ranks(a), slow_ranks(b))[0, 1],
+    "rho_a": lambda a, b: 12 * np.sum((slow_ranks(a) - (len(a) + 1) / 2) * (slow_ranks(b) - (len(a) + 1) / 2))
+    / (len(a) ** 3 - len(a)),
+    "tau_b": naive_tau_b,
+    "tau_a": lambda a, b: np.mean([p * q for p, q in pairs(a, b)]),
+    "cosine_cov": dense_cosine,
+    "corr_cov": lambda a, b: dense_cosine(a - a.mean(), b - b.mean()),
+    "bures": dense_bures,
+    "norm_difference": lambda a, b: np.sqrt(np.sum((a - b) ** 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stack", [EUCLIDEAN, TIED, 1000 + EUCLIDEAN], ids=["distances", "tied", "shifted"])
+@pytest.mark.parametrize("name", METHODS)
+def test_against_a_naive_loop_all_pairs_of_one_stack_and_of_two(name, stack):
+    bound = 2e-7 if name == "bures" else 1e-10
+    for first, second in ((stack, None), (stack[:2], stack[1:])):
+        found = METHODS[name](first, second)
+        expected = [[NAIVE[name](a, b) for b in (first if second is None else second)] for a in first]
+        assert np.allclose(found, expected, rtol=1e-9, atol=bound)
+
+
+def test_published_values():
+    """reference/rsa.md, section 2."""
+    rng = np.random.default_rng(42)
+    z = rng.standard_normal((60, 12))
+    x = z @ rng.standard_normal((12, 30)) + 0.5 * rng.standard_normal((60, 30)) + 1
+    y = z @ rng.standard_normal((12, 30)) + rng.standard_normal((60, 30)) - 0.7
+    by = {measure: [measure(x), measure(y)] for measure in (rdm.correlation, rdm.euclidean, rdm.squared_euclidean)}
+    for method, measure, value in (
+        (compare.pearson, rdm.correlation, 0.663444304018),
+        (compare.spearman, rdm.correlation, 0.638013479918),
+        (compare.tau_b, rdm.correlation, 0.455340404263),
+        (compare.spearman, rdm.euclidean, 0.717481273004),
+        (compare.cosine, rdm.squared_euclidean, 0.950694889813),
+        (compare.norm_difference, rdm.euclidean, 187.128637322),
+    ):
+        assert method(by[measure])[0, 1] == pytest.approx(value, abs=1e-9)
+
+
+def test_of_squared_euclidean_rdms_cosine_cov_is_linear_cka():
+    found = compare.cosine_cov(EUCLIDEAN)
+    assert found[0, 1] == pytest.approx(similarity.linear_cka(X[0], X[1]), abs=1e-12)
+
+
+def test_a_given_covariance_of_the_noise():
+    a = np.random.default_rng(2).standard_normal((12, 30))
+    noise = a @ a.T / 30 + 0.1 * np.eye(12)
+    found = compare.cosine_cov(EUCLIDEAN, noise=noise)
+    expected = [[dense_cosine(one, other, noise) for other in EUCLIDEAN] for one in EUCLIDEAN]
+    assert np.allclose(found, expected, atol=1e-10)
+    centred = EUCLIDEAN - EUCLIDEAN.mean(1, keepdims=True)
+    expected = [[dense_cosine(one, other, noise) for other in centred] for one in centred]
+    assert np.allclose(compare.corr_cov(EUCLIDEAN, noise=noise), expected, atol=1e-10)
+    for wrong in (np.eye(11), np.triu(np.ones((12, 12)))):
+        with pytest.raises(ValueError, match="symmetric covariance of 12 x 12"):
+            compare.cosine_cov(EUCLIDEAN, noise=wrong)
+    with pytest.raises(ValueError, match="not positive definite"):
+        compare.cosine_cov(EUCLIDEAN, noise=np.ones((12, 12)))
+
+
+WHOLE = ("cosine_cov", "corr_cov", "bures")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_missing_in_all_is_left_out_or_refused(name):
+    holes = EUCLIDEAN.copy()
+    holes[:, [3, 40]] = np.nan
+    if name in WHOLE:
+        with pytest.raises(ValueError, match="64 entries are no triangle of an RDM"):
+            METHODS[name](holes)
+    else:
+        kept = np.delete(EUCLIDEAN, [3, 40], axis=1)
+        assert np.allclose(METHODS[name](holes), METHODS[name](kept), atol=1e-12)
+    holes[2, 5] = np.nan
+    with pytest.raises(ValueError, match="RDM 2 misses other entries"):
+        METHODS[name](holes)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rdms_of_other_sizes_and_constant_ones(name):
+    with pytest.raises(ValueError, match="RDMs of one size are needed, got 66 and 65 entries"):
+        METHODS[name](EUCLIDEAN, EUCLIDEAN[:, :-1])
+    with pytest.raises(ValueError, match="a stack"):
+        METHODS[name](np.zeros((0, 66)))
+    constant = EUCLIDEAN.copy()
+    constant[1] = 0.0
+    if name in ("rho_a", "norm_difference"):
+        assert np.isfinite(METHODS[name](constant)).all()
+        return
+    with pytest.raises(ValueError, match=r"RDM 1 is (constant|zero)"):
+        METHODS[name](constant)
+    with pytest.raises(ValueError, match=r"RDM 5 is (constant|zero)"):
+        METHODS[name](EUCLIDEAN, constant)

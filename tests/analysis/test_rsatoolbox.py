@@ -7,13 +7,14 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis import noise, rdm
+from analysis import compare, noise, rdm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from rsatoolbox.data import Dataset
     from rsatoolbox.data.noise import cov_from_residuals, prec_from_residuals
-    from rsatoolbox.rdm import calc_rdm
+    from rsatoolbox.rdm import RDMs, calc_rdm
+    from rsatoolbox.rdm import compare as compare_rdms
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 6)) @ RNG.standard_normal((6, 35)) + RNG.standard_normal((20, 35))
@@ -51,3 +52,37 @@ def test_crossnobis(with_noise):
     data = Dataset(x, obs_descriptors={"condition": conditions, "session": folds})
     found = calc_rdm(data, method="crossnobis", descriptor="condition", cv_descriptor="session", noise=precision)
     assert np.allclose(rdm.crossnobis(x, conditions, folds, precision), found.dissimilarities[0], atol=1e-10)
+
+
+STACK = np.stack([rdm.squared_euclidean(RNG.standard_normal((14, 10))) for _ in range(5)])
+# Ours -> theirs, and how exact theirs is.
+COMPARISONS = {
+    "pearson": ("corr", 1e-10),
+    "cosine": ("cosine", 1e-10),
+    "spearman": ("spearman", 1e-10),
+    "rho_a": ("rho-a", 1e-10),
+    "tau_b": ("kendall", 1e-10),
+    "tau_a": ("tau-a", 1e-10),
+    "cosine_cov": ("cosine_cov", 1e-10),
+    "corr_cov": ("corr_cov", 1e-10),
+    "bures": ("bures", 1e-6),
+}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("ours", COMPARISONS)
+def test_comparisons(ours, tied):
+    method, bound = COMPARISONS[ours]
+    # Rounded distances are of no space: then theirs takes the positive part of one kernel only.
+    stack = np.round(STACK) if tied and ours != "bures" else STACK
+    found = compare_rdms(RDMs(stack[:3]), RDMs(stack[2:]), method=method)
+    assert np.allclose(getattr(compare, ours)(stack[:3], stack[2:]), found, atol=bound)
+
+
+@pytest.mark.parametrize("ours", ["cosine_cov", "corr_cov"])
+def test_comparisons_whitened_by_a_given_covariance(ours):
+    a = RNG.standard_normal((14, 40))
+    covariance = a @ a.T / 40
+    found = compare_rdms(RDMs(STACK[:3]), RDMs(STACK[2:]), method=ours, sigma_k=covariance)
+    # Theirs solves by conjugate gradients.
+    assert np.allclose(getattr(compare, ours)(STACK[:3], STACK[2:], covariance), found, atol=1e-5)
