@@ -49,13 +49,19 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     size = _sizes(x)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        total += (part / size).sum(dim=1, dtype=torch.float64)
-    mean = (total / x.shape[1])[:, None]
-    # Differences from the mean in float64 lose nothing; the mean itself may be far larger than they are.
-    gram = _gram(((part / size).double() - mean).to(x.dtype) for part in x.split(block, dim=1))
-    spread = gram.diagonal().sqrt()
+        total += _scaled(part, size).sum(dim=1, dtype=torch.float64)
+    mean = (total / x.shape[1])[:, None].to(x.dtype)
+    gram, rest = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device), torch.zeros_like(total)
+    for part in x.split(block, dim=1):
+        centred = _scaled(part, size) - mean
+        gram += centred @ centred.T
+        rest += centred.sum(dim=1, dtype=torch.float64)
+    # What the rounding of the mean has left.
+    gram -= rest[:, None] * rest[None] / x.shape[1]
+    spread = gram.diagonal().clamp_min(0).sqrt()
     # What rounding leaves of a constant pattern.
-    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5
+    largest = 1.0 if size is not None else torch.maximum(x.amax(dim=1), -x.amin(dim=1)).double()
+    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * largest
     _refuse(constant, "is constant: its correlation is undefined")
     return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
 
@@ -81,7 +87,7 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     """
     x = matrix(patterns)
     size = _sizes(x)
-    gram = _gram(part / size for part in x.split(block, dim=1))
+    gram = _gram(_scaled(part, size) for part in x.split(block, dim=1))
     spread = gram.diagonal().sqrt()
     _refuse(spread == 0, "is zero: it has no direction")
     return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
@@ -165,8 +171,8 @@ def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float6
     size = _sizes(x)
     squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        squares += (part / size).double().square().sum(1)
-    length = squares.sqrt() * size[:, 0].double()
+        squares += _scaled(part, size).double().square().sum(1)
+    length = squares.sqrt() * (1.0 if size is None else size[:, 0].double())
     return _upper((length[:, None] - length[None]).abs())
 
 
@@ -315,10 +321,16 @@ def square(condensed: ArrayLike) -> NDArray[np.float64]:
     return squareform(np.asarray(condensed, dtype=np.float64))
 
 
-def _sizes(x: Tensor) -> Tensor:
-    """The largest entry of each pattern, 1 where there is none: squares of 1e200 and 1e-200 are no numbers."""
-    size = x.abs().amax(dim=1)[:, None]
+def _sizes(x: Tensor) -> Tensor | None:
+    """The largest entry of each pattern, (n, 1), 1 where there is none; None where no square leaves the numbers."""
+    size = torch.maximum(x.amax(dim=1), -x.amin(dim=1))[:, None]
+    if bool(((size > 1e-8) & (size < 1e8)).all()):
+        return None
     return torch.where(size == 0, 1, size)
+
+
+def _scaled(part: Tensor, size: Tensor | None) -> Tensor:
+    return part if size is None else part / size
 
 
 def _centred(part: Tensor) -> Tensor:

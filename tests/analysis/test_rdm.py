@@ -129,6 +129,18 @@ def test_the_scale_of_the_patterns(measure, scale):
     assert np.allclose(measure(scale * X) / factor, measure(X), rtol=1e-9)
 
 
+@pytest.mark.parametrize("value", [1e-30, 1e-3, 3.3, 1e7, 1e20])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_constant_pattern_of_any_size_is_told(value, kind):
+    x = (value * X).astype(kind)
+    x[2] = value / 3
+    with pytest.raises(ValueError, match="stimulus 2 is constant"):
+        correlation(x)
+    # A pattern that varies little about a large mean is not constant.
+    x = X + 1e6
+    assert np.allclose(correlation(x), naive(NAIVE[correlation], x), atol=1e-8)
+
+
 def test_a_pattern_of_zeros_has_no_direction():
     x = X.copy()
     x[3] = 0
