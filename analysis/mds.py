@@ -16,6 +16,9 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
     Returns:
         (n, dimensions), centred; of each axis the largest entry in size is positive.
 
+    Raises:
+        ValueError: not a symmetric matrix of finite distances with zeros on its diagonal; names the first fault.
+
     Source: Torgerson, Psychometrika 17 (1952) 401.
 
     Example:
@@ -23,7 +26,7 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
         array([[ 1.5],
                [-1.5]])
     """
-    squared = np.asarray(distances, dtype=np.float64) ** 2
+    squared = _checked(distances) ** 2
     centred = squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()
     values, vectors = np.linalg.eigh(-centred / 2)
     values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
@@ -34,7 +37,12 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
 
 
 def smacof(
-    distances: ArrayLike, dimensions: int = 2, iterations: int = 1000, tolerance: float = 1e-9
+    distances: ArrayLike,
+    dimensions: int = 2,
+    iterations: int = 1000,
+    tolerance: float = 1e-9,
+    starts: int = 1,
+    seed: int = 0,
 ) -> tuple[NDArray[np.float64], float]:
     """Metric scaling: minimises the stress by majorisation, from the classical solution.
 
@@ -45,14 +53,16 @@ def smacof(
     Args:
         distances: (n, n), symmetric, at least 0, n >= 2.
         dimensions: of the points.
-        iterations: at most.
+        iterations: at most, from each start.
         tolerance: stop when the stress falls by less.
+        starts: the classical solution, and so many less one at random; the least stress counts.
+        seed: of those at random.
 
     Returns:
         Points (n, dimensions), centred, and stress-1.
 
     Raises:
-        ValueError: not a symmetric matrix of finite distances, or all of them zero.
+        ValueError: not a symmetric matrix of finite distances with zeros on its diagonal, or all of them zero.
 
     Source: Borg & Groenen, Modern Multidimensional Scaling, 2nd ed., chapter 8.
 
@@ -61,15 +71,24 @@ def smacof(
         >>> round(stress, 6)
         0.0
     """
-    target = np.asarray(distances, dtype=np.float64)
-    if target.ndim != 2 or target.shape[0] != target.shape[1] or not np.allclose(target, target.T):
-        raise ValueError("a symmetric matrix of finite distances is needed")
-    if (target < 0).any():
-        raise ValueError("distances are at least 0")
-    size = np.sqrt((target**2).sum())
+    target = _checked(distances)
+    size = float(np.sqrt((target**2).sum()))
     if not size:
         raise ValueError("all distances are zero: there is nothing to scale")
-    points = classical(target, dimensions)
+    if starts < 1:
+        raise ValueError(f"at least one start is needed (got {starts})")
+    rng = np.random.default_rng(seed)
+    scale = size / len(target)
+    # Points that coincide would move alike for ever: a millionth of the distances tells them apart.
+    first = classical(target, dimensions) + 1e-6 * scale * rng.standard_normal((len(target), dimensions))
+    begun = [first, *(scale * rng.standard_normal((len(target), dimensions)) for _ in range(starts - 1))]
+    found = [_majorised(target, points, size, iterations, tolerance) for points in begun]
+    return min(found, key=lambda one: one[1])
+
+
+def _majorised(
+    target: NDArray[np.float64], points: NDArray[np.float64], size: float, iterations: int, tolerance: float
+) -> tuple[NDArray[np.float64], float]:
     stress = np.inf
     for _ in range(iterations):
         apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
@@ -78,4 +97,51 @@ def smacof(
             break
         ratio = np.divide(target, apart, out=np.zeros_like(target), where=apart > 0)
         points = (ratio.sum(axis=1)[:, None] * points - ratio @ points) / len(points)
-    return points, stress
+    return points - points.mean(axis=0), stress
+
+
+def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """A configuration, moved, turned, reflected and scaled onto another (Procrustes).
+
+    Args:
+        points: (n, d).
+        reference: (n, d).
+
+    Returns:
+        (n, d): the nearest to the reference, in the sum of squares.
+
+    Raises:
+        ValueError: other shapes, entries that are not finite, or points that all coincide.
+
+    Source: Gower & Dijksterhuis, Procrustes Problems, 2004, chapter 4.
+
+    Example:
+        >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+        >>> aligned(3 * square[:, ::-1] + 5, square).round(6).tolist() == square.tolist()
+        True
+    """
+    x, y = (np.asarray(one, dtype=np.float64) for one in (points, reference))
+    if x.ndim != 2 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError(f"two finite configurations of one shape (n, d) are needed, got {x.shape} and {y.shape}")
+    centre = y.mean(axis=0)
+    x, y = x - x.mean(axis=0), y - centre
+    if not x.any():
+        raise ValueError("all points of the configuration coincide")
+    u, s, v = np.linalg.svd(x.T @ y)
+    return np.asarray(x @ (u @ v) * (s.sum() / (x**2).sum()) + centre, dtype=np.float64)
+
+
+def _checked(distances: ArrayLike) -> NDArray[np.float64]:
+    values = np.asarray(distances, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise ValueError(f"a symmetric matrix of finite distances is needed, got shape {values.shape}")
+    if not np.isfinite(values).all():
+        i, j = (int(place[0]) for place in np.nonzero(~np.isfinite(values)))
+        raise ValueError(f"a symmetric matrix of finite distances is needed: that of {i} and {j} is {values[i, j]}")
+    if not np.allclose(values, values.T):
+        raise ValueError("a symmetric matrix of finite distances is needed: this one is not symmetric")
+    if (values < 0).any():
+        raise ValueError("distances are at least 0")
+    if values.diagonal().any():
+        raise ValueError("the distance of a point to itself is 0: the diagonal is not")
+    return values

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.mds import classical, smacof
+from analysis.mds import aligned, classical, smacof
 
 POINTS = np.random.default_rng(0).standard_normal((12, 2))
 FAR = squareform(pdist(np.random.default_rng(1).standard_normal((10, 6))))
@@ -44,9 +44,60 @@ def test_more_dimensions_than_points_have():
     assert classical([[0.0, 1.0], [1.0, 0.0]], dimensions=3).shape == (2, 3)
 
 
-@pytest.mark.parametrize(
-    "distances", [np.zeros((3, 3)), np.ones((2, 3)), [[0, 1], [2, 0]], np.full((3, 3), np.nan), [[0, -1], [-1, 0]]]
-)
-def test_what_are_no_distances(distances):
-    with pytest.raises(ValueError, match="distances"):
-        smacof(distances)
+def test_nothing_to_scale():
+    with pytest.raises(ValueError, match="all distances are zero"):
+        smacof(np.zeros((3, 3)))
+
+
+def test_points_that_coincide_at_the_start_come_apart():
+    # Four points, all at the same distance: the classical solution of one dimension puts some into one place.
+    distances = np.ones((4, 4)) - np.eye(4)
+    _, stress = smacof(distances, dimensions=3)
+    assert stress < 1e-4
+    plane, _ = smacof(distances, dimensions=2)
+    assert np.linalg.norm(plane[:, None] - plane[None], axis=-1)[np.triu_indices(4, 1)].min() > 0.3
+
+
+def test_more_starts_are_never_worse_and_come_from_the_seed():
+    distances = np.random.default_rng(3).uniform(size=(12, 12))
+    distances = np.triu(distances, 1) + np.triu(distances, 1).T
+    one, many = smacof(distances)[1], smacof(distances, starts=8)[1]
+    assert many <= one
+    again = smacof(distances, starts=8)
+    assert np.array_equal(again[0], smacof(distances, starts=8)[0])
+    with pytest.raises(ValueError, match="at least one start"):
+        smacof(distances, starts=0)
+
+
+def test_a_configuration_is_aligned():
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((9, 2))
+    turn = np.linalg.qr(rng.standard_normal((2, 2)))[0]
+    noisy = 4 * reference @ turn + 7 + 0.1 * rng.standard_normal((9, 2))
+    found = aligned(noisy, reference)
+    from scipy.spatial import procrustes
+
+    _, expected, disparity = procrustes(reference, noisy)
+    centred = reference - reference.mean(0)
+    assert np.allclose((found - reference.mean(0)) / np.linalg.norm(centred), expected, atol=1e-10)
+    assert np.sum((found - reference) ** 2) / np.sum(centred**2) == pytest.approx(disparity)
+
+
+FAULTS = [
+    (np.zeros((2, 3)), "got shape"),
+    (np.array([[0, np.nan], [np.nan, 0]]), "that of 0 and 1 is nan"),
+    (np.array([[0, 1.0], [2, 0]]), "not symmetric"),
+    (np.array([[0, -1.0], [-1, 0]]), "at least 0"),
+    (np.array([[1, 1.0], [1, 0]]), "diagonal"),
+]
+
+
+@pytest.mark.parametrize("scale", [classical, smacof])
+@pytest.mark.parametrize(("distances", "line"), FAULTS)
+def test_what_are_no_distances(scale, distances, line):
+    with pytest.raises(ValueError, match=line):
+        scale(distances)
+    with pytest.raises(ValueError, match="two finite configurations"):
+        aligned(np.zeros((3, 2)), np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="coincide"):
+        aligned(np.ones((3, 2)), np.eye(3)[:, :2])
