@@ -250,9 +250,27 @@ def test_groups_have_a_subspace_each_and_depthwise_convolutions_too():
             cross_entropy(model(rand(10, 3, 5, 5, seed=seed)), torch.arange(10) % 5).backward()
             optimizer.step()
     assert max(guard.leaks().values()) <= 1e-12
-    # Its bias is free, those of the others stay.
+    # Of zeros the answer is the bias: it stays, and the weight is free.
     moved = guard.update("0[2]")
-    assert float(moved[:, -1].abs().max()) > 0 and float(guard.update("0[1]")[:, -1].abs().max()) == 0
+    assert float(moved[:, -1].abs().max()) == 0 and float(moved[:, :-1].abs().min()) > 0
+
+
+@pytest.mark.parametrize(("options", "moves"), [({"energy": 0.9}, False), ({"rows": 2}, False), ({"rows": 0}, True)])
+@pytest.mark.parametrize("rule", ["applied", "gradient"])
+def test_answers_to_inputs_that_were_all_zero_stay_unless_nothing_was_to_be_held(options, moves, rule):
+    model = net()
+    guard = Guard(model, SvdSubspace, rule=rule, **options)
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 3, torch.float64)
+    assert float(guard.update("0")[:, -1].abs().max()) > 0
+    guard.remember(model, torch.zeros(5, 20).double())
+    before = model(torch.zeros(1, 20).double()).detach()
+    with guard.protecting(optimizer):
+        train(model, optimizer, 3, torch.float64)
+    # Zeros have no direction that could be held; their answer is made of biases.
+    change = float((model(torch.zeros(1, 20).double()).detach() - before).abs().max())
+    assert (change > 1e-6) == moves
 
 
 def test_channels_last_weights_are_protected_in_place():

@@ -128,6 +128,8 @@ class Guard(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.int64, device=device))
         self._last: list[Any] = []
         self._steps = 0
+        # Whether a task has ended before the one that is trained.
+        self._later = False
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -207,7 +209,11 @@ class Guard(nn.Module):
         if self.rule == "gradient":
             return
         for number, (part, space) in enumerate(self._pairs()):
-            if not space.active or (whole and not space.exact):
+            if not space.active:
+                if self._later and space.holds_constant and part.layer.bias is not None:
+                    part.layer.bias[part.outputs] = self.start(number)[:, -1]
+                continue
+            if whole and not space.exact:
                 continue
             # In every step: the common case by the shortest way.
             start, layer = self.start(number), part.layer
@@ -230,11 +236,10 @@ class Guard(nn.Module):
             return
         for part, space in self._pairs():
             gradient = part.gradient
-            if not space.active or gradient is None:
-                continue
-            part.layer.weight.grad[part.outputs] -= part.shaped(space.inside(gradient))
-            if part.layer.bias is not None:
+            if part.layer.bias is not None and self._constant(space):
                 part.layer.bias.grad[part.outputs] = 0
+            if space.active and gradient is not None:
+                part.layer.weight.grad[part.outputs] -= part.shaped(space.inside(gradient))
 
     @torch.no_grad()
     def project_moments(self, *optimizers: Optimizer) -> None:
@@ -268,6 +273,7 @@ class Guard(nn.Module):
         # What a subspace that holds by degrees takes its share of: the step since the last time.
         self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs()]
         self._steps = 0
+        self._later = int(self.started) > 1
         thaw = self.norms.attach()
 
         def detach() -> None:
@@ -420,9 +426,13 @@ class Guard(nn.Module):
 
     def _held(self, label: str, part: Part) -> Tensor:
         """The rows held, with the constant's direction where there is a bias."""
-        basis = self.subspaces[label].held()
+        space = self.subspaces[label]
+        basis = space.held()
         if part.bias is None:
             return basis
-        if not len(basis):
-            return basis.new_zeros(0, basis.shape[1] + 1)
-        return torch.block_diag(basis, torch.ones(1, 1).to(basis))
+        constant = torch.ones(int(self._constant(space)), 1).to(basis)
+        return torch.block_diag(basis, constant) if len(constant) else basis.new_zeros(0, basis.shape[1] + 1)
+
+    def _constant(self, space: Subspace) -> bool:
+        """Whether the constant input of a bias is held."""
+        return space.active or (space.holds_constant and int(self.started) > 1)

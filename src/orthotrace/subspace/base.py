@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -50,11 +51,14 @@ class Subspace(nn.Module, ABC):
         exact: whether project takes the rows held whole, so that doing it twice changes nothing. Else it takes a
             share of every step.
         nested: whether rows once held stay held.
+        holds_constant: whether the constant input of a bias is held where no row is: inputs that were all zero need
+            no row, and yet the bias.
         label: begins each warning.
     """
 
     exact = True
     nested = True
+    holds_constant = True
     basis: Tensor
     tasks: Tensor
 
@@ -196,6 +200,8 @@ class CountedSubspace(Subspace):
             raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
         self.energy = energy
         self.growth = growth
+        # Where no rows were asked for, nothing is to be held.
+        self.holds_constant = rows is None or bool(np.any(rows))
         self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
         if self.rows is not None and (not self.rows or max(self.rows) > self.features):
             raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.features} features", "rows")
