@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
@@ -38,8 +38,13 @@ def job(config: DictConfig) -> None:
 
 
 @checked
-def check_bootstrap(resamples: Annotated[int, Field(ge=100)], seed: int) -> None:
-    """Types and ranges of the keys below bootstrap."""
+def check_interval(
+    method: Literal["jackknife", "bootstrap"],
+    level: Annotated[float, Field(gt=0, lt=1)],
+    resamples: Annotated[int, Field(ge=100)],
+    seed: int,
+) -> None:
+    """Types and ranges of the keys below interval."""
 
 
 @checked
@@ -65,7 +70,7 @@ def analyse(config: DictConfig) -> Path:
     """
     options: dict[str, Any] = plain(config)
     check_layers(layers=options["layers"])
-    for key, check in {"bootstrap": check_bootstrap, "stimuli": check_stimuli}.items():
+    for key, check in {"interval": check_interval, "stimuli": check_stimuli}.items():
         try:
             check(**options[key])
         except UserError as error:
@@ -81,7 +86,7 @@ def analyse(config: DictConfig) -> Path:
     grouped = groups(runs)
     stimuli = common_stimuli(runs, **options["stimuli"])
     networks = read_networks(grouped, stimuli, options["tasks"], options["layers"])
-    consistent = consistencies(networks, **options["bootstrap"])
+    consistent = consistencies(networks, **options["interval"])
     out = Path(options["out"])
     results = results_of(grouped, stimuli, networks, consistent)
     pictures, plane = draw(out / "figures", grouped, stimuli, networks, consistent)
@@ -170,7 +175,7 @@ def read_networks(
     return networks
 
 
-def consistencies(networks: Sequence[Network], resamples: int, seed: int) -> Consistent:
+def consistencies(networks: Sequence[Network], **interval: Any) -> Consistent:
     """(method, task) -> layer -> consistency between seeds, where there are two seeds and more."""
     from analysis.compare import consistency
     from analysis.consistency import pair_mean
@@ -179,9 +184,7 @@ def consistencies(networks: Sequence[Network], resamples: int, seed: int) -> Con
     for network in networks:
         members.setdefault((network.method, network.task), []).append(network)
     return {
-        key: {
-            layer: pair_mean(consistency([one.rdms[layer] for one in same]), resamples, seed) for layer in same[0].rdms
-        }
+        key: {layer: pair_mean(consistency([one.rdms[layer] for one in same]), **interval) for layer in same[0].rdms}
         for key, same in members.items()
         if len(same) > 1
     }

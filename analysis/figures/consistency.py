@@ -13,8 +13,8 @@ from analysis.consistency import PairMean
 from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
 
 NAMES = {
-    "bootstrap": "95% interval: bootstrap over networks",
-    "jackknife": "95% interval: jackknife over networks",
+    "bootstrap": "{level:g}% interval: bootstrap over networks",
+    "jackknife": "{level:g}% interval: jackknife over networks",
     "none": "one pair: no interval",
 }
 
@@ -56,7 +56,7 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
             low = np.clip([one.low or 0 for one in found], 0, 1)
             high = np.clip([one.high or 0 for one in found], 0, 1)
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-        kinds.append(found[0].interval)
+        kinds.append(NAMES[found[0].interval].format(level=100 * found[0].level))
         rows += [
             {
                 "method": method,
@@ -72,6 +72,6 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
         ]
     axes.set_xticks(range(len(layers)), layers)
     axes.set(ylabel="Representational consistency (r²)", ylim=(0, 1.02), xlim=(-0.4, len(layers) - 0.6))
-    title = "dots: pairs of networks; " + "; ".join(NAMES[kind] for kind in dict.fromkeys(kinds))
+    title = "dots: pairs of networks; " + "; ".join(dict.fromkeys(kinds))
     figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
     return figure, rows

@@ -121,7 +121,7 @@ BAD = {
     "stimuli.per_class=0": "stimuli.per_class: input should be greater than or equal to 1",
     "stimuli.task=x": "stimuli.task: input should be a valid integer",
     "stimuli.task=2": "method",
-    "bootstrap.resamples=-5": "bootstrap.resamples: input should be greater than or equal to 100",
+    "interval.resamples=-5": "interval.resamples: input should be greater than or equal to 100",
     "+foo=1": "foo: no such key",
     "logger=wandbb": "logger=wandbb: no such option",
     "out=/dev/null/x": "cannot write /dev/null/x",

@@ -35,38 +35,69 @@ def test_the_bootstrap_resamples_networks_and_drops_a_network_with_itself():
 
 
 @pytest.mark.parametrize(
-    ("n", "interval"), [(2, "none"), (3, "jackknife"), (4, "jackknife"), (5, "bootstrap"), (12, "bootstrap")]
+    ("n", "method", "interval"),
+    [
+        (2, "jackknife", "none"),
+        (3, "bootstrap", "jackknife"),
+        (4, "bootstrap", "jackknife"),
+        (5, "bootstrap", "bootstrap"),
+        (12, "bootstrap", "bootstrap"),
+        (5, "jackknife", "jackknife"),
+        (12, "jackknife", "jackknife"),
+    ],
 )
-def test_the_interval_fits_the_number_of_networks(n, interval):
+def test_the_interval_fits_the_number_of_networks(n, method, interval):
     values = matrix(n)
-    result = pair_mean(values)
+    result = pair_mean(values, method)
     assert result.interval == interval and result.networks == n and len(result.pairs) == n * (n - 1) // 2
     assert result.mean == pytest.approx(np.mean(pairs_of(values, range(n))))
     if interval == "none":
         assert result.low is None and result.high is None
     else:
         assert result.low < result.mean < result.high
+        wider = pair_mean(values, method, level=0.99)
+        assert wider.low < result.low < result.high < wider.high
     if interval == "jackknife":
         half = stats.t.ppf(0.975, n - 1) * jackknife_error(values)
         assert (result.low, result.high) == pytest.approx((result.mean - half, result.mean + half))
 
 
 def test_seeds_repeat_and_differ():
-    assert pair_mean(matrix(6), seed=1) == pair_mean(matrix(6), seed=1) != pair_mean(matrix(6), seed=2)
+    one, again, other = (pair_mean(matrix(6), "bootstrap", seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    """Networks = a common pattern and their own; the mean over pairs of all networks is known."""
+@pytest.mark.parametrize(
+    ("method", "n", "least"), [("jackknife", 3, 0.93), ("jackknife", 8, 0.9), ("bootstrap", 20, 0.86)]
+)
+def test_intervals_cover_the_truth_about_as_often_as_they_say(method, n, least):
+    """A pair = a common part, one of each network, and noise: the mean over pairs of all networks is known."""
+    rng = np.random.default_rng(0)
     hits = 0
-    for trial in range(60):
-        own = np.random.default_rng(trial).uniform(0.5, 1.0, 8)
-        values = np.outer(own, own)
-        result = pair_mean(values, resamples=500)
-        hits += result.low <= 0.75**2 <= result.high
-    assert hits >= 48
+    for trial in range(200):
+        own = 0.05 * rng.standard_normal(n)
+        noise = np.triu(0.03 * rng.standard_normal((n, n)), 1)
+        result = pair_mean(0.6 + own[:, None] + own[None] + noise + noise.T, method, resamples=400, seed=trial)
+        hits += result.low <= 0.6 <= result.high
+    assert least <= hits / 200 <= 0.99
+
+
+def test_the_diagonal_is_of_no_pair():
+    values = matrix(4)
+    empty = values.copy()
+    np.fill_diagonal(empty, np.nan)
+    assert pair_mean(values) == pair_mean(np.where(np.isnan(empty), 7.0, empty))
 
 
 @pytest.mark.parametrize("values", [np.ones((1, 1)), np.ones((2, 3)), [[1, 0.2], [0.3, 1]], np.full((3, 3), np.nan)])
 def test_what_is_no_matrix_of_networks(values):
     with pytest.raises(ValueError, match="matrix"):
         pair_mean(values)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"), [({"method": "bayes"}, "there is no interval 'bayes'"), ({"level": 1}, "a level in")]
+)
+def test_options_that_cannot_be(options, line):
+    with pytest.raises(ValueError, match=line):
+        pair_mean(matrix(4), **options)
