@@ -65,3 +65,16 @@ def test_what_is_tested_is_what_the_next_task_starts_from(tmp_path):
     # And it is the average, not the weights of the last step, which are kept in its place.
     kept = list(experiment.learner.average.buffers())
     assert not torch.equal(kept[0], ends[1]["fc1.weight"])
+
+
+def test_a_weight_of_two_names_is_averaged_once():
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.add_module("again", model[0])
+    average = Average(model, 0.5)
+    average.restart()
+    model[0].weight.data.add_(1)
+    average.update()
+    before = model[0].weight.detach().clone()
+    with average.shown():
+        assert torch.allclose(model[0].weight, before - 0.5)
+    assert torch.equal(model[0].weight, before)

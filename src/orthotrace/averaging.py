@@ -47,7 +47,10 @@ class Average(nn.Module):
             self.register_buffer(str(number), value.clone())
 
     def _values(self) -> list[Tensor]:
-        return [value for value in self._model[0].state_dict().values() if value.is_floating_point()]
+        # Each once: a module, or a weight, may have two names.
+        model = self._model[0]
+        found = [*model.parameters(), *model.buffers()]
+        return [value.detach() for value in found if value.is_floating_point()]
 
     @torch.no_grad()
     def restart(self) -> None:

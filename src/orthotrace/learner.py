@@ -162,6 +162,7 @@ class Learner(pl.LightningModule):
         """Method and regularizer change the gradients, before they are clipped."""
         self.method.on_gradients()
         self.regularizer.on_gradients()
+        self.method.on_step()
 
     def on_train_epoch_end(self) -> None:
         """Hand over the metrics of the epoch."""

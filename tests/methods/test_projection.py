@@ -141,3 +141,17 @@ def test_patches_are_a_budget_of_each_batch():
         with method.guard.watching() as seen:
             model(INPUTS[:32])
         assert seen["conv1"][0].shape == (1, expected, 9)
+
+
+def test_a_penalty_on_the_weights_is_projected_with_the_gradient(tmp_path):
+    from test_combinations import built
+
+    from orthotrace.run import Run
+
+    run = Run(tmp_path / "run")
+    # A leak would warn, and warnings are errors here.
+    built(
+        run, "method=gpm", "method.rule=gradient", "method.rows=5", "regularizer.l2=.1", "optimizer=sgd",
+        "stream=permuted", "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[12]", "trainer.accelerator=cpu",
+    ).run()  # fmt: skip
+    assert max(run.scores["leak"]) < 1e-6

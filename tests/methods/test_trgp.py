@@ -163,3 +163,10 @@ def test_the_network_of_a_task_is_a_plain_network(task):
     network = method.network(model, task)
     assert "forward" not in network.fc1.__dict__ and "forward" in model.fc1.__dict__
     assert network.state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_layer_that_is_not_trained_trusts_nobody():
+    model = MLP((1, 8, 8), 10, hidden=[20])
+    model.fc1.requires_grad_(False)
+    method, _ = begun(1, model=model, threshold=0.0)
+    assert {key[1] for key, _ in method.scales.items()} == {1}

@@ -15,8 +15,16 @@ from torch.nn.functional import cross_entropy
 from orthotrace import _conf
 from orthotrace.averaging import Average
 from orthotrace.configuration import build
+from orthotrace.errors import UserError
 from orthotrace.protection import Guard
-from orthotrace.subspace import ComplementSubspace, HebbianSubspace, NullSpace, SvdSubspace
+from orthotrace.subspace import (
+    ComplementSubspace,
+    HebbianSubspace,
+    NullSpace,
+    RecursiveSubspace,
+    SvdSubspace,
+    WeightedSubspace,
+)
 
 # Adadelta's rate is a factor on a step that fits by itself; what is tested should move, not explode.
 RATES = {"sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adadelta": 0.5, "adagrad": 0.02}
@@ -316,3 +324,95 @@ def test_nor_does_any_other_optimizer_of_torch(name):
             optimizer.step(loss)
     assert max(guard.leaks().values()) <= 1e-12
     assert min(float(guard.update(label).norm()) for label in guard.labels) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "nadam", "adamw"])
+def test_what_the_rule_of_the_papers_carries_over_stays_finite(name):
+    model, guard = prepared(torch.float64, energy=0.8, rule="gradient")
+    with pytest.warns(UserWarning, match="leaked"):
+        carried_over(model, OPTIMIZERS[name], guard, torch.float64)
+    assert all(value.isfinite().all() for value in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "sgd"])
+def test_a_frozen_affine_stays_whatever_an_optimizer_remembers(name):
+    model = normalised()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    optimizer = OPTIMIZERS[name](model.parameters(), weight_decay=0.1)
+    images = torch.randn(10, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def learn() -> None:
+        with guard.protecting(optimizer):
+            for _ in range(5):
+                # Gradients are kept as zeros: momentum and decay go on.
+                optimizer.zero_grad(set_to_none=False)
+                cross_entropy(model(images), torch.arange(10) % 5).backward()
+                optimizer.step()
+
+    learn()
+    guard.remember(model, images[:1])
+    before = [value.detach().clone() for index in (1, 4, 8) for value in model[index].parameters()]
+    learn()
+    after = [value.detach() for index in (1, 4, 8) for value in model[index].parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("kind", [WeightedSubspace, RecursiveSubspace])
+def test_a_guard_called_by_hand_takes_its_share_of_each_step(kind):
+    def run(by_hand: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = Net().double()
+        guard = Guard(model, kind, **({"energy": 0.8} if kind is WeightedSubspace else {"alpha": 0.1}))
+        guard.remember(model, data(9999, torch.float64, 4)[0])
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        if not by_hand:
+            with guard.protecting(optimizer):
+                steps(model, optimizer, torch.float64, 4)
+        else:
+            guard.begin()
+            for step in range(4):
+                images, labels = data(100 * step, torch.float64)
+                optimizer.zero_grad()
+                cross_entropy(model(images), labels).backward()
+                optimizer.step()
+                guard.enforce()
+        return model.hidden.weight.detach()
+
+    assert torch.equal(run(by_hand=True), run(by_hand=False))
+
+
+@pytest.mark.parametrize("kind", [SvdSubspace, WeightedSubspace, RecursiveSubspace])
+@pytest.mark.parametrize("given", [True, False])
+def test_steps_of_an_optimizer_that_the_guard_does_not_know_are_never_silent(kind, given):
+    torch.manual_seed(0)
+    model = Net().double()
+    guard = Guard(model, kind, **({"alpha": 0.1} if kind is RecursiveSubspace else {"energy": 0.8}))
+    guard.remember(model, data(9999, torch.float64, 4)[0])
+    known = torch.optim.SGD(model.head.parameters(), 0.1)
+    other = torch.optim.SGD([*model.strided.parameters(), *model.hidden.parameters()], 0.1)
+    if kind is SvdSubspace or not given:
+        with pytest.raises(UserError, match="was changed by steps that called no hook of SGD"), guard.protecting(known):
+            images, labels = data(1, torch.float64)
+            cross_entropy(model(images), labels).backward()
+            if given:
+                known.step()
+            other.step()
+
+
+def test_outputs_of_other_tasks_that_moved_unseen_are_told():
+    model = nn.Sequential(nn.Linear(4, 4))
+    guard = Guard(model, SvdSubspace, head="0", rows=1)
+    guard.outputs = range(0, 2)
+    with (
+        pytest.raises(UserError, match="'the head' was changed"),
+        guard.protecting(torch.optim.SGD(model.parameters(), 0.1)),
+        torch.no_grad(),
+    ):
+        model[0].weight.add_(1)
+
+
+def test_a_frozen_bias_under_the_rule_of_the_papers():
+    model, guard = prepared(torch.float64, energy=0.8, rule="gradient")
+    model.hidden.bias.requires_grad_(False)
+    plain(model, OPTIMIZERS["sgd"], guard, torch.float64)
+    assert max(guard.leaks().values()) <= 1e-12

@@ -156,3 +156,8 @@ def test_a_budget_is_fair():
     # Each place is drawn with probability 50 / n.
     expected = 400 * 50 / len(whole)
     assert float((counts - expected).abs().max()) < 5 * expected**0.5
+
+
+def test_an_empty_batch_has_no_patches():
+    for kind, shape in ((nn.Conv2d(4, 6, 3, groups=2), (0, 4, 8, 8)), (nn.Linear(4, 2), (0, 4))):
+        assert rows(kind, torch.zeros(shape)).shape[1] == 0

@@ -66,3 +66,14 @@ def test_complement(count):
     rows = torch.linalg.qr(randn(7, max(count, 1))).Q.T[:count]
     rest = complement(rows)
     assert rest.shape == (7 - count, 7) and is_orthonormal(torch.cat([rows, rest]), 1e-10)
+
+
+def test_a_layer_that_is_full_is_full_when_it_is_loaded():
+    space = ComplementSubspace(4, energy=1.0)
+    space.observe(torch.eye(4))
+    space.consolidate()
+    fresh = ComplementSubspace(4, energy=1.0)
+    # What was looked up before the load must not be kept.
+    assert not fresh.active
+    fresh.load_state_dict(space.state_dict())
+    assert fresh.rank == 4 and float(fresh.project(torch.ones(1, 4)).abs().max()) < 1e-6

@@ -51,3 +51,20 @@ def test_captures_at_least_98_hundredths_of_what_the_exact_directions_do(case, s
     svd.observe(found)
     svd.consolidate()
     assert energy_shares(x.T @ x, svd.basis[:0].double(), svd.basis.double())[0] == pytest.approx(exact, abs=1e-6)
+
+
+@present
+@pytest.mark.parametrize(("name", "column", "rank"), [("mnist", "image", 400), ("cifar10", "img", 200)])
+def test_as_many_rows_are_held_as_were_asked_for(name, column, rank):
+    """Their variances span six orders of magnitude."""
+    images = torch.from_numpy(real(name, column, 1000)).float().flatten(1) / 255
+    space, svd = HebbianSubspace(images.shape[1], rows=rank), SvdSubspace(images.shape[1], rows=rank)
+    for batch in images.split(64):
+        space.observe(batch)
+    svd.observe(images)
+    for one in (space, svd):
+        one.consolidate()
+        assert one.rank == rank
+    x = images.double()
+    captured, exact = energy_shares(x.T @ x, space.basis[:0].double(), space.basis.double())
+    assert captured >= 0.99 * exact

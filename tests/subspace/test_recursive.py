@@ -63,3 +63,11 @@ def test_what_cannot_be():
     space.observe(torch.full((2, 3), torch.nan))
     with pytest.raises(ValueError, match="not finite"):
         space.consolidate()
+
+
+def test_an_empty_batch_changes_nothing():
+    space = RecursiveSubspace(3)
+    space.observe(torch.ones(2, 3))
+    before = space.following.clone()
+    space.observe(torch.zeros(0, 3))
+    assert torch.equal(space.following, before)

@@ -56,3 +56,14 @@ def test_inputs_without_energy_have_an_empty_region():
     space.observe(torch.zeros(3, 4))
     space.consolidate()
     assert space.region(0).shape == (0, 4)
+
+
+def test_a_region_has_as_many_rows_as_were_asked_for_in_a_full_layer_too():
+    space = RegionSubspace(4, rows=2)
+    for task in range(2):
+        space.observe(torch.eye(4)[2 * task : 2 * task + 2])
+        space.consolidate()
+    space.observe(randn(30, 4).float())
+    with pytest.warns(UserWarning, match="2 rows asked for task 3, 0 of 4 directions are free"):
+        space.consolidate()
+    assert space.rank == 4 and len(space.region(2)) == 2

@@ -120,6 +120,9 @@ class Method(nn.Module):
     def on_gradients(self) -> None:
         """Change the gradients of a step, before clipping and the optimizer."""
 
+    def on_step(self) -> None:
+        """Have the last word on the gradients, after penalties on the weights were added."""
+
     def weights_written(self) -> None:
         """Something other than the optimizer has written the weights."""
 

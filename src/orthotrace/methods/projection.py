@@ -151,7 +151,7 @@ class ProjectionMethod(Replay):
         self.guard.observe(seen)
         return logits
 
-    def on_gradients(self) -> None:
+    def on_step(self) -> None:
         """Project the gradients, where that is the rule."""
         self.guard.project_gradients()
 

@@ -121,12 +121,14 @@ class TRGP(SampledProjection):
         with torch.enable_grad():
             inputs, labels = next(sample.split(len(sample), next(model.parameters())))
             loss = self.readout.loss(model(inputs), labels, self.number, sample.tasks)
-            layers = self.guard.layers
-            found = dict(
-                zip(layers, torch.autograd.grad(loss, [layer.weight for layer in layers.values()]), strict=True)
-            )
+            weights = {name: layer.weight for name, layer in self.guard.layers.items() if layer.weight.requires_grad}
+            found = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         model.train(training)
-        return [found[part.name][part.outputs].flatten(1) for part in self.guard.parts]
+        # A layer that is not trained trusts nobody.
+        return [
+            found[part.name][part.outputs].flatten(1) if part.name in found else torch.zeros_like(part.weight)
+            for part in self.guard.parts
+        ]
 
     def _take(self, task: int) -> None:
         """Work with the scales of a task."""

@@ -23,6 +23,8 @@ from orthotrace.subspace.base import Subspace
 Rule = Literal["applied", "gradient"]
 # Above what float32 leaves of a protected component over a task.
 LEAK = 1e-4
+# What optimizers keep that has the direction of a step.
+DIRECTIONS = ("momentum_buffer", "exp_avg", "prev")
 
 
 class Guard(nn.Module):
@@ -130,6 +132,7 @@ class Guard(nn.Module):
         self._steps = 0
         # Whether a task has ended before the one that is trained.
         self._later = False
+        self._judged = True
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -178,6 +181,7 @@ class Guard(nn.Module):
             space.begin()
         if self.head is not None:
             self.head.begin()
+        self._note()
         self.started += 1
 
     def enter(self) -> None:
@@ -206,6 +210,7 @@ class Guard(nn.Module):
     def _project(self, whole: bool) -> None:
         if self.head is not None:
             self.head.hold()
+        self.norms.hold()
         if self.rule == "gradient":
             return
         for number, (part, space) in enumerate(self._pairs()):
@@ -236,8 +241,9 @@ class Guard(nn.Module):
             return
         for part, space in self._pairs():
             gradient = part.gradient
-            if part.layer.bias is not None and self._constant(space):
-                part.layer.bias.grad[part.outputs] = 0
+            bias = part.layer.bias
+            if bias is not None and bias.grad is not None and self._constant(space):
+                bias.grad[part.outputs] = 0
             if space.active and gradient is not None:
                 part.layer.weight.grad[part.outputs] -= part.shaped(space.inside(gradient))
 
@@ -247,11 +253,12 @@ class Guard(nn.Module):
         for optimizer in optimizers:
             for part, space in self._pairs():
                 layer = part.layer
-                for kept in optimizer.state.get(layer.weight, {}).values():
-                    if space.active and isinstance(kept, Tensor) and kept.shape == layer.weight.shape:
+                for name in DIRECTIONS:
+                    kept = optimizer.state.get(layer.weight, {}).get(name)
+                    if space.active and kept is not None:
                         kept[part.outputs] -= part.shaped(space.inside(kept[part.outputs].flatten(1)))
-                for kept in optimizer.state.get(layer.bias, {}).values():
-                    if space.active and isinstance(kept, Tensor) and kept.ndim:
+                    kept = optimizer.state.get(layer.bias, {}).get(name)
+                    if self._constant(space) and kept is not None:
                         kept[part.outputs] = 0
 
     def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
@@ -270,9 +277,9 @@ class Guard(nn.Module):
             handles.append(optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce()))
         if self.rule == "gradient":
             self.project_moments(*optimizers)
-        # What a subspace that holds by degrees takes its share of: the step since the last time.
-        self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs()]
+        self._note()
         self._steps = 0
+        self._judged = True
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
 
@@ -280,16 +287,22 @@ class Guard(nn.Module):
             for handle in handles:
                 handle.remove()
             thaw()
-            self._check(", ".join(type(optimizer).__name__ for optimizer in optimizers))
+            if self._judged:
+                self._check(", ".join(type(optimizer).__name__ for optimizer in optimizers))
 
         return detach
 
+    def _note(self) -> None:
+        """Remember what a subspace that holds by degrees takes its share of: the step since the last time."""
+        self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs()]
+
     def _check(self, optimizers: str) -> None:
         """Never a silent loss of protection."""
-        if self._steps and self.rule == "applied":
-            return
-        exact = [label for label, space in self.subspaces.items() if space.exact]
-        leaks = self.leaks(exact)
+        # Those that hold by degrees leak by what they are; not where no step was seen.
+        told = [label for label, space in self.subspaces.items() if space.exact or not self._steps]
+        leaks = self.leaks(told)
+        if self.rule == "applied" and self.head is not None and self.head.moved():
+            leaks["the head"] = 1.0
         worst = max(leaks, key=leaks.__getitem__, default=None)
         if worst is None or leaks[worst] <= LEAK:
             return
@@ -301,8 +314,8 @@ class Guard(nn.Module):
             )
             return
         raise UserError(
-            f"{optimizers} changed layer '{worst}' without ever calling its step hooks, so it was not protected; call "
-            "the optimizer's own step(), or guard.enforce() after each step"
+            f"layer '{worst}' was changed by steps that called no hook of {optimizers}, so it was not protected; give "
+            "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
         )
 
     @contextmanager
@@ -310,7 +323,8 @@ class Guard(nn.Module):
         """A task in a plain loop: begin, and enforce after every step within the block."""
         self.begin()
         self.enter()
-        # Here gradients are clipped before the step: what is projected last is what is applied.
+        # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
+        # gradient later: what leaks then is told at the end.)
         before = [
             optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: self.project_gradients())
             for optimizer in (optimizers if self.rule == "gradient" else ())
@@ -320,7 +334,7 @@ class Guard(nn.Module):
             yield
         except BaseException:
             # The error that ended the block is the one to be told.
-            self._steps += 1
+            self._judged = False
             raise
         finally:
             for handle in before:

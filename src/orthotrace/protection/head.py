@@ -48,6 +48,14 @@ class Head(nn.Module):
         """Remember the weights."""
         self.start.copy_(self._joined())
 
+    def moved(self) -> bool:
+        """Whether the weights of an output that is not in use have changed since the task's start."""
+        if self.outputs is None:
+            return False
+        changed = (self._joined() != self.start).any(1)
+        changed[self.outputs.start : self.outputs.stop] = False
+        return bool(changed.any())
+
     @torch.no_grad()
     def hold(self) -> None:
         """Put the others back."""

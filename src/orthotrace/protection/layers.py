@@ -127,6 +127,8 @@ def rows(layer: Any, inputs: Tensor, budget: int | None = None, generator: torch
     windows = _windows(inputs, size, layer.stride, layer.dilation)
     places = windows.shape[: len(size) + 1]
     count = math.prod(places)
+    if not count:
+        return inputs.new_zeros(layer.groups, 0, layer.weight[0].numel())
     if budget is None or count <= budget:
         found = windows.reshape(count, layer.groups, -1)
     else:

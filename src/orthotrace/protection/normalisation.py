@@ -49,6 +49,7 @@ class Normalisation(nn.Module):
         self._layers = (layers,)
         self.mode = mode
         self.frozen = False
+        self._held: list[Tensor] = []
         self._trainable = ([value for layer in layers for value in layer.parameters() if value.requires_grad],)
         if mode == "task" and layers:
             for task in range(tasks):
@@ -66,6 +67,16 @@ class Normalisation(nn.Module):
         self.frozen = self.mode == "frozen" and started > 0
         for value in self._trainable[0]:
             value.requires_grad_(not self.frozen)
+            if self.frozen:
+                value.grad = None
+        self._held = [value.detach().clone() for value in self._trainable[0]] if self.frozen else []
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Put a frozen affine back: an optimizer may have gone on by what it remembers, or by a gradient left over."""
+        if self._held:
+            for value, kept in zip(self._trainable[0], self._held, strict=True):
+                value.copy_(kept)
 
     def attach(self) -> Callable[[], None]:
         """Frozen layers stay in evaluation mode, whoever calls train(), until the function returned is called."""

@@ -211,11 +211,15 @@ class CountedSubspace(Subspace):
         """Of the energy, to be held after the task that is being learned."""
         return min(1.0, (self.energy or 1.0) + self.growth * int(self.tasks))
 
+    def asked(self) -> int | None:
+        """Rows that were asked for of the task that is being learned; None under an energy."""
+        return None if self.rows is None else self.rows[min(int(self.tasks), len(self.rows) - 1)]
+
     def wanted(self) -> int | None:
-        """Rows to hold of the task that is being learned, by the fixed numbers; None under an energy."""
-        if self.rows is None:
+        """Of those as many as there are directions free."""
+        wanted = self.asked()
+        if wanted is None:
             return None
-        wanted = self.rows[min(int(self.tasks), len(self.rows) - 1)]
         if wanted > self.free:
             warnings.warn(
                 f"{self.label}{wanted} rows asked for task {int(self.tasks) + 1}, {self.free} of {self.features} "

@@ -82,8 +82,13 @@ class ComplementSubspace(SvdSubspace):
         super().hold(new)
         if 2 * len(self.basis) > self.features:
             self.turned.fill_(True)
+            self._turned = None
             self.rest = complement(self.basis.double()).to(self.basis)
             self.basis = self.basis[:0].clone()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._turned = None
+        super()._load_from_state_dict(*args, **kwargs)
 
 
 def complement(rows: Tensor) -> Tensor:

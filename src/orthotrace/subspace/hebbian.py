@@ -18,6 +18,10 @@ from orthotrace.subspace.svd import least_count
 # Share of the largest response by which rows without a response keep their place: above the rounding of float32,
 # below every response that counts.
 FILL = 1e-5
+# Of the largest variance, in units of the type's precision: below it a variance is rounding.
+PRECISION = 8
+# Of all energy: a shortfall that is worth a warning.
+SHORT = 1e-3
 
 
 class HebbianSubspace(CountedSubspace):
@@ -46,7 +50,7 @@ class HebbianSubspace(CountedSubspace):
         features, energy, growth, rows, dtype: as for CountedSubspace.
         step: of the published rule, above 0; None for the trace.
         momentum: what the trace, or V, keeps at a step, in [0, 1).
-        iterations: times that each batch is learned from, at least 1.
+        iterations: times that each batch is learned from, at least 1; beyond 1 each is a step, whatever the interval.
         interval: batches for one step, at least 1. The first ``interval`` batches are a step each.
         max_rows: rows that learn under an energy, at least 1.
         seed: of the first rows.
@@ -126,7 +130,7 @@ class HebbianSubspace(CountedSubspace):
         """
         for _ in range(self.iterations):
             self._see(rows)
-            if int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
+            if self.iterations > 1 or int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
                 self._learn(1 - self.momentum)
 
     def refine(self, rows: Tensor) -> None:
@@ -171,6 +175,11 @@ class HebbianSubspace(CountedSubspace):
     def _learn(self, weight: float) -> None:
         weight = weight if int(self.steps) else 1.0
         sum_over_processes(self.correlation, self.energies, self.seen)
+        if int(self.steps) and not float(self.energies[0]):
+            # Inputs that are all zero say nothing: what was learned stays.
+            for buffer in (self.correlation, self.energies, self.seen, self.batches):
+                buffer.zero_()
+            return
         latest = self.correlation / self.seen
         self.trace.lerp_(latest, weight)
         self.traced_energies.lerp_(self.energies / self.seen, weight)
@@ -191,15 +200,21 @@ class HebbianSubspace(CountedSubspace):
     def _moved(self, latest: Tensor, weight: float) -> Tensor:
         """What the rows become, before they are orthonormal again."""
         largest = self.trace.norm(dim=1).amax()
+        if not torch.isfinite(largest):
+            # Squares beyond the range of the type.
+            largest = self.trace.double().norm(dim=1).amax().to(self.trace)
         rounding = torch.finfo(self.trace.dtype).eps * self.traced_energies[0].to(self.trace)
         if self.step is None:
             # Where the inputs span fewer directions than rows learn, the rows left over stay as they were: a
             # factorisation alone would fill them with anything, rows held among it.
-            return self.trace + (FILL * largest + rounding) * self.learning
+            stay = FILL * largest + rounding
+            # Without any response they all stay.
+            return self.trace + torch.where(stay > 0, stay, 1) * self.learning
         # E[y y^T] = E[y x^T] H^T; the trace is the running mean of E[y x^T].
         self.velocity.lerp_(latest - (latest @ self.learning.T) @ self.learning, weight)
         response = (self.trace * self.learning).sum(1).amax()
-        return self.learning + self.step / (response + rounding) * self.velocity
+        unit = response + rounding
+        return self.learning + self.step / torch.where(unit > 0, unit, 1) * self.velocity
 
     def consolidate(self) -> None:
         """Hold what was learned: all rows of a fixed number, or as many as reach the energy.
@@ -230,18 +245,23 @@ class HebbianSubspace(CountedSubspace):
         energies = squares.sqrt()
         total, left = self.traced_energies.tolist()
         # A direction below the precision of the trace is not one of the data: there are none left.
-        precision = torch.finfo(self.trace.dtype).eps * self.features
+        precision = PRECISION * torch.finfo(self.trace.dtype).eps
         floor = max(float(energies[0]) * precision, self.rounding(total)) if len(energies) else 0.0
         answered = int((energies > floor).sum())
         if self.rows is not None:
             return directions[:answered]
         # What no row has learned is energy too: one more, last direction.
+        energies = energies[:answered]
         unlearned = max(left - float(energies.sum()), 0.0)
         count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.share)
-        if count > len(directions) and self.max_rows < self.free:
-            warnings.warn(
-                f"{self.label}all {self.max_rows} rows of max_rows are used: energy {1 - unlearned / total:.3f} "
-                f"of {self.share:.3g} reached",
-                stacklevel=2,
-            )
+        if count > answered and self.max_rows < self.free:
+            reached = f"energy {1 - unlearned / total:.3f} of {self.share:.3g} reached"
+            if answered == len(self.learning):
+                warnings.warn(f"{self.label}all {self.max_rows} rows of max_rows are used: {reached}", stacklevel=2)
+            elif unlearned > (1 - self.share + SHORT) * total:
+                warnings.warn(
+                    f"{self.label}only {answered} of {len(self.learning)} rows found what they could tell from "
+                    f"rounding: {reached}",
+                    stacklevel=2,
+                )
         return directions[: min(count, answered)]

@@ -65,6 +65,8 @@ class RecursiveSubspace(Subspace):
         rows = self.taken(rows)
         total, count = rows.sum(0, dtype=torch.float64), torch.tensor(len(rows), device=rows.device)
         sum_over_processes(total, count)
+        if not int(count):
+            return
         mean = total / count
         if not len(self.following):
             identity = torch.eye(self.features, dtype=torch.float64, device=rows.device)

@@ -43,7 +43,7 @@ class RegionSubspace(SvdSubspace):
 
     def take_up(self, rows: Tensor, new: Tensor, energies: Tensor) -> None:
         """Hold new rows, and note those of the task."""
-        wanted = self.wanted()
+        wanted = self.asked()
         self.hold(new)
         along = (rows @ self.basis.double().T).square().sum(0)
         order = along.argsort(descending=True, stable=True)
