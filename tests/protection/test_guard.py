@@ -295,3 +295,13 @@ def test_memory_is_that_of_the_subspace_and_the_weights_at_the_start():
     guard.remember(model, rand(50, 20))
     # 16 x (20 + 1) weights and 3 x 20 rows in 8 bytes, and a counter.
     assert guard.memory_bytes("0") == 8 * (16 * 21 + 3 * 20) + 8
+
+
+def test_weights_that_diverged_are_no_leak():
+    model = net(torch.float32)
+    guard = Guard(model, SvdSubspace, rows=4)
+    guard.remember(model, rand(50, 20, dtype=torch.float32))
+    optimizer = torch.optim.SGD(model.parameters(), 1e30)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 3, torch.float32)
+    assert not model[0].weight.isfinite().all()

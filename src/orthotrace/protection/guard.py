@@ -298,6 +298,9 @@ class Guard(nn.Module):
 
     def _check(self, optimizers: str) -> None:
         """Never a silent loss of protection."""
+        if not all(part.weight.isfinite().all() for part in self.parts):
+            # Training has diverged: that is what is to be told.
+            return
         # Those that hold by degrees leak by what they are; not where no step was seen.
         told = [label for label, space in self.subspaces.items() if space.exact or not self._steps]
         leaks = self.leaks(told)
