@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+
+from analysis.condensed import ranks, stimuli_of
+from analysis.rdms import RDMs, check_comparable
 
 Matrix = NDArray[np.float64]
 # Entries at once: a block of some RDMs stays in the cache.
@@ -38,7 +40,7 @@ def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[ 1., -1.],
                [-1.,  1.]])
     """
-    first, second = _stacks(rdms, others)
+    first, second = stacks(rdms, others)
     return _correlated(first, second)
 
 
@@ -74,7 +76,7 @@ def cosine(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> cosine([[1.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]]).round(6)
         array([[0.5]])
     """
-    first, second = _stacks(rdms, others)
+    first, second = stacks(rdms, others)
     return _correlated(first, second, centre=False)
 
 
@@ -87,9 +89,9 @@ def spearman(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> spearman([[1.0, 2.0, 9.0]], [[1.0, 3.0, 2.0]]).round(6)
         array([[0.5]])
     """
-    first, second = _stacks(rdms, others)
-    ranked = _ranks(first)
-    return _correlated(ranked, ranked if second is first else _ranks(second))
+    first, second = stacks(rdms, others)
+    ranked = ranks(first)
+    return _correlated(ranked, ranked if second is first else ranks(second))
 
 
 def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -107,9 +109,9 @@ def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> rho_a([[1.0, 1.0, 2.0]], [[1.0, 2.0, 3.0]]).round(6)
         array([[0.75]])
     """
-    first, second = _stacks(rdms, others)
-    ranked = _ranks(first)
-    ranked_second = ranked if second is first else _ranks(second)
+    first, second = stacks(rdms, others)
+    ranked = ranks(first)
+    ranked_second = ranked if second is first else ranks(second)
     m = first.shape[1]
     centre = (m + 1) / 2
     total = np.zeros((len(ranked), len(ranked_second)))
@@ -172,7 +174,7 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
         >>> cosine_cov([[4.0, 1.0, 1.0]], [[4.0, 1.0, 1.0]]).round(6)
         array([[1.]])
     """
-    return _whitened(*_stacks(rdms, others), noise)
+    return _whitened(*stacks(rdms, others), noise)
 
 
 def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike | None = None) -> Matrix:
@@ -187,7 +189,7 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
         >>> corr_cov([[4.0, 1.0, 1.0]], [[8.0, 2.0, 2.0]]).round(6)
         array([[1.]])
     """
-    first, second = _stacks(rdms, others)
+    first, second = stacks(rdms, others)
     centred = first - first.mean(axis=1, keepdims=True)
     for number, one in enumerate(centred):
         _refuse_nothing(number, np.abs(one).max(), np.abs(first[number]).max(), "constant")
@@ -216,7 +218,7 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> bures([[4.0, 1.0, 1.0]], [[8.0, 2.0, 2.0]]).round(6)
         array([[1.]])
     """
-    first, second = _stacks(rdms, others)
+    first, second = stacks(rdms, others)
     roots, traces = _roots(first)
     others_roots, others_traces = (roots, traces) if second is first else _roots(second, len(first))
     found = np.empty((len(roots), len(others_roots)))
@@ -243,20 +245,23 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> norm_difference([[1.0, 2.0, 3.0]], [[1.0, 2.0, 5.0]])
         array([[2.]])
     """
-    first, second = _stacks(rdms, others)
+    first, second = stacks(rdms, others)
     return np.array([[float(np.linalg.norm(a - b)) for b in second] for a in first], dtype=np.float64)
 
 
-METHODS = {
-    function.__name__: function
-    for function in (
-        pearson, squared_pearson, cosine, spearman, rho_a, tau_b, tau_a, cosine_cov, corr_cov, bures, norm_difference,
-    )
-}  # fmt: skip
+def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
+    """Two stacks as float64, the same object where there is but one, without the entries that all RDMs miss.
 
+    Raises:
+        ValueError: not stacks of vectors of one length, RDMs that are not comparable, or entries that are infinite or
+            missing here and there; names the first.
 
-def _stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
-    """Two stacks, the same object where there is but one."""
+    Example:
+        >>> stacks([[1.0, np.nan, 3.0]], None)[0]
+        array([[1., 3.]])
+    """
+    if isinstance(rdms, RDMs) and isinstance(others, RDMs):
+        check_comparable(rdms, others)
     first = _stack(rdms)
     second = first if others is None else _stack(others)
     if first.shape[1] != second.shape[1]:
@@ -272,6 +277,14 @@ def _stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
         kept = first[:, ~missing]
         first, second = kept, kept if second is first else second[:, ~missing]
     return first, second
+
+
+METHODS = {
+    function.__name__: function
+    for function in (
+        pearson, squared_pearson, cosine, spearman, rho_a, tau_b, tau_a, cosine_cov, corr_cov, bures, norm_difference,
+    )
+}  # fmt: skip
 
 
 def _stack(rdms: ArrayLike) -> Matrix:
@@ -339,25 +352,10 @@ def _refuse_nothing(number: int, found: float, size: float, what: str) -> None:
         raise ValueError(f"RDM {number} is {what}: its correlation is undefined")
 
 
-def _ranks(stack: Matrix) -> Matrix:
-    """Ranks from 1, ties sharing their mean."""
-    ranks = np.empty_like(stack)
-    m = stack.shape[1]
-    for one, into in zip(stack, ranks, strict=True):
-        order = np.argsort(one)
-        ordered = one[order]
-        # Where a run of equal values begins, and where the next does.
-        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        if len(starts) == m:
-            into[order] = np.arange(1, m + 1)
-            continue
-        ends = np.append(starts[1:], m)
-        into[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
-    return ranks
-
-
 def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
-    first, second = _stacks(rdms, others)
+    from scipy.stats import kendalltau
+
+    first, second = stacks(rdms, others)
     for which, stack in ((0, first), (len(first), second)):
         for number, one in enumerate(stack):
             if one.max() == one.min():
@@ -370,7 +368,7 @@ def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
             if second is first and j < i:
                 found[i, j] = found[j, i]
                 continue
-            value = float(stats.kendalltau(a, b)[0])  # type: ignore[arg-type]
+            value = float(kendalltau(a, b)[0])  # type: ignore[arg-type]
             if not ties:
                 # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.
                 net = round(value * math.sqrt(pairs - tied[i]) * math.sqrt(pairs - tied_second[j]))
@@ -385,17 +383,9 @@ def _tied(one: Matrix) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _side(m: int) -> int:
-    """Stimuli of an RDM of m entries."""
-    n = round((1 + math.sqrt(1 + 8 * m)) / 2)
-    if n * (n - 1) // 2 != m:
-        raise ValueError(f"{m} entries are no triangle of an RDM: with missing entries this comparison is not possible")
-    return n
-
-
 def _kernels(stack: Matrix) -> Iterator[Matrix]:
     """-1/2 H D H of each RDM, (n, n)."""
-    n = _side(stack.shape[1])
+    n = stimuli_of(stack.shape[1])
     rows, columns = np.triu_indices(n, 1)
     full = np.zeros((n, n))
     for one in stack:
@@ -406,7 +396,7 @@ def _kernels(stack: Matrix) -> Iterator[Matrix]:
 
 
 def _whitened(first: Matrix, second: Matrix, noise: ArrayLike | None) -> Matrix:
-    n = _side(first.shape[1])
+    n = stimuli_of(first.shape[1])
     whitener = None if noise is None else _whitener(np.asarray(noise, dtype=np.float64), n)
 
     def vectors(stack: Matrix) -> Matrix:

@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 Interval = Literal["jackknife", "bootstrap"]
 # Below this many networks a bootstrap has too few different samples.
@@ -85,7 +84,9 @@ def pair_mean(
     if n == 2:
         return PairMean(tuple(pairs.tolist()), mean, None, None, "none", n, level)
     if method == "jackknife" or n < FEWEST:
-        half = float(stats.t.ppf((1 + level) / 2, n - 1)) * jackknife_error(values)
+        from scipy.stats import t as student
+
+        half = float(student.ppf((1 + level) / 2, n - 1)) * jackknife_error(values)
         return PairMean(tuple(pairs.tolist()), mean, mean - half, mean + half, "jackknife", n, level)
     means = bootstrap_means(values, resamples, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

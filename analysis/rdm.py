@@ -309,18 +309,6 @@ MEASURES = {
 }  # fmt: skip
 
 
-def square(condensed: ArrayLike) -> NDArray[np.float64]:
-    """The full symmetric matrix of a condensed vector.
-
-    Example:
-        >>> square([1.0, 2.0, 3.0])[2]
-        array([2., 3., 0.])
-    """
-    from scipy.spatial.distance import squareform
-
-    return squareform(np.asarray(condensed, dtype=np.float64))
-
-
 def _sizes(x: Tensor) -> Tensor | None:
     """The largest entry of each pattern, (n, 1), 1 where there is none; None where no square leaves the numbers."""
     size = torch.maximum(x.amax(dim=1), -x.amin(dim=1))[:, None]

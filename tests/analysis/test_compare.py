@@ -5,6 +5,7 @@ from scipy.stats import pearsonr
 
 from analysis import compare, rdm, similarity
 from analysis.compare import METHODS, consistency, pearson
+from analysis.condensed import square
 
 RDMS = np.random.default_rng(0).uniform(size=(5, 45))
 
@@ -79,7 +80,7 @@ def dense_cosine(a, b, noise=None):
 def dense_bures(a, b):
     kernels = []
     for one in (a, b):
-        d = rdm.square(one)
+        d = square(one)
         h = np.eye(len(d)) - 1 / len(d)
         kernels.append(-0.5 * h @ d @ h)
     kernels = [scipy.linalg.polar(one)[1] / 2 + one / 2 for one in kernels]
@@ -162,7 +163,7 @@ def test_what_is_missing_in_all_is_left_out_or_refused(name):
     holes = EUCLIDEAN.copy()
     holes[:, [3, 40]] = np.nan
     if name in WHOLE:
-        with pytest.raises(ValueError, match="64 entries are no triangle of an RDM"):
+        with pytest.raises(ValueError, match="64 entries are no upper triangle"):
             METHODS[name](holes)
     else:
         kept = np.delete(EUCLIDEAN, [3, 40], axis=1)

@@ -14,7 +14,6 @@ from analysis.rdm import (
     euclidean,
     mahalanobis,
     norm_difference,
-    square,
     squared_euclidean,
     unit_euclidean,
 )
@@ -72,11 +71,6 @@ def test_patterns_of_whole_numbers(kind):
     values = (X > 0).astype(kind)
     assert np.allclose(correlation(values), pdist(values.astype(float), "correlation"), atol=1e-12)
     assert np.allclose(correlation(torch.tensor(values)), correlation(values))
-
-
-def test_square():
-    matrix = square(correlation(X))
-    assert matrix.shape == (30, 30) and np.allclose(matrix, matrix.T) and not matrix.diagonal().any()
 
 
 def unit(a):

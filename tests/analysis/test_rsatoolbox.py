@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from analysis import compare, noise, rdm
+from analysis.ceilings import ceiling
+from analysis.models import Weighted
+from analysis.samplers import Direct, Made
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from rsatoolbox.data import Dataset
     from rsatoolbox.data.noise import cov_from_residuals, prec_from_residuals
+    from rsatoolbox.inference import boot_noise_ceiling
+    from rsatoolbox.model import ModelFixed, ModelWeighted
+    from rsatoolbox.model.fitter import fit_regress_nn
     from rsatoolbox.rdm import RDMs, calc_rdm
     from rsatoolbox.rdm import compare as compare_rdms
 
@@ -86,3 +92,50 @@ def test_comparisons_whitened_by_a_given_covariance(ours):
     found = compare_rdms(RDMs(STACK[:3]), RDMs(STACK[2:]), method=ours, sigma_k=covariance)
     # Theirs solves by conjugate gradients.
     assert np.allclose(getattr(compare, ours)(STACK[:3], STACK[2:], covariance), found, atol=1e-5)
+
+
+# Ours -> theirs: comparisons that have a noise ceiling.
+POOLED = {
+    "pearson": "corr",
+    "cosine": "cosine",
+    "spearman": "spearman",
+    "rho_a": "rho-a",
+    "tau_b": "kendall",
+    "tau_a": "tau-a",
+    "corr_cov": "corr_cov",
+    "cosine_cov": "cosine_cov",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Noise ceiling for tau:UserWarning")
+@pytest.mark.parametrize("ours", POOLED)
+def test_noise_ceilings(ours):
+    found = ceiling(STACK, ours)
+    assert (found.lower, found.upper) == pytest.approx(boot_noise_ceiling(RDMs(STACK), method=POOLED[ours]), abs=1e-10)
+
+
+@pytest.mark.parametrize("ours", ["pearson", "cosine", "spearman", "rho_a"])
+def test_a_bootstrap_on_given_indices(ours):
+    """The resample of stimuli and subjects that theirs draws, scored by both, with its noise ceiling."""
+    model = rdm.squared_euclidean(RNG.standard_normal((14, 4)))
+    sampler = (Direct if ours in ("pearson", "cosine") else Made)([model[None]], STACK, ours)
+    for _ in range(4):
+        stimuli, subjects = RNG.integers(14, size=14), np.append(RNG.integers(5, size=3), [0, 4])
+        sample = RDMs(STACK).subsample("index", subjects).subsample_pattern("index", stimuli)
+        predicted = ModelFixed("one", RDMs(model[None])).predict_rdm().subsample_pattern("index", stimuli)
+        expected = [
+            compare_rdms(predicted, sample, POOLED[ours]).mean(),
+            *boot_noise_ceiling(sample, method=POOLED[ours]),
+        ]
+        counts = (np.bincount(one, minlength=size)[None] for one, size in ((stimuli, 14), (subjects, 5)))
+        found = sampler.score(sampler.prepare(next(counts).astype(float)), next(counts).astype(float))
+        assert np.allclose(found[0], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("ours", ["pearson", "cosine"])
+def test_weights_of_a_model(ours):
+    parts = np.stack([rdm.squared_euclidean(RNG.standard_normal((14, 4))) for _ in range(3)])
+    expected = fit_regress_nn(ModelWeighted("sum", RDMs(parts)), RDMs(STACK), method=POOLED[ours])
+    x, y = (one - one.mean(1, keepdims=True) if ours == "pearson" else one for one in (parts, STACK))
+    found = Weighted(parts).fit(x @ x.T, x @ (y / np.linalg.norm(y, axis=1, keepdims=True)).mean(0))
+    assert np.allclose(found / np.linalg.norm(found), expected, atol=1e-8)

@@ -1,0 +1,60 @@
+"""Condensed vectors: the upper triangle of an RDM, row by row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def stimuli_of(entries: int) -> int:
+    """Stimuli of an RDM of so many entries, n (n - 1) / 2.
+
+    Raises:
+        ValueError: no triangle has so many.
+
+    Example:
+        >>> stimuli_of(6)
+        4
+    """
+    n = round((1 + math.sqrt(1 + 8 * entries)) / 2)
+    if n * (n - 1) // 2 != entries:
+        raise ValueError(
+            f"{entries} entries are no upper triangle of a matrix: with entries missing this is not possible"
+        )
+    return n
+
+
+def square(vector: ArrayLike) -> NDArray[np.float64]:
+    """The full symmetric matrix of a condensed vector, with zeros on its diagonal.
+
+    Example:
+        >>> square([1.0, 2.0, 3.0])[2]
+        array([2., 3., 0.])
+    """
+    from scipy.spatial.distance import squareform
+
+    return squareform(np.asarray(vector, dtype=np.float64))
+
+
+def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 1 within each row of (k, m), ties sharing their mean.
+
+    Example:
+        >>> ranks(np.array([[0.5, 0.1, 0.5]]))
+        array([[2.5, 1. , 2.5]])
+    """
+    found = np.empty_like(stack)
+    m = stack.shape[1]
+    for one, into in zip(stack, found, strict=True):
+        order = np.argsort(one)
+        ordered = one[order]
+        # Where a run of equal values begins, and where the next does.
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        if len(starts) == m:
+            into[order] = np.arange(1, m + 1)
+            continue
+        ends = np.append(starts[1:], m)
+        into[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    return found

@@ -1,0 +1,226 @@
+"""Scores of models in resamples of stimuli and subjects, three ways; the bounds of the noise ceiling beside them.
+
+A sampler prepares resamples of the stimuli, (B, n) counts, once, and scores them with resamples of the subjects, (B, k)
+counts; either may be one row, which then goes with every row of the other. It gives (B, models + 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import compare
+from analysis.ceilings import POOLS, bounds
+from analysis.models import Fixed
+from analysis.resampling import moments
+
+Matrix = NDArray[np.float64]
+
+
+class Sampler(Protocol):
+    """What the three have in common."""
+
+    def prepare(self, stimuli: Matrix, /) -> Any:
+        """What resamples of the stimuli need, whatever the subjects."""
+        ...
+
+    def score(self, prepared: Any, subjects: Matrix, /) -> Matrix:
+        """(B, models + 2): mean scores of the models, then the lower and the upper bound."""
+        ...
+
+
+class Direct:
+    """Fixed models by Pearson or cosine: all resamples at once.
+
+    Args:
+        models: an RDM (1, m) of each.
+        data: (k, m).
+        method: pearson or cosine.
+    """
+
+    def __init__(self, models: Sequence[Matrix], data: Matrix, method: str) -> None:
+        self.models = len(models)
+        self.all = np.concatenate([*models, data])
+        self.centre = method == "pearson"
+
+    def prepare(self, stimuli: Matrix) -> Matrix:
+        """Correlations of all RDMs in each resample, (B, models + k, models + k)."""
+        return _correlations(moments(self.all, stimuli, self.centre, skip=self.models))
+
+    def score(self, prepared: Matrix, subjects: Matrix) -> Matrix:
+        """As Sampler."""
+        found, subjects = _alike(prepared, subjects)
+        m = self.models
+        means = np.einsum("bmk,bk->bm", found[:, :m, m:], subjects) / subjects.sum(axis=1)[:, None]
+        return np.concatenate([means, _limits(found[:, m:, m:], subjects)], axis=1)
+
+
+class Made:
+    """Fixed models by any comparison: each resample is made.
+
+    Args:
+        models: an RDM (1, m) of each.
+        data: (k, m).
+        method: a name of ceilings.POOLS.
+    """
+
+    def __init__(self, models: Sequence[Matrix], data: Matrix, method: str) -> None:
+        self.models, self.data, self.method = np.concatenate(models), data, method
+
+    def prepare(self, stimuli: Matrix) -> Matrix:
+        """The counts themselves: no resample is kept."""
+        return stimuli
+
+    def score(self, prepared: Matrix, subjects: Matrix) -> Matrix:
+        """As Sampler."""
+        return np.stack([self._one(*pair) for pair in zip(*_alike(prepared, subjects), strict=True)])
+
+    def _one(self, stimuli: Matrix, subjects: Matrix) -> Matrix:
+        there = subjects > 0
+        models, data = (resampled(values, stimuli) for values in (self.models, self.data[there]))
+        means = compare.METHODS[self.method](models, data) @ subjects[there] / subjects.sum()
+        return np.append(means, self._ceiling(data, subjects[there]))
+
+    def _ceiling(self, data: Matrix, subjects: Matrix) -> tuple[float, float]:
+        """Of different RDMs that come so often; copies are left out together."""
+        if len(data) < 2:
+            return np.nan, np.nan
+        score, pool = compare.METHODS[self.method], POOLS[self.method]
+        copies = np.repeat(np.arange(len(data)), subjects.astype(int))
+        upper = score(pool(data[copies]), data).mean()
+        lower = [score(pool(data[copies[copies != one]]), data[one][None])[0, 0] for one in range(len(data))]
+        return float(np.mean(lower)), float(upper)
+
+
+class Folded:
+    """Fitted models by Pearson or cosine: every resample is cross-validated, from the moments of its parts.
+
+    Args:
+        models: what is fitted.
+        parts: the RDMs of each, (c, m).
+        data: (k, m).
+        method: pearson or cosine.
+        rdm_folds: over the different subjects of a resample; 1 for none.
+        stimulus_folds: over its different stimuli; 1 for none.
+        rng: of the folds.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Fixed],
+        parts: Sequence[Matrix],
+        data: Matrix,
+        method: str,
+        rdm_folds: int,
+        stimulus_folds: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.models = models
+        sizes = [len(part) for part in parts]
+        ends = np.cumsum(sizes)
+        self.places = [slice(end - size, end) for end, size in zip(ends.tolist(), sizes, strict=True)]
+        self.all = np.concatenate([*parts, data])
+        self.data = slice(sum(sizes), None)
+        self.centre = method == "pearson"
+        self.rdm_folds, self.stimulus_folds, self.rng = rdm_folds, stimulus_folds, rng
+
+    def prepare(self, stimuli: Matrix) -> tuple[Matrix, list[tuple[Matrix, Matrix]]]:
+        """Covariances of all RDMs in each resample, and over the training and test stimuli of each fold."""
+        whole = moments(self.all, stimuli, self.centre)
+        if self.stimulus_folds == 1:
+            return whole, [(whole, whole)]
+        fold_of = _folds_of(stimuli, self.stimulus_folds, self.rng)
+        parts = []
+        for fold in range(self.stimulus_folds):
+            kept = (np.where(fold_of == fold, 0, stimuli), np.where(fold_of == fold, stimuli, 0))
+            train, test = (moments(self.all, one, self.centre) for one in kept)
+            parts.append((train, test))
+        return whole, parts
+
+    def score(self, prepared: tuple[Matrix, list[tuple[Matrix, Matrix]]], subjects: Matrix) -> Matrix:
+        """As Sampler."""
+        whole, subjects = _alike(prepared[0], subjects)
+        fold_of = _folds_of(subjects, self.rdm_folds, self.rng)
+        total = np.zeros((len(subjects), len(self.models)))
+        for train, test in prepared[1]:
+            train, test = _alike(train, subjects)[0], _alike(test, subjects)[0]
+            for number, counts in enumerate(subjects):
+                for fold in range(self.rdm_folds):
+                    tested = np.where(fold_of[number] == fold, counts, 0)
+                    fitted = counts - tested if self.rdm_folds > 1 else counts
+                    total[number] += self._one(train[number], test[number], fitted, tested)
+        means = total / (len(prepared[1]) * subjects.sum(axis=1))[:, None]
+        return np.concatenate([means, _limits(_correlations(whole[:, self.data, self.data]), subjects)], axis=1)
+
+    def _one(self, train: Matrix, test: Matrix, fitted: Matrix, tested: Matrix) -> list[float]:
+        """The sum of the scores of each model over the tested RDMs."""
+        length = np.sqrt(np.maximum(np.diag(train)[self.data], 0))
+        target = fitted / np.where(length > 0, length, 1) / fitted.sum()
+        own = np.sqrt(np.maximum(np.diag(test)[self.data], 0))
+        found = []
+        for model, at in zip(self.models, self.places, strict=True):
+            weights = model.fit(train[at, at], train[at, self.data] @ target)
+            size = np.sqrt(max(float(weights @ test[at, at] @ weights), 0)) * own
+            some = size > 0
+            found.append(float(tested[some] @ ((weights @ test[at, self.data])[some] / size[some])))
+        return found
+
+
+def resampled(stack: Matrix, stimuli: Matrix) -> Matrix:
+    """Condensed RDMs of one resample of the stimuli, the pairs of a stimulus with its copy left out.
+
+    Example:
+        >>> resampled(np.array([[1.0, 2.0, 3.0]]), np.array([2.0, 1.0, 0.0]))
+        array([[1., 1.]])
+    """
+    n = len(stimuli)
+    at = np.repeat(np.arange(n), stimuli.astype(int))
+    rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
+    different = rows != columns
+    low, high = rows[different], columns[different]
+    return stack[:, low * (2 * n - low - 1) // 2 + high - low - 1]
+
+
+def folds(things: int, number: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The fold of each thing, as even as can be; with one fold nothing is drawn.
+
+    Example:
+        >>> np.bincount(folds(5, 2, np.random.default_rng(0)))
+        array([3, 2])
+    """
+    if number == 1:
+        return np.zeros(things, dtype=np.intp)
+    found = np.empty(things, dtype=np.intp)
+    found[rng.permutation(things)] = np.arange(things) % number
+    return found
+
+
+def _folds_of(counts: Matrix, number: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The fold of each thing in each resample, even over the different things in it; copies share a fold."""
+    found = np.zeros(counts.shape, dtype=np.intp)
+    for row, into in zip(counts, found, strict=True):
+        there = np.flatnonzero(row)
+        into[there] = folds(len(there), number, rng)
+    return found
+
+
+def _correlations(covariances: Matrix) -> Matrix:
+    """Correlations of covariances (B, k, k); 0 where an RDM is constant in a resample: it predicts nothing."""
+    size = np.sqrt(np.maximum(np.einsum("bii->bi", covariances), 0))
+    size = np.where(size > 1e-12, size, np.inf)
+    return covariances / size[:, :, None] / size[:, None]
+
+
+def _alike(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
+    """Both with as many resamples as the longer."""
+    number = max(len(first), len(second))
+    return np.broadcast_to(first, (number, *first.shape[1:])), np.broadcast_to(second, (number, *second.shape[1:]))
+
+
+def _limits(correlations: Matrix, subjects: Matrix) -> Matrix:
+    if correlations.shape[1] < 2:
+        return np.full((len(subjects), 2), np.nan)
+    return np.stack(bounds(correlations, subjects), axis=1)
