@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,16 +11,14 @@ from pydantic import Field
 
 from orthotrace.configuration import build, plain
 from orthotrace.entry import check_keys, launch, quieten, told
-from orthotrace.errors import UserError, checked
-from orthotrace.files import write_json
+from orthotrace.errors import UserError, checked, nearest, one_line
+from orthotrace.files import write_csv, write_json
 
 if TYPE_CHECKING:
-    from analysis.figures.study import Consistent
-    from analysis.runs import Network, Stimuli
+    from analysis.rdms import Measure
+    from analysis.references import Reference
+    from analysis.runs import Stimuli
     from orthotrace.run import Run
-    from orthotrace.summary import Group
-
-MEASURE = "correlation distance, 1 - r"
 
 
 def main() -> None:
@@ -43,6 +40,7 @@ def check_interval(
     level: Annotated[float, Field(gt=0, lt=1)],
     resamples: Annotated[int, Field(ge=100)],
     seed: int,
+    stimuli: bool,
 ) -> None:
     """Types and ranges of the keys below interval."""
 
@@ -77,21 +75,30 @@ def analyse(config: DictConfig) -> Path:
             raise error.below(key) from error
     # torch takes a second to import: what does not need it has been answered.
     from analysis.figures.study import draw
+    from analysis.networks import members_of, read_networks
+    from analysis.references import read_references
     from analysis.report import write_report
+    from analysis.results import find, keep_rdms
     from analysis.runs import select
     from orthotrace.summary import groups, print_summary
 
     tracker = build(config, "logger")
+    measure = measure_of(options["rdm"])
+    similar = measures_of(config)
+    outside = references_of(options["references"])
     runs = select(options["runs"], options["where"])
     grouped = groups(runs)
     stimuli = common_stimuli(runs, **options["stimuli"])
-    networks = read_networks(grouped, stimuli, options["tasks"], options["layers"])
-    consistent = consistencies(networks, **options["interval"])
+    # Files from outside are read before the networks, which take long.
+    rdms = read_references(outside, stimuli, measure)
+    networks = read_networks(grouped, stimuli, options["tasks"], options["layers"], measure)
+    findings = find(members_of(networks), stimuli, similar, outside, rdms, **options["interval"])
     out = Path(options["out"])
-    results = results_of(grouped, stimuli, networks, consistent)
-    pictures, plane = draw(out / "figures", grouped, stimuli, networks, consistent)
+    results = findings.as_json(grouped, stimuli, networks, options["rdm"])
+    pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings)
     results["mds"] = plane
-    keep_rdms(out / "rdms", networks, stimuli)
+    keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
+    write_csv(out / "stimuli.csv", stimuli.rows())
     report = write_report(out, grouped, results, pictures)
     write_json(out / "results.json", results)
     tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
@@ -107,6 +114,59 @@ def analyse(config: DictConfig) -> Path:
         tracker.finish()
     print_summary(runs)
     return report
+
+
+def measure_of(name: Any) -> Measure:
+    """A measure of dissimilarity by its name, or a function of the user's by its path.
+
+    Raises:
+        UserError: there is none.
+    """
+    from analysis.rdm import MEASURES
+
+    if name in MEASURES:
+        return MEASURES[name]
+    if not isinstance(name, str) or "." not in name:
+        raise UserError(f"there is no measure '{name}'; {nearest(str(name), MEASURES)}; or package.function", "rdm")
+    from hydra.utils import get_method
+
+    try:
+        return get_method(name)
+    except Exception as error:
+        raise UserError(f"'{name}' cannot be imported: {one_line(error)}", "rdm") from error
+
+
+def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
+    """The measures of similarity that the configuration names.
+
+    Raises:
+        UserError: one without a _target_, or that cannot be imported; names it.
+    """
+    found = {}
+    for name, node in plain(config.measures).items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise UserError(f"write +measures.{name}._target_=package.function", f"measures.{name}")
+        found[name] = build(config, f"measures.{name}", _partial_=True)
+    return found
+
+
+def references_of(nodes: Mapping[str, Any]) -> dict[str, Reference]:
+    """The references that the configuration names.
+
+    Raises:
+        UserError: one without a path, or with a value that does not fit; names it.
+    """
+    from analysis.references import reference
+
+    found = {}
+    for name, node in nodes.items():
+        if not isinstance(node, dict) or "path" not in node:
+            raise UserError(f"write +references.{name}.path=FILE", f"references.{name}")
+        try:
+            found[name] = reference(**node)
+        except UserError as error:
+            raise error.below(f"references.{name}") from error
+    return found
 
 
 def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
@@ -133,110 +193,3 @@ def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classe
             way = "choose runs of one stream by where, or stimuli.task=null, whose images do not depend on the seed"
         raise UserError(f"{first.folder.name} and {second.folder.name} show different images: {way}")
     return next(iter(found.values()))[1]
-
-
-def read_networks(
-    grouped: Sequence[Group], stimuli: Stimuli, tasks: str | list[int], layers: Sequence[str] | None
-) -> list[Network]:
-    """Rebuild every network and reduce its activations to RDMs, layer by layer.
-
-    Raises:
-        UserError: layers that do not match, a checkpoint that is damaged, a pattern without a correlation.
-    """
-    from rich.console import Console
-    from rich.progress import track
-
-    from analysis.activations import activations, readable_layers
-    from analysis.rdm import correlation
-    from analysis.runs import Network, tasks_of
-
-    jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
-    networks: list[Network] = []
-    for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
-        model = run.network(task)
-        names = list(layers) if layers else readable_layers(model)
-        if networks and list(networks[0].rdms) != names:
-            raise UserError(
-                f"the layers of {run.folder.name} ({', '.join(names)}) and of {networks[0].run.folder.name} "
-                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where, or name "
-                "layers that all have",
-                "layers",
-            )
-        rdms = {}
-        try:
-            for name, values in activations(model, stimuli.images, names):
-                try:
-                    rdms[name] = correlation(values)
-                except ValueError as error:
-                    raise UserError(f"{run.folder.name}, after task {task}, layer {name}: {error}") from error
-        except ValueError as error:
-            raise UserError(f"{run.folder.name}: {error}", "layers") from error
-        networks.append(Network(method, run, task, rdms))
-    return networks
-
-
-def consistencies(networks: Sequence[Network], **interval: Any) -> Consistent:
-    """(method, task) -> layer -> consistency between seeds, where there are two seeds and more."""
-    from analysis.compare import consistency
-    from analysis.consistency import pair_mean
-
-    members: dict[tuple[str, int], list[Network]] = {}
-    for network in networks:
-        members.setdefault((network.method, network.task), []).append(network)
-    return {
-        key: {layer: pair_mean(consistency([one.rdms[layer] for one in same]), **interval) for layer in same[0].rdms}
-        for key, same in members.items()
-        if len(same) > 1
-    }
-
-
-def results_of(
-    grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
-) -> dict[str, Any]:
-    """The content of results.json, the planes apart."""
-    from orthotrace.summary import SCORES
-
-    return {
-        "schema": 1,
-        "measure": MEASURE,
-        "stimuli": {
-            "sha256": stimuli.digest,
-            "count": len(stimuli.labels),
-            "per_class": stimuli.per_class,
-            "task": stimuli.task,
-            "classes": list(stimuli.classes),
-        },
-        "layers": list(networks[0].rdms),
-        "runs": {group.label: [run.folder.name for run in group.runs] for group in grouped},
-        "scores": {group.label: {score: group.values(score) for score in SCORES} for group in grouped},
-        "consistency": [
-            {"method": method, "task": task, "layer": layer, **asdict(one)}
-            for (method, task), by_layer in consistent.items()
-            for layer, one in by_layer.items()
-        ],
-    }
-
-
-def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli) -> None:
-    """Write the RDMs of every network; those of an earlier analysis that are not among them go."""
-    from analysis.storage import write_rdms
-
-    written = set()
-    for network in networks:
-        path = folder / f"{network.run.folder.name}-task{network.task}.safetensors"
-        about = {
-            "measure": MEASURE,
-            "method": network.method,
-            "run": network.run.folder.name,
-            "task": network.task,
-            "seeds": network.run.scores["seeds"],
-            "layers": list(network.rdms),
-            "stimuli": stimuli.digest,
-            "labels": stimuli.labels.tolist(),
-            "order": "upper triangle, row by row",
-        }
-        write_rdms(path, network.rdms, about)
-        written |= {path, path.with_suffix(".json")}
-    for path in folder.iterdir():
-        if path not in written and path.suffix in (".safetensors", ".json"):
-            path.unlink()

@@ -61,9 +61,6 @@ def squared_pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     return pearson(rdms, others) ** 2
 
 
-consistency = squared_pearson
-
-
 def cosine(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     """Cosine of the angle between RDMs as vectors.
 

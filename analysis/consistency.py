@@ -1,12 +1,18 @@
-"""The mean over pairs of networks, and its interval over networks."""
+"""Consistency between networks that differ in their seed: the mean over their pairs, and its interval."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from analysis.compare import squared_pearson, stacks
+from analysis.condensed import stimuli_of
+from analysis.rdms import RDMs
+from analysis.resampling import draw, moments
+from orthotrace.errors import nearest
 
 Interval = Literal["jackknife", "bootstrap"]
 # Below this many networks a bootstrap has too few different samples.
@@ -33,6 +39,93 @@ class PairMean:
     interval: Literal["bootstrap", "jackknife", "none"]
     networks: int
     level: float = 0.95
+
+
+def between_networks(
+    rdms: ArrayLike,
+    method: Interval = "jackknife",
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    stimuli: bool = False,
+) -> PairMean:
+    """Representational consistency of networks in one layer: the squared Pearson correlation of their RDMs.
+
+    With stimuli, the interval also holds for other stimuli of the kind: the jackknife adds the variance of resampled
+    stimuli to that of networks, the bootstrap resamples both.
+
+    Args:
+        rdms: condensed, (networks, m), two or more.
+        method: as for pair_mean, like the three below.
+        level: of the interval.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        stimuli: resample them too.
+
+    Raises:
+        ValueError: as pair_mean, or what compare.squared_pearson refuses.
+
+    Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> shared = rng.random(45)
+        >>> found = between_networks(shared + 0.3 * rng.random((5, 45)))
+        >>> round(found.mean, 2), found.networks
+        (0.82, 5)
+    """
+    values = squared_pearson(rdms)
+    plain = pair_mean(values, method, level, resamples, seed)
+    if not stimuli or plain.low is None:
+        return plain
+    stack, _ = stacks(rdms, None)
+    rng = np.random.default_rng(seed)
+    n = stimuli_of(stack.shape[1])
+    drawn = draw(n, resamples, rng, least=3)
+    covariances = moments(stack / np.abs(stack).max(axis=1, keepdims=True), drawn, centre=True)
+    size = np.sqrt(np.einsum("bii->bi", covariances))
+    squares = (covariances / size[:, :, None] / size[:, None]) ** 2
+    if plain.interval == "bootstrap":
+        nodes = draw(len(stack), resamples, rng, least=2)
+        low, high = np.quantile(_weighted_means(squares, nodes), [(1 - level) / 2, (1 + level) / 2])
+        return replace(plain, low=float(low), high=float(high))
+    means = _weighted_means(squares, np.ones((1, len(stack))))
+    half = _student(level, len(stack)) * np.sqrt(jackknife_error(values) ** 2 + n / (n - 1) * means.var(ddof=1))
+    return replace(plain, low=plain.mean - half, high=plain.mean + half)
+
+
+def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...], PairMean]:
+    """Consistency between the RDMs that share the values of some descriptors, such as their layer and task.
+
+    Args:
+        rdms: of several networks.
+        by: descriptors of the RDMs.
+        interval: as for between_networks.
+
+    Returns:
+        Values of the descriptors, in the order in which they come -> consistency of the RDMs that have them.
+
+    Raises:
+        ValueError: as between_networks; names the group.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> found = RDMs(rng.random((6, 10)), None, {}, {"layer": np.array(["a", "b"] * 3)})
+        >>> {key: round(one.mean, 2) for key, one in by_descriptors(found, "layer").items()}
+        {('a',): 0.14, ('b',): 0.03}
+    """
+    for name in by:
+        if name not in rdms.rdm_descriptors:
+            raise ValueError(f"there is no descriptor '{name}'; {nearest(name, rdms.rdm_descriptors)}")
+    keys = list(zip(*(rdms.rdm_descriptors[name].tolist() for name in by), strict=True)) or [()] * len(rdms)
+    found = {}
+    for key in dict.fromkeys(keys):
+        members = rdms.dissimilarities[[other == key for other in keys]]
+        try:
+            found[key] = between_networks(members, **interval)
+        except ValueError as error:
+            raise ValueError(f"{', '.join(f'{n}={v}' for n, v in zip(by, key, strict=True))}: {error}") from error
+    return found
 
 
 def pair_mean(
@@ -84,9 +177,7 @@ def pair_mean(
     if n == 2:
         return PairMean(tuple(pairs.tolist()), mean, None, None, "none", n, level)
     if method == "jackknife" or n < FEWEST:
-        from scipy.stats import t as student
-
-        half = float(student.ppf((1 + level) / 2, n - 1)) * jackknife_error(values)
+        half = _student(level, n) * jackknife_error(values)
         return PairMean(tuple(pairs.tolist()), mean, mean - half, mean + half, "jackknife", n, level)
     means = bootstrap_means(values, resamples, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -108,7 +199,17 @@ def bootstrap_means(values: NDArray[np.float64], resamples: int, seed: int) -> N
     """
     n = len(values)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
-    off = values - np.diag(np.diag(values))
+    return _weighted_means(values[None], weights[(weights > 0).sum(axis=1) > 1])
+
+
+def _weighted_means(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over pairs of different networks, (B,), of matrices (B, n, n) or one, with weights (B, n) or one row."""
+    off = values * (1 - np.eye(values.shape[-1]))
     number = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
-    some = number > 0
-    return ((weights @ off) * weights).sum(axis=1)[some] / number[some]
+    return (np.matmul(off, weights[:, :, None])[:, :, 0] * weights).sum(axis=1) / number
+
+
+def _student(level: float, networks: int) -> float:
+    from scipy.stats import t as student
+
+    return float(student.ppf((1 + level) / 2, networks - 1))

@@ -32,16 +32,31 @@ def write_report(
     """
     scores = [["method", "seeds", *(TITLES[score] for score in SCORES)]]
     scores += [[group.label, str(len(group.runs)), *(group.cell(score) for score in SCORES)] for group in grouped]
-    consistency = consistency_table(results)
+    tables = {
+        "consistency": consistency_table(results["consistency"], results["layers"]),
+        "centroids": consistency_table(results["centroid_consistency"], results["layers"]),
+        **{
+            f"similarity-{name}": consistency_table(
+                [one for one in results["similarity"] if one["measure"] == name], results["layers"]
+            )
+            for name in dict.fromkeys(one["measure"] for one in results["similarity"])
+        },
+        "references": references_table(results),
+    }
     write_text(folder / "tables" / "scores.tex", latex(scores))
-    if consistency:
-        write_text(folder / "tables" / "consistency.tex", latex(consistency))
+    for name, table in tables.items():
+        if table:
+            write_text(folder / "tables" / f"{name}.tex", latex(table))
+    # What an earlier analysis wrote here and this one has no numbers for.
+    for path in (folder / "tables").glob("*.tex"):
+        if path.stem != "scores" and not tables.get(path.stem):
+            path.unlink()
     template = Environment(autoescape=True).from_string(
         (files("analysis") / "report.html.j2").read_text(encoding="utf-8")
     )
     page = template.render(
         scores=scores,
-        consistency=consistency,
+        tables=tables,
         figures=[(caption, path.stem, *embedded(path)) for caption, path in pictures.items()],
         results=results,
         version=__version__,
@@ -58,15 +73,31 @@ def embedded(picture: Path) -> tuple[str, float]:
     return base64.b64encode(content).decode(), int.from_bytes(content[16:20], "big") / 300
 
 
-def consistency_table(results: Mapping[str, Any]) -> list[list[str]]:
+def consistency_table(entries: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> list[list[str]]:
     """Method and task by layer: mean and interval; empty where no method has two seeds."""
-    entries = results["consistency"]
     if not entries:
         return []
     rows: dict[tuple[str, int], list[str]] = {}
     for one in entries:
-        interval = "" if one["low"] is None else f" [{max(one['low'], 0):.3f}, {min(one['high'], 1):.3f}]"
         row = rows.setdefault((one["method"], one["task"]), [one["interval"]])
-        row.append(f"{one['mean']:.3f}{interval}")
-    header = ["method", "after task", "interval", *results["layers"]]
+        row.append(f"{one['mean']:.3f}{_interval(one)}")
+    header = ["method", "after task", "interval", *layers]
     return [header, *([method, str(task), *cells] for (method, task), cells in rows.items())]
+
+
+def references_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """Reference, method and task by layer, with the noise ceiling; empty without references."""
+    rows: dict[tuple[str, str, int], list[str]] = {}
+    for one in results["references"]:
+        limits = one["ceiling"]
+        ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
+        row = rows.setdefault((one["reference"], one["method"], one["task"]), [one["by"], ceiling])
+        row.append(f"{one['mean']:.3f}{_interval(one)}")
+    if not rows:
+        return []
+    header = ["reference", "method", "after task", "by", "noise ceiling", *results["layers"]]
+    return [header, *([name, method, str(task), *cells] for (name, method, task), cells in rows.items())]
+
+
+def _interval(one: Mapping[str, Any]) -> str:
+    return "" if one["low"] is None else f" [{one['low']:.3f}, {one['high']:.3f}]"

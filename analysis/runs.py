@@ -30,6 +30,7 @@ class Stimuli:
         per_class: images of each.
         task: which shows them so, from 1; None for the images as their data set holds them.
         digest: SHA-256 of images and labels: equal for equal stimuli only.
+        places: (n,), of the images among the test images.
     """
 
     images: Tensor
@@ -38,6 +39,15 @@ class Stimuli:
     per_class: int
     task: int | None
     digest: str
+    places: Tensor
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What stimulus stands where: for data from outside, which must be in this order."""
+        names = [self.classes[number // self.per_class] for number in range(len(self.labels))]
+        return [
+            {"stimulus": number, "class": name, "test_image": int(place)}
+            for number, (name, place) in enumerate(zip(names, self.places, strict=True))
+        ]
 
 
 @dataclass(frozen=True)
@@ -49,12 +59,14 @@ class Network:
         run: where it comes from.
         task: after how many tasks.
         rdms: layer -> condensed RDM.
+        centroids: layer -> condensed RDM of the mean activations of each class; none below three classes.
     """
 
     method: str
     run: Run
     task: int
     rdms: dict[str, NDArray[np.float64]]
+    centroids: dict[str, NDArray[np.float64]]
 
 
 def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
@@ -157,7 +169,8 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
                 raise UserError(f"task {task} has no class '{name}'; it has: {', '.join(shown)}", "stimuli.classes")
             raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
         index.append(places[:per_class])
-    chosen = test.take(torch.cat(index))
+    places = torch.cat(index)
+    chosen = test.take(places)
     inputs = chosen.inputs()
     digest = hashlib.sha256(inputs.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
-    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest)
+    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest, places)

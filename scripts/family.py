@@ -59,7 +59,7 @@ PARTS = {
     ),
     "split_cifar10": (
         Part(
-            "convolutions 32-64-128 with batch normalisation, 8 epochs, batch 64, SGD .01 with momentum .9; energies "
+            "convolutions 32-64-128 with batch normalisation, 8 epochs, batch 64, Adam .001; energies "
             ".97 + .003 for each task, 125 samples, hlop at most 200 rows a task, trgp's scales at a tenth of the rate",
             "runs/split_cifar10",
             ("finetune", "gpm", "hlop", "sgp", "trgp", "nscl"),

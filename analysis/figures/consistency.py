@@ -19,13 +19,20 @@ NAMES = {
 }
 
 
-def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple[Figure, list[dict[str, Any]]]:
+CONSISTENCY = "Representational consistency (r²)"
+
+
+def consistency_by_layer(
+    results: Mapping[str, Mapping[str, PairMean]], label: str = CONSISTENCY, bounds: tuple[float, float] | None = (0, 1)
+) -> tuple[Figure, list[dict[str, Any]]]:
     """Mean over pairs of networks at each layer, with every pair as a dot, and the interval as a band.
 
     The legend says what the interval is; below five networks it is a jackknife.
 
     Args:
         results: method -> layer -> mean over pairs.
+        label: of the values.
+        bounds: of the values; None where they have none.
 
     Returns:
         The figure, and the numbers in it.
@@ -53,8 +60,9 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
             label=f"{method} ({found[0].networks} networks)",
         )
         if found[0].low is not None:
-            low = np.clip([one.low or 0 for one in found], 0, 1)
-            high = np.clip([one.high or 0 for one in found], 0, 1)
+            low, high = (np.array([getattr(one, end) for one in found], dtype=float) for end in ("low", "high"))
+            if bounds is not None:
+                low, high = np.clip(low, *bounds), np.clip(high, *bounds)
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         kinds.append(NAMES[found[0].interval].format(level=100 * found[0].level))
         rows += [
@@ -71,7 +79,9 @@ def consistency_by_layer(results: Mapping[str, Mapping[str, PairMean]]) -> tuple
             for layer, one in zip(layers, found, strict=True)
         ]
     axes.set_xticks(range(len(layers)), layers)
-    axes.set(ylabel="Representational consistency (r²)", ylim=(0, 1.02), xlim=(-0.4, len(layers) - 0.6))
+    axes.set(ylabel=label, xlim=(-0.4, len(layers) - 0.6))
+    if bounds is not None:
+        axes.set_ylim(bounds[0], bounds[1] + 0.02)
     title = "dots: pairs of networks; " + "; ".join(dict.fromkeys(kinds))
     figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
     return figure, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from analysis.compare import pearson
-from analysis.consistency import PairMean
 from analysis.figures.accuracy import accuracy_over_tasks
 from analysis.figures.capacity import capacity_by_layer
 from analysis.figures.consistency import consistency_by_layer
+from analysis.figures.correspondence import layer_correspondence
+from analysis.figures.layers import values_by_layer
 from analysis.figures.matrices import accuracy_matrices
 from analysis.figures.rdms import rdm_maps
 from analysis.figures.scaling import rdms_in_a_plane
@@ -21,17 +22,19 @@ from analysis.figures.style import save, styled
 from analysis.mds import smacof
 
 if TYPE_CHECKING:
+    from analysis.results import Findings
     from analysis.runs import Network, Stimuli
     from orthotrace.summary import Group
 
-NAMES = ("accuracy", "capacity", "consistency", "matrices", "mds", "rdms")
-
-# (method, task) -> layer -> mean over the pairs of seeds.
-Consistent = dict[tuple[str, int], dict[str, PairMean]]
+# Figures with these names, or that begin with them, are ours to remove.
+NAMES = (
+    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
+)  # fmt: skip
+PREFIXES = ("similarity-", "reference-")
 
 
 def draw(
-    folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], consistent: Consistent
+    folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], findings: Findings
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown.
 
@@ -48,7 +51,7 @@ def draw(
         if rdms:
             means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
     rdms_shown = [network.rdms[layer] for network in shown for layer in layers]
-    between = {method: by_layer for (method, task), by_layer in consistent.items() if task == last}
+    between = at_task(findings.consistency, last)
     names = [(network.method, network.run.folder.name) for network in shown]
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
     as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
@@ -104,6 +107,7 @@ def draw(
             f"interval resamples networks, not pairs.",
             lambda: consistency_by_layer(between),
         )
+    drawings |= _further(findings, last, stimuli)
     pictures = {}
     with styled():
         for name, (caption, make) in drawings.items():
@@ -112,6 +116,55 @@ def draw(
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
     for path in folder.iterdir():
-        if path.stem in NAMES and path.stem not in drawings:
+        if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
             path.unlink()
     return pictures, plane
+
+
+def at_task(found: Mapping[tuple[str, int], Any], task: int) -> dict[str, Any]:
+    """What was found after one task, by method."""
+    return {method: one for (method, after), one in found.items() if after == task}
+
+
+def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple[str, Any]]:
+    """Figures of what is compared beside the RDMs of all stimuli."""
+    drawings: dict[str, tuple[str, Any]] = {}
+    if centroids := at_task(findings.centroids, task):
+        drawings["centroids"] = (
+            f"Consistency between seeds of the RDMs of the mean activations of the {len(stimuli.classes)} classes, "
+            f"after task {task}: beside that of all stimuli, it tells whether networks agree on classes or on images.",
+            lambda: consistency_by_layer(centroids, "Centroid consistency (r²)"),
+        )
+    if clustering := at_task(findings.clustering, task):
+        drawings["clustering"] = (
+            f"Category clustering index after task {task}, (between − within)/(between + within) of the mean "
+            "dissimilarities of stimuli of two classes and of one. Lines are means over seeds, dots seeds.",
+            lambda: values_by_layer(clustering, "Category clustering index"),
+        )
+    if correspondence := at_task(findings.correspondence, task):
+        drawings["correspondence"] = (
+            f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most like each "
+            "layer of another seed (columns), by the Pearson correlation of their RDMs.",
+            lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
+        )
+    for name, found in findings.similarity.items():
+        if shown := at_task(found, task):
+            drawings[f"similarity-{name}"] = (
+                f"Similarity of activations between seeds by the measure {name}, after task {task}. The interval "
+                "resamples networks, not pairs.",
+                lambda shown=shown, name=name: consistency_by_layer(shown, name, None),
+            )
+    for name, found in findings.references.items():
+        limits = findings.ceilings[name]
+        ceiling = "" if limits is None else " The grey band is the noise ceiling."
+        method = findings.compared[name].method
+        drawings[f"reference-{name}"] = (
+            f"Agreement of every layer with {name} after task {task}, by the {method.replace('_', ' ')} comparison of "
+            f"RDMs. Lines are means over seeds, dots seeds.{ceiling}",
+            lambda found=found, name=name, limits=limits, method=method: values_by_layer(
+                {key: {layer: one.values for layer, one in by.items()} for key, by in at_task(found, task).items()},
+                f"Agreement with {name} ({method.replace('_', ' ')})",
+                limits,
+            ),
+        )
+    return drawings

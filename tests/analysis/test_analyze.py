@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from conftest import TINY, snapshot
 
-from analysis.compare import consistency
+from analysis.compare import squared_pearson
 from analysis.rdm import correlation
 from analysis.storage import read_rdms
 
-FIGURES = ("accuracy", "capacity", "consistency", "matrices", "mds", "rdms")
+FIGURES = (
+    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,8 @@ def test_a_folder_holds_what_is_promised(analysed):
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg", "png", "csv")}
     rest = {name for name in found - figures if not name.startswith("rdms/")}
     assert figures <= found
-    assert rest == {"report.html", "results.json", "tables/scores.tex", "tables/consistency.tex"}
+    tables = {f"tables/{name}.tex" for name in ("scores", "consistency", "centroids")}
+    assert rest == {"report.html", "results.json", "stimuli.csv", *tables}
     assert len([name for name in found if name.endswith(".safetensors")]) == 8 * 2
 
 
@@ -70,14 +73,142 @@ def test_rdms_on_disk_are_what_was_compared(analysed):
     results = json.loads((analysed / "results.json").read_text())
     stacks = []
     for run in results["runs"]["gpm"]:
-        rdms, about = read_rdms(analysed / "rdms" / f"{run}-task2.safetensors")
-        assert about["stimuli"] == results["stimuli"]["sha256"] and about["task"] == 2
-        stacks.append(rdms["head"])
+        rdms = read_rdms(analysed / "rdms" / f"{run}-task2.safetensors")
+        about = rdms.descriptors
+        assert about["stimuli"] == results["stimuli"]["sha256"] and about["task"] == 2 and about["run"] == run
+        assert rdms.measure == "correlation" and rdms.rdm_descriptors["name"].tolist() == results["layers"]
+        stacks.append(rdms.subset(name="head").dissimilarities[0])
     (found,) = [
         one for one in results["consistency"] if (one["method"], one["task"], one["layer"]) == ("gpm", 2, "head")
     ]
-    assert found["pairs"] == pytest.approx(consistency(stacks)[np.triu_indices(3, 1)].tolist(), abs=1e-12)
+    assert found["pairs"] == pytest.approx(squared_pearson(stacks)[np.triu_indices(3, 1)].tolist(), abs=1e-12)
     assert correlation(np.eye(3)).shape == (3,)
+
+
+def test_stimuli_are_told_in_their_order(analysed):
+    from orthotrace.data.sources import digits
+
+    with (analysed / "stimuli.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    labels = digits().test.labels
+    assert [row["class"] for row in rows] == [str(int(labels[int(row["test_image"])])) for row in rows]
+    assert [row["stimulus"] for row in rows] == [str(number) for number in range(200)]
+
+
+def test_centroids_clustering_and_correspondence_by_another_way(analysed):
+    from analysis.condensed import square
+
+    results = json.loads((analysed / "results.json").read_text())
+    rdms = {
+        run: read_rdms(analysed / "rdms" / f"{run}-task2.safetensors").subset(name="relu1")
+        for run in results["runs"]["gpm"]
+    }
+    at = lambda key: next(  # noqa: E731
+        one for one in results[key] if (one["method"], one["task"], one.get("layer", "relu1")) == ("gpm", 2, "relu1")
+    )
+    same = np.repeat(np.arange(10), 20)[:, None] == np.repeat(np.arange(10), 20)
+    for value, one in zip(at("clustering")["values"], rdms.values(), strict=True):
+        whole = square(one.dissimilarities[0])
+        within, between = whole[same & ~np.eye(200, dtype=bool)].mean(), whole[~same].mean()
+        assert value == pytest.approx((between - within) / (between + within))
+    centred = at("centroid_consistency")
+    assert len(centred["pairs"]) == 3 and 0 < centred["mean"] <= 1 and centred["pairs"] != at("consistency")["pairs"]
+    found = at("correspondence")
+    assert np.allclose(np.sum(found["frequency"], axis=1), 1)
+    assert found["accuracy"] == pytest.approx(np.trace(found["frequency"]) / 2)
+
+
+MINE = """
+def cosine_of_means(x, y):
+    return float((x.mean(0) @ y.mean(0)) / (x.mean(0).norm() * y.mean(0).norm()))
+
+
+def no_number(x, y):
+    return float("nan")
+"""
+
+
+def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[relu1]", "rdm=analysis.rdm.cosine",
+        "+measures.mine._target_=minemeasures.cosine_of_means", "interval.stimuli=true",
+        "+measures.rbf._target_=analysis.similarity.rbf_cka", "+measures.rbf.fraction=0.8",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["measure"] == "analysis.rdm.cosine"
+    mine, rbf = results["similarity"]
+    assert mine["measure"] == "mine" and mine["invariances"] is None and len(mine["pairs"]) == 3
+    assert rbf["invariances"] == ["orthogonal", "permutation", "scaling", "translation"]
+    values = activations_of(study, "gpm", "relu1")
+    from analysis.similarity import rbf_cka
+
+    assert rbf["pairs"][0] == pytest.approx(rbf_cka(values[0], values[1], fraction=0.8), abs=1e-6)
+    means = [one.mean(0).double() for one in values]
+    assert mine["pairs"][2] == pytest.approx(float(means[1] @ means[2] / means[1].norm() / means[2].norm()), abs=1e-6)
+    assert (tmp_path / "out" / "figures" / "similarity-rbf.png").is_file()
+    assert (tmp_path / "out" / "tables" / "similarity-mine.tex").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Similarity between seeds: mine" in page
+
+
+def activations_of(study, method, layer):
+    """Activations of the last networks, from the networks themselves."""
+    import torch
+
+    import orthotrace
+    from orthotrace.data.sources import digits
+
+    test = digits().test
+    images = test.inputs(torch.cat([(test.labels == label).nonzero().flatten()[:20] for label in range(10)]))
+    found = []
+    for seed in range(3):
+        model = orthotrace.load(next(study.glob(f"method={method}*seed={seed}*")))
+        with torch.no_grad():
+            hidden = model.fc1(images.flatten(1))
+            found.append(model.relu1(hidden) if layer == "relu1" else model(images))
+    return found
+
+
+def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
+    from analysis.ceilings import ceiling
+    from analysis.compare import spearman
+
+    rng = np.random.default_rng(0)
+    first, *_ = activations_of(study, "gpm", "relu1")
+    brain = np.stack([correlation(first.double().numpy() + rng.standard_normal(first.shape)) for _ in range(4)])
+    np.save(tmp_path / "brain.npy", brain)
+    np.save(tmp_path / "units.npy", first.numpy())
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.brain.path=brain.npy",
+        "+references.brain.method=spearman", "+references.units.path=units.npy",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = {(one["reference"], one["layer"]): one for one in results["references"]}
+    rdms = [correlation(one) for one in activations_of(study, "gpm", "relu1")]
+    assert rows["brain", "relu1"]["values"] == pytest.approx(spearman(rdms, brain).mean(1).tolist(), abs=1e-6)
+    limits = ceiling(brain, "spearman")
+    assert rows["brain", "head"]["ceiling"] == pytest.approx({"lower": limits.lower, "upper": limits.upper})
+    assert (
+        rows["units", "relu1"]["values"][0] == pytest.approx(1, abs=1e-6) and rows["units", "relu1"]["ceiling"] is None
+    )
+    assert {"reference-brain.png", "reference-units.csv"} <= {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    # The same folder again without them: their figures and tables go.
+    assert analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=gpm").code == 0
+    assert not list((tmp_path / "out").rglob("reference*"))
+
+
+def test_rdms_of_other_networks_are_references_and_their_order_is_checked(analyze, study, analysed, tmp_path):
+    (path,) = (analysed / "rdms").glob("*method=hlop*seed=0*-task2.safetensors")
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(path.with_suffix(suffix), tmp_path / f"other{suffix}")
+    keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.other.path=other.safetensors")
+    assert analyze(*keys).code == 0
+    answer = analyze(*keys, "stimuli.classes=[1,0,2,3,4,5,6,7,8,9]")
+    assert answer.code == 2 and "references.other: other.safetensors is of other stimuli, or in another" in answer.err
 
 
 def test_figures_come_with_their_numbers_and_repeat_byte_for_byte(analysed, study, analyze, tmp_path):
@@ -123,13 +254,28 @@ BAD = {
     "stimuli.task=2": "method",
     "interval.resamples=-5": "interval.resamples: input should be greater than or equal to 100",
     "+foo=1": "foo: no such key",
+    "rdm=corelation": "rdm: there is no measure 'corelation'; did you mean 'correlation'",
+    "rdm=nowhere.measure": "rdm: 'nowhere.measure' cannot be imported",
+    "+measures.mine=cka": "measures.mine: write +measures.mine._target_=package.function",
+    "+measures.mine._target_=nowhere.cka": "measures.mine: ",
+    "+measures.mine._target_=builtins.divmod": "measures.mine: layer relu1: ",
+    "+measures.mine._target_=minemeasures.no_number": "measures.mine: layer relu1: the measure gives nan",
+    "+references.brain.kind=rdms": "references.brain: write +references.brain.path=FILE",
+    "+references.brain.path=no.npy": "references.brain: there is no file no.npy",
+    "+references.brain.path=brain.csv": "references.brain: brain.csv ends in none of .safetensors",
+    "+references.brain={path:a.npy,method:pearsn}": "references.brain.method: there is no comparison 'pearsn'",
+    "+references.brain={path:a.npy,knd:rdms}": "references.brain.knd: ",
+    "interval.stimuli=3": "interval.stimuli: input should be a valid boolean",
     "logger=wandbb": "logger=wandbb: no such option",
     "out=/dev/null/x": "cannot write /dev/null/x",
 }
 
 
 @pytest.mark.parametrize("override", BAD)
-def test_a_mistake_is_one_line(analyze, study, tmp_path, override):
+def test_a_mistake_is_one_line(analyze, study, tmp_path, override, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("mine")

@@ -4,7 +4,7 @@ import scipy.linalg
 from scipy.stats import pearsonr
 
 from analysis import compare, rdm, similarity
-from analysis.compare import METHODS, consistency, pearson
+from analysis.compare import METHODS, pearson, squared_pearson
 from analysis.condensed import square
 
 RDMS = np.random.default_rng(0).uniform(size=(5, 45))
@@ -15,7 +15,7 @@ def test_against_scipy():
         for j in range(5):
             expected = pearsonr(RDMS[i], RDMS[j]).statistic
             assert pearson(RDMS)[i, j] == pytest.approx(expected, abs=1e-12)
-            assert consistency(RDMS)[i, j] == pytest.approx(expected**2, abs=1e-12)
+            assert squared_pearson(RDMS)[i, j] == pytest.approx(expected**2, abs=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e200])

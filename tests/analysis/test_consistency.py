@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.consistency import bootstrap_means, jackknife_error, pair_mean
+from analysis.consistency import between_networks, bootstrap_means, by_descriptors, jackknife_error, pair_mean
+from analysis.rdms import RDMs
 
 
 def matrix(n: int, seed: int = 0) -> np.ndarray:
@@ -101,3 +102,59 @@ def test_what_is_no_matrix_of_networks(values):
 def test_options_that_cannot_be(options, line):
     with pytest.raises(ValueError, match=line):
         pair_mean(matrix(4), **options)
+
+
+RNG = np.random.default_rng(0)
+SHARED = RNG.random(66)
+NETWORKS = SHARED + 0.5 * RNG.random((6, 66))
+
+
+def test_networks_are_compared_by_the_shared_variance_of_their_rdms():
+    found = between_networks(NETWORKS)
+    expected = [np.corrcoef(NETWORKS[i], NETWORKS[j])[0, 1] ** 2 for i, j in itertools.combinations(range(6), 2)]
+    assert found.pairs == pytest.approx(expected, abs=1e-12) and found.networks == 6
+    assert found.high == pytest.approx(pair_mean(np.corrcoef(NETWORKS) ** 2).high, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["jackknife", "bootstrap"])
+def test_resampled_stimuli_widen_the_interval(method):
+    plain, wider = (between_networks(NETWORKS, method, stimuli=flag, resamples=500) for flag in (False, True))
+    assert wider.pairs == plain.pairs and wider.interval == method
+    assert wider.low < plain.low and wider.high > plain.high - (0.02 if method == "bootstrap" else 0)
+    assert between_networks(NETWORKS, method, stimuli=True, resamples=500) == wider
+
+
+def test_the_variance_over_stimuli_is_that_of_resampled_rdms():
+    from analysis.condensed import square
+
+    plain = between_networks(NETWORKS)
+    found = between_networks(NETWORKS, stimuli=True, resamples=300, seed=2)
+    rng = np.random.default_rng(2)
+    from analysis.resampling import draw
+
+    means = []
+    matrices = [square(one) for one in NETWORKS]
+    for w in draw(12, 300, rng, least=3):
+        at = np.repeat(np.arange(12), w.astype(int))
+        cut = [[m[a, b] for i, a in enumerate(at) for b in at[i + 1 :] if a != b] for m in matrices]
+        means.append(np.mean(np.corrcoef(cut)[np.triu_indices(6, 1)] ** 2))
+    half = plain.high - plain.mean
+    t = stats.t.ppf(0.975, 5)
+    expected = t * np.sqrt((half / t) ** 2 + 12 / 11 * np.var(means, ddof=1))
+    assert found.high - found.mean == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_networks_have_no_interval_even_with_stimuli():
+    assert between_networks(NETWORKS[:2], stimuli=True).low is None
+
+
+def test_seeds_by_layer_and_task():
+    layers, tasks = np.array(["a", "b"] * 3), np.array([1, 1, 1, 2, 2, 2])
+    rdms = RDMs(NETWORKS, None, {}, {"layer": layers, "task": tasks})
+    found = by_descriptors(rdms, "layer")
+    assert list(found) == [("a",), ("b",)] and found[("b",)] == between_networks(NETWORKS[1::2])
+    assert by_descriptors(rdms) == {(): between_networks(NETWORKS)}
+    with pytest.raises(ValueError, match="layer=b, task=1: a matrix"):
+        by_descriptors(rdms, "layer", "task")
+    with pytest.raises(ValueError, match="no descriptor 'sed'"):
+        by_descriptors(rdms, "sed")

@@ -1,0 +1,61 @@
+"""A value of every network at every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.ceilings import Ceiling
+from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+
+
+def values_by_layer(
+    values: Mapping[str, Mapping[str, Sequence[float]]], label: str, ceiling: Ceiling | None = None
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Mean over networks at each layer, every network a dot; the noise ceiling as a band.
+
+    Args:
+        values: method -> layer -> of each network.
+        label: of the values.
+        ceiling: where there is one.
+
+    Returns:
+        The figure, and the numbers in it.
+    """
+    layers = list(next(iter(values.values())))
+    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
+    columns = max(1, min(len(values), int(width * 14 / (6 + max(map(len, values))))))
+    height = 2.3 + 0.11 * -(-len(values) // columns)
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    rows: list[dict[str, Any]] = []
+    if ceiling is not None:
+        axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
+    axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+    for place, (method, by_layer) in enumerate(values.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        # Methods stand side by side at a layer, so that their dots do not hide each other.
+        x = np.arange(len(layers)) + min(0.09, 0.5 / len(values)) * (place - (len(values) - 1) / 2)
+        for at, layer in zip(x, layers, strict=True):
+            axes.plot([at] * len(by_layer[layer]), by_layer[layer], ".", color=colour, markersize=2.5, alpha=0.6)
+        means = [float(np.mean(by_layer[layer])) for layer in layers]
+        axes.plot(x, means, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
+        rows += [
+            {
+                "method": method,
+                "layer": layer,
+                "mean": mean,
+                "networks": len(by_layer[layer]),
+                "values": " ".join(f"{value:.6f}" for value in by_layer[layer]),
+                "ceiling_low": None if ceiling is None else ceiling.lower,
+                "ceiling_high": None if ceiling is None else ceiling.upper,
+            }
+            for layer, mean in zip(layers, means, strict=True)
+        ]
+    axes.set_xticks(range(len(layers)), layers)
+    axes.set(ylabel=label, xlim=(-0.4, len(layers) - 0.6))
+    figure.legend(loc="outside upper center", ncols=columns)
+    return figure, rows

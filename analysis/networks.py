@@ -1,0 +1,129 @@
+"""From runs to RDMs and similarities: networks are rebuilt one after the other, and reduced as they come."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from analysis.activations import activations, readable_layers
+from analysis.categories import centroids
+from analysis.consistency import PairMean, pair_mean
+from analysis.runs import Network, Stimuli, tasks_of
+from orthotrace.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from analysis.rdms import Measure
+    from orthotrace.summary import Group
+
+# (method, task) -> the networks of all seeds.
+Members = dict[tuple[str, int], list[Network]]
+Similarity = Callable[[Any, Any], float]
+
+
+def read_networks(
+    grouped: Sequence[Group],
+    stimuli: Stimuli,
+    tasks: str | list[int],
+    layers: Sequence[str] | None,
+    measure: Measure,
+) -> list[Network]:
+    """Rebuild every network and reduce its activations to RDMs, layer by layer.
+
+    Args:
+        grouped: the runs.
+        stimuli: the images.
+        tasks: as for runs.tasks_of.
+        layers: names of modules, or None for all that can be read.
+        measure: of dissimilarity.
+
+    Raises:
+        UserError: layers that do not match, a checkpoint that is damaged, a pattern that the measure refuses.
+    """
+    jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
+    networks: list[Network] = []
+    for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
+        model = run.network(task)
+        names = list(layers) if layers else readable_layers(model)
+        if networks and list(networks[0].rdms) != names:
+            raise UserError(
+                f"the layers of {run.folder.name} ({', '.join(names)}) and of {networks[0].run.folder.name} "
+                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where, or name "
+                "layers that all have",
+                "layers",
+            )
+        rdms, centres = {}, {}
+        try:
+            for name, values in activations(model, stimuli.images, names):
+                try:
+                    rdms[name] = np.asarray(measure(values), dtype=np.float64)
+                    if len(stimuli.classes) > 2:
+                        centres[name] = np.asarray(measure(centroids(values, stimuli.labels)), dtype=np.float64)
+                except ValueError as error:
+                    raise UserError(f"{run.folder.name}, after task {task}, layer {name}: {error}") from error
+        except ValueError as error:
+            raise UserError(f"{run.folder.name}: {error}", "layers") from error
+        networks.append(Network(method, run, task, rdms, centres))
+    return networks
+
+
+def members_of(networks: Sequence[Network]) -> Members:
+    """Networks by method and task."""
+    found: Members = {}
+    for network in networks:
+        found.setdefault((network.method, network.task), []).append(network)
+    return found
+
+
+def similarities(
+    members: Members, stimuli: Stimuli, measures: Mapping[str, Similarity], **interval: Any
+) -> dict[str, dict[tuple[str, int], dict[str, PairMean]]]:
+    """Similarity of the activations of the networks of each method and task, layer by layer.
+
+    A layer of all seeds is held at once, so networks run once for each layer.
+
+    Args:
+        members: of which those with two seeds and more are compared.
+        stimuli: the images.
+        measures: name -> function of two activation matrices (n, p); one that is not declared symmetric is asked in
+            both directions, and the mean counts.
+        interval: as for consistency.pair_mean.
+
+    Returns:
+        Measure -> (method, task) -> layer -> mean over pairs.
+
+    Raises:
+        UserError: a measure that fails or gives no finite number; names it.
+    """
+    found: dict[str, dict[tuple[str, int], dict[str, PairMean]]] = {name: {} for name in measures}
+    if not measures:
+        return found
+    jobs = [(key, layer) for key, same in members.items() if len(same) > 1 for layer in same[0].rdms]
+    for key, layer in track(jobs, "similarities", transient=True, disable=not Console().is_terminal):
+        values = [
+            next(activations(one.run.network(one.task), stimuli.images, [layer]))[1].double() for one in members[key]
+        ]
+        for name, measure in measures.items():
+            matrix = np.eye(len(values))
+            for i, j in itertools.combinations(range(len(values)), 2):
+                matrix[i, j] = matrix[j, i] = _asked(name, measure, values[i], values[j], layer)
+            found[name].setdefault(key, {})[layer] = pair_mean(matrix, **interval)
+    return found
+
+
+def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
+    about = getattr(getattr(measure, "func", measure), "declared", None)
+    pairs = [(x, y)] if about is not None and about.symmetric else [(x, y), (y, x)]
+    try:
+        value = sum(float(measure(*pair)) for pair in pairs) / len(pairs)
+    # The user's own code may fail in any way.
+    except Exception as error:
+        raise UserError(f"layer {layer}: {one_line(error)}", f"measures.{name}") from error
+    if not math.isfinite(value):
+        raise UserError(f"layer {layer}: the measure gives {value}, no finite number", f"measures.{name}")
+    return value
