@@ -18,7 +18,7 @@ from analysis.rdms import RDMs, check_comparable
 
 Matrix = NDArray[np.float64]
 # Entries at once: a block of some RDMs stays in the cache.
-BLOCK = 16384
+BLOCK = 4096
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -40,8 +40,7 @@ def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[ 1., -1.],
                [-1.,  1.]])
     """
-    first, second = stacks(rdms, others)
-    return _correlated(first, second)
+    return _correlation(rdms, others, centre=True)
 
 
 def squared_pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -73,8 +72,7 @@ def cosine(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> cosine([[1.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]]).round(6)
         array([[0.5]])
     """
-    first, second = stacks(rdms, others)
-    return _correlated(first, second, centre=False)
+    return _correlation(rdms, others, centre=False)
 
 
 def spearman(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -300,6 +298,62 @@ def _blocks(first: Matrix, second: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
     for start in range(0, first.shape[1], BLOCK):
         part = first[:, start : start + BLOCK]
         yield part, part if second is first else second[:, start : start + BLOCK]
+
+
+def _correlation(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
+    """Correlation, or cosine, in one pass where nothing is in doubt; else step by step, which tells what is wrong."""
+    if isinstance(rdms, RDMs) and isinstance(others, RDMs):
+        check_comparable(rdms, others)
+    first = np.asarray(rdms)
+    second = first if others is None else np.asarray(others)
+    if first.ndim == second.ndim == 2 and first.size and second.size and first.shape[1] == second.shape[1]:
+        found = _once(first, second, centre)
+        if found is not None:
+            return found
+    return _correlated(*stacks(rdms, others), centre)
+
+
+def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
+    """By the moments of blocks of entries about those of the first block; None where a digit may be lost."""
+    same = second is first
+    shift, shift_second = (
+        one[:, :BLOCK].mean(axis=1, keepdims=True) if centre else np.zeros((len(one), 1)) for one in (first, second)
+    )
+    product = np.zeros((len(first), len(second)))
+    sums, sums_second = np.zeros(len(first)), np.zeros(len(second))
+    squares, squares_second = np.zeros(len(first)), np.zeros(len(second))
+    # What is not finite shows in the sums, and is told later.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for a, b in _blocks(first, second):
+            x = np.subtract(a, shift, dtype=np.float64) if centre else a.astype(np.float64, copy=False)
+            y = x
+            if not same:
+                y = np.subtract(b, shift_second, dtype=np.float64) if centre else b.astype(np.float64, copy=False)
+            product += x @ y.T
+            if centre:
+                sums += x.sum(axis=1)
+            if not same:
+                sums_second += y.sum(axis=1)
+                squares += np.einsum("ij,ij->i", x, x)
+                squares_second += np.einsum("ij,ij->i", y, y)
+        if same:
+            sums_second, squares = sums, product.diagonal().copy()
+            squares_second = squares
+        m = first.shape[1]
+        if centre:
+            product -= np.outer(sums, sums_second) / m
+        own, own_second = (
+            (total - one**2 / m if centre else total) for total, one in ((squares, sums), (squares_second, sums_second))
+        )
+        for left, total, moved in ((own, squares, shift), (own_second, squares_second, shift_second)):
+            # The variance must be a good part of what was summed, and of the size of moderate numbers.
+            sure = (left > 0.01 * total) & (left > 1e-16 * m * moved[:, 0] ** 2) & (left > 1e-120) & (left < 1e120)
+            if not sure.all():
+                return None
+    result = np.clip(product / np.sqrt(own)[:, None] / np.sqrt(own_second)[None], -1, 1)
+    if same:
+        np.fill_diagonal(result, 1.0)
+    return result
 
 
 def _correlated(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:

@@ -18,7 +18,9 @@ from torch import Tensor
 from analysis.patterns import matrix
 
 Patterns = Tensor | ArrayLike
-BLOCK = 8192
+BLOCK = 4096
+# Stimuli at once: of a symmetric product half is enough.
+ROWS = 250
 
 
 def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -49,18 +51,22 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     size = _sizes(x)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        total += _scaled(part, size).sum(dim=1, dtype=torch.float64)
+        total += _scaled(part, size).sum(dim=1)
     mean = (total / x.shape[1])[:, None].to(x.dtype)
-    gram, rest = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device), torch.zeros_like(total)
-    for part in x.split(block, dim=1):
-        centred = _scaled(part, size) - mean
-        gram += centred @ centred.T
-        rest += centred.sum(dim=1, dtype=torch.float64)
+    rest = torch.zeros_like(total)
+
+    def centred() -> Iterator[Tensor]:
+        for part in x.split(block, dim=1):
+            found = _scaled(part, size) - mean
+            rest.add_(found.sum(dim=1))
+            yield found
+
+    gram = _gram(centred(), x)
     # What the rounding of the mean has left.
     gram -= rest[:, None] * rest[None] / x.shape[1]
     spread = gram.diagonal().clamp_min(0).sqrt()
     # What rounding leaves of a constant pattern.
-    largest = 1.0 if size is not None else torch.maximum(x.amax(dim=1), -x.amin(dim=1)).double()
+    largest = 1.0 if size is not None else _largest(x).double()
     constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * largest
     _refuse(constant, "is constant: its correlation is undefined")
     return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
@@ -87,7 +93,7 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     """
     x = matrix(patterns)
     size = _sizes(x)
-    gram = _gram(_scaled(part, size) for part in x.split(block, dim=1))
+    gram = _gram((_scaled(part, size) for part in x.split(block, dim=1)), x)
     spread = gram.diagonal().sqrt()
     _refuse(spread == 0, "is zero: it has no direction")
     return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
@@ -114,10 +120,11 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
         array([25.,  0., 25.])
     """
     x = matrix(patterns)
-    largest = float(x.abs().amax()) or 1.0
+    largest = float(_largest(x).amax()) or 1.0
+    scale = 1.0 if 1e-8 < largest < 1e8 else largest
     # Features are centred first: a common mean would take the digits that tell stimuli apart.
-    gram = _gram(_centred(part / largest) for part in x.split(block, dim=1))
-    distances = _upper(_distances(gram)) * largest**2
+    gram = _gram((_centred(part if scale == 1 else part / scale) for part in x.split(block, dim=1)), x)
+    distances = _upper(_distances(gram)) * scale**2
     return distances / x.shape[1] if per_feature else distances
 
 
@@ -311,10 +318,16 @@ MEASURES = {
 
 def _sizes(x: Tensor) -> Tensor | None:
     """The largest entry of each pattern, (n, 1), 1 where there is none; None where no square leaves the numbers."""
-    size = torch.maximum(x.amax(dim=1), -x.amin(dim=1))[:, None]
+    size = _largest(x)[:, None]
     if bool(((size > 1e-8) & (size < 1e8)).all()):
         return None
     return torch.where(size == 0, 1, size)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest entry of each pattern in size, (n,), without a copy of all."""
+    low, high = x.aminmax(dim=1)
+    return torch.maximum(high, -low)
 
 
 def _scaled(part: Tensor, size: Tensor | None) -> Tensor:
@@ -322,16 +335,18 @@ def _scaled(part: Tensor, size: Tensor | None) -> Tensor:
 
 
 def _centred(part: Tensor) -> Tensor:
-    return part - part.mean(0, dtype=torch.float64).to(part.dtype)
+    return part - part.mean(0)
 
 
-def _gram(parts: Iterator[Tensor]) -> Tensor:
-    """The sum of X X^T over blocks of features, in float64."""
-    first = next(parts)
-    gram = (first @ first.T).double()
+def _gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
+    """The sum of X X^T over blocks of features, in float64: the upper triangle by blocks of rows, then the lower."""
+    n = len(x)
+    gram = torch.zeros(n, n, dtype=torch.float64, device=x.device)
     for part in parts:
-        gram += part @ part.T
-    return gram
+        for start in range(0, n, ROWS):
+            stop = start + ROWS
+            gram[start:stop, start:] += part[start:stop] @ part[start:].T
+    return gram.triu_().add_(gram.triu(1).T)
 
 
 def _distances(gram: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
     python scripts/benchmark.py overhead [--json] [--rounds 7]   a training run over a plain loop
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
     python scripts/benchmark.py ewc [--json]                     a step in task 10 over one in task 2
+    python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
 
-Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}. Seconds are
-medians over the rounds, the ratio is the median of the rounds' ratios, memory is what the process grew by at its
-peak. Quote ratios of one run only.
+Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa the
+ratio is peer_over_ours. Seconds are medians over the rounds, the ratio is the median of the rounds' ratios, memory is
+what the process grew by at its peak. Quote ratios of one run only.
 """
 
 from __future__ import annotations
@@ -207,6 +208,31 @@ def _stepper(method: EWC, stream: Permuted, tasks: int) -> Callable[[], None]:
     return steps
 
 
+def rsa(rounds: int) -> list[dict[str, Any]]:
+    """RDMs, comparisons and a bootstrap beside rsatoolbox and scipy; both results must agree.
+
+    Raises:
+        RuntimeError: they do not.
+    """
+    from benchmark_rsa import cases
+
+    records = []
+    for one in cases():
+        one.ours()
+        times = []
+        for _ in range(rounds):
+            peer_s, peer_mb, theirs = measured(one.theirs)
+            ours_s, ours_mb, mine = measured(one.ours)
+            times.append((ours_s, ours_mb, peer_s * one.scale, peer_mb))
+            if one.check is not None and not one.check(mine, theirs):
+                raise RuntimeError(f"{one.name}: ours and {one.peer} do not agree")
+        found = record(one.name, one.peer, times)
+        found["peer_over_ours"] = round(statistics.median(peer / own for own, _, peer, _ in times), 2)
+        del found["ours_over_peer"]
+        records.append(found)
+    return records
+
+
 def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """The record of a case."""
     ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
@@ -224,10 +250,10 @@ def record(case: str, peer: str, times: list[tuple[float, float | None, float, f
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead", "data", "ewc"])
+    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa"])
     parser.add_argument("folder", nargs="?", help="of MNIST's Parquet files, for data")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, help="7; of rsa 3")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Lightning 2.6 on torch >= 2.13.
@@ -235,13 +261,17 @@ def main() -> None:
     if (arguments.benchmark == "data") != (arguments.folder is not None):
         parser.error("data takes the folder of MNIST's Parquet files, the others take none")
     given = [] if arguments.folder is None else [arguments.folder]
-    run: Callable[..., list[dict[str, Any]]] = {"overhead": overhead, "data": data, "ewc": ewc}[arguments.benchmark]
-    for entry in run(arguments.rounds, *given):
+    run: Callable[..., list[dict[str, Any]]] = {"overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa}[
+        arguments.benchmark
+    ]
+    rounds = arguments.rounds or (3 if arguments.benchmark == "rsa" else 7)
+    for entry in run(rounds, *given):
         if arguments.json:
             print(json.dumps(entry), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"
-            print(f"{entry['case']:24} {seconds}  x{entry['ours_over_peer']}")
+            ratio = f"x{entry['ours_over_peer']}" if "ours_over_peer" in entry else f"/{entry['peer_over_ours']}"
+            print(f"{entry['case']:24} {seconds}  {ratio}")
 
 
 if __name__ == "__main__":

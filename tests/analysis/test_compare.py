@@ -188,3 +188,41 @@ def test_rdms_of_other_sizes_and_constant_ones(name):
         METHODS[name](constant)
     with pytest.raises(ValueError, match=r"RDM 5 is (constant|zero)"):
         METHODS[name](EUCLIDEAN, constant)
+
+
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("entries", [45, compare.BLOCK, 3 * compare.BLOCK + 5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_one_pass_gives_what_the_steps_give(centre, entries, dtype):
+    rng = np.random.default_rng(0)
+    stack = (rng.random((4, entries)) + np.linspace(0, 3, entries)).astype(dtype)
+    other = rng.random((3, entries)).astype(dtype)
+    for second in (stack, other):
+        found = compare._once(stack, second, centre)
+        exact = [one.astype(np.float64) for one in (stack, second)]
+        steps = compare._correlated(exact[0], exact[0] if second is stack else exact[1], centre)
+        assert np.allclose(found, steps, atol=1e-13)
+
+
+DOUBTFUL = {
+    "a mean that hides the variance": 1e9 + np.random.default_rng(0).random((2, 45)),
+    "constant": np.ones((2, 45)),
+    "missing": np.where(np.arange(45) == 7, np.nan, np.random.default_rng(0).random((2, 45))),
+    "infinite": np.where(np.arange(45) == 7, np.inf, np.random.default_rng(0).random((2, 45))),
+    "small": 1e-200 * np.random.default_rng(0).random((2, 45)),
+    "large": 1e200 * np.random.default_rng(0).random((2, 45)),
+    "a first block that is no sample": np.concatenate(
+        [np.full((2, compare.BLOCK), 1e6), np.random.default_rng(0).random((2, 3 * compare.BLOCK))], axis=1
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTFUL)
+def test_what_is_doubtful_is_not_done_in_one_pass(case):
+    stack = DOUBTFUL[case]
+    found = compare._once(stack, stack, centre=True)
+    if case == "a first block that is no sample":
+        # Of so large a variance no digit is lost.
+        assert found is None or np.allclose(found, np.corrcoef(stack), atol=1e-12)
+    else:
+        assert found is None
