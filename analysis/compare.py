@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from analysis.condensed import ranks, stimuli_of
 from analysis.rdms import RDMs, check_comparable
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Matrix = NDArray[np.float64]
 # Entries at once: a block of some RDMs stays in the cache.
 BLOCK = 4096
+# The same for products alone.
+WIDE = 16384
+# Entries whose copy costs nothing.
+SMALL = 50_000
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -294,10 +302,10 @@ def _stack(rdms: ArrayLike) -> Matrix:
     return stack
 
 
-def _blocks(first: Matrix, second: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-    for start in range(0, first.shape[1], BLOCK):
-        part = first[:, start : start + BLOCK]
-        yield part, part if second is first else second[:, start : start + BLOCK]
+def _blocks(first: Matrix, second: Matrix, width: int = BLOCK) -> Iterator[tuple[Matrix, Matrix]]:
+    for start in range(0, first.shape[1], width):
+        part = first[:, start : start + width]
+        yield part, part if second is first else second[:, start : start + width]
 
 
 def _correlation(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
@@ -314,46 +322,46 @@ def _correlation(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Mat
 
 
 def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
-    """By the moments of blocks of entries about those of the first block; None where a digit may be lost."""
+    """By the moments of all entries; None where a digit may be lost, or something is not finite."""
+    import torch
+
     same = second is first
-    shift, shift_second = (
-        one[:, :BLOCK].mean(axis=1, keepdims=True) if centre else np.zeros((len(one), 1)) for one in (first, second)
-    )
-    product = np.zeros((len(first), len(second)))
-    sums, sums_second = np.zeros(len(first)), np.zeros(len(second))
-    squares, squares_second = np.zeros(len(first)), np.zeros(len(second))
-    # What is not finite shows in the sums, and is told later.
-    with np.errstate(invalid="ignore", over="ignore"):
-        for a, b in _blocks(first, second):
-            x = np.subtract(a, shift, dtype=np.float64) if centre else a.astype(np.float64, copy=False)
-            y = x
+    m = first.shape[1]
+    product = torch.zeros(len(first), len(second), dtype=torch.float64)
+    sums, squares = (torch.zeros(2, max(len(first), len(second)), dtype=torch.float64) for _ in range(2))
+    for a, b in _blocks(first, second, WIDE):
+        x = _tensor(a)
+        y = x if same else _tensor(b)
+        product.addmm_(x, y.T)
+        for place, one in enumerate((x,) if same else (x, y)):
+            sums[place, : len(one)] += one.sum(1)
             if not same:
-                y = np.subtract(b, shift_second, dtype=np.float64) if centre else b.astype(np.float64, copy=False)
-            product += x @ y.T
-            if centre:
-                sums += x.sum(axis=1)
-            if not same:
-                sums_second += y.sum(axis=1)
-                squares += np.einsum("ij,ij->i", x, x)
-                squares_second += np.einsum("ij,ij->i", y, y)
-        if same:
-            sums_second, squares = sums, product.diagonal().copy()
-            squares_second = squares
-        m = first.shape[1]
-        if centre:
-            product -= np.outer(sums, sums_second) / m
-        own, own_second = (
-            (total - one**2 / m if centre else total) for total, one in ((squares, sums), (squares_second, sums_second))
-        )
-        for left, total, moved in ((own, squares, shift), (own_second, squares_second, shift_second)):
-            # The variance must be a good part of what was summed, and of the size of moderate numbers.
-            sure = (left > 0.01 * total) & (left > 1e-16 * m * moved[:, 0] ** 2) & (left > 1e-120) & (left < 1e120)
-            if not sure.all():
-                return None
-    result = np.clip(product / np.sqrt(own)[:, None] / np.sqrt(own_second)[None], -1, 1)
+                squares[place, : len(one)] += one.square().sum(1)
+    if same:
+        squares[0, : len(first)], sums[1] = product.diagonal(), sums[0]
+        squares[1] = squares[0]
+    left = squares - sums**2 / m if centre else squares
+    for place, number in ((0, len(first)), (1, len(second))):
+        # The variance must be a good part of what was summed, and of the size of moderate numbers; NaN is neither.
+        own, total = left[place, :number], squares[place, :number]
+        if not ((own > 1e-3 * total) & (own > 1e-120) & (own < 1e120)).all():
+            return None
+    if centre:
+        product -= torch.outer(sums[0, : len(first)], sums[1, : len(second)]) / m
+    product /= torch.outer(left[0, : len(first)].sqrt(), left[1, : len(second)].sqrt())
+    result = product.clamp(-1, 1).numpy()
     if same:
         np.fill_diagonal(result, 1.0)
     return result
+
+
+def _tensor(block: Matrix) -> Tensor:
+    """As float64; small ones are copied to where torch aligns them, so that equal stacks give equal bits."""
+    import torch
+
+    if block.dtype != np.float64 or not block.flags.writeable or block.size < SMALL:
+        return torch.tensor(block, dtype=torch.float64)
+    return torch.from_numpy(block)
 
 
 def _correlated(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:

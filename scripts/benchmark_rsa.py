@@ -18,11 +18,12 @@ from analysis import compare, inference, rdm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from rsatoolbox.data import Dataset
-    from rsatoolbox.inference import eval_dual_bootstrap
-    from rsatoolbox.model import ModelFixed
-    from rsatoolbox.rdm import RDMs, calc_rdm
-    from rsatoolbox.rdm import compare as compare_rdms
+    from rsatoolbox.data.dataset import Dataset
+    from rsatoolbox.inference.evaluate import eval_dual_bootstrap
+    from rsatoolbox.model.model import ModelFixed
+    from rsatoolbox.rdm.calc import calc_rdm
+    from rsatoolbox.rdm.compare import compare as compare_rdms
+    from rsatoolbox.rdm.rdms import RDMs
 
 Call = Callable[[], Any]
 RESAMPLES, FEWER = 1000, 3
@@ -49,14 +50,14 @@ class Case:
     check: Callable[[Any, Any], bool] | None = None
 
 
-def cases() -> list[Case]:
+def cases(stimuli: int = 1000, features: int = 50_000, resamples: int = RESAMPLES) -> list[Case]:
     """All cases; inputs are made before anything is measured."""
     rng = np.random.default_rng(0)
-    wide = rng.standard_normal((1000, 50_000), dtype=np.float32)
+    wide = rng.standard_normal((stimuli, features), dtype=np.float32)
     activations = torch.from_numpy(wide)
     data = Dataset(wide)
-    shared = rng.standard_normal((1000, 20))
-    stack = np.stack([rdm.squared_euclidean(shared + rng.standard_normal((1000, 20))) for _ in range(30)])
+    shared = rng.standard_normal((stimuli, 20))
+    stack = np.stack([rdm.squared_euclidean(shared + rng.standard_normal((stimuli, 20))) for _ in range(30)])
     theirs = RDMs(stack)
     few, models = stack[:10], stack[10:15]
     named = {f"model {number}": one for number, one in enumerate(models)}
@@ -77,7 +78,7 @@ def cases() -> list[Case]:
 
     def pairs(name: str, method: str, ours: Callable[..., Any]) -> Case:
         return Case(
-            f"30 RDMs of 1000 stimuli, {name}",
+            f"30 RDMs of {stimuli} stimuli, {name}",
             "rsatoolbox",
             lambda: ours(stack),
             lambda: compare_rdms(theirs, theirs, method),
@@ -86,29 +87,29 @@ def cases() -> list[Case]:
 
     return [
         Case(
-            "correlation RDM, 1000 x 50,000 float32", "rsatoolbox", lambda: rdm.correlation(activations),
+            f"correlation RDM, {stimuli} x {features:,} float32", "rsatoolbox", lambda: rdm.correlation(activations),
             lambda: vectors(calc_rdm(data, method="correlation")), check=close,
         ),
         Case(
-            "squared Euclidean RDM, 1000 x 50,000 float32", "rsatoolbox",
+            f"squared Euclidean RDM, {stimuli} x {features:,} float32", "rsatoolbox",
             lambda: rdm.squared_euclidean(activations, per_feature=True),
             lambda: vectors(calc_rdm(data, method="euclidean")), check=close,
         ),
         pairs("Pearson", "corr", compare.pearson),
         Case(
-            "30 RDMs of 1000 stimuli, Pearson", "scipy.spatial.distance.cdist", lambda: compare.pearson(stack),
+            f"30 RDMs of {stimuli} stimuli, Pearson", "scipy.spatial.distance.cdist", lambda: compare.pearson(stack),
             lambda: 1 - cdist(stack, stack, "correlation"), check=close,
         ),
         pairs("cosine", "cosine", compare.cosine),
         pairs("Spearman", "spearman", compare.spearman),
         Case(
-            "30 RDMs of 1000 stimuli, Spearman", "scipy.stats.spearmanr", lambda: compare.spearman(stack),
+            f"30 RDMs of {stimuli} stimuli, Spearman", "scipy.stats.spearmanr", lambda: compare.spearman(stack),
             lambda: spearmanr(stack, axis=1)[0], check=close,
         ),
         pairs("corr_cov", "corr_cov", compare.corr_cov),
         Case(
-            f"dual bootstrap, {RESAMPLES} resamples, 10 RDMs, 5 models, 1000 stimuli",
-            f"rsatoolbox, {FEWER} resamples scaled to {RESAMPLES}",
-            lambda: inference.bootstrap(named, few, "pearson", "both", RESAMPLES), dual, scale=RESAMPLES / FEWER,
+            f"dual bootstrap, {resamples} resamples, 10 RDMs, 5 models, {stimuli} stimuli",
+            f"rsatoolbox, {FEWER} resamples scaled to {resamples}",
+            lambda: inference.bootstrap(named, few, "pearson", "both", resamples), dual, scale=resamples / FEWER,
         ),
     ]  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from orthotrace import _conf
@@ -53,15 +55,41 @@ def test_the_guard_in_a_plain_loop_keeps_the_first_task():
 
 def test_networks_are_compared_from_plain_arrays_without_the_training_side():
     rng = np.random.default_rng(0)
-    names = {"networks": [rng.standard_normal((12, 30)) for _ in range(3)]}
+    names: dict = {"networks": {str(seed): rng.standard_normal((12, 30)) for seed in range(3)}}
+    names |= {"grey": rng.random(66), "shape": rng.random(66)}
     exec(BLOCKS[2], names)
-    assert names["consistency"].pair_mean(names["compare"].consistency(names["rdms"])).networks == 3
+    assert names["consistency"].between_networks(names["rdms"]).networks == 3
+    assert names["found"].intervals().shape == (2, 2) and names["found"].compare("t").adjusted.shape == (2, 2)
     program = (
-        "import sys; from analysis import compare, consistency, mds, rdm;"
-        "print([name for name in ('pytorch_lightning', 'hydra', 'wandb') if name in sys.modules])"
+        "import sys; from analysis import compare, consistency, inference, mds, rdm, rdms, similarity, storage;"
+        "print([name for name in ('pytorch_lightning', 'hydra', 'wandb', 'omegaconf') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_measure_of_ones_own_is_short_and_keeps_what_it_declares():
+    code = BLOCKS[3]
+    names: dict = {"np": np}
+    exec(code, names)
+    names["test_what_rv2_declares"]()
+    body = code[code.index("@declare") : code.index("def test_")]
+    assert len([line for line in body.split("\n") if line.strip()]) < 15
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((40, 10)), rng.standard_normal((40, 300))
+    # Independent representations of many features: the plain RV coefficient, linear CKA, is far from 0.
+    from analysis.similarity import linear_cka
+
+    assert abs(names["rv2"](x, y)) < 0.1 < 0.4 < linear_cka(x, y) and names["rv2"](x, x) == pytest.approx(1)
+
+
+def test_the_speeds_are_those_that_were_measured():
+    root = Path(__file__).parents[1]
+    for line in (root / "scripts" / "results" / "benchmark_rsa.jsonl").read_text().strip().split("\n"):
+        record = json.loads(line)
+        if record["peer"].startswith("rsatoolbox"):
+            ratio = record["peer_over_ours"]
+            assert f"| {ratio:.1f} |" in README or f"| {ratio:.0f} |" in README
 
 
 def test_every_option_is_in_the_table():
