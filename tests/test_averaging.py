@@ -78,3 +78,17 @@ def test_a_weight_of_two_names_is_averaged_once():
     with average.shown():
         assert torch.allclose(model[0].weight, before - 0.5)
     assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize(("decay", "steps", "warned"), [(0.99, 10, True), (0.9, 30, False)])
+def test_an_average_of_too_few_steps_is_told(decay, steps, warned):
+    model = nn.Linear(3, 2)
+    average = Average(model, decay)
+    average.restart()
+    for _ in range(steps):
+        average.update()
+    if warned:
+        with pytest.warns(UserWarning, match="the average of the weights is to 90% what the task began with: 10 steps"):
+            average.settle()
+    else:
+        average.settle()

@@ -60,7 +60,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figur
             size = min(6.0, 42 / tasks)
             for (at, task), share in np.ndenumerate(shares):
                 axes.text(
-                    task, at, f"{found[at][task]['rank']:.0f}", ha="center", va="center", size=size,
+                    task, at, f"{found[at][task]['rank']:.4g}", ha="center", va="center", size=size,
                     color="black" if share > 0.6 else "white",
                 )  # fmt: skip
     if image is not None:

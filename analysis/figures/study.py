@@ -78,8 +78,8 @@ def draw(
     }
     if capacities:
         drawings["capacity"] = (
-            f"Capacity: the share of the directions of each layer's input that are held after each task, and how many, "
-            f"mean {seeds}.",
+            f"Capacity: the share of the directions of each layer's input that are held after each task; the numbers "
+            f"are how many, means {seeds}.",
             lambda: capacity_by_layer(capacities),
         )
     plane: dict[str, Any] | None = None

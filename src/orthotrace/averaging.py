@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+# Share of the weights of a task's start that is too much.
+OLD = 0.2
 
 
 class Average(nn.Module):
@@ -42,6 +46,9 @@ class Average(nn.Module):
         super().__init__()
         # In a tuple: the network is not part of the average.
         self._model = (model,)
+        self.decay = decay
+        # Steps of the task; not known where a run was continued inside one.
+        self._steps: int | None = None
         self._step = get_ema_multi_avg_fn(decay)
         for number, value in enumerate(self._values()):
             self.register_buffer(str(number), value.clone())
@@ -55,13 +62,29 @@ class Average(nn.Module):
     @torch.no_grad()
     def restart(self) -> None:
         """Begin a task."""
+        self._steps = 0
         for kept, value in zip(self.buffers(), self._values(), strict=True):
             kept.copy_(value)
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights of a step."""
+        if self._steps is not None:
+            self._steps += 1
         self._step(list(self.buffers()), self._values(), torch.tensor(0))
+
+    def settle(self) -> None:
+        """A task has been trained: the average is the network from now on.
+
+        Warns where so few steps were taken that most of it is still the weights of the task's start.
+        """
+        if self._steps and (old := self.decay**self._steps) > OLD:
+            warnings.warn(
+                f"the average of the weights is to {old:.0%} what the task began with: {self._steps} steps are few for "
+                f"a decay of {self.decay:g}; lower regularizer.average or train longer",
+                stacklevel=2,
+            )
+        self.swap()
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -137,7 +137,7 @@ class Learner(pl.LightningModule):
     def settle(self) -> None:
         """A task has been trained: the network is from now on what is tested of it."""
         if self.average is not None:
-            self.average.swap()
+            self.average.settle()
             self.method.weights_written()
 
     def judged(self) -> AbstractContextManager[None]:

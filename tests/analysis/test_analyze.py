@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, snapshot
+from conftest import TINY, command, snapshot
 
 from analysis.compare import squared_pearson
 from analysis.rdm import correlation
@@ -126,6 +126,15 @@ def cosine_of_means(x, y):
 def no_number(x, y):
     return float("nan")
 """
+
+
+def test_a_measure_is_found_in_the_folder_of_the_command(study, tmp_path):
+    (tmp_path / "minehere.py").write_text(MINE)
+    done = command(
+        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]",
+        "+measures.mine._target_=minehere.cosine_of_means", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path, monkeypatch):

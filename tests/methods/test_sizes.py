@@ -100,3 +100,15 @@ def test_a_run_with_other_layers(tmp_path):
     write_run(tmp_path, 0, names=["a", "b"])
     with pytest.raises(UserError, match=r"the layers of .* are a, b, here they are fc1, fc2, head"):
         call(rows_from=str(tmp_path))
+
+
+def test_a_folder_of_anything_is_searched_without_harm(tmp_path):
+    broken = tmp_path / "strangers" / "run"
+    (broken / ".hydra").mkdir(parents=True)
+    (broken / ".hydra" / "config.yaml").write_text("a: 1")
+    (broken / "scores.json").write_text("{")
+    with pytest.raises(UserError, match="^rows_from: .* must hold exactly one finished run with rows .*; found: none"):
+        call(rows_from=str(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="^rows_from: .* holds no runs"):
+        call(rows_from=str(tmp_path / "empty"))

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from orthotrace.errors import UserError
 from orthotrace.protection import Guard
-from orthotrace.subspace import HebbianSubspace, SvdSubspace
+from orthotrace.subspace import HebbianSubspace, RecursiveSubspace, SvdSubspace, WeightedSubspace
 
 
 def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -207,12 +207,138 @@ def test_an_error_within_the_block_is_the_one_that_is_told():
         ({"subspace": {"0": SvdSubspace, "hed": SvdSubspace}}, "there is no protected layer 'hed'"),
         ({"subspace": {"0": SvdSubspace}}, "no subspace for layer '2'"),
         ({"subspace": SvdSubspace, "head": "1"}, "head: there is no Linear layer '1'"),
+        ({"subspace": SvdSubspace, "rule": "aplied"}, "rule: applied or gradient (got 'aplied')"),
+        ({"subspace": SvdSubspace, "normalisation": "tasks"}, "normalisation: frozen or task (got 'tasks')"),
+        ({"subspace": SvdSubspace, "normalisation": "task"}, "tasks: normalisation='task' keeps some for each task"),
+        ({"subspace": SvdSubspace, "patches": 0}, "patches: at least 1, or None for all (got 0)"),
+        ({"subspace": SvdSubspace, "energy": [0.9, 0.9]}, "energy: here one value for all layers; for others"),
+        ({"subspace": SvdSubspace, "growth": {"0": 0.1}}, "growth: here one value for all layers"),
     ],
 )
-def test_names_that_match_nothing(arguments, line):
+def test_arguments_that_cannot_be_meant(arguments, line):
+    model = nn.Sequential(*net(), nn.BatchNorm1d(5).double())
     with pytest.raises(UserError) as error:
-        Guard(net(), **arguments, rows=1)
+        Guard(model, **{"rows": 1} | arguments)
     assert line in str(error.value)
+
+
+@pytest.mark.parametrize("outputs", [[0, 1], "ab", range(0, 9), range(4, 2), range(0, 4, 2), slice(0, 2), -1])
+def test_outputs_are_a_range_within_the_head(outputs):
+    guard = Guard(net(), SvdSubspace, head="2", rows=1)
+    with pytest.raises(UserError, match="outputs: a range within the 5 outputs of the head"):
+        guard.outputs = outputs
+
+
+def test_a_head_whose_outputs_were_not_said_is_not_left_unprotected():
+    model = net()
+    guard = Guard(model, SvdSubspace, head="2", rows=1)
+    with pytest.raises(UserError, match="head: say which outputs of '2' the task uses"):
+        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+CHANGES = {
+    "replaced": lambda model: model.__setitem__(2, nn.Linear(16, 7).double()),
+    "added": lambda model: model.append(nn.Linear(5, 5).double()),
+    "half": lambda model: model.bfloat16(),
+    "unfrozen": lambda model: model[3].weight.requires_grad_(True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_changed_is_noticed(change):
+    model = net()
+    model.append(nn.PReLU().double())
+    model[3].weight.requires_grad_(False)
+    guard = Guard(model, SvdSubspace, rows=1)
+    guard.remember(model, rand(20, 20))
+    CHANGES[change](model)
+    line = {"half": "rounds its protection away", "unfrozen": "would change unprotected"}.get(
+        change, "is not the one that this guard was made for"
+    )
+    with pytest.raises(UserError, match=line):
+        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+def test_a_task_that_was_not_remembered_is_told():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        train(model, optimizer, 2, torch.float64)
+    with pytest.warns(UserWarning, match="the last task was not remembered"), guard.protecting(optimizer):
+        train(model, optimizer, 2, torch.float64)
+    guard.remember(model, rand(20, 20))
+    with guard.protecting(optimizer):
+        train(model, optimizer, 2, torch.float64)
+    guard.remember(model, rand(20, 20, seed=1))
+
+
+def test_a_task_that_was_not_guarded_is_told():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, rand(20, 20))
+    # More of the same task.
+    guard.remember(model, rand(20, 20, seed=1))
+    train(model, torch.optim.SGD(model.parameters(), 0.1), 2, torch.float64)
+    with pytest.warns(UserWarning, match="no optimizer was guarded"):
+        guard.remember(model, rand(20, 20, seed=2))
+
+
+@pytest.mark.parametrize("kind", [WeightedSubspace, RecursiveSubspace])
+def test_steps_that_a_subspace_by_degrees_did_not_see_are_told(kind):
+    model = net()
+    guard = Guard(model, kind, **({"energy": 0.9} if kind is WeightedSubspace else {"alpha": 0.1}))
+    guard.remember(model, rand(40, 20))
+    seen, unseen = (torch.optim.SGD(model.parameters(), 0.1) for _ in range(2))
+    with guard.protecting(seen):
+        train(model, seen, 3, torch.float64)
+    with pytest.raises(UserError, match="was changed by steps that called no hook of SGD"), guard.protecting(seen):
+        train(model, seen, 3, torch.float64)
+        train(model, unseen, 3, torch.float64)
+
+
+def test_batches_that_are_no_inputs_are_refused_with_the_way_out():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=1)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(rand(8, 20), torch.arange(8)))
+    with pytest.raises(UserError, match=r"got DataLoader\); of a loader: guard.remember\(model, \*\(inputs for"):
+        guard.remember(model, loader)
+    guard.remember(model, *(inputs for inputs, _ in loader))
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(20, 3).double()
+
+    def forward(self, x, y):
+        return self.layer(x + y)
+
+
+def test_a_model_of_several_inputs_is_remembered_by_tuples():
+    model = Two()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, (rand(4, 20), rand(4, 20, seed=1)))
+    assert guard.subspaces["layer"].rank == 4
+
+
+def test_full_groups_are_named_once():
+    model = nn.Sequential(nn.Conv2d(4, 4, 2, groups=4), nn.Flatten(), nn.Linear(64, 2)).double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    lines = told(lambda: guard.remember(model, rand(40, 4, 5, 5)))
+    assert [line for line in lines if "cannot learn" in line] == [
+        "layer '0', 4 groups: all of its 4 directions are held, it cannot learn any more; lower the energy or the "
+        "rows, or widen the layer before it"
+    ]
+
+
+def test_a_layer_without_a_shape_and_a_bare_parameter_are_named():
+    with pytest.raises(UserError, match=r"layer '0' \(LazyLinear\) has no shape yet: run a batch"):
+        Guard(nn.Sequential(nn.LazyLinear(3)), SvdSubspace, rows=1)
+    model = net()
+    model.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    with pytest.raises(UserError, match=r"the parameter scale of the model itself \(Sequential\)"):
+        Guard(model, SvdSubspace, rows=1)
 
 
 def told(do) -> list[str]:
@@ -228,7 +354,8 @@ def test_a_layer_that_becomes_full_is_named_once():
     guard.remember(model, rand(16, 20))
     lines = told(lambda: guard.remember(model, rand(50, 20, seed=2)))
     assert lines[0] == "layer '0': 5 rows asked for task 2, 4 of 20 directions are free: 4 are taken"
-    assert lines[1].startswith("layer '0': all of its 20 directions are held, it cannot learn any more")
+    full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, it cannot learn")]
+    assert len(full) == 1
     assert not any("cannot learn" in line for line in told(lambda: guard.remember(model, rand(50, 20, seed=3))))
 
 

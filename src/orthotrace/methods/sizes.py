@@ -73,6 +73,14 @@ def _by_layer(value: Any, names: Sequence[str], key: str) -> dict[str, Any]:
     return dict.fromkeys(names, value)
 
 
+def _has_rows(run: Run) -> bool:
+    """Whether a run has found rows of its own; one that cannot be read is none."""
+    try:
+        return bool(run.finished and run.scores["capacity"] and not run.rows_are_borrowed)
+    except (UserError, KeyError):
+        return False
+
+
 def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, list[int]]:
     """Rows that each layer gained in each task of another run.
 
@@ -82,16 +90,20 @@ def found_rows(folder: str, names: Sequence[str], seeds: Seeds) -> dict[str, lis
     path = Path(folder)
     if not path.exists():
         raise UserError(f"there is no folder {folder}", "rows_from")
-    runs = [Run(path)] if Run(path).exists else find(path)
+    try:
+        runs = [Run(path)] if Run(path).exists else find(path)
+    except UserError as error:
+        raise UserError(error.message, "rows_from") from error
     # A run that took its own rows from another is no reference.
-    runs = [run for run in runs if run.finished and run.scores["capacity"] and not run.rows_are_borrowed]
+    runs = [run for run in runs if _has_rows(run)]
     # A folder of one run was chosen by name; of several the one with the same seeds is meant.
     same = [run for run in runs if Run(path).exists or run.scores["seeds"] == seeds.as_dict()]
     if len(same) > 1:
         # Where several methods have found rows, those of the exact directions are the reference.
         same = [run for run in same if run.scores["method"] == "gpm"] or same
     if len(same) != 1:
-        listed = ", ".join(run.folder.name for run in same) or "none"
+        listed = ", ".join(run.folder.name for run in same[:3]) or "none"
+        listed += f" and {len(same) - 3} more" if len(same) > 3 else ""
         raise UserError(
             f"{folder} must hold exactly one finished run with rows and the seeds {seeds.as_dict()}; found: {listed}",
             "rows_from",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -51,20 +51,21 @@ class Guard(nn.Module):
         model: its Linear layers and convolutions are protected, biases included.
         subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
             label.
-        head: name of a Linear layer whose outputs belong to tasks: all but the outputs in use are held as they are,
-            and no subspace is needed.
+        head: name of a Linear layer whose outputs belong to tasks: all but the outputs in use, which ``outputs`` says
+            before each task, are held as they are, and no subspace is needed.
         rule: of the two.
         patches: of a convolution's inputs so many are drawn in each call, at most; None for all.
         seed: of that draw.
         normalisation: see Normalisation.
         tasks: how many there are, where normalisation is kept by task.
-        **options: handed to subspace: ``energy=0.97`` or ``rows=20``.
+        **options: handed to subspace: ``energy=0.97`` or ``rows=20``; of rows a list says those of each task.
 
     Raises:
-        UserError: the model has trainable parameters that cannot be protected, or a name matches no layer.
+        UserError: the model has trainable parameters that cannot be protected, a name matches no layer, or a value is
+            out of its range.
 
     Attributes:
-        outputs: of the head that are in use.
+        outputs: of the head, the range in use, such as ``range(2, 4)``; None for all.
 
     Example:
         >>> from orthotrace.subspace import SvdSubspace
@@ -98,9 +99,21 @@ class Guard(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        if rule not in get_args(Rule):
+            raise UserError(f"applied or gradient (got {rule!r})", "rule")
+        for name, value in options.items():
+            if isinstance(value, Mapping) or (name == "energy" and isinstance(value, (list, tuple))):
+                raise UserError(
+                    "here one value for all layers; for others, one subspace for each by label: "
+                    f"subspace={{'LABEL': functools.partial(SUBSPACE, {name}=...), ...}}",
+                    name,
+                )
         layers = protectable(model)
+        # In a tuple: the model is not part of the guard.
+        self._model = (model,)
         if head is not None and not isinstance(layers.get(head), nn.Linear):
             raise UserError(f"there is no Linear layer '{head}'; {nearest(head, layers)}", "head")
+        self.head_name = head or ""
         self.head = None if head is None else Head(layers.pop(head))
         # Held out of the module tree: the layers belong to the model, the taps have no state.
         self._layers = (layers,)
@@ -133,6 +146,10 @@ class Guard(nn.Module):
         # Whether a task has ended before the one that is trained.
         self._later = False
         self._judged = True
+        # In a plain loop: a task that was begun and not ended; weights at the last end, and whether steps were guarded
+        # since.
+        self._open = self._guarded = False
+        self._ended: list[float] | None = None
 
     @property
     def layers(self) -> dict[str, Any]:
@@ -158,9 +175,15 @@ class Guard(nn.Module):
         return None if self.head is None else self.head.outputs
 
     @outputs.setter
-    def outputs(self, outputs: range) -> None:
-        if self.head is not None:
-            self.head.outputs = outputs
+    def outputs(self, outputs: range | None) -> None:
+        if self.head is None:
+            return
+        there = self.head.layer.out_features
+        if outputs is not None and not (
+            isinstance(outputs, range) and outputs.step == 1 and 0 <= outputs.start < outputs.stop <= there
+        ):
+            raise UserError(f"a range within the {there} outputs of the head (got {outputs!r})", "outputs")
+        self.head.outputs = outputs
 
     def start(self, number: int) -> Tensor:
         """A matrix at the task's start, by its place, with the biases as its last column if there are any."""
@@ -175,7 +198,12 @@ class Guard(nn.Module):
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Start a task: remember the weights, let the subspaces make ready."""
+        """Start a task: remember the weights, let the subspaces make ready.
+
+        Raises:
+            UserError: the model is no longer the one that the guard was made for.
+        """
+        self._check_model()
         for number, (part, space) in enumerate(self._pairs()):
             self.start(number).copy_(part.joined())
             space.begin()
@@ -183,6 +211,17 @@ class Guard(nn.Module):
             self.head.begin()
         self._note()
         self.started += 1
+
+    def _check_model(self) -> None:
+        """A layer that was replaced, added, or made trainable since would not be protected."""
+        known = self.layers if self.head is None else self.layers | {self.head_name: self.head.layer}
+        found = protectable(self._model[0])
+        for name in known.keys() | found.keys():
+            if found.get(name) is not known.get(name):
+                raise UserError(
+                    f"layer '{name}' of the model is not the one that this guard was made for: make a new guard after "
+                    "a change of the model, and load the subspaces that still fit"
+                )
 
     def enter(self) -> None:
         """A task that has begun is about to be trained, or to be continued."""
@@ -198,6 +237,8 @@ class Guard(nn.Module):
     def settle(self) -> None:
         """Something else has written the weights, such as an average: take back what subspaces hold whole."""
         self._take_back(whole=True)
+        # Of the others it is no step.
+        self._note()
 
     def _take_back(self, whole: bool) -> None:
         device = self.watched.device.type
@@ -280,6 +321,7 @@ class Guard(nn.Module):
         self._note()
         self._steps = 0
         self._judged = True
+        self._guarded = True
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
 
@@ -301,9 +343,12 @@ class Guard(nn.Module):
         if not all(part.weight.isfinite().all() for part in self.parts):
             # Training has diverged: that is what is to be told.
             return
-        # Those that hold by degrees leak by what they are; not where no step was seen.
-        told = [label for label, space in self.subspaces.items() if space.exact or not self._steps]
-        leaks = self.leaks(told)
+        leaks = self.leaks([label for label, space in self.subspaces.items() if space.exact])
+        if self.rule == "applied":
+            # Those that hold by degrees leak by what they are; what counts is a step that they did not see.
+            for (label, space), last, part in zip(self.subspaces.items(), self._last, self.parts, strict=True):
+                if last is not None and space.active:
+                    leaks[label] = float((part.weight - last).norm() / part.weight.norm().clamp_min(1e-30))
         if self.rule == "applied" and self.head is not None and self.head.moved():
             leaks["the head"] = 1.0
         worst = max(leaks, key=leaks.__getitem__, default=None)
@@ -323,8 +368,24 @@ class Guard(nn.Module):
 
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
-        """A task in a plain loop: begin, and enforce after every step within the block."""
+        """A task in a plain loop: begin, and enforce after every step within the block.
+
+        Warns where no task before was remembered: nothing is held.
+
+        Raises:
+            UserError: the model has changed, the outputs of a head were not said, or, at the end, steps were not seen.
+        """
+        if self.head is not None and self.outputs is None:
+            raise UserError(
+                f"say which outputs of '{self.head_name}' the task uses, such as guard.outputs = range(0, 2)", "head"
+            )
+        if self._open and not any(space.active for space in self._spaces):
+            warnings.warn(
+                "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
+                stacklevel=3,
+            )
         self.begin()
+        self._open = True
         self.enter()
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
         # gradient later: what leaks then is told at the end.)
@@ -387,19 +448,36 @@ class Guard(nn.Module):
     def _observe(space: Subspace, rows: Tensor) -> None:
         space.observe(rows)
 
-    def remember(self, model: nn.Module, *batches: Tensor) -> None:
+    def remember(self, model: nn.Module, *batches: Tensor | tuple[Tensor, ...]) -> None:
         """End a task in a plain loop: observe these inputs of the model and consolidate.
 
         Args:
             model: the model, called in evaluation mode.
-            *batches: inputs of the task, as the model takes them.
+            *batches: inputs of the task, as the model takes them; a tuple for a model of several.
+
+        Warns where the weights have moved since the last task though no optimizer was guarded.
+
+        Raises:
+            UserError: a batch that is no tensor, or a layer that was not called.
         """
+        for batch in batches:
+            if not (isinstance(batch, Tensor) or (isinstance(batch, tuple) and batch)):
+                raise UserError(
+                    f"tensors of inputs are needed, or tuples of them (got {type(batch).__name__}); of a loader: "
+                    "guard.remember(model, *(inputs for inputs, labels in loader))"
+                )
+        if self._ended is not None and not self._guarded and self._ended != self._sums():
+            warnings.warn(
+                "the weights have moved since the last task, but no optimizer was guarded: what was held is not safe; "
+                "train within guard.protecting(optimizer)",
+                stacklevel=2,
+            )
         training = model.training
         model.eval()
         try:
             for batch in batches:
                 with torch.no_grad(), self.watching() as inputs:
-                    model(batch)
+                    model(*batch) if isinstance(batch, tuple) else model(batch)
                 self.observe(inputs)
         finally:
             model.train(training)
@@ -410,6 +488,7 @@ class Guard(nn.Module):
 
     def consolidate(self) -> None:
         """End a task: every subspace takes up what it saw."""
+        full = []
         for label, space in self.subspaces.items():
             free = space.free
             try:
@@ -417,11 +496,24 @@ class Guard(nn.Module):
             except ValueError as error:
                 raise UserError(f"layer '{label}': {error}") from error
             if free and not space.free:
+                full.append((label, space.features))
+        # Once for all groups of a convolution.
+        for name in dict.fromkeys(part.name for part in self.parts):
+            groups = [part.label for part in self.parts if part.name == name]
+            filled = [(label, features) for label, features in full if label in groups]
+            if filled:
+                which = f"layer '{filled[0][0]}'" if len(filled) == 1 else f"layer '{name}', {len(filled)} groups"
                 warnings.warn(
-                    f"layer '{label}': all of its {space.features} directions are held, it cannot learn any more; "
+                    f"{which}: all of its {filled[0][1]} directions are held, it cannot learn any more; "
                     "lower the energy or the rows, or widen the layer before it",
                     stacklevel=2,
                 )
+        self._open = self._guarded = False
+        self._ended = self._sums()
+
+    def _sums(self) -> list[float]:
+        """What tells whether the weights are still the same."""
+        return [float(part.weight.detach().double().sum()) for part in self.parts]
 
     def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
         """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.

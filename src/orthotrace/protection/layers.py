@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from orthotrace.errors import UserError
@@ -194,8 +195,11 @@ def _refuse_trainable(name: str, module: nn.Module) -> None:
             continue
         if isinstance(module, parametrize.ParametrizationList) or parametrize.is_parametrized(module):
             raise _parametrised(name.split(".parametrizations")[0])
+        where = f"layer '{name}'" if name else "the model itself"
+        if isinstance(value, UninitializedParameter):
+            raise UserError(f"{where} ({type(module).__name__}) has no shape yet: run a batch through the model first")
         raise UserError(
-            f"the parameter {parameter} of layer '{name}' ({type(module).__name__}) would change unprotected: only "
+            f"the parameter {parameter} of {where} ({type(module).__name__}) would change unprotected: only "
             "Linear layers and convolutions can be protected; freeze it (requires_grad_(False)) or use another method"
         )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from orthotrace.errors import UserError
 from orthotrace.protection.layers import NORMALISATIONS
 
 Mode = Literal["frozen", "task"]
@@ -28,6 +29,9 @@ class Normalisation(nn.Module):
         mode: of the two.
         tasks: how many different ones there are; counts for "task" alone.
 
+    Raises:
+        UserError: an unknown mode, or "task" without the number of tasks.
+
     Source: Xiao et al., ICLR 2024, freeze after the first task; Wang et al., CVPR 2021, discuss the drift.
 
     Example:
@@ -45,6 +49,10 @@ class Normalisation(nn.Module):
     def __init__(self, model: nn.Module, mode: Mode = "frozen", tasks: int = 0) -> None:
         super().__init__()
         layers = [module for module in model.modules() if isinstance(module, NORMALISATIONS)]
+        if mode not in get_args(Mode):
+            raise UserError(f"frozen or task (got {mode!r})", "normalisation")
+        if mode == "task" and layers and tasks < 1:
+            raise UserError("normalisation='task' keeps some for each task: say how many there are", "tasks")
         # In a tuple: the layers belong to the model.
         self._layers = (layers,)
         self.mode = mode

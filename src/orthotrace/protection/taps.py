@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from orthotrace.errors import UserError
 from orthotrace.protection.layers import rows
 
 
@@ -21,6 +22,9 @@ class Taps:
         layers: Linear layers and convolutions by name.
         patches: of a convolution's inputs at most so many are drawn in each call; None for all.
 
+    Raises:
+        UserError: fewer than one patch.
+
     Example:
         >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
@@ -32,6 +36,8 @@ class Taps:
     """
 
     def __init__(self, layers: Mapping[str, Any], patches: int | None = None) -> None:
+        if patches is not None and patches < 1:
+            raise UserError(f"at least 1, or None for all (got {patches})", "patches")
         self.layers = dict(layers)
         self.patches = patches
         self._inputs: dict[str, list[Tensor]] | None = None

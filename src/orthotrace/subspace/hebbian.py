@@ -22,6 +22,8 @@ FILL = 1e-5
 PRECISION = 8
 # Of all energy: a shortfall that is worth a warning.
 SHORT = 1e-3
+# Steps below which the rows have not found all of their variance.
+FEW = 10
 
 
 class HebbianSubspace(CountedSubspace):
@@ -225,7 +227,7 @@ class HebbianSubspace(CountedSubspace):
         self._rest()
         if not int(self.steps):
             raise ValueError("no rows were observed in this task")
-        new = self._principal()
+        new = self._principal(int(self.steps))
         if len(new):
             new = orthonormalise(new, self.basis.double())
             self.basis = torch.cat([self.basis, new.to(self.basis)])
@@ -235,7 +237,7 @@ class HebbianSubspace(CountedSubspace):
         self.steps.zero_()
         self.tasks += 1
 
-    def _principal(self) -> Tensor:
+    def _principal(self, steps: int) -> Tensor:
         """The principal directions of the trace, largest first, as many as are to be held.
 
         S = H E[x x^T]: its right singular vectors span what the rows would be after one more step, and its singular
@@ -256,6 +258,8 @@ class HebbianSubspace(CountedSubspace):
         count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.share)
         if count > answered and self.max_rows < self.free:
             reached = f"energy {1 - unlearned / total:.3f} of {self.share:.3g} reached"
+            if steps < FEW:
+                reached += f" in {steps} steps, which see less than there is: observe more batches"
             if answered == len(self.learning):
                 warnings.warn(f"{self.label}all {self.max_rows} rows of max_rows are used: {reached}", stacklevel=2)
             elif unlearned > (1 - self.share + SHORT) * total:
