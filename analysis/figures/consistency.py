@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.consistency import PairMean
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from analysis.figures.layers import over_layers, places
+from analysis.figures.style import COLOURS, MARKERS
 
 NAMES = {
     "bootstrap": "{level:g}% interval: bootstrap over networks",
@@ -38,17 +38,13 @@ def consistency_by_layer(
         The figure, and the numbers in it.
     """
     layers = list(next(iter(results.values())))
-    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
-    # A row of the legend holds what fits the width.
-    columns = max(1, min(len(results), int(width * 14 / (12 + max(map(len, results))))))
-    height = 2.4 + 0.11 * -(-len(results) // columns)
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    labels = [f"{method} ({next(iter(by_layer.values())).networks} networks)" for method, by_layer in results.items()]
+    figure, axes, columns = over_layers(layers, labels)
     rows: list[dict[str, Any]] = []
     kinds = []
     for place, (method, by_layer) in enumerate(results.items()):
         colour = COLOURS[place % len(COLOURS)]
-        # Methods stand side by side at a layer, so that their dots do not hide each other.
-        x = np.arange(len(layers)) + min(0.09, 0.5 / len(results)) * (place - (len(results) - 1) / 2)
+        x = places(len(layers), place, len(results))
         found = [by_layer[layer] for layer in layers]
         for at, one in zip(x, found, strict=True):
             axes.plot([at] * len(one.pairs), one.pairs, ".", color=colour, markersize=2.5, alpha=0.6)
@@ -57,7 +53,7 @@ def consistency_by_layer(
             [one.mean for one in found],
             MARKERS[place % len(MARKERS)] + "-",
             color=colour,
-            label=f"{method} ({found[0].networks} networks)",
+            label=labels[place],
         )
         if found[0].low is not None:
             low, high = (np.array([getattr(one, end) for one in found], dtype=float) for end in ("low", "high"))
@@ -78,8 +74,7 @@ def consistency_by_layer(
             }
             for layer, one in zip(layers, found, strict=True)
         ]
-    axes.set_xticks(range(len(layers)), layers)
-    axes.set(ylabel=label, xlim=(-0.4, len(layers) - 0.6))
+    axes.set_ylabel(label)
     if bounds is not None:
         axes.set_ylim(bounds[0], bounds[1] + 0.02)
     title = "dots: pairs of networks; " + "; ".join(dict.fromkeys(kinds))

@@ -7,10 +7,35 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.ceilings import Ceiling
 from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+
+
+def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, Axes, int]:
+    """A figure with the layers along it, and how many columns its legend has room for.
+
+    Args:
+        layers: in order.
+        labels: of the legend.
+    """
+    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
+    columns = max(1, min(len(labels), int(width * 14 / (6 + max(map(len, labels))))))
+    # Names that would run into each other are turned.
+    turned = max(map(len, layers)) * len(layers) > 16 * width
+    height = 2.4 + 0.11 * -(-len(labels) // columns) + (0.05 * max(map(len, layers)) if turned else 0)
+    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    axes.set_xticks(range(len(layers)), layers, rotation=90 if turned else 0)
+    axes.set_xlim(-0.4, len(layers) - 0.6)
+    return figure, axes, columns
+
+
+def places(layers: int, method: int, methods: int) -> NDArray[np.float64]:
+    """Where a method stands at each layer: side by side, so that dots do not hide each other."""
+    return np.arange(layers) + min(0.09, 0.5 / methods) * (method - (methods - 1) / 2)
 
 
 def values_by_layer(
@@ -27,18 +52,14 @@ def values_by_layer(
         The figure, and the numbers in it.
     """
     layers = list(next(iter(values.values())))
-    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
-    columns = max(1, min(len(values), int(width * 14 / (6 + max(map(len, values))))))
-    height = 2.3 + 0.11 * -(-len(values) // columns)
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+    figure, axes, columns = over_layers(layers, list(values))
     rows: list[dict[str, Any]] = []
     if ceiling is not None:
         axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
     axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     for place, (method, by_layer) in enumerate(values.items()):
         colour = COLOURS[place % len(COLOURS)]
-        # Methods stand side by side at a layer, so that their dots do not hide each other.
-        x = np.arange(len(layers)) + min(0.09, 0.5 / len(values)) * (place - (len(values) - 1) / 2)
+        x = places(len(layers), place, len(values))
         for at, layer in zip(x, layers, strict=True):
             axes.plot([at] * len(by_layer[layer]), by_layer[layer], ".", color=colour, markersize=2.5, alpha=0.6)
         means = [float(np.mean(by_layer[layer])) for layer in layers]
@@ -55,7 +76,6 @@ def values_by_layer(
             }
             for layer, mean in zip(layers, means, strict=True)
         ]
-    axes.set_xticks(range(len(layers)), layers)
-    axes.set(ylabel=label, xlim=(-0.4, len(layers) - 0.6))
+    axes.set_ylabel(label)
     figure.legend(loc="outside upper center", ncols=columns)
     return figure, rows

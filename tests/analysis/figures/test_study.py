@@ -11,5 +11,5 @@ def test_figures_of_an_earlier_analysis_without_numbers_now_go(analyze, study, t
     # One network at one layer: no pair, and no plane.
     assert analyze(f"runs={study}", "out=out", "where.method=gpm", "where.seed=0", "layers=[head]").code == 0
     found = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
-    assert found == {"accuracy", "capacity", "matrices", "rdms", "mine"}
+    assert found == {"accuracy", "capacity", "clustering", "matrices", "rdms", "mine"}
     shutil.rmtree(tmp_path / "out")

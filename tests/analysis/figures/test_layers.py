@@ -1,0 +1,27 @@
+import matplotlib.pyplot as plt
+import pytest
+
+from analysis.ceilings import Ceiling
+from analysis.figures.layers import over_layers, values_by_layer
+
+VALUES = {"gpm": {"a": [0.1, 0.3], "b": [0.5, 0.7]}, "hlop": {"a": [0.2], "b": [0.4]}}
+
+
+@pytest.mark.parametrize("ceiling", [None, Ceiling(0.6, 0.8)])
+def test_every_network_is_a_dot_and_the_line_is_the_mean(ceiling):
+    figure, rows = values_by_layer(VALUES, "Index", ceiling)
+    (axes,) = figure.axes
+    dots = sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == ".")
+    assert dots == 6 and axes.get_ylabel() == "Index"
+    assert [row["mean"] for row in rows] == pytest.approx([0.2, 0.6, 0.2, 0.4])
+    assert rows[0]["values"] == "0.100000 0.300000" and rows[2]["networks"] == 1
+    assert [row["ceiling_high"] for row in rows] == [None if ceiling is None else 0.8] * 4
+    assert len(axes.patches) == (ceiling is not None)
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("layers", "turned"), [(["relu1", "relu2"], False), (["layer1.0.conv1"] * 12, True)])
+def test_long_names_are_turned(layers, turned):
+    figure, axes, columns = over_layers(layers, ["gpm", "hlop"])
+    assert (axes.get_xticklabels()[0].get_rotation() == 90) == turned and columns == 2
+    plt.close(figure)
