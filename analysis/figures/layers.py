@@ -35,7 +35,7 @@ def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, A
 
 def places(layers: int, method: int, methods: int) -> NDArray[np.float64]:
     """Where a method stands at each layer: side by side, so that dots do not hide each other."""
-    return np.arange(layers) + min(0.09, 0.5 / methods) * (method - (methods - 1) / 2)
+    return np.arange(layers, dtype=np.float64) + min(0.09, 0.5 / methods) * (method - (methods - 1) / 2)
 
 
 def values_by_layer(

@@ -44,8 +44,8 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     # Errors come here as they are, instead of being printed by Hydra.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # A user's own classes and functions are found where the command is given; installed ones come first.
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
     quieten()
     try:
         with told(config_name):
