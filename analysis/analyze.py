@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -92,9 +93,9 @@ def analyse(config: DictConfig) -> Path:
     # Files from outside are read before the networks, which take long.
     rdms = read_references(outside, stimuli, measure)
     networks = read_networks(grouped, stimuli, options["tasks"], options["layers"], measure)
-    findings = find(members_of(networks), stimuli, similar, outside, rdms, **options["interval"])
+    findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **options["interval"])
     out = Path(options["out"])
-    results = findings.as_json(grouped, stimuli, networks, options["rdm"])
+    results = findings.as_json(grouped, stimuli, networks, options)
     pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings)
     results["mds"] = plane
     keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
@@ -128,12 +129,24 @@ def measure_of(name: Any) -> Measure:
         return MEASURES[name]
     if not isinstance(name, str) or "." not in name:
         raise UserError(f"there is no measure '{name}'; {nearest(str(name), MEASURES)}; or package.function", "rdm")
-    from hydra.utils import get_method
+    return imported(name, "rdm")
 
+
+def imported(path: str, key: str) -> Any:
+    """A function by its path, package.function.
+
+    Raises:
+        UserError: it cannot be imported; names the nearest.
+    """
+    module, _, name = path.rpartition(".")
     try:
-        return get_method(name)
+        there = importlib.import_module(module)
     except Exception as error:
-        raise UserError(f"'{name}' cannot be imported: {one_line(error)}", "rdm") from error
+        raise UserError(f"'{path}' cannot be imported: {one_line(error)}", key) from error
+    if not callable(getattr(there, name, None)):
+        functions = [one for one, value in vars(there).items() if callable(value) and not one.startswith("_")]
+        raise UserError(f"there is no function '{name}' in {module}; {nearest(name, functions)}", key)
+    return getattr(there, name)
 
 
 def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
@@ -146,6 +159,7 @@ def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
     for name, node in plain(config.measures).items():
         if not isinstance(node, dict) or "_target_" not in node:
             raise UserError(f"write +measures.{name}._target_=package.function", f"measures.{name}")
+        imported(str(node["_target_"]), f"measures.{name}")
         found[name] = build(config, f"measures.{name}", _partial_=True)
     return found
 

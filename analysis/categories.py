@@ -86,7 +86,10 @@ def _kinds(labels: ArrayLike, number: int, least: int) -> tuple[NDArray, NDArray
     given = np.asarray(labels)
     if given.shape != (number,):
         raise ValueError(f"{number} stimuli and labels of shape {given.shape}: give one of each")
-    kinds, which = np.unique(given, return_inverse=True)
+    try:
+        kinds, which = np.unique(given, return_inverse=True)
+    except TypeError as error:
+        raise ValueError("labels of one kind are needed, all numbers or all text") from error
     if len(kinds) < least:
         raise ValueError(f"at least {least} categories are needed (got {len(kinds)})")
     return kinds, which

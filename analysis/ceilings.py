@@ -57,11 +57,47 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     if method in ("pearson", "cosine"):
         lower, upper = bounds(compare.METHODS[method](stack)[None], np.ones((1, len(stack))))
         return Ceiling(float(lower[0]), float(upper[0]))
-    score, pool = compare.METHODS[method], POOLS[method]
-    upper = score(pool(stack), stack).mean()
+    pool = POOLS[method]
+    upper = compared(pool(stack), stack, method).mean()
     others = [np.delete(stack, number, axis=0) for number in range(len(stack))]
-    lower = np.mean([score(pool(other), one[None]) for other, one in zip(others, stack, strict=True)])
+    lower = np.mean([compared(pool(other), one[None], method) for other, one in zip(others, stack, strict=True)])
     return Ceiling(float(lower), float(upper))
+
+
+def constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
+    """Which RDMs have no spread, (k,); for a cosine, which are zero.
+
+    Example:
+        >>> constant(np.array([[1.0, 1.0], [1.0, 2.0]]), "pearson").tolist()
+        [True, False]
+    """
+    largest = np.abs(stack).max(axis=1)
+    spread = largest if method.startswith("cosine") else np.ptp(stack, axis=1)
+    return spread <= 1e-12 * largest
+
+
+def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
+    """A comparison in which an RDM without spread predicts nothing, and is not predicted: 0.
+
+    Parts of RDMs may be constant though they as a whole are not.
+
+    Args:
+        first: condensed vectors, (k, m).
+        second: likewise, (l, m).
+        method: a name of POOLS.
+
+    Returns:
+        (k, l).
+
+    Example:
+        >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").tolist()
+        [[0.0], [1.0]]
+    """
+    rows, columns = ~constant(first, method), ~constant(second, method)
+    found = np.zeros((len(first), len(second)))
+    if rows.any() and columns.any():
+        found[np.ix_(rows, columns)] = compare.METHODS[method](first[rows], second[columns])
+    return found
 
 
 def check_ceiling(method: str) -> None:
@@ -94,17 +130,19 @@ def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:
     number = there.sum(axis=1)
     with_all = np.einsum("bij,bj->bi", correlations, weights)
     total = np.einsum("bi,bi->b", with_all, weights)[:, None]
-    upper = with_all / np.sqrt(np.maximum(total, 0))
+    # A pool whose RDMs cancel has no direction: it predicts nothing.
+    some = total > 1e-12 * weights.sum(axis=1, keepdims=True) ** 2
+    upper = np.where(some, with_all / np.sqrt(np.where(some, total, 1)), 0)
     own = weights * np.einsum("bii->bi", correlations)
     rest = total - 2 * weights * with_all + weights * own
-    # A pool whose RDMs cancel has no direction: nothing is predicted.
-    some = rest > 1e-12 * np.maximum(total, 1)
+    some = rest > 1e-12 * weights.sum(axis=1, keepdims=True) ** 2
     lower = np.where(some, (with_all - own) / np.sqrt(np.where(some, rest, 1)), 0)
     return (np.where(there, lower, 0).sum(axis=1) / number, np.where(there, upper, 0).sum(axis=1) / number)
 
 
 def _lengths(stack: Matrix) -> Matrix:
-    return (stack / np.linalg.norm(stack, axis=1, keepdims=True)).mean(0, keepdims=True)
+    size = np.linalg.norm(stack, axis=1, keepdims=True)
+    return (stack / np.where(size > 0, size, 1)).mean(0, keepdims=True)
 
 
 def _scores(stack: Matrix) -> Matrix:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,6 +116,8 @@ def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     ranked = ranks(first)
     ranked_second = ranked if second is first else ranks(second)
     m = first.shape[1]
+    if m < 2:
+        raise ValueError("RDMs of one entry have no ranks to compare")
     centre = (m + 1) / 2
     total = np.zeros((len(ranked), len(ranked_second)))
     for a, b in _blocks(ranked, ranked_second):
@@ -222,6 +224,9 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[1.]])
     """
     first, second = stacks(rdms, others)
+    # In units of the largest entry: products of traces leave the range of numbers.
+    scaled = first / _sizes(first)
+    first, second = scaled, scaled if second is first else second / _sizes(second)
     roots, traces = _roots(first)
     others_roots, others_traces = (roots, traces) if second is first else _roots(second, len(first))
     found = np.empty((len(roots), len(others_roots)))
@@ -249,7 +254,14 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[2.]])
     """
     first, second = stacks(rdms, others)
-    return np.array([[float(np.linalg.norm(a - b)) for b in second] for a in first], dtype=np.float64)
+    found = np.empty((len(first), len(second)))
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            difference = a - b
+            # Squares of what is large or small leave the range of numbers.
+            size = float(np.abs(difference).max())
+            found[i, j] = size * float(np.linalg.norm(difference / size)) if size else 0.0
+    return found
 
 
 def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
@@ -290,8 +302,22 @@ METHODS = {
 }  # fmt: skip
 
 
+def _array(rdms: ArrayLike) -> Any:
+    """As an array of real numbers.
+
+    Raises:
+        ValueError: text, objects, or complex numbers.
+    """
+    if hasattr(rdms, "detach"):
+        rdms = rdms.detach().cpu()  # type: ignore[union-attr]
+    found = np.asarray(rdms)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"RDMs of real numbers are needed, got {found.dtype}")
+    return found
+
+
 def _stack(rdms: ArrayLike) -> Matrix:
-    stack = np.asarray(rdms)
+    stack = _array(rdms)
     if stack.ndim != 2 or not stack.size:
         raise ValueError(f"a stack (k, m) of condensed RDMs is needed, got shape {stack.shape}")
     stack = stack.astype(np.float64, copy=False)
@@ -312,8 +338,8 @@ def _correlation(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Mat
     """Correlation, or cosine, in one pass where nothing is in doubt; else step by step, which tells what is wrong."""
     if isinstance(rdms, RDMs) and isinstance(others, RDMs):
         check_comparable(rdms, others)
-    first = np.asarray(rdms)
-    second = first if others is None else np.asarray(others)
+    first = _array(rdms)
+    second = first if others is None else _array(others)
     if first.ndim == second.ndim == 2 and first.size and second.size and first.shape[1] == second.shape[1]:
         found = _once(first, second, centre)
         if found is not None:
@@ -359,8 +385,10 @@ def _tensor(block: Matrix) -> Tensor:
     """As float64; small ones are copied to where torch aligns them, so that equal stacks give equal bits."""
     import torch
 
-    if block.dtype != np.float64 or not block.flags.writeable or block.size < SMALL:
-        return torch.tensor(block, dtype=torch.float64)
+    plain = block.dtype == np.float64 and block.dtype.isnative and min(block.strides) >= 0
+    if not plain or not block.flags.writeable or block.size < SMALL:
+        # From numpy by numpy, which knows all its types; clone aligns.
+        return torch.from_numpy(np.array(block, dtype=np.float64)).clone()
     return torch.from_numpy(block)
 
 
@@ -394,10 +422,9 @@ def _correlated(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:
 
 
 def _sizes(stack: Matrix) -> Matrix:
-    """The largest entry of each RDM, (k, 1), where squares could leave the range of numbers; else 1."""
+    """The largest entry of each RDM in size, (k, 1); 1 where all are 0."""
     largest = np.maximum(stack.max(axis=1, keepdims=True), -stack.min(axis=1, keepdims=True))
-    moderate = (largest > 1e-60) & (largest < 1e60)
-    return np.where(moderate | (largest == 0), 1.0, largest)
+    return np.where(largest == 0, 1.0, largest)
 
 
 def _means(stack: Matrix, sizes: Matrix, centre: bool) -> Matrix:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import compare
+from orthotrace.errors import nearest
 
 
 def layer_similarities(
@@ -34,6 +35,8 @@ def layer_similarities(
     """
     if len(networks) < 2:
         raise ValueError(f"two networks or more are needed (got {len(networks)})")
+    if method not in compare.METHODS:
+        raise ValueError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
     score = compare.METHODS[method]
     sign = -1 if method == "norm_difference" else 1
     return {(a, b): sign * score(networks[a], networks[b]) for a, b in itertools.combinations(range(len(networks)), 2)}
@@ -61,7 +64,8 @@ def activation_similarities(
     """
     if len(networks) < 2:
         raise ValueError(f"two networks or more are needed (got {len(networks)})")
-    about = getattr(measure, "declared", None)
+    # Of a partial its function declares.
+    about = getattr(getattr(measure, "func", measure), "declared", None)
     sign = -1 if about is not None and about.metric else 1
 
     def both(x: ArrayLike, y: ArrayLike) -> float:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import compare
-from analysis.ceilings import ceiling, check_ceiling
+from analysis.ceilings import Ceiling, ceiling, check_ceiling, compared, constant
 from analysis.condensed import stimuli_of
 from analysis.models import Fixed, Selected, Weighted, as_models
 from analysis.rdms import RDMs, check_comparable
 from analysis.resampling import draw
-from analysis.samplers import Direct, Folded, Made, Sampler, folds
+from analysis.samplers import LEAST, Direct, Folded, Made, Sampler, folds
 from analysis.significance import Evaluation, permutation_test
 from orthotrace.errors import nearest
 
@@ -30,8 +30,6 @@ Over = Literal["stimuli", "rdms", "both"]
 WHOLE = ("cosine_cov", "corr_cov", "bures")
 # Comparisons whose resamples are products of matrices.
 DIRECT = ("pearson", "cosine")
-# Stimuli of which an RDM can be compared.
-LEAST = 3
 
 
 def evaluate(
@@ -49,7 +47,8 @@ def evaluate(
     unless the method is a cosine; a model is selected by the method itself.
 
     Args:
-        models: name -> model; a plain condensed vector is a fixed one.
+        models: name -> model; a plain condensed vector is a fixed one. They may be of another measure than the data,
+            but not of other stimuli.
         data: condensed RDMs, (k, m), one for each subject.
         method: a name of ceilings.POOLS.
         rdm_folds: 1 for none.
@@ -75,14 +74,12 @@ def evaluate(
     """
     named = as_models(models)
     stack, parts = _checked(named, data, method, rdm_folds, stimulus_folds)
-    score = compare.METHODS[method]
     subjects = len(stack)
-    limits = ceiling(stack, method) if subjects > 1 else None
     scores = np.zeros((len(named), subjects))
     if rdm_folds == stimulus_folds == 1:
         for number, part in enumerate(parts):
-            scores[number] = score(part, stack)[0]
-        return Evaluation(tuple(named), method, scores, limits)
+            scores[number] = compare.METHODS[method](part, stack)[0]
+        return Evaluation(tuple(named), method, scores, _ceiling(stack, method))
     n = stimuli_of(stack.shape[1])
     rng = np.random.default_rng(seed)
     fold_of_rdm, fold_of_stimulus = (
@@ -90,20 +87,24 @@ def evaluate(
         folds(n, stimulus_folds, rng),
     )
     rows, columns = np.triu_indices(n, 1)
+    limits = []
     for fold in range(stimulus_folds):
         test = fold_of_stimulus == fold
         train = ~test if stimulus_folds > 1 else test
         in_test, in_train = test[rows] & test[columns], train[rows] & train[columns]
+        limits.append(_ceiling(stack[:, in_test], method))
         for group in range(rdm_folds):
             tested = fold_of_rdm == group
             fitted = stack[~tested if rdm_folds > 1 else tested][:, in_train]
             for number, (model, part) in enumerate(zip(named.values(), parts, strict=True)):
                 weights = _fit(model, part[:, in_train], fitted, method)
                 predicted = weights @ part[:, in_test]
-                # A prediction without any spread has no correlation: it predicts nothing.
-                if not _constant(predicted[None], method)[0]:
-                    scores[number, tested] += score(predicted[None], stack[tested][:, in_test])[0] / stimulus_folds
-    return Evaluation(tuple(named), method, scores, limits)
+                score = compared(predicted[None], stack[tested][:, in_test], method)[0]
+                scores[number, tested] += score / stimulus_folds
+    known = [one for one in limits if one is not None]
+    # Of as few stimuli as the scores are.
+    mean = Ceiling(*(float(np.mean([getattr(one, end) for one in known])) for end in ("lower", "upper")))
+    return Evaluation(tuple(named), method, scores, mean if known else None)
 
 
 def bootstrap(
@@ -119,15 +120,16 @@ def bootstrap(
     """Scores of models in resamples of the stimuli, of the subjects, or of both.
 
     For Pearson and cosine all resamples are products of matrices (resampling.moments); for others each resample is
-    made. A resample has two different subjects and three different stimuli or more; pairs of a stimulus with its own
-    copy are left out. With folds, each resample is cross-validated over the different stimuli and subjects in it.
+    made. A resample has two different subjects and three different stimuli or more (six with folds); pairs of a
+    stimulus with its own copy are left out. With folds, each resample is cross-validated over the different stimuli and
+    subjects in it, with fewer folds where they are too few.
 
     Args:
         models: as for evaluate.
-        data: condensed RDMs, (k, m), k >= 2 unless over stimuli.
+        data: condensed RDMs, (k, m), k >= 3 unless over stimuli.
         method: as for evaluate; fitted models need Pearson or cosine.
         over: of the three. Over both, the variance is corrected for counting noise twice (significance.py).
-        resamples: how many.
+        resamples: how many, at least 2.
         rdm_folds: as for evaluate.
         stimulus_folds: as for evaluate.
         seed: of the draws and the folds.
@@ -161,8 +163,17 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
     sampler = _sampler(named, parts, stack, method, rdm_folds, stimulus_folds, rng)
-    stimuli = draw(n, resamples, rng, LEAST * stimulus_folds) if over != "rdms" else np.ones((1, n))
-    drawn = draw(subjects, resamples, rng, max(2, rdm_folds)) if over != "stimuli" else np.ones((1, subjects))
+    if resamples < 2:
+        raise ValueError(f"at least 2 resamples tell a spread (got {resamples})")
+    least = LEAST if stimulus_folds == 1 else 2 * LEAST
+    try:
+        stimuli = draw(n, resamples, rng, least) if over != "rdms" else np.ones((1, n))
+    except ValueError as error:
+        raise ValueError(f"stimuli: {error}") from error
+    try:
+        drawn = draw(subjects, resamples, rng, 2) if over != "stimuli" else np.ones((1, subjects))
+    except ValueError as error:
+        raise ValueError(f"RDMs: {error}; bootstrap over stimuli") from error
     prepared = sampler.prepare(stimuli)
     draws = {over: sampler.score(prepared, drawn)}
     if over == "both":
@@ -196,8 +207,8 @@ def _checked(
     if not np.isfinite(given).all():
         raise ValueError("the data have entries that are missing or infinite: leave out stimuli that not all have")
     stack, _ = compare.stacks(given, None)
-    if (constant := _constant(stack, method)).any():
-        raise ValueError(f"RDM {int(np.argmax(constant))} of the data is constant: its correlation is undefined")
+    if (flat := constant(stack, method)).any():
+        raise ValueError(f"RDM {int(np.argmax(flat))} of the data is constant: its correlation is undefined")
     parts = []
     for name, model in models.items():
         try:
@@ -206,7 +217,7 @@ def _checked(
             part, _ = compare.stacks(model.rdms, stack)
         except ValueError as error:
             raise ValueError(f"model '{name}': {error}") from error
-        if _constant(part, method).any():
+        if constant(part, method).any():
             raise ValueError(f"model '{name}' has an RDM that is constant: its correlation is undefined")
         parts.append(_moderate(part))
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
@@ -221,11 +232,10 @@ def _checked(
     return _moderate(stack), parts
 
 
-def _constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
-    """Which RDMs have no spread; for a cosine, which are zero."""
-    largest = np.abs(stack).max(axis=1)
-    spread = largest if method.startswith("cosine") else np.ptp(stack, axis=1)
-    return spread <= 1e-12 * largest
+def _ceiling(stack: Matrix, method: str) -> Ceiling | None:
+    """Of RDMs some of which may be constant, as parts of RDMs are."""
+    kept = stack[~constant(stack, method)]
+    return ceiling(kept, method) if len(kept) > 1 else None
 
 
 def _moderate(stack: Matrix) -> Matrix:
@@ -233,10 +243,12 @@ def _moderate(stack: Matrix) -> Matrix:
 
 
 def _fit(model: Fixed, part: Matrix, data: Matrix, method: str) -> Matrix:
-    """Weights of the RDMs of a model from training data."""
+    """Weights of the RDMs of a model from training data; what is constant there tells nothing."""
     if type(model) is Selected:
-        scores = compare.METHODS[method](part, data).mean(axis=1)
-        return np.eye(len(part))[int(np.argmax(scores))]
+        return np.eye(len(part))[int(np.argmax(compared(part, data, method).mean(axis=1)))]
+    data = data[~constant(data, method)]
+    if not len(data):
+        return np.zeros(len(part)) if model.fitted else model.fit(np.eye(1), np.ones(1))
     if not method.startswith("cosine"):
         part, data = (one - one.mean(axis=1, keepdims=True) for one in (part, data))
     target = (data / np.linalg.norm(data, axis=1, keepdims=True)).mean(axis=0)

@@ -26,11 +26,14 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
         array([[ 1.5],
                [-1.5]])
     """
-    squared = _checked(distances) ** 2
+    given = _checked(distances)
+    # In units of the largest: squares leave the range of numbers.
+    scale = float(given.max()) or 1.0
+    squared = (given / scale) ** 2
     centred = squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()
     values, vectors = np.linalg.eigh(-centred / 2)
     values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
-    points = vectors * np.sqrt(np.clip(values, 0, None))
+    points = scale * vectors * np.sqrt(np.clip(values, 0, None))
     largest = np.abs(points).argmax(axis=0)
     points = points * np.where(points[largest, np.arange(points.shape[1])] < 0, -1.0, 1.0)
     return np.pad(points, ((0, 0), (0, dimensions - points.shape[1])))
@@ -72,6 +75,8 @@ def smacof(
         0.0
     """
     target = _checked(distances)
+    unit = float(target.max()) or 1.0
+    target = target / unit
     size = float(np.sqrt((target**2).sum()))
     if not size:
         raise ValueError("all distances are zero: there is nothing to scale")
@@ -83,7 +88,8 @@ def smacof(
     first = classical(target, dimensions) + 1e-6 * scale * rng.standard_normal((len(target), dimensions))
     begun = [first, *(scale * rng.standard_normal((len(target), dimensions)) for _ in range(starts - 1))]
     found = [_majorised(target, points, size, iterations, tolerance) for points in begun]
-    return min(found, key=lambda one: one[1])
+    points, stress = min(found, key=lambda one: one[1])
+    return points * unit, stress
 
 
 def _majorised(
@@ -125,7 +131,7 @@ def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"two finite configurations of one shape (n, d) are needed, got {x.shape} and {y.shape}")
     centre = y.mean(axis=0)
     x, y = x - x.mean(axis=0), y - centre
-    if not x.any():
+    if np.abs(x).max() <= 1e-12 * np.abs(np.asarray(points)).max(initial=0):
         raise ValueError("all points of the configuration coincide")
     u, s, v = np.linalg.svd(x.T @ y)
     return np.asarray(x @ (u @ v) * (s.sum() / (x**2).sum()) + centre, dtype=np.float64)

@@ -105,6 +105,9 @@ class Weighted(Selected):
         # |A t - b|^2 with A^T A the products and A^T b those with the data. RDMs are scaled to length 1 for the solver.
         size = np.sqrt(np.diag(products))
         size = np.where(size > 0, size, 1)
+        if not (with_data > 0).any():
+            # Nothing goes with the data, or all is constant: no RDM helps.
+            return np.zeros(len(with_data))
         values, vectors = np.linalg.eigh(products / np.outer(size, size))
         kept = values > 1e-12 * values[-1]
         root = np.sqrt(values[kept])
@@ -122,6 +125,8 @@ def as_models(models: Mapping[str, Fixed | ArrayLike]) -> dict[str, Fixed]:
         >>> list(as_models({"grey": [1.0, 2.0, 3.0]}))
         ['grey']
     """
+    if not isinstance(models, Mapping):
+        raise ValueError("models come by name, such as {'grey': rdm}")
     if not models:
         raise ValueError("no models to evaluate")
     found = {}

@@ -18,6 +18,9 @@ from analysis.runs import Network, Stimuli, tasks_of
 from orthotrace.errors import UserError, one_line
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
     from analysis.rdms import Measure
     from orthotrace.summary import Group
 
@@ -61,15 +64,35 @@ def read_networks(
         try:
             for name, values in activations(model, stimuli.images, names):
                 try:
-                    rdms[name] = np.asarray(measure(values), dtype=np.float64)
+                    rdms[name] = _dissimilar(measure, values)
                     if len(stimuli.classes) > 2:
-                        centres[name] = np.asarray(measure(centroids(values, stimuli.labels)), dtype=np.float64)
-                except ValueError as error:
-                    raise UserError(f"{run.folder.name}, after task {task}, layer {name}: {error}") from error
+                        centres[name] = _dissimilar(measure, centroids(values, stimuli.labels))
+                # The measure may be the user's own, and fail in any way.
+                except Exception as error:
+                    raise UserError(
+                        f"{run.folder.name}, after task {task}, layer {name}: {one_line(error)}", "rdm"
+                    ) from error
         except ValueError as error:
             raise UserError(f"{run.folder.name}: {error}", "layers") from error
         networks.append(Network(method, run, task, rdms, centres))
     return networks
+
+
+def _dissimilar(measure: Measure, values: Tensor) -> NDArray[np.float64]:
+    """An RDM that can be compared.
+
+    Raises:
+        ValueError: the measure gives no condensed RDM of finite numbers, or a constant one.
+    """
+    found = np.asarray(measure(values.clone()), dtype=np.float64)
+    entries = len(values) * (len(values) - 1) // 2
+    if found.shape != (entries,):
+        raise ValueError(f"the measure must give {entries} dissimilarities (got shape {found.shape})")
+    if not np.isfinite(found).all():
+        raise ValueError("the measure gives dissimilarities that are not finite")
+    if np.ptp(found) <= 1e-12 * np.abs(found).max():
+        raise ValueError("all dissimilarities are equal: such RDMs have no correlation")
+    return found
 
 
 def members_of(networks: Sequence[Network]) -> Members:
@@ -120,10 +143,22 @@ def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
     about = getattr(getattr(measure, "func", measure), "declared", None)
     pairs = [(x, y)] if about is not None and about.symmetric else [(x, y), (y, x)]
     try:
-        value = sum(float(measure(*pair)) for pair in pairs) / len(pairs)
+        # Copies: a measure that works in place must not reach the others.
+        answers = [measure(a.clone(), b.clone()) for a, b in pairs]
     # The user's own code may fail in any way.
     except Exception as error:
-        raise UserError(f"layer {layer}: {one_line(error)}", f"measures.{name}") from error
+        told = (
+            one_line(error)
+            if isinstance(error, (ValueError, UserError))
+            else f"{type(error).__name__}: {one_line(error)}"
+        )
+        raise UserError(f"layer {layer}: {told}", f"measures.{name}") from error
+    try:
+        value = sum(float(answer) for answer in answers) / len(answers)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"layer {layer}: the measure must give one number (got {type(answers[0]).__name__})", f"measures.{name}"
+        ) from error
     if not math.isfinite(value):
         raise UserError(f"layer {layer}: the measure gives {value}, no finite number", f"measures.{name}")
     return value

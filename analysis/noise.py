@@ -44,6 +44,10 @@ def covariance(
     x = x - x.mean(0)
     m, p = x.shape
     dof = m - 1 if degrees is None else degrees
+    if dof < 1:
+        raise ValueError(f"at least one degree of freedom is needed (got {dof})")
+    if np.abs(x).max(initial=0) > 1e100:
+        raise ValueError("squares of the residuals leave the range of numbers: scale them")
     moment = x.T @ x
     if shrinkage == "none":
         return np.asarray(moment / dof)

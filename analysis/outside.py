@@ -15,11 +15,14 @@ from orthotrace.errors import UserError
 Kind = Literal["rdms", "activations"]
 
 
-def read_outside(path: Path, stimuli: int, kind: Kind | None = None, measure: str | Measure = "correlation") -> RDMs:
+def read_outside(
+    path: Path | str, stimuli: int, kind: Kind | None = None, measure: str | Measure = "correlation"
+) -> RDMs:
     """RDMs from a file, one or several, such as one for each subject.
 
-    RDMs are condensed (m,) or (k, m) with m = n (n - 1) / 2, or whole (n, n) or (k, n, n); every other array of n
-    stimuli is activations (n, ...), of which the RDM is made. What orthotrace or rsatoolbox wrote tells what it is.
+    RDMs are condensed (m,) or (k, m) with m = n (n - 1) / 2, or whole (n, n) or (k, n, n); other arrays of n stimuli
+    are activations (n, ...), of which the RDM is made; square ones only if kind says so. What orthotrace or rsatoolbox
+    wrote tells what it is.
 
     Args:
         path: .safetensors, .npy, or rsatoolbox's .h5 or .hdf5.
@@ -39,6 +42,7 @@ def read_outside(path: Path, stimuli: int, kind: Kind | None = None, measure: st
         >>> len(found), found.stimuli
         (5, 10)
     """
+    path = Path(path)
     if kind not in (None, "rdms", "activations"):
         raise UserError(f"rdms or activations (got {kind})", "kind")
     if _tells(path) and kind != "activations":
@@ -92,7 +96,7 @@ def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
     m = n * (n - 1) // 2
     shape = values.shape
     whole = values.ndim in (2, 3) and shape[-2:] == (n, n)
-    may_be_rdms = shape == (m,) or (values.ndim == 2 and shape[1] == m) or whole
+    condensed = shape == (m,) or (values.ndim == 2 and shape[1] == m)
     may_be_activations = values.ndim > 1 and shape[0] == n
     if kind == "activations":
         if not may_be_activations:
@@ -100,15 +104,14 @@ def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
         return None
     if whole:
         stack = values.reshape(-1, n, n)
-        zeros = not stack[:, range(n), range(n)].any()
-        if zeros and np.allclose(stack, stack.transpose(0, 2, 1), equal_nan=True):
+        if _are_rdms(stack):
             return _finite(stack[:, *np.triu_indices(n, 1)])
-        if kind == "rdms" or not may_be_activations:
-            raise ValueError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM")
-        return None
-    if may_be_rdms and may_be_activations and kind is None:
+        if not condensed:
+            way = "; of activations say so by kind" if may_be_activations and kind is None else ""
+            raise ValueError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM{way}")
+    if condensed and may_be_activations and kind is None:
         raise ValueError(f"of shape {shape}, it may be {n} RDMs or activations of {n} stimuli: say which by kind")
-    if may_be_rdms:
+    if condensed:
         return _finite(np.atleast_2d(values))
     if kind == "rdms" or not may_be_activations:
         raise ValueError(
@@ -116,6 +119,14 @@ def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
             f"({n}, ...)"
         )
     return None
+
+
+def _are_rdms(stack: NDArray[np.float64]) -> bool:
+    """Whether matrices are symmetric with zeros on their diagonals, but for rounding."""
+    size = float(np.nanmax(np.abs(stack), initial=0))
+    own = np.abs(np.diagonal(stack, axis1=1, axis2=2))
+    symmetric = np.allclose(stack, stack.transpose(0, 2, 1), rtol=0, atol=1e-6 * size, equal_nan=True)
+    return bool((own <= 1e-6 * size).all()) and symmetric
 
 
 def _finite(rdms: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -29,7 +31,13 @@ def matrix(patterns: Tensor | ArrayLike, least: int = 3, features: int = 1, name
         array = np.asarray(patterns)
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{of}patterns of real numbers are needed, got {array.dtype}")
-        patterns = torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.float64))
+        kind = array.dtype.kind == "f" and array.dtype.itemsize <= 8
+        # What torch takes as it is: native, without negative strides.
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=") if kind else np.float64)
+        with warnings.catch_warnings():
+            # It is read, never written.
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            patterns = torch.from_numpy(array)
     x = patterns.detach()
     if x.is_complex():
         raise ValueError(f"{of}patterns of real numbers are needed, got {x.dtype}")

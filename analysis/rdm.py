@@ -2,7 +2,7 @@
 
 An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
 stays at one n x n matrix and a block; the products of a block are in the type of the patterns (float32 at least), sums
-over blocks in float64. Give float64 where stimuli are nearly the same.
+over blocks in float64. Give float64 where stimuli are nearly the same, or of very different size.
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
         array([25.,  0., 25.])
     """
     x = matrix(patterns)
-    largest = float(_largest(x).amax()) or 1.0
-    scale = 1.0 if 1e-8 < largest < 1e8 else largest
-    # Features are centred first: a common mean would take the digits that tell stimuli apart.
-    gram = _gram((_centred(part if scale == 1 else part / scale) for part in x.split(block, dim=1)), x)
-    distances = _upper(_distances(gram)) * scale**2
-    return distances / x.shape[1] if per_feature else distances
+    distances, scale = _squared(x, block)
+    with np.errstate(over="ignore", under="ignore"):
+        found = distances * scale * scale
+    if not np.isfinite(found).all() or ((found == 0) & (distances > 0)).any():
+        raise ValueError(f"squares of distances of {scale:.3g} leave the range of numbers: scale the patterns")
+    return found / x.shape[1] if per_feature else found
 
 
 def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -139,7 +139,8 @@ def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         >>> euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
         array([5., 0., 5.])
     """
-    return np.sqrt(squared_euclidean(patterns, block=block))
+    distances, scale = _squared(matrix(patterns), block)
+    return np.sqrt(distances) * scale
 
 
 def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -260,7 +261,7 @@ def crossnobis(
     x = matrix(measurements).double()
     kinds, which = np.unique(np.asarray(conditions), return_inverse=True)
     parts, of = np.unique(np.asarray(folds), return_inverse=True)
-    if len(which) != len(x) or len(of) != len(x):
+    if np.ndim(conditions) != 1 or np.ndim(folds) != 1 or len(which) != len(x) or len(of) != len(x):
         raise ValueError(f"{len(x)} measurements, {len(which)} conditions and {len(of)} folds: give one of each")
     if len(kinds) < 3 or len(parts) < 2:
         raise ValueError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
@@ -282,6 +283,8 @@ def crossnobis(
         kernel = test @ train.T
         own = kernel.diagonal()
         total += own[:, None] + own[None] - kernel - kernel.T
+    if not torch.isfinite(total).all():
+        raise ValueError("squares of the measurements leave the range of numbers: scale them")
     return _upper(total / len(parts) / x.shape[1])
 
 
@@ -322,6 +325,15 @@ def _sizes(x: Tensor) -> Tensor | None:
     if bool(((size > 1e-8) & (size < 1e8)).all()):
         return None
     return torch.where(size == 0, 1, size)
+
+
+def _squared(x: Tensor, block: int) -> tuple[NDArray[np.float64], float]:
+    """Squared distances in units of the square of a scale, and the scale."""
+    largest = float(_largest(x).amax()) or 1.0
+    scale = 1.0 if 1e-8 < largest < 1e8 else largest
+    # Features are centred first: a common mean would take the digits that tell stimuli apart.
+    gram = _gram((_centred(part if scale == 1 else part / scale) for part in x.split(block, dim=1)), x)
+    return _upper(_distances(gram)), scale
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -96,12 +97,22 @@ class RDMs:
             named = {str(number): one for number, one in enumerate(activations)}
         else:
             named = {"0": activations}
+        if not named:
+            raise ValueError("no activations were given")
         found = []
         for key, values in named.items():
             try:
                 found.append(np.asarray(function(values, **options), dtype=np.float64))
             except ValueError as error:
                 raise ValueError(f"representation '{key}': {error}") from error
+            n = len(values)
+            if name != "crossnobis" and found[-1].shape != (n * (n - 1) // 2,):
+                raise ValueError(
+                    f"representation '{key}': of {n} stimuli {name} must give {n * (n - 1) // 2} dissimilarities (got "
+                    f"shape {found[-1].shape})"
+                )
+            if not np.isfinite(found[-1]).all():
+                raise ValueError(f"representation '{key}': {name} gives dissimilarities that are not finite")
             if found[-1].shape != found[0].shape:
                 raise ValueError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
         return cls(
@@ -113,6 +124,18 @@ class RDMs:
 
     def __len__(self) -> int:
         return len(self.dissimilarities)
+
+    def __getitem__(self, index: Any) -> RDMs:
+        """RDMs at a place, a slice or a list of places."""
+        places = np.arange(len(self))[index] if isinstance(index, slice) else np.atleast_1d(index)
+        return self.take(places)
+
+    def __iter__(self) -> Iterator[RDMs]:
+        return (self[number] for number in range(len(self)))
+
+    def __repr__(self) -> str:
+        described = ", ".join([*self.rdm_descriptors, *self.pattern_descriptors]) or "nothing"
+        return f"RDMs({len(self)} of {self.stimuli} stimuli, measure={self.measure!r}, described by {described})"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.dissimilarities, dtype=dtype, copy=copy)
@@ -128,7 +151,7 @@ class RDMs:
 
     def take(self, index: ArrayLike) -> RDMs:
         """The RDMs at these places, in this order; a place may come more than once."""
-        at = np.asarray(index)
+        at = _places(index, len(self), "RDMs")
         return replace(
             self,
             dissimilarities=self.dissimilarities[at],
@@ -141,7 +164,7 @@ class RDMs:
         Raises:
             ValueError: fewer than three stimuli, or one that comes twice: its distance from itself is no dissimilarity.
         """
-        at = np.arange(self.stimuli)[np.asarray(index)]
+        at = _places(index, self.stimuli, "stimuli")
         if len(set(at.tolist())) < max(3, len(at)):
             raise ValueError(f"three different stimuli or more are needed, each once (got {at.tolist()[:10]})")
         rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
@@ -151,7 +174,15 @@ class RDMs:
             self,
             dissimilarities=self.dissimilarities[:, low * (2 * n - low - 1) // 2 + high - low - 1],
             pattern_descriptors={name: one[at] for name, one in self.pattern_descriptors.items()},
+            descriptors=self._of_others(at.tolist()) if at.tolist() != list(range(n)) else self.descriptors,
         )
+
+    def _of_others(self, how: Any) -> dict[str, Any]:
+        """The descriptors, with the digest of other stimuli made of these."""
+        found = dict(self.descriptors)
+        if found.get("stimuli") is not None:
+            found["stimuli"] = hashlib.sha256(f"{found['stimuli']}:{how}".encode()).hexdigest()
+        return found
 
     def subset(self, **where: Any) -> RDMs:
         """The RDMs whose descriptors have these values, or one of a list of values.
@@ -186,7 +217,12 @@ class RDMs:
         member = np.eye(len(kinds))[which] / np.bincount(which)[which][:, None]
         between = member.T @ self.matrices() @ member
         rows, columns = np.triu_indices(len(kinds), 1)
-        return replace(self, dissimilarities=between[:, rows, columns], pattern_descriptors={by: kinds})
+        return replace(
+            self,
+            dissimilarities=between[:, rows, columns],
+            pattern_descriptors={by: kinds},
+            descriptors=self._of_others(which.tolist()),
+        )
 
     def ranked(self) -> RDMs:
         """Every dissimilarity by its rank from 1 within its RDM; ties share their mean, what is missing stays so."""
@@ -217,6 +253,9 @@ class RDMs:
 def joined(parts: Iterable[RDMs]) -> RDMs:
     """RDMs of the same stimuli, one set after the other, with the descriptors that all have.
 
+    What describes each set as a whole, and differs between them, such as their networks, describes their RDMs from then
+    on.
+
     Raises:
         ValueError: no parts, or parts that are not comparable.
 
@@ -231,12 +270,31 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
     first = all_parts[0]
     for other in all_parts[1:]:
         check_comparable(first, other)
+    measures = {one.measure for one in all_parts}
+    descriptors, described = _of_sets(all_parts)
     shared = [name for name in first.rdm_descriptors if all(name in one.rdm_descriptors for one in all_parts)]
     return replace(
         first,
+        # One that is not known leaves all unknown.
+        measure=None if None in measures else first.measure,
         dissimilarities=np.concatenate([one.dissimilarities for one in all_parts]),
-        rdm_descriptors={name: np.concatenate([one.rdm_descriptors[name] for one in all_parts]) for name in shared},
+        rdm_descriptors=described
+        | {name: np.concatenate([one.rdm_descriptors[name] for one in all_parts]) for name in shared},
+        descriptors=descriptors,
     )
+
+
+def _of_sets(parts: Sequence[RDMs]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Descriptors of the whole that all sets share, and those that differ, for each RDM; what is no value goes."""
+    same: dict[str, Any] = {}
+    differing: dict[str, NDArray[Any]] = {}
+    for name in parts[0].descriptors:
+        values = [one.descriptors.get(name) for one in parts]
+        if all(value == values[0] for value in values):
+            same[name] = values[0]
+        elif all(isinstance(value, (str, int, float, np.generic)) for value in values):
+            differing[name] = np.repeat(np.array(values), [len(one) for one in parts])
+    return same, differing
 
 
 def check_comparable(first: RDMs, second: RDMs) -> None:
@@ -254,8 +312,9 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
         )
     for name in first.pattern_descriptors.keys() & second.pattern_descriptors.keys():
         ours, theirs = first.pattern_descriptors[name], second.pattern_descriptors[name]
-        if not np.array_equal(ours, theirs):
-            at = int(np.argmin(ours == theirs))
+        same = (ours == theirs) | ((ours != ours) & (theirs != theirs))
+        if not np.all(same):
+            at = int(np.argmin(same))
             raise ValueError(
                 f"the RDMs are of other stimuli, or in another order: '{name}' of stimulus {at} is {ours[at]} and "
                 f"{theirs[at]}"
@@ -268,7 +327,25 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
         )
 
 
+def _places(index: ArrayLike, number: int, what: str) -> NDArray[np.intp]:
+    """Places, from numbers or flags.
+
+    Raises:
+        ValueError: none, or one that is not there.
+    """
+    given = np.asarray(index)
+    try:
+        found = np.arange(number)[given] if given.size else given
+    except IndexError as error:
+        raise ValueError(f"there are {number} {what}, places 0 to {number - 1} (got {given.tolist()})") from error
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"places of some {what} are needed (got {given.tolist()})")
+    return found
+
+
 def _descriptor(descriptors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name in descriptors and descriptors[name].dtype.kind == "O":
+        raise ValueError(f"descriptor '{name}' has values of several kinds, which have no order")
     if name not in descriptors:
         raise ValueError(f"there is no descriptor '{name}'; {nearest(name, descriptors)}")
     return descriptors[name]
@@ -278,7 +355,8 @@ def _matching(descriptors: Mapping[str, NDArray[Any]], where: Mapping[str, Any],
     kept = np.ones(size, dtype=bool)
     for name, wanted in where.items():
         values = _descriptor(descriptors, name)
-        kept &= np.isin(values, wanted if isinstance(wanted, (list, tuple, np.ndarray)) else [wanted])
+        options = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset, np.ndarray)) else {wanted}
+        kept &= np.array([value in options for value in values.tolist()], dtype=bool)
     if not kept.any():
         raise ValueError(f"nothing matches {', '.join(f'{name}={value}' for name, value in where.items())}")
     return np.flatnonzero(kept)

@@ -13,7 +13,7 @@ from analysis import compare
 from analysis.ceilings import POOLS, Ceiling, ceiling
 from analysis.networks import Members
 from analysis.outside import Kind, read_outside
-from analysis.rdms import Measure, RDMs
+from analysis.rdms import Measure, RDMs, check_comparable
 from analysis.runs import Stimuli
 from orthotrace.errors import UserError, checked, nearest
 
@@ -26,15 +26,17 @@ class Reference:
         path: of the file.
         kind: what its arrays are; None to tell by their shape.
         method: of comparison.
+        name: of the one RDM that is meant, where a file has several; None for all, such as one for each subject.
     """
 
     path: str
     kind: Kind | None = None
     method: str = "pearson"
+    name: str | None = None
 
 
 @checked
-def reference(path: str, kind: Kind | None = None, method: str = "pearson") -> Reference:
+def reference(path: str, kind: Kind | None = None, method: str = "pearson", name: str | None = None) -> Reference:
     """A reference, its values checked.
 
     Raises:
@@ -42,7 +44,7 @@ def reference(path: str, kind: Kind | None = None, method: str = "pearson") -> R
     """
     if method not in compare.METHODS:
         raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}", "method")
-    return Reference(path, kind, method)
+    return Reference(path, kind, method, name)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,24 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
             rdms = read_outside(Path(one.path), len(stimuli.labels), one.kind, measure)
         except UserError as error:
             raise error.below(f"references.{name}") from error
+        try:
+            if one.name is not None:
+                rdms = rdms.subset(name=one.name)
+            # Whatever both sides say of a stimulus must agree.
+            seen = RDMs(np.ones((1, rdms.dissimilarities.shape[1])), None, stimuli.descriptors())
+            check_comparable(rdms.relabelled(None), seen)
+            constant = np.ptp(rdms.dissimilarities, axis=1) == 0
+            if constant.any():
+                raise ValueError(f"RDM {int(np.argmax(constant))} of {one.path} is constant: nothing goes with it")
+        except ValueError as error:
+            raise UserError(str(error), f"references.{name}") from error
+        if len(rdms) > 1 and "run" in rdms.descriptors:
+            names = ", ".join(map(str, rdms.rdm_descriptors.get("name", [])))
+            raise UserError(
+                f"{one.path} has the layers of a network ({names}), which are no subjects: choose one, "
+                f"+references.{name}.name=LAYER",
+                f"references.{name}",
+            )
         digest = rdms.descriptors.get("stimuli")
         if digest is not None and digest != stimuli.digest:
             raise UserError(
@@ -135,7 +155,15 @@ def as_rows(
 ) -> list[dict[str, Any]]:
     """For results.json."""
     return [
-        {"reference": name, "by": reference.method, "method": method, "task": task, "layer": layer, **asdict(one)}
+        {
+            "reference": name,
+            "path": reference.path,
+            "by": reference.method,
+            "method": method,
+            "task": task,
+            "layer": layer,
+            **asdict(one),
+        }
         for (method, task), by_layer in found.items()
         for layer, one in by_layer.items()
     ]

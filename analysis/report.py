@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -33,8 +34,8 @@ def write_report(
     scores = [["method", "seeds", *(TITLES[score] for score in SCORES)]]
     scores += [[group.label, str(len(group.runs)), *(group.cell(score) for score in SCORES)] for group in grouped]
     tables = {
-        "consistency": consistency_table(results["consistency"], results["layers"]),
-        "centroids": consistency_table(results["centroid_consistency"], results["layers"]),
+        "consistency": consistency_table(results["consistency"], results["layers"], (0, 1)),
+        "centroids": consistency_table(results["centroid_consistency"], results["layers"], (0, 1)),
         **{
             f"similarity-{name}": consistency_table(
                 [one for one in results["similarity"] if one["measure"] == name], results["layers"]
@@ -73,14 +74,17 @@ def embedded(picture: Path) -> tuple[str, float]:
     return base64.b64encode(content).decode(), int.from_bytes(content[16:20], "big") / 300
 
 
-def consistency_table(entries: Sequence[Mapping[str, Any]], layers: Sequence[str]) -> list[list[str]]:
-    """Method and task by layer: mean and interval; empty where no method has two seeds."""
+def consistency_table(
+    entries: Sequence[Mapping[str, Any]], layers: Sequence[str], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> list[list[str]]:
+    """Method and task by layer: mean and interval within the bounds; empty where no method has two seeds."""
     if not entries:
         return []
     rows: dict[tuple[str, int], list[str]] = {}
     for one in entries:
-        row = rows.setdefault((one["method"], one["task"]), [one["interval"]])
-        row.append(f"{one['mean']:.3f}{_interval(one)}")
+        kind = one["interval"] + (" and stimuli" if one["stimuli"] else "")
+        row = rows.setdefault((one["method"], one["task"]), [kind])
+        row.append(f"{one['mean']:.3f}{_interval(one, bounds)}")
     header = ["method", "after task", "interval", *layers]
     return [header, *([method, str(task), *cells] for (method, task), cells in rows.items())]
 
@@ -99,5 +103,8 @@ def references_table(results: Mapping[str, Any]) -> list[list[str]]:
     return [header, *([name, method, str(task), *cells] for (name, method, task), cells in rows.items())]
 
 
-def _interval(one: Mapping[str, Any]) -> str:
-    return "" if one["low"] is None else f" [{one['low']:.3f}, {one['high']:.3f}]"
+def _interval(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
+    """Empty without one; what leaves the range of the values is cut, as in the figures."""
+    if one["low"] is None:
+        return ""
+    return f" [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"

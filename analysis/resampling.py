@@ -24,7 +24,8 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1) 
         number: of things.
         resamples: how many.
         rng: of the draws.
-        least: different things that a resample needs; with fewer it is drawn again.
+        least: different things that a resample needs; with fewer it is drawn again. There must be half as many more, or
+            drawing again would leave little of chance.
 
     Returns:
         (resamples, number), whole numbers; each row sums to the number.
@@ -36,8 +37,8 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1) 
         >>> draw(4, 2, np.random.default_rng(0)).sum(axis=1)
         array([4., 4.])
     """
-    if number < least:
-        raise ValueError(f"at least {least} are needed to resample (got {number})")
+    if number < (needed := 1 if least == 1 else least + (least + 1) // 2):
+        raise ValueError(f"at least {needed} are needed to resample (got {number})")
     if resamples < 1:
         raise ValueError(f"at least one resample is needed (got {resamples})")
     chances = np.full(number, 1 / number)
@@ -95,6 +96,8 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
     values = rdms - rdms.mean(axis=1, keepdims=True) if centre else rdms
     values = np.stack([square(one) for one in values])
     number = weights.sum(axis=1) ** 2 - (weights**2).sum(axis=1)
+    # Without pairs there are no moments: they are 0.
+    number = np.where(number > 0, number, 1)
     means = np.stack([quadratic(one, weights) / number for one in values], axis=1) if centre else None
     found = np.zeros((len(weights), len(rdms), len(rdms)))
     for i in range(len(rdms)):
@@ -106,3 +109,16 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
                 found[:, i, j] -= means[:, i] * means[:, j]
             found[:, j, i] = found[:, i, j]
     return found
+
+
+def correlations(covariances: Matrix) -> Matrix:
+    """Correlations of covariances (B, k, k); 0 where an RDM is constant in a resample: it predicts nothing.
+
+    Example:
+        >>> correlations(np.array([[[4.0, 1.0], [1.0, 1.0]]]))[0, 0]
+        array([1. , 0.5])
+    """
+    size = np.sqrt(np.maximum(np.einsum("bii->bi", covariances), 0))
+    # Of RDMs whose largest entry is about 1: below this is rounding.
+    size = np.where(size > 1e-12, size, np.inf)
+    return covariances / size[:, :, None] / size[:, None]

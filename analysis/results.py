@@ -51,10 +51,13 @@ class Findings:
         clustering: layer -> the category clustering index of each network.
         similarity: measure -> similarity of activations.
         invariances: measure -> what it is declared invariant to; None where nothing is.
+        metrics: measures that are declared distances.
         correspondence: where there are two layers and more.
         references: name -> agreement of every layer.
         ceilings: name -> of each reference; None with one RDM.
         compared: name -> the reference itself.
+        measure: of dissimilarity, as it is to be called.
+        targets: measure -> its function and arguments.
     """
 
     consistency: PairMeans
@@ -62,18 +65,33 @@ class Findings:
     clustering: dict[tuple[str, int], dict[str, tuple[float, ...]]]
     similarity: dict[str, PairMeans]
     invariances: dict[str, list[str] | None]
+    metrics: frozenset[str]
     correspondence: dict[tuple[str, int], Correspondence]
     references: dict[str, dict[tuple[str, int], dict[str, Agreement]]]
     ceilings: dict[str, Ceiling | None]
     compared: Mapping[str, Reference]
+    measure: str
+    targets: Mapping[str, str]
+
+    @property
+    def called(self) -> str:
+        """The measure of dissimilarity, in figures."""
+        return "1 − r" if self.measure == "correlation" else self.measure.replace("_", " ")
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What each measure tells: more is more alike, or, of one declared a metric, less."""
+        return {name: "Distance" if name in self.metrics else "Similarity" for name in self.targets}
 
     def as_json(
-        self, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], measure: str
+        self, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The content of results.json, the planes apart."""
         return {
             "schema": 2,
-            "measure": NAMES.get(measure, measure),
+            "measure": NAMES.get(self.measure, self.measure),
+            # What was asked for, to make it again.
+            "options": {key: options[key] for key in ("rdm", "measures", "references", "interval", "tasks", "layers")},
             "stimuli": {
                 "sha256": stimuli.digest,
                 "count": len(stimuli.labels),
@@ -92,7 +110,13 @@ class Findings:
                 for layer, values in by_layer.items()
             ],
             "similarity": [
-                {"measure": name, "invariances": self.invariances[name], **row}
+                {
+                    "measure": name,
+                    "function": self.targets[name],
+                    "invariances": self.invariances[name],
+                    "metric": name in self.metrics,
+                    **row,
+                }
                 for name, found in self.similarity.items()
                 for row in _rows(found)
             ],
@@ -121,6 +145,7 @@ def find(
     measures: Mapping[str, Similarity],
     references: Mapping[str, Reference],
     rdms: Mapping[str, RDMs],
+    measure: str,
     **interval: Any,
 ) -> Findings:
     """All comparisons.
@@ -131,6 +156,7 @@ def find(
         measures: of similarity of activations.
         references: data from outside.
         rdms: of each reference.
+        measure: of dissimilarity, by its name.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -162,11 +188,14 @@ def find(
         similarity=similarities(
             several, shown, measures, **{name: value for name, value in interval.items() if name != "stimuli"}
         ),
-        invariances={name: _invariances(measure) for name, measure in measures.items()},
+        invariances={name: _invariances(one) for name, one in measures.items()},
+        metrics=frozenset(name for name, one in measures.items() if getattr(_declared(one), "metric", False)),
         correspondence={key: corresponding(same) for key, same in several.items() if len(layers) > 1},
         references={name: found for name, (found, _) in agreed.items()},
         ceilings={name: limits for name, (_, limits) in agreed.items()},
         compared=references,
+        measure=measure,
+        targets={name: _target(one) for name, one in measures.items()},
     )
 
 
@@ -181,8 +210,20 @@ def corresponding(same: Sequence[Network]) -> Correspondence:
     return Correspondence(accuracy(found), tuple(tuple(row) for row in (counts / (2 * len(found))).tolist()))
 
 
+def _declared(measure: Similarity) -> Any:
+    return getattr(getattr(measure, "func", measure), "declared", None)
+
+
+def _target(measure: Similarity) -> str:
+    """The function, by its path, with the arguments that were given."""
+    function: Any = getattr(measure, "func", measure)
+    given = getattr(measure, "keywords", {})
+    arguments = f"({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}{arguments}"
+
+
 def _invariances(measure: Similarity) -> list[str] | None:
-    about = getattr(getattr(measure, "func", measure), "declared", None)
+    about = _declared(measure)
     return None if about is None else sorted(about.invariant_to)
 
 
@@ -195,12 +236,12 @@ def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measu
             "method": network.method,
             "run": network.run.folder.name,
             "task": network.task,
-            "seeds": network.run.scores["seeds"],
+            **{f"seed_{name}": value for name, value in network.run.scores["seeds"].items()},
             "stimuli": stimuli.digest,
         }
         layers = np.array(list(network.rdms))
         stack = np.stack(list(network.rdms.values()))
-        write_rdms(path, RDMs(stack, measure, {"label": stimuli.labels.numpy()}, {"name": layers}, about))
+        write_rdms(path, RDMs(stack, measure, stimuli.descriptors(), {"name": layers}, about))
         written |= {path, path.with_suffix(".json")}
     for path in folder.iterdir():
         if path not in written and path.suffix in (".safetensors", ".json"):

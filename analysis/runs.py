@@ -41,12 +41,17 @@ class Stimuli:
     digest: str
     places: Tensor
 
+    def descriptors(self) -> dict[str, NDArray[Any]]:
+        """Of each stimulus: its class and label, and which test image it is."""
+        names = np.array([self.classes[number // self.per_class] for number in range(len(self.labels))])
+        return {"class": names, "label": self.labels.numpy(), "test_image": self.places.numpy()}
+
     def rows(self) -> list[dict[str, Any]]:
         """What stimulus stands where: for data from outside, which must be in this order."""
-        names = [self.classes[number // self.per_class] for number in range(len(self.labels))]
+        found = {name: values.tolist() for name, values in self.descriptors().items()}
         return [
-            {"stimulus": number, "class": name, "test_image": int(place)}
-            for number, (name, place) in enumerate(zip(names, self.places, strict=True))
+            {"stimulus": number, **{name: values[number] for name, values in found.items()}}
+            for number in range(len(self.labels))
         ]
 
 

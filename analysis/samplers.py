@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis import compare
-from analysis.ceilings import POOLS, bounds
+from analysis.ceilings import POOLS, bounds, compared
 from analysis.models import Fixed
-from analysis.resampling import moments
+from analysis.resampling import correlations, moments
 
 Matrix = NDArray[np.float64]
+# Stimuli of which an RDM can be compared.
+LEAST = 3
 
 
 class Sampler(Protocol):
@@ -48,7 +49,7 @@ class Direct:
 
     def prepare(self, stimuli: Matrix) -> Matrix:
         """Correlations of all RDMs in each resample, (B, models + k, models + k)."""
-        return _correlations(moments(self.all, stimuli, self.centre, skip=self.models))
+        return correlations(moments(self.all, stimuli, self.centre, skip=self.models))
 
     def score(self, prepared: Matrix, subjects: Matrix) -> Matrix:
         """As Sampler."""
@@ -81,22 +82,24 @@ class Made:
     def _one(self, stimuli: Matrix, subjects: Matrix) -> Matrix:
         there = subjects > 0
         models, data = (resampled(values, stimuli) for values in (self.models, self.data[there]))
-        means = compare.METHODS[self.method](models, data) @ subjects[there] / subjects.sum()
+        means = compared(models, data, self.method) @ subjects[there] / subjects.sum()
         return np.append(means, self._ceiling(data, subjects[there]))
 
     def _ceiling(self, data: Matrix, subjects: Matrix) -> tuple[float, float]:
         """Of different RDMs that come so often; copies are left out together."""
         if len(data) < 2:
             return np.nan, np.nan
-        score, pool = compare.METHODS[self.method], POOLS[self.method]
+        method, pool = self.method, POOLS[self.method]
         copies = np.repeat(np.arange(len(data)), subjects.astype(int))
-        upper = score(pool(data[copies]), data).mean()
-        lower = [score(pool(data[copies[copies != one]]), data[one][None])[0, 0] for one in range(len(data))]
+        upper = compared(pool(data[copies]), data, method).mean()
+        lower = [compared(pool(data[copies[copies != one]]), data[one][None], method) for one in range(len(data))]
         return float(np.mean(lower)), float(upper)
 
 
 class Folded:
     """Fitted models by Pearson or cosine: every resample is cross-validated, from the moments of its parts.
+
+    A resample with too few different things for so many folds has fewer. The ceiling is that of the test stimuli.
 
     Args:
         models: what is fitted.
@@ -104,7 +107,7 @@ class Folded:
         data: (k, m).
         method: pearson or cosine.
         rdm_folds: over the different subjects of a resample; 1 for none.
-        stimulus_folds: over its different stimuli; 1 for none.
+        stimulus_folds: over its different stimuli, three in each; 1 for none.
         rng: of the folds.
     """
 
@@ -127,33 +130,39 @@ class Folded:
         self.centre = method == "pearson"
         self.rdm_folds, self.stimulus_folds, self.rng = rdm_folds, stimulus_folds, rng
 
-    def prepare(self, stimuli: Matrix) -> tuple[Matrix, list[tuple[Matrix, Matrix]]]:
-        """Covariances of all RDMs in each resample, and over the training and test stimuli of each fold."""
-        whole = moments(self.all, stimuli, self.centre)
+    def prepare(self, stimuli: Matrix) -> list[tuple[NDArray[np.bool_], Matrix, Matrix]]:
+        """Of each fold: the resamples that have it, covariances of all RDMs over its training and its test stimuli."""
         if self.stimulus_folds == 1:
-            return whole, [(whole, whole)]
-        fold_of = _folds_of(stimuli, self.stimulus_folds, self.rng)
+            whole = moments(self.all, stimuli, self.centre)
+            return [(np.ones(len(stimuli), dtype=bool), whole, whole)]
+        fold_of = _folds_of(stimuli, self.stimulus_folds, self.rng, least=LEAST)
         parts = []
         for fold in range(self.stimulus_folds):
             kept = (np.where(fold_of == fold, 0, stimuli), np.where(fold_of == fold, stimuli, 0))
             train, test = (moments(self.all, one, self.centre) for one in kept)
-            parts.append((train, test))
-        return whole, parts
+            parts.append((kept[1].any(axis=1), train, test))
+        return parts
 
-    def score(self, prepared: tuple[Matrix, list[tuple[Matrix, Matrix]]], subjects: Matrix) -> Matrix:
+    def score(self, prepared: list[tuple[NDArray[np.bool_], Matrix, Matrix]], subjects: Matrix) -> Matrix:
         """As Sampler."""
-        whole, subjects = _alike(prepared[0], subjects)
+        resamples = max(len(prepared[0][0]), len(subjects))
+        subjects = np.broadcast_to(subjects, (resamples, subjects.shape[1]))
         fold_of = _folds_of(subjects, self.rdm_folds, self.rng)
-        total = np.zeros((len(subjects), len(self.models)))
-        for train, test in prepared[1]:
+        total, folds_had = np.zeros((resamples, len(self.models) + 2)), np.zeros(resamples)
+        for had, train, test in prepared:
+            had = np.broadcast_to(had, (resamples,))
             train, test = _alike(train, subjects)[0], _alike(test, subjects)[0]
-            for number, counts in enumerate(subjects):
+            limits = _limits(correlations(test[:, self.data, self.data]), subjects)
+            folds_had += had
+            for number in np.flatnonzero(had):
+                counts, found = subjects[number], np.zeros(len(self.models))
                 for fold in range(self.rdm_folds):
                     tested = np.where(fold_of[number] == fold, counts, 0)
-                    fitted = counts - tested if self.rdm_folds > 1 else counts
-                    total[number] += self._one(train[number], test[number], fitted, tested)
-        means = total / (len(prepared[1]) * subjects.sum(axis=1))[:, None]
-        return np.concatenate([means, _limits(_correlations(whole[:, self.data, self.data]), subjects)], axis=1)
+                    if tested.any():
+                        fitted = counts - tested if self.rdm_folds > 1 else counts
+                        found += self._one(train[number], test[number], fitted, tested)
+                total[number] += np.append(found / counts.sum(), limits[number])
+        return total / folds_had[:, None]
 
     def _one(self, train: Matrix, test: Matrix, fitted: Matrix, tested: Matrix) -> list[float]:
         """The sum of the scores of each model over the tested RDMs."""
@@ -198,20 +207,16 @@ def folds(things: int, number: int, rng: np.random.Generator) -> NDArray[np.intp
     return found
 
 
-def _folds_of(counts: Matrix, number: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """The fold of each thing in each resample, even over the different things in it; copies share a fold."""
+def _folds_of(counts: Matrix, number: int, rng: np.random.Generator, least: int = 1) -> NDArray[np.intp]:
+    """The fold of each thing in each resample, even over the different things in it; copies share a fold.
+
+    Fewer folds where there are not so many, or not at least so many in each.
+    """
     found = np.zeros(counts.shape, dtype=np.intp)
     for row, into in zip(counts, found, strict=True):
         there = np.flatnonzero(row)
-        into[there] = folds(len(there), number, rng)
+        into[there] = folds(len(there), min(number, len(there) // least), rng)
     return found
-
-
-def _correlations(covariances: Matrix) -> Matrix:
-    """Correlations of covariances (B, k, k); 0 where an RDM is constant in a resample: it predicts nothing."""
-    size = np.sqrt(np.maximum(np.einsum("bii->bi", covariances), 0))
-    size = np.where(size > 1e-12, size, np.inf)
-    return covariances / size[:, :, None] / size[:, None]
 
 
 def _alike(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:

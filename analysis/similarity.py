@@ -207,7 +207,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         >>> round(rbf_cka(x, 2 * x + 1), 6)
         1.0
     """
-    if fraction <= 0:
+    if not 0 < fraction < math.inf:
         raise ValueError(f"a positive fraction of the median distance is needed (got {fraction})")
     kernels = []
     for name, one in zip(("first", "second"), _pair(x, y), strict=True):
@@ -219,7 +219,10 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
             raise ValueError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
         kernels.append(_double_centred(torch.exp(-squared / (2 * (fraction * median) ** 2))))
     k, other = kernels
-    return float((k * other).sum() / (k.norm() * other.norm()))
+    value = float((k * other).sum() / (k.norm() * other.norm()))
+    if not math.isfinite(value):
+        raise ValueError(f"a kernel of {fraction:g} of the median distance tells no stimuli apart")
+    return value
 
 
 def _squared_distances(x: Tensor) -> Tensor:

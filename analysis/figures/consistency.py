@@ -61,6 +61,8 @@ def consistency_by_layer(
                 low, high = np.clip(low, *bounds), np.clip(high, *bounds)
             axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         kinds.append(NAMES[found[0].interval].format(level=100 * found[0].level))
+        if found[0].stimuli:
+            kinds[-1] += " and stimuli"
         rows += [
             {
                 "method": method,

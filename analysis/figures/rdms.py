@@ -16,7 +16,10 @@ from analysis.figures.style import DOUBLE, TALLEST
 
 
 def rdm_maps(
-    rdms: Mapping[str, Mapping[str, NDArray[np.float64]]], classes: Sequence[str], per_class: int
+    rdms: Mapping[str, Mapping[str, NDArray[np.float64]]],
+    classes: Sequence[str],
+    per_class: int,
+    measure: str = "1 − r",
 ) -> tuple[Figure, list[dict[str, Any]]]:
     """A heat map for each method (row) and layer (column), with a tick for each class.
 
@@ -24,6 +27,7 @@ def rdm_maps(
         rdms: method -> layer -> condensed RDM, its stimuli sorted by class.
         classes: names in the order of the stimuli.
         per_class: stimuli of each.
+        measure: of dissimilarity, as it is to be called.
 
     Returns:
         The figure, and the mean dissimilarity between each pair of classes: of the stimuli themselves there would be
@@ -35,7 +39,7 @@ def rdm_maps(
         len(rdms),
         len(layers),
         figsize=(size * (len(layers) + 0.45), size * len(rdms) + 0.15),
-        layout="constrained",
+        layout="compressed",
         squeeze=False,
     )
     top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
@@ -56,7 +60,7 @@ def rdm_maps(
                 axes.set_ylabel(fill(method, 20))
             rows += _between(matrix, method, layer, classes, per_class)
     if image is not None:
-        figure.colorbar(image, ax=panels, label="Dissimilarity (1 − r)", fraction=0.03, shrink=0.6)
+        figure.colorbar(image, ax=panels, label=f"Dissimilarity ({measure})", fraction=0.03, shrink=0.6)
     return figure, rows
 
 

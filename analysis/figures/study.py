@@ -66,9 +66,9 @@ def draw(
             lambda: accuracy_matrices(matrices),
         ),
         "rdms": (
-            f"Representational dissimilarity (1 − r) of {len(stimuli.labels)} test images{as_task}, sorted by "
-            f"class, after task {last}, mean over seeds.",
-            lambda: rdm_maps(means, stimuli.classes, stimuli.per_class),
+            f"Representational dissimilarity ({findings.called}) of {len(stimuli.labels)} test images{as_task}, sorted "
+            f"by class, after task {last}, mean over seeds.",
+            lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called),
         ),
     }
     capacities = {
@@ -150,8 +150,8 @@ def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple
     for name, found in findings.similarity.items():
         if shown := at_task(found, task):
             drawings[f"similarity-{name}"] = (
-                f"Similarity of activations between seeds by the measure {name}, after task {task}. The interval "
-                "resamples networks, not pairs.",
+                f"{findings.kinds[name]} of activations between seeds by {name} ({findings.targets[name]}), after task "
+                f"{task}. The interval resamples networks, not pairs.",
                 lambda shown=shown, name=name: consistency_by_layer(shown, name, None),
             )
     for name, found in findings.references.items():

@@ -20,6 +20,8 @@ from orthotrace.errors import UserError, nearest, one_line
 from orthotrace.files import cannot_write
 
 JOBS = "ORTHOTRACE_JOBS"
+# Keys below which users name their own.
+OPEN = ("measures", "references")
 
 
 def _named(*, _root_: DictConfig) -> str:
@@ -152,6 +154,8 @@ def _hint(name: str, keys: list[str]) -> str:
     while parent and parent not in keys:
         parent = parent.rpartition(".")[0]
     beside = [key for key in keys if parent and key.rpartition(".")[0] == parent]
+    if not beside and parent in OPEN:
+        return f"it is yours to name: write +{name}=..."
     if not beside and parent in keys:
         return f"the chosen {parent} has no keys"
     return nearest(name, beside or [key for key in keys if "." not in key])

@@ -85,8 +85,12 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def read(path: Path, reader: Callable[[Path], Any]) -> Any:
-    """Read a file; what is missing or damaged is named.
+def read(
+    path: Path,
+    reader: Callable[[Path], Any],
+    remedy: str = "put a good copy in its place, or start the run afresh with overwrite=true",
+) -> Any:
+    """Read a file; what is missing or damaged is named, and what to do.
 
     Raises:
         UserError: there is no such file, or ``reader`` could not read it.
@@ -100,9 +104,7 @@ def read(path: Path, reader: Callable[[Path], Any]) -> Any:
     except Exception as error:
         # A damaged file can raise nearly anything: zip, pickle, JSON and Unicode errors among them.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UserError(
-            f"{path} is damaged ({reason}); put a good copy in its place, or start the run afresh with overwrite=true"
-        ) from error
+        raise UserError(f"{path} is damaged ({reason}); {remedy}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -125,6 +125,27 @@ def cosine_of_means(x, y):
 
 def no_number(x, y):
     return float("nan")
+
+
+def nothing(x, y):
+    pass
+
+
+def broken(x, y):
+    return {}["key"]
+
+
+def in_place(x, y):
+    x *= 0
+    return 0.5
+
+
+def constant(x):
+    return [1.0] * (len(x) * (len(x) - 1) // 2)
+
+
+def single(x):
+    return 1.0
 """
 
 
@@ -215,9 +236,67 @@ def test_rdms_of_other_networks_are_references_and_their_order_is_checked(analyz
     for suffix in (".safetensors", ".json"):
         shutil.copy(path.with_suffix(suffix), tmp_path / f"other{suffix}")
     keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.other.path=other.safetensors")
+    answer = analyze(*keys)
+    assert answer.code == 2 and "layers of a network (relu1, head), which are no subjects: choose one" in answer.err
+    assert analyze(*keys, "+references.other.name=head").code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all(one["ceiling"] is None and one["path"] == "other.safetensors" for one in results["references"])
+    answer = analyze(*keys, "+references.other.name=head", "stimuli.classes=[1,0,2,3,4,5,6,7,8,9]")
+    assert answer.code == 2 and "references.other: the RDMs are of other stimuli, or in another order: '" in answer.err
+    answer = analyze(*keys, "+references.other.name=hed")
+    assert answer.code == 2 and "references.other: nothing matches name=hed" in answer.err
+
+
+def test_a_measure_that_works_in_place_reaches_no_other(analyze, study, tmp_path, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for first in ([], ["+measures.a._target_=minemeasures.in_place"]):
+        keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[head]")
+        assert analyze(*keys, *first, "+measures.b._target_=analysis.similarity.procrustes").code == 0
+        results = json.loads((tmp_path / "out" / "results.json").read_text())
+        found.append(next(one for one in results["similarity"] if one["measure"] == "b"))
+    assert found[0] == found[1] and found[0]["metric"] and found[0]["function"] == "analysis.similarity.procrustes"
+    assert "Distance of activations between seeds by b" in (tmp_path / "out" / "report.html").read_text()
+    assert results["options"]["measures"]["b"]["_target_"] == "analysis.similarity.procrustes"
+
+
+def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyze, study, tmp_path):
+    keys = (
+        f"runs={study}",
+        f"out={tmp_path}/out",
+        "where.method=gpm",
+        "rdm=squared_euclidean",
+        "interval.stimuli=true",
+    )
     assert analyze(*keys).code == 0
-    answer = analyze(*keys, "stimuli.classes=[1,0,2,3,4,5,6,7,8,9]")
-    assert answer.code == 2 and "references.other: other.safetensors is of other stimuli, or in another" in answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["measure"] == "squared_euclidean" and all(one["stimuli"] for one in results["consistency"])
+    figures = tmp_path / "out" / "figures"
+    assert (
+        "squared euclidean" in (figures / "rdms.svg").read_text() and "1 − r" not in (figures / "rdms.svg").read_text()
+    )
+    assert "and stimuli" in (figures / "consistency.svg").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "jackknife and stimuli" in page and "Representational dissimilarity (squared euclidean)" in page
+
+
+def test_rdms_of_all_networks_are_read_back_and_joined(analysed, tmp_path):
+    from analysis.consistency import by_descriptors
+    from analysis.rdms import joined
+    from analysis.storage import write_rdms
+
+    parts = [read_rdms(path) for path in sorted((analysed / "rdms").glob("*-task2.safetensors"))]
+    whole = joined(parts)
+    results = json.loads((analysed / "results.json").read_text())
+    found = by_descriptors(whole, "name", "method")
+    for one in results["consistency"]:
+        if one["task"] == 2:
+            assert found[one["layer"], one["method"]].mean == pytest.approx(one["mean"], abs=1e-9)
+    write_rdms(tmp_path / "whole.h5", whole)
+    seeds = read_rdms(tmp_path / "whole.h5").rdm_descriptors["seed_init"].tolist()
+    # Three seeds of two methods and two of one, of two layers each.
+    assert sorted(seeds) == [0] * 6 + [1] * 6 + [2] * 4
 
 
 def test_figures_come_with_their_numbers_and_repeat_byte_for_byte(analysed, study, analyze, tmp_path):
@@ -265,6 +344,13 @@ BAD = {
     "+foo=1": "foo: no such key",
     "rdm=corelation": "rdm: there is no measure 'corelation'; did you mean 'correlation'",
     "rdm=nowhere.measure": "rdm: 'nowhere.measure' cannot be imported",
+    "rdm=analysis.rdm.corelation": "rdm: there is no function 'corelation' in analysis.rdm; did you mean 'correlation'",
+    "rdm=minemeasures.constant": "rdm: ",
+    "rdm=minemeasures.single": "rdm: ",
+    "+measures.mine._target_=minemeasures.nothing": "measures.mine: layer relu1: the measure must give one number",
+    "+measures.mine._target_=minemeasures.broken": "measures.mine: layer relu1: KeyError: 'key'",
+    "measures.mine._target_=minemeasures.nothing": "measures.mine._target_: no such key; it is yours to name: write +m",
+    "+references.brain.path=constant.npy": "references.brain: RDM 0 of constant.npy is constant",
     "+measures.mine=cka": "measures.mine: write +measures.mine._target_=package.function",
     "+measures.mine._target_=nowhere.cka": "measures.mine: ",
     "+measures.mine._target_=builtins.divmod": "measures.mine: layer relu1: ",
@@ -285,6 +371,7 @@ def test_a_mistake_is_one_line(analyze, study, tmp_path, override, monkeypatch):
     (tmp_path / "minemeasures.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    np.save(tmp_path / "constant.npy", np.ones(19900))
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "notes.txt").write_text("mine")

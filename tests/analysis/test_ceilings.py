@@ -59,3 +59,11 @@ def test_equal_subjects_have_the_ceiling_1_and_opposite_ones_no_pool():
 def test_refused(stack, method, line):
     with pytest.raises(ValueError, match=line):
         ceiling(stack, method)
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_rdms_that_cancel_have_no_pool_and_no_nan(method):
+    found = ceiling([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], method)
+    assert np.isfinite([found.lower, found.upper]).all()
+    lower, upper = bounds(np.array([[[1, -1], [-1, 1.0]]]), np.ones((1, 2)))
+    assert upper[0] == 0 and lower[0] == -1

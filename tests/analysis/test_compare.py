@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from scipy.stats import pearsonr
 
 from analysis import compare, rdm, similarity
@@ -226,3 +227,50 @@ def test_a_stack_that_may_not_be_written_is_read():
     expected = np.corrcoef(stack)
     stack.flags.writeable = False
     assert np.allclose(pearson(stack), expected, atol=1e-13)
+
+
+Q = 1 + 1e-3 * np.random.default_rng(0).random((2, 45))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e-10, 1.0, 1e200])
+def test_what_counts_is_the_size_of_an_rdm_itself(scale):
+    assert np.allclose(pearson(Q * scale), np.corrcoef(Q), atol=1e-9)
+    stack = np.random.default_rng(0).random((2, 45))
+    for method in ("corr_cov", "cosine_cov", "bures"):
+        assert np.allclose(METHODS[method](stack * scale), METHODS[method](stack), atol=1e-9)
+    if scale < 1e200:
+        assert np.allclose(METHODS["norm_difference"](stack * scale) / scale, METHODS["norm_difference"](stack))
+
+
+def test_a_constant_of_any_size_is_refused():
+    for value in (123456.7, 0.1, 1e-30):
+        with pytest.raises(ValueError, match="RDM 0 is constant"):
+            pearson(np.vstack([np.full(45, value), Q[0]]))
+
+
+LEGAL = {
+    "turned": lambda stack: np.ascontiguousarray(stack[::-1])[::-1],
+    "turned entries": lambda stack: np.ascontiguousarray(stack[:, ::-1])[:, ::-1],
+    "big-endian": lambda stack: stack.astype(">f8"),
+    "long": lambda stack: stack.astype(np.longdouble),
+    "list": lambda stack: stack.tolist(),
+    "with a gradient": lambda stack: torch.from_numpy(stack).requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("entries", [45, 60_000])
+@pytest.mark.parametrize("kind", LEGAL)
+def test_arrays_of_all_kinds(kind, entries):
+    stack = np.random.default_rng(0).random((2, entries))
+    assert np.allclose(pearson(LEGAL[kind](stack)), np.corrcoef(stack), atol=1e-12)
+
+
+@pytest.mark.parametrize("stack", [np.array([["a", "b"]]), np.ones((2, 3), dtype=complex), np.array([[None, 1.0]])])
+def test_what_is_no_number_is_refused(stack):
+    with pytest.raises(ValueError, match="RDMs of real numbers are needed"):
+        pearson(stack)
+
+
+def test_one_entry_has_no_rank():
+    with pytest.raises(ValueError, match="RDMs of one entry"):
+        METHODS["rho_a"]([[1.0]])

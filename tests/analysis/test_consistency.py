@@ -158,3 +158,24 @@ def test_seeds_by_layer_and_task():
         by_descriptors(rdms, "layer", "task")
     with pytest.raises(ValueError, match="no descriptor 'sed'"):
         by_descriptors(rdms, "sed")
+
+
+def test_an_rdm_that_is_constant_in_a_resample_makes_no_nan():
+    labels = np.array([0, 1, 1, 1, 1, 1])
+    kinds = (labels[:, None] != labels)[np.triu_indices(6, 1)].astype(float)
+    for method in ("jackknife", "bootstrap"):
+        found = between_networks(np.vstack([kinds, RNG.random((5, 15))]), method, stimuli=True, resamples=300)
+        assert np.isfinite([found.low, found.high]).all() and found.stimuli
+
+
+@pytest.mark.parametrize(
+    ("rdms", "options", "line"),
+    [
+        (RNG.random((4, 3)), {"stimuli": True}, "stimuli: at least 5 are needed"),
+        (NETWORKS, {"resamples": 1}, "at least 2 resamples"),
+        (NETWORKS, {"resamples": 0, "method": "bootstrap"}, "at least 2 resamples"),
+    ],
+)
+def test_too_little_to_resample(rdms, options, line):
+    with pytest.raises(ValueError, match=line):
+        between_networks(rdms, **options)

@@ -156,7 +156,10 @@ BAD = {
     "few stimuli": (lambda: evaluate(FITTED, DATA, stimulus_folds=6), "1 to 5 folds of 15 stimuli"),
     "over": (lambda: bootstrap(FIXED, DATA, over="patterns"), "no bootstrap over 'patterns'"),
     "whole": (lambda: bootstrap(FIXED, DATA, "corr_cov"), "needs the whole matrix"),
-    "one": (lambda: bootstrap(FIXED, DATA[:1], over="both"), "at least 2 are needed to resample"),
+    "one": (
+        lambda: bootstrap(FIXED, DATA[:1], over="both"),
+        "RDMs: at least 3 are needed to resample .* bootstrap over stimuli",
+    ),
     "slow": (lambda: bootstrap(FITTED, DATA, "spearman", rdm_folds=2), "with pearson or cosine"),
 }
 
@@ -164,5 +167,67 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
+    with pytest.raises(ValueError, match=line):
+        call()
+
+
+@pytest.mark.parametrize("folds", [(6, 1), (5, 2)])
+def test_many_folds_leave_the_resamples_to_chance(folds):
+    """A resample has as many folds as it has different subjects; none is drawn until all come."""
+    plain = bootstrap({"a": PARTS[0]}, DATA, over="rdms", resamples=200).errors[0]
+    found = bootstrap(FITTED, DATA, over="rdms", resamples=60, rdm_folds=folds[0], stimulus_folds=folds[1])
+    # Scores of fewer stimuli spread more.
+    assert 0.5 * plain < found.errors[0] < (2.5 if folds[1] == 1 else 6) * plain
+    assert np.isfinite(found.draws["rdms"]).all()
+
+
+def test_as_many_stimulus_folds_as_there_may_be():
+    found = bootstrap(FITTED, DATA, over="stimuli", resamples=20, stimulus_folds=5)
+    assert np.isfinite(found.draws["stimuli"]).all() and found.draws["stimuli"][:, 0].std() > 0
+
+
+def test_the_ceiling_is_that_of_as_few_stimuli_as_the_scores():
+    rng = np.random.default_rng(3)
+    above = []
+    for seed in range(20):
+        truth = squared_euclidean(rng.standard_normal((20, 5)))
+        data = truth + truth.std() * rng.standard_normal((6, 190))
+        found = evaluate({"true": truth}, data, stimulus_folds=5, seed=seed)
+        above.append(found.means[0] - found.ceiling.lower)
+    assert np.mean(above) > 0
+
+
+CATEGORIES = (lambda lab: (lab[:, None] != lab)[np.triu_indices(8, 1)].astype(float))(np.repeat([0, 1], 4))
+
+
+@pytest.mark.parametrize("method", ["spearman", "tau_b", "squared_pearson", "pearson", "rho_a"])
+def test_a_model_that_is_constant_in_a_resample_predicts_nothing_there(method):
+    data = CATEGORIES + np.random.default_rng(0).random((5, 28))
+    found = bootstrap({"kinds": CATEGORIES}, data, method, "stimuli", 300)
+    assert np.isfinite(found.draws["stimuli"]).all()
+
+
+@pytest.mark.parametrize("method", ["pearson", "cosine", "spearman"])
+def test_data_that_are_constant_in_a_fold_tell_nothing_there(method):
+    tied = np.round(np.random.default_rng(0).random((6, 66)) * 1.2)
+    model = np.random.default_rng(1).random((3, 66))
+    found = evaluate({"sum": Weighted(model), "best": Selected(model), "one": model[0]}, tied, method, 1, 4)
+    assert np.isfinite(found.scores).all()
+
+
+def test_a_sum_that_helps_nothing_predicts_nothing():
+    assert Weighted(np.random.default_rng(0).random((2, 6))).fit(np.zeros((2, 2)), np.zeros(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: bootstrap(FIXED, DATA[:2], over="rdms"), "RDMs: at least 3 are needed to resample"),
+        (lambda: bootstrap({"a": [1, 2, 3.0]}, [[1, 2, 4.0]] * 3, over="stimuli"), "stimuli: at least 5 are needed"),
+        (lambda: bootstrap(FIXED, DATA, resamples=1), "at least 2 resamples"),
+        (lambda: evaluate(PARTS[0], DATA), "models come by name"),
+    ],
+)
+def test_too_little_to_resample(call, line):
     with pytest.raises(ValueError, match=line):
         call()

@@ -35,10 +35,29 @@ def test_arrays_tell_by_their_shape_what_they_are(tmp_path, name):
     assert np.allclose(found, rdm.correlation(values)[None] if expected is None else expected, atol=1e-12)
 
 
-def test_a_square_matrix_that_is_no_rdm_is_activations(tmp_path):
+def test_a_square_matrix_that_is_no_rdm_is_activations_only_if_that_is_said(tmp_path):
     values = RNG.standard_normal((N, N))
     np.save(tmp_path / "x.npy", values)
-    assert np.allclose(read_outside(tmp_path / "x.npy", N).dissimilarities[0], rdm.correlation(values))
+    with pytest.raises(UserError, match="no RDM; of activations say so by kind"):
+        read_outside(tmp_path / "x.npy", N)
+    found = read_outside(tmp_path / "x.npy", N, "activations").dissimilarities
+    assert np.allclose(found[0], rdm.correlation(values))
+
+
+def test_rounding_on_the_diagonal_makes_no_activations(tmp_path):
+    matrix = 1 - np.corrcoef(RNG.standard_normal((N, 50)))
+    matrix[0, 0] = 2e-16
+    np.save(tmp_path / "x.npy", np.stack([matrix] * N))
+    found = read_outside(tmp_path / "x.npy", N).dissimilarities
+    assert found.shape == (N, 15) and np.allclose(found[0], matrix[np.triu_indices(N, 1)])
+
+
+def test_three_stimuli_may_be_either(tmp_path):
+    values = RNG.random((3, 3))
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(UserError, match="it may be 3 RDMs or activations"):
+        read_outside(tmp_path / "x.npy", 3)
+    assert np.array_equal(read_outside(tmp_path / "x.npy", 3, "rdms").dissimilarities, values)
 
 
 def test_by_another_measure(tmp_path):

@@ -188,3 +188,30 @@ def test_crossnobis_against_a_naive_loop():
 def test_a_distance_that_is_no_number_is_named():
     with pytest.raises(ValueError, match="the distance of stimuli 0 and 2 is nan"):
         custom(X[:3], lambda a, b: np.nan if np.array_equal(b, X[2]) else 1.0)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-30, 1e30, 1e200])
+def test_lengths_of_any_size(scale):
+    assert np.allclose(euclidean(X * scale) / scale, euclidean(X), rtol=1e-9)
+    for measure in (correlation, cosine, unit_euclidean):
+        assert np.allclose(measure(X * scale), measure(X), atol=1e-9)
+    if not 1e-100 < scale < 1e100:
+        with pytest.raises(ValueError, match="leave the range of numbers"):
+            squared_euclidean(X * scale)
+
+
+@pytest.mark.parametrize("kind", [">f4", ">f8", np.longdouble, bool])
+def test_arrays_of_all_kinds(kind):
+    given = (X > 1).astype(kind) if kind is bool else X.astype(kind)
+    assert np.allclose(correlation(given[::-1]), pdist(given[::-1].astype(float), "correlation"), atol=1e-5)
+
+
+def test_an_array_that_may_not_be_written_is_read_without_a_warning():
+    given = X.copy()
+    given.flags.writeable = False
+    assert np.allclose(correlation(given), correlation(X))
+
+
+def test_labels_in_a_column_are_refused():
+    with pytest.raises(ValueError, match="give one of each"):
+        crossnobis(np.eye(6), conditions=[[0], [0], [1], [1], [2], [2]], folds=[0, 1] * 3)

@@ -139,3 +139,64 @@ def test_refused_by_name(bad):
     call, line = BAD[bad]
     with pytest.raises(ValueError, match=line):
         call()
+
+
+def test_other_stimuli_have_another_digest():
+    turned, first, last = (ORDERED.take_patterns(places) for places in (range(7, -1, -1), range(4), range(4, 8)))
+    plain = [RDMs(one.dissimilarities, descriptors=one.descriptors) for one in (turned, first, last)]
+    for one, other in ((RDMs(ORDERED.dissimilarities, descriptors=ORDERED.descriptors), plain[0]), plain[1:]):
+        with pytest.raises(ValueError, match="their digests are"):
+            compare.pearson(one, other)
+    assert ORDERED.take_patterns(range(8)).descriptors["stimuli"] == "ab12"
+
+
+def test_nan_in_a_descriptor_is_equal_to_itself():
+    one = RDMs(RNG.random(3), pattern_descriptors={"value": np.array([1.0, np.nan, 2.0])})
+    check_comparable(one, one)
+
+
+def test_joined_sets_tell_what_differed_between_them():
+    sets = [
+        RDMs(
+            RNG.random((2, 3)), "cosine", {}, {"name": np.array(["a", "b"])}, {"method": m, "stimuli": "x", "more": {}}
+        )
+        for m in ("gpm", "hlop")
+    ]
+    found = joined(sets)
+    assert found.rdm_descriptors["method"].tolist() == ["gpm", "gpm", "hlop", "hlop"]
+    assert found.descriptors == {"stimuli": "x", "more": {}} and len(found.subset(method="hlop", name="b")) == 1
+    assert joined([sets[0], sets[1].relabelled(None)]).measure is None
+    assert joined([sets[0].relabelled(None), sets[1]]).measure is None
+
+
+def test_taken_and_told_like_a_sequence(made):
+    assert [one.rdm_descriptors["name"].tolist() for one in made] == [["conv"], ["fc"]]
+    assert len(made[0]) == 1 and len(made[[1, 0, 1]]) == 3 and made[-1:].rdm_descriptors["name"].tolist() == ["fc"]
+    assert repr(made) == "RDMs(2 of 8 stimuli, measure='euclidean', described by name, kind, image)"
+
+
+MORE = {
+    "place": (lambda: ORDERED.take([7]), r"there are 1 RDMs, places 0 to 0 \(got \[7\]\)"),
+    "no place": (lambda: ORDERED.take([]), "places of some RDMs"),
+    "stimulus": (lambda: ORDERED.take_patterns([0, 1, 9]), "there are 8 stimuli"),
+    "nothing": (lambda: RDMs.of([]), "no activations"),
+    "none": (lambda: RDMs.of({}), "no activations"),
+    "number": (lambda: RDMs.of(np.eye(20), lambda x: 1.0), "of 20 stimuli .* must give 190 dissimilarities"),
+    "NaN": (lambda: RDMs.of(np.eye(4), lambda x: np.full(6, np.nan)), "gives dissimilarities that are not finite"),
+    "kinds": (
+        lambda: RDMs(RNG.random((2, 3)), rdm_descriptors={"a": np.array([None, 1], dtype=object)}).mean("a"),
+        "values of several kinds",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", MORE)
+def test_refused_too(bad):
+    call, line = MORE[bad]
+    with pytest.raises(ValueError, match=line):
+        call()
+
+
+def test_values_by_sets():
+    assert len(ORDERED.subset_patterns(image={1, 2, 3}).pattern_descriptors["image"]) == 3
+    assert ORDERED.subset_patterns(image=[1, "a", 2, 3]).stimuli == 3

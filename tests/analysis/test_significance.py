@@ -22,7 +22,8 @@ def test_t_tests_over_subjects_are_scipys():
         assert found.pairs[i, j] == pytest.approx(stats.ttest_rel(SCORES[i], SCORES[j]).pvalue, rel=1e-9)
     zero = stats.ttest_1samp(SCORES, 0, axis=1, alternative="greater").pvalue
     assert np.allclose(found.zero, zero, rtol=1e-9)
-    assert np.allclose(found.ceiling, stats.ttest_1samp(SCORES, 0.6, axis=1).pvalue, rtol=1e-9)
+    below = stats.ttest_1samp(SCORES, 0.6, axis=1, alternative="less").pvalue
+    assert np.allclose(found.ceiling, below, rtol=1e-9)
     assert np.allclose(PLAIN.errors, stats.sem(SCORES, axis=1)) and PLAIN.degrees == 8
     low, high = PLAIN.intervals()[1]
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 8, SCORES[1].mean(), stats.sem(SCORES[1])), rel=1e-9)
@@ -42,13 +43,50 @@ def test_false_discoveries_are_controlled_over_the_pairs():
     assert np.array_equal(found.adjusted, found.adjusted.T) and (np.diag(found.adjusted) == 1).all()
 
 
-def test_bootstrap_tests_count_draws():
-    draws = np.tile([0.5, 0.4, -0.1, 0.6, 0.7], (99, 1))
-    draws[:4, 1] = 0.6
-    found = Evaluation(("a", "b", "c"), "pearson", SCORES, Ceiling(0.6, 0.7), {"rdms": draws}, 20).compare("bootstrap")
-    assert found.pairs[0, 1] == pytest.approx((1 + 2 * 4) / 100) and found.pairs[0, 2] == pytest.approx(0.01)
-    assert found.zero[2] == 1 and found.zero[0] == pytest.approx(0.01)
-    assert found.ceiling[1] == pytest.approx((1 + 2 * 4) / 100)
+def test_bootstrap_tests_count_draws_of_the_right_spread():
+    """Sixteen subjects; draws spread by sqrt(16/15), about the differences."""
+    scores = np.tile(RNG.normal([[0.5], [0.45], [0.1]], 0.08, (3, 16)), 1)
+    draws = RNG.normal([0.5, 0.45, 0.1, 0.6, 0.7], 0.05, (199, 5))
+    evaluated = Evaluation(("a", "b", "c"), "pearson", scores, Ceiling(0.6, 0.7), {"rdms": draws}, 20)
+    found = evaluated.compare("bootstrap")
+
+    def differences(values, point):
+        return point + np.sqrt(16 / 15) * (values - values.mean())
+
+    pair = differences(draws[:, 0] - draws[:, 1], scores[0].mean() - scores[1].mean())
+    assert found.pairs[0, 1] == pytest.approx(min(1, 2 * (1 + min((pair <= 0).sum(), (pair >= 0).sum())) / 200))
+    zero = differences(draws[:, 2], scores[2].mean())
+    assert found.zero[2] == pytest.approx((1 + (zero <= 0).sum()) / 200)
+    below = differences(draws[:, 3] - draws[:, 0], 0.6 - scores[0].mean())
+    assert found.ceiling[0] == pytest.approx((1 + (below <= 0).sum()) / 200)
+
+
+def test_a_bootstrap_test_of_few_subjects_warns():
+    draws = RNG.normal(0.3, 0.1, (50, 5))
+    with pytest.warns(UserWarning, match="over 9 subjects or stimuli finds too much"):
+        Evaluation(("a", "b", "c"), "pearson", SCORES, None, {"rdms": draws}, 20).compare("bootstrap")
+
+
+@pytest.mark.parametrize("test", ["t", "signed_rank", "bootstrap"])
+def test_models_that_are_equal_but_for_rounding_are_not_different(test):
+    a = RNG.random(45)
+    data = a + RNG.random((12, 45))
+    found = bootstrap({"a": a, "b": 2.3 * a + 0.4}, data, over="rdms", resamples=100)
+    assert found.compare(test).pairs[0, 1] == 1
+    if test != "bootstrap":
+        assert evaluate({"a": a, "b": 2.3 * a + 0.4}, data).compare(test).pairs[0, 1] == 1
+
+
+@pytest.mark.parametrize("over", ["rdms", "stimuli", "both"])
+def test_the_true_model_is_seldom_below_the_ceiling(over):
+    rng = np.random.default_rng(3)
+    rejected = 0
+    for seed in range(40):
+        truth = squared_euclidean(rng.standard_normal((14, 5)))
+        data = truth + truth.std() * rng.standard_normal((12, 91))
+        found = bootstrap({"true": truth}, data, over=over, resamples=60, seed=seed)
+        rejected += sum(found.compare(test).ceiling[0] < 0.05 for test in ("t", "bootstrap"))
+    assert rejected / 80 <= 0.1
 
 
 def normal(variance, seed):

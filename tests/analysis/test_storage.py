@@ -138,3 +138,41 @@ def test_objects_are_not_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([{"a": 1}]), allow_pickle=True)
     with pytest.raises(UserError, match=r"x\.npy is damaged \(Object arrays cannot be loaded"):
         read_arrays(tmp_path / "x.npy")
+
+
+def test_from_one_format_to_the_other_and_back(tmp_path):
+    made = RDMs(MADE.dissimilarities, "cosine", {}, {}, {"task": 3, "good": True, "parts": [1, 2], "none": None})
+    write_rdms(str(tmp_path / "x.h5"), made)
+    write_rdms(tmp_path / "y.safetensors", read_rdms(str(tmp_path / "x.h5")))
+    back = read_rdms(tmp_path / "y.safetensors").descriptors
+    assert back == {"task": 3, "good": True, "parts": [1, 2], "none": None}
+
+
+def test_text_of_any_length_is_text(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["dissimilarities"] = np.ones((2, 3)) * [1, 2, 3]
+        group = file.create_group("rdm_descriptors")
+        group["name"] = ["é", "bb"]
+    assert len(read_rdms(tmp_path / "x.h5").subset(name="é")) == 1
+
+
+KEPT = {
+    ".safetensors": [({"a": {1, 2}}, "descriptors\\['a'\\] cannot be kept in JSON"), ({"a": np.nan}, "cannot be kept")],
+    ".h5": [({"a": {"b": 1}}, "descriptors\\['a'\\] cannot be kept in HDF5"), ({"a/b": 1}, "a slash is a path")],
+}
+
+
+@pytest.mark.parametrize(("suffix", "case"), [(suffix, case) for suffix in KEPT for case in (0, 1)])
+def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path, suffix, case):
+    descriptors, line = KEPT[suffix][case]
+    with pytest.raises(UserError, match=line):
+        write_rdms(tmp_path / f"x{suffix}", RDMs(MADE.dissimilarities, None, {}, {}, descriptors))
+    assert not list(tmp_path.iterdir())
+
+
+def test_their_names_of_measures_are_ours(tmp_path):
+    theirs = rsatoolbox().RDMs(MADE.dissimilarities, dissimilarity_measure="squared euclidean")
+    theirs.save(str(tmp_path / "x.h5"), "hdf5")
+    assert read_rdms(tmp_path / "x.h5").measure == "squared_euclidean"
