@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -80,5 +81,8 @@ def consistency_by_layer(
     if bounds is not None:
         axes.set_ylim(bounds[0], bounds[1] + 0.02)
     title = "dots: pairs of networks; " + "; ".join(dict.fromkeys(kinds))
+    # So many letters fit an inch.
+    title = fill(title, int(19 * figure.get_figwidth()))
+    figure.set_figheight(figure.get_figheight() + 0.1 * title.count("\n"))
     figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
     return figure, rows

@@ -77,5 +77,6 @@ def values_by_layer(
             for layer, mean in zip(layers, means, strict=True)
         ]
     axes.set_ylabel(label)
-    figure.legend(loc="outside upper center", ncols=columns)
+    title = "dots: networks" if ceiling is None else "dots: networks; grey band: noise ceiling"
+    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
     return figure, rows
