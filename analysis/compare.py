@@ -25,8 +25,8 @@ Matrix = NDArray[np.float64]
 BLOCK = 4096
 # The same for products alone.
 WIDE = 16384
-# Entries whose copy costs nothing.
-SMALL = 50_000
+# What one thread adds up.
+PIECE = 512
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -358,7 +358,7 @@ def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     for a, b in _blocks(first, second, WIDE):
         x = _tensor(a)
         y = x if same else _tensor(b)
-        product.addmm_(x, y.T)
+        product += _product(x, y)
         for place, one in enumerate((x,) if same else (x, y)):
             sums[place, : len(one)] += one.sum(1)
             if not same:
@@ -381,14 +381,21 @@ def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     return result
 
 
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """X Y^T, added up in pieces of fixed size: the same bits whatever the number of threads."""
+    whole = x.shape[1] // PIECE * PIECE
+    left, right = (one[:, :whole].unflatten(1, (-1, PIECE)).transpose(0, 1) for one in (x, y))
+    return left.bmm(right.transpose(1, 2)).sum(0) + x[:, whole:] @ y[:, whole:].T
+
+
 def _tensor(block: Matrix) -> Tensor:
-    """As float64; small ones are copied to where torch aligns them, so that equal stacks give equal bits."""
+    """As float64, without a copy where torch takes it as it is."""
     import torch
 
     plain = block.dtype == np.float64 and block.dtype.isnative and min(block.strides) >= 0
-    if not plain or not block.flags.writeable or block.size < SMALL:
-        # From numpy by numpy, which knows all its types; clone aligns.
-        return torch.from_numpy(np.array(block, dtype=np.float64)).clone()
+    if not plain or not block.flags.writeable:
+        # Converted by numpy, which knows all its types.
+        return torch.from_numpy(np.array(block, dtype=np.float64))
     return torch.from_numpy(block)
 
 

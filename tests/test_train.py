@@ -168,7 +168,11 @@ def killed(folder: Path, overrides: list[str], when) -> None:
 def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
     program = Path(sys.executable).with_name("orthotrace-train")
     overrides = ["method=finetune", *LONG, "hydra.run.dir=run"]
-    process = subprocess.Popen([program, *overrides], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # A shell in the background hands on that interrupts are ignored.
+    process = subprocess.Popen(
+        [program, *overrides], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     metrics = tmp_path / "run" / "metrics.csv"
     deadline = time.monotonic() + 100
     while not (metrics.is_file() and "\n1,2," in metrics.read_text()) and time.monotonic() < deadline:

@@ -222,6 +222,18 @@ def test_what_is_doubtful_is_not_done_in_one_pass(case):
     assert compare._once(stack, stack[::-1].copy(), centre=True) is None
 
 
+def test_the_number_of_threads_changes_no_bit():
+    stack = np.random.default_rng(0).random((16, 19_900))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append((pearson(stack), pearson(stack, stack[:5].copy())))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(one[0], found[0][0]) and np.array_equal(one[1], found[0][1]) for one in found)
+
+
 def test_a_stack_that_may_not_be_written_is_read():
     stack = np.random.default_rng(0).random((3, 40_000))
     expected = np.corrcoef(stack)
