@@ -1,0 +1,37 @@
+"""The tables of the projection family: their numbers are those committed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "scripts" / "results"
+
+
+@pytest.fixture
+def family(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.chdir(ROOT)
+    import family
+
+    return family
+
+
+def test_the_table_of_permuted_mnist_is_that_of_the_results(family):
+    readme = (ROOT / "README.md").read_text()
+    lines = family.table("pmnist")
+    assert len(lines) == 2 + 7 + 2 + 1
+    for line in lines:
+        assert line in readme
+    first, second = json.loads((RESULTS / "pmnist.json").read_text())["parts"]
+    for method, seeds in {"finetune": 5, "gpm": 5, "hlop": 5, "trgp": 5, "sgp": 2, "owm": 2, "nscl": 2}.items():
+        assert first["results"][method]["seeds"] == list(range(seeds))
+    assert second["results"]["hlop"]["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_hlop_held_as_many_rows_as_gpm(family):
+    found = json.loads((RESULTS / "pmnist.json").read_text())["parts"][0]["results"]
+    assert found["hlop"]["rank"] == found["gpm"]["rank"]
