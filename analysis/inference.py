@@ -82,10 +82,8 @@ def evaluate(
         return Evaluation(tuple(named), method, scores, _ceiling(stack, method))
     n = stimuli_of(stack.shape[1])
     rng = np.random.default_rng(seed)
-    fold_of_rdm, fold_of_stimulus = (
-        folds(subjects, rdm_folds, rng),
-        folds(n, stimulus_folds, rng),
-    )
+    fold_of_rdm = folds(subjects, rdm_folds, rng)
+    fold_of_stimulus = folds(n, stimulus_folds, rng)
     rows, columns = np.triu_indices(n, 1)
     limits = []
     for fold in range(stimulus_folds):
@@ -101,10 +99,10 @@ def evaluate(
                 predicted = weights @ part[:, in_test]
                 score = compared(predicted[None], stack[tested][:, in_test], method)[0]
                 scores[number, tested] += score / stimulus_folds
-    known = [one for one in limits if one is not None]
+    known = [(one.lower, one.upper) for one in limits if one is not None]
     # Of as few stimuli as the scores are.
-    mean = Ceiling(*(float(np.mean([getattr(one, end) for one in known])) for end in ("lower", "upper")))
-    return Evaluation(tuple(named), method, scores, mean if known else None)
+    mean = Ceiling(*np.mean(known, axis=0).tolist()) if known else None
+    return Evaluation(tuple(named), method, scores, mean)
 
 
 def bootstrap(

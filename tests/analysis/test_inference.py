@@ -134,6 +134,7 @@ def test_whitened_comparisons_over_subjects():
 
 
 def test_one_subject_has_no_ceiling():
+    assert evaluate(FITTED, DATA[:1], stimulus_folds=3).ceiling is None
     found = bootstrap(FIXED, DATA[:1], over="stimuli", resamples=30)
     assert found.ceiling is None and found.degrees == N - 1 and found.compare("t").ceiling is None
 
