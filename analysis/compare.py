@@ -435,9 +435,12 @@ def _sizes(stack: Matrix) -> Matrix:
 
 
 def _means(stack: Matrix, sizes: Matrix, centre: bool) -> Matrix:
-    return (
-        (stack / sizes if (sizes != 1).any() else stack).mean(axis=1, keepdims=True) if centre else np.zeros_like(sizes)
-    )
+    """Of each RDM in units of its size, (k, 1), without a copy of all; 0 where nothing is to be taken off."""
+    total = np.zeros_like(sizes)
+    if centre:
+        for part, _ in _blocks(stack, stack):
+            total += (part / sizes).sum(axis=1, keepdims=True)
+    return total / stack.shape[1]
 
 
 def _refuse_nothing(number: int, found: float, size: float, what: str) -> None:
