@@ -401,8 +401,11 @@ def procrustes(x: Activations, y: Activations) -> float:
         1.4142
     """
     a, b = _pair(x, y, units=True)
+    # In units of the largest entry of both: squares leave the range of numbers.
+    size = torch.maximum(a.abs().amax(), b.abs().amax())
+    a, b = a / size, b / size
     squared = a.double().square().sum() + b.double().square().sum() - 2 * _nuclear(a, b)
-    return float(squared.clamp_min(0).sqrt())
+    return float(squared.clamp_min(0).sqrt()) * float(size)
 
 
 @declare("orthogonal", "permutation", "scaling", "translation")

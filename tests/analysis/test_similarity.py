@@ -225,3 +225,10 @@ def test_debiased_cka_of_three_stimuli_is_refused():
 @pytest.mark.parametrize("name", [name for name in MEASURES if name != "procrustes"])
 def test_the_scale_of_the_activations(name, scale):
     assert MEASURES[name](scale * X, Y) == pytest.approx(MEASURES[name](X, Y), abs=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-170, 1e200])
+def test_a_distance_of_any_size(scale):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 5)), rng.standard_normal((20, 7))
+    assert similarity.procrustes(x * scale, y * scale) / scale == pytest.approx(similarity.procrustes(x, y), rel=1e-9)
