@@ -164,7 +164,7 @@ def find(
     """
     several = {key: same for key, same in members.items() if len(same) > 1}
     layers = list(next(iter(members.values()))[0].rdms)
-    # Classes are as good as strangers to stimuli that were averaged: their number is too small to resample.
+    # Classes are few, and drawn from no more of their kind: they are not resampled.
     plain = {**interval, "stimuli": False}
     labels = shown.labels.numpy()
     agreed = {name: agreements(members, rdms[name], one.method, interval["level"]) for name, one in references.items()}
