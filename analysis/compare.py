@@ -309,6 +309,7 @@ def _array(rdms: ArrayLike) -> Any:
         ValueError: text, objects, or complex numbers.
     """
     if hasattr(rdms, "detach"):
+        # A tensor; torch is not imported for what comes without it.
         rdms = rdms.detach().cpu()  # type: ignore[union-attr]
     found = np.asarray(rdms)
     if found.dtype.kind not in "biuf":
@@ -464,6 +465,7 @@ def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
             if second is first and j < i:
                 found[i, j] = found[j, i]
                 continue
+            # Scipy's stubs give its result no fields.
             value = float(kendalltau(a, b)[0])  # type: ignore[arg-type]
             if not ties:
                 # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.

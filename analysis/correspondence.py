@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import compare
+from analysis.invariances import declaration
 from orthotrace.errors import nearest
 
 
@@ -64,8 +65,7 @@ def activation_similarities(
     """
     if len(networks) < 2:
         raise ValueError(f"two networks or more are needed (got {len(networks)})")
-    # Of a partial its function declares.
-    about = getattr(getattr(measure, "func", measure), "declared", None)
+    about = declaration(measure)
     sign = -1 if about is not None and about.metric else 1
 
     def both(x: ArrayLike, y: ArrayLike) -> float:

@@ -73,6 +73,16 @@ def declared(measure: Callable[..., Any]) -> Declared:
     return found
 
 
+def declaration(measure: Callable[..., Any]) -> Declared | None:
+    """What a measure declares, of a partial what its function does; None where it declares nothing.
+
+    Example:
+        >>> declaration(len) is None
+        True
+    """
+    return getattr(getattr(measure, "func", measure), "declared", None)
+
+
 def transformed(name: str, matrix: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """The same representation for a measure that is invariant to the transformation.
 

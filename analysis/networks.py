@@ -14,6 +14,7 @@ from rich.progress import track
 from analysis.activations import activations, readable_layers
 from analysis.categories import centroids
 from analysis.consistency import PairMean, pair_mean
+from analysis.invariances import declaration
 from analysis.runs import Network, Stimuli, tasks_of
 from orthotrace.errors import UserError, one_line
 
@@ -140,7 +141,7 @@ def similarities(
 
 
 def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
-    about = getattr(getattr(measure, "func", measure), "declared", None)
+    about = declaration(measure)
     pairs = [(x, y)] if about is not None and about.symmetric else [(x, y), (y, x)]
     try:
         # Copies: a measure that works in place must not reach the others.

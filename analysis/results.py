@@ -13,6 +13,7 @@ from analysis.categories import clustering_index
 from analysis.ceilings import Ceiling
 from analysis.consistency import PairMean, between_networks
 from analysis.correspondence import accuracy, layer_similarities
+from analysis.invariances import declaration
 from analysis.networks import Members, Similarity, similarities
 from analysis.rdms import RDMs
 from analysis.references import Agreement, Reference, agreements, as_rows
@@ -189,7 +190,7 @@ def find(
             several, shown, measures, **{name: value for name, value in interval.items() if name != "stimuli"}
         ),
         invariances={name: _invariances(one) for name, one in measures.items()},
-        metrics=frozenset(name for name, one in measures.items() if getattr(_declared(one), "metric", False)),
+        metrics=frozenset(name for name, one in measures.items() if getattr(declaration(one), "metric", False)),
         correspondence={key: corresponding(same) for key, same in several.items() if len(layers) > 1},
         references={name: found for name, (found, _) in agreed.items()},
         ceilings={name: limits for name, (_, limits) in agreed.items()},
@@ -210,10 +211,6 @@ def corresponding(same: Sequence[Network]) -> Correspondence:
     return Correspondence(accuracy(found), tuple(tuple(row) for row in (counts / (2 * len(found))).tolist()))
 
 
-def _declared(measure: Similarity) -> Any:
-    return getattr(getattr(measure, "func", measure), "declared", None)
-
-
 def _target(measure: Similarity) -> str:
     """The function, by its path, with the arguments that were given."""
     function: Any = getattr(measure, "func", measure)
@@ -223,7 +220,7 @@ def _target(measure: Similarity) -> str:
 
 
 def _invariances(measure: Similarity) -> list[str] | None:
-    about = _declared(measure)
+    about = declaration(measure)
     return None if about is None else sorted(about.invariant_to)
 
 

@@ -217,6 +217,7 @@ class Evaluation:
         differences = np.where(np.abs(differences) <= ROUNDING, 0, differences)
         if not differences.any():
             return 1.0
+        # Scipy's stubs give its result no fields.
         return float(wilcoxon(differences, alternative="two-sided" if sides == 2 else "greater")[1])  # type: ignore[arg-type]
 
 

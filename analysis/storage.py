@@ -177,6 +177,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             import h5py
 
             with h5py.File(file, "r") as opened:
+                # A data set: the stubs do not tell it from a group.
                 return {path.stem: opened["measurements"][()]} if "measurements" in opened else {}  # type: ignore[index]
 
         found = read(path, measurements, COPY)
