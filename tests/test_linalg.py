@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from orthotrace.linalg import energy_shares, is_orthonormal, leak, orthonormalise, principal, project_out
+from orthotrace.linalg import (
+    energy_shares,
+    inverse_sqrt,
+    is_orthonormal,
+    leak,
+    orthonormalise,
+    polar,
+    principal,
+    project_out,
+)
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -78,3 +87,33 @@ def test_leak_is_the_share_inside_of_the_larger_norm():
     assert leak(project_out(update, basis), basis, weight) < 1e-15
     assert leak(update, basis[:0], weight) == 0
     assert leak(0 * update, basis, 0 * weight) == 0
+
+
+def spread(values, seed=0):
+    """A symmetric matrix of these eigenvalues."""
+    basis = orthonormalise(randn(len(values), len(values), seed=seed))
+    return basis.T @ (torch.tensor(values, dtype=torch.float64)[:, None] * basis)
+
+
+@pytest.mark.parametrize("values", [[1.0] * 4, [3.0, 3.0, 1.0, 1.0], [4.0, 2.0, 1.0, 0.5]], ids=str)
+def test_inverse_sqrt_and_its_derivatives(values):
+    moment = spread(values).requires_grad_()
+    found = inverse_sqrt(moment)
+    assert torch.allclose(found @ moment @ found, torch.eye(4, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(found, found.T, atol=1e-14)
+    assert torch.autograd.gradcheck(inverse_sqrt, (moment,))
+    assert torch.autograd.gradgradcheck(inverse_sqrt, (moment,))
+
+
+def test_inverse_sqrt_of_many_at_once():
+    moments = torch.stack([spread([1.0, 2.0, 3.0]), spread([2.0, 2.0, 2.0], 1)]).requires_grad_()
+    assert torch.allclose(inverse_sqrt(moments)[0], inverse_sqrt(moments[0]))
+    assert torch.autograd.gradcheck(inverse_sqrt, (moments,)) and torch.autograd.gradgradcheck(inverse_sqrt, (moments,))
+
+
+def test_polar_is_the_best_of_all_orthonormal_rows():
+    matrix = randn(3, 8)
+    best = polar(matrix)
+    assert is_orthonormal(best, 1e-12)
+    # The nuclear norm bounds <R, M> over all R with orthonormal rows.
+    assert float((best * matrix).sum()) == pytest.approx(float(np.linalg.svd(matrix.numpy(), compute_uv=False).sum()))

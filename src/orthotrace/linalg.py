@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 
 def orthonormalise(rows: Tensor, against: Tensor | None = None) -> Tensor:
@@ -140,3 +143,82 @@ def energy_shares(moment: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, 
     before = total - float(left.trace())
     # Rounding may find more than there is.
     return min(1.0, now / total), min(1.0, (before + best) / total)
+
+
+def polar(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows: U V^T of M = U S V^T, which maximises <R, M> over R R^T = I.
+
+    Args:
+        matrix: M, (..., k, width), k <= width. Where its rank is below k, one of several nearest.
+
+    Example:
+        >>> polar(torch.tensor([[3.0, 4.0, 0.0]]))
+        tensor([[0.6000, 0.8000, 0.0000]])
+    """
+    # The singular values of a thin matrix may span many orders, and float32 would mix up the small ones.
+    u, _, v = torch.linalg.svd(matrix.double(), full_matrices=False)
+    return (u @ v).to(matrix.dtype)
+
+
+def inverse_sqrt(moment: Tensor) -> Tensor:
+    """Inverse square root of symmetric positive definite matrices, with a backward that equal eigenvalues do not break.
+
+    With S = U diag(l) U^T: W = U diag(l^-1/2) U^T. Of a gradient G of W, that of S is U (K * (U^T G U)) U^T with
+    K_ij = -1 / (sqrt(l_i l_j) (sqrt(l_i) + sqrt(l_j))): no difference of eigenvalues in a denominator. Differentiable
+    as often as wanted. Eigenvalues are found in float64, since with 90 % of the trace in one of them float32 leaves
+    errors of 1e-3 in the others.
+
+    Args:
+        moment: S, (..., width, width); its symmetric part counts.
+
+    Returns:
+        W, of the type of the moment.
+
+    Source: Golub & Van Loan, Matrix Computations, 4th ed., section 9.4, for the Sylvester equation of the derivative.
+
+    Example:
+        >>> inverse_sqrt(torch.diag(torch.tensor([4.0, 1.0])))
+        tensor([[0.5000, 0.0000],
+                [0.0000, 1.0000]])
+    """
+    return _InverseSqrt.apply((moment + moment.mT) / 2)
+
+
+class _InverseSqrt(Function):
+    """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W."""
+
+    @staticmethod
+    def forward(context: Any, moment: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(moment.double())
+        roots = values.rsqrt()
+        found = ((vectors * roots[..., None, :]) @ vectors.mT).to(moment.dtype)
+        context.save_for_backward(found, vectors.to(moment.dtype), roots.to(moment.dtype))
+        return found
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        found, vectors, roots = context.saved_tensors
+        if not torch.is_grad_enabled():
+            rows, columns = roots[..., :, None], roots[..., None, :]
+            inside = vectors.mT @ gradient @ vectors
+            # W^-1 X + X W^-1 = W G W, entry by entry in the eigenvectors.
+            return -vectors @ (inside * (rows * columns).square() / (rows + columns)) @ vectors.mT
+        square = found @ found
+        return -_Lyapunov.apply(found, square @ gradient @ square, vectors, roots)
+
+
+class _Lyapunov(Function):
+    """X with W X + X W = Q, for a symmetric positive definite W of known eigenvectors and eigenvalues."""
+
+    @staticmethod
+    def forward(context: Any, matrix: Tensor, right: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
+        inside = (vectors.mT @ right @ vectors) / (values[..., :, None] + values[..., None, :])
+        found = vectors @ inside @ vectors.mT
+        context.save_for_backward(matrix, vectors, values, found)
+        return found
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        matrix, vectors, values, found = context.saved_tensors
+        adjoint = _Lyapunov.apply(matrix, gradient, vectors, values)
+        return -(adjoint @ found.mT + found.mT @ adjoint), adjoint, None, None
