@@ -188,16 +188,17 @@ class _InverseSqrt(Function):
     """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W."""
 
     @staticmethod
-    def forward(context: Any, moment: Tensor) -> Tensor:
+    def forward(ctx: Any, moment: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(moment.double())
         roots = values.rsqrt()
         found = ((vectors * roots[..., None, :]) @ vectors.mT).to(moment.dtype)
-        context.save_for_backward(found, vectors.to(moment.dtype), roots.to(moment.dtype))
+        ctx.save_for_backward(found, vectors.to(moment.dtype), roots.to(moment.dtype))
         return found
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        found, vectors, roots = context.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
+        (gradient,) = grad_outputs
+        found, vectors, roots = ctx.saved_tensors
         if not torch.is_grad_enabled():
             rows, columns = roots[..., :, None], roots[..., None, :]
             inside = vectors.mT @ gradient @ vectors
@@ -211,14 +212,15 @@ class _Lyapunov(Function):
     """X with W X + X W = Q, for a symmetric positive definite W of known eigenvectors and eigenvalues."""
 
     @staticmethod
-    def forward(context: Any, matrix: Tensor, right: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, right: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
         inside = (vectors.mT @ right @ vectors) / (values[..., :, None] + values[..., None, :])
         found = vectors @ inside @ vectors.mT
-        context.save_for_backward(matrix, vectors, values, found)
+        ctx.save_for_backward(matrix, vectors, values, found)
         return found
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        matrix, vectors, values, found = context.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, None, None]:
+        (gradient,) = grad_outputs
+        matrix, vectors, values, found = ctx.saved_tensors
         adjoint = _Lyapunov.apply(matrix, gradient, vectors, values)
         return -(adjoint @ found.mT + found.mT @ adjoint), adjoint, None, None
