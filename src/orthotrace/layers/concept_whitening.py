@@ -1,0 +1,293 @@
+"""Concept whitening: a whitened layer turned so that its first axes are named concepts."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import geotorch
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from orthotrace.errors import UserError, checked, nearest
+from orthotrace.layers.axes import Axes
+from orthotrace.layers.reductions import Reduction, reduced
+from orthotrace.layers.whitening import Whitening
+from orthotrace.linalg import polar, project_out, rotated
+
+# Updates after which rounding is taken from the rotation.
+POLISH = 50
+# Concepts whose mean features are nearer than this, in cosine, cannot both have an axis of their own.
+COLLINEAR = 0.9
+
+
+class ConceptWhitening(Whitening):
+    """Whitening followed by a rotation that lays concepts along the first axes: z = R W (x - mu).
+
+    R maximises sum_j mean over the images of concept j of a(r_j z), with a the ``reduction`` of the map of an axis and
+    R R^T = I. The mean is linear in R: its maximum is polar(M), M the mean features of the concepts (Procrustes). The
+    others are convex: R <- polar(gradient at R) never lowers the objective (majorise and project), started from the
+    solution of the mean. A concept with several axes counts by the axis that answers most to each image. The rest of R
+    follows by the smallest rotation.
+
+    Args:
+        channels: d.
+        concepts: names, no more axes than channels; "animal/dog" lies inside "animal", see Axes.
+        sizes: axes of a concept that has several.
+        reduction: a, see reductions.
+        memory: weight of what earlier updates saw of a concept, in [0, 1).
+        steps: of majorise and project in an update, where the mean does not do with one.
+        rotation: "aligned" by updates, or "trained": a geotorch parametrisation on SO(d), whose gradient is that of the
+            loss and of the objective.
+        **options: as for Whitening, but groups: an axis goes over all channels.
+
+    Raises:
+        UserError: more axes than channels, or a value out of its range; in ``align``, a concept that does not exist,
+            has no images, or whose activations are not finite.
+
+    Attributes:
+        axes: which belong to which concept.
+
+    Source: Chen, Bei & Rudin, Concept whitening for interpretable image recognition, Nature Machine Intelligence 2020,
+    eq. 2 to 4; Journee et al., Generalized power method, JMLR 2010, for the steps.
+
+    Example:
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> layer = ConceptWhitening(8, ["striped"], reduction="mean")
+        >>> x = torch.randn(200, 8, generator=draws)
+        >>> _ = layer(x)
+        >>> layer.align({"striped": x[x[:, 3] > 1]}) > 1
+        True
+        >>> int(layer.eval().affine()[0][0].abs().argmax())
+        3
+    """
+
+    rotation: Tensor
+    directions: Tensor
+    weight_seen: Tensor
+    held: Tensor
+    updates: Tensor
+
+    @checked
+    def __init__(
+        self,
+        channels: Annotated[int, Field(ge=1)],
+        concepts: Sequence[str],
+        sizes: Mapping[str, Annotated[int, Field(ge=1)]] | None = None,
+        reduction: Reduction = "pool_max",
+        memory: Annotated[float, Field(ge=0, lt=1)] = 0.95,
+        steps: Annotated[int, Field(ge=1)] = 4,
+        rotation: Literal["aligned", "trained"] = "aligned",
+        **options: Any,
+    ) -> None:
+        if "groups" in options:
+            raise UserError("an axis goes over all channels: concept whitening has no groups", "groups")
+        super().__init__(channels, **options)
+        self.axes = Axes.laid_out(concepts, sizes)
+        if len(self.axes) > channels:
+            raise UserError(f"{len(self.axes)} axes for concepts, but only {channels} channels", "concepts")
+        self.reduction: Reduction = reduction
+        self.memory = memory
+        self.steps = steps
+        self.trained = rotation == "trained"
+        if self.trained:
+            self.rotation = nn.Parameter(torch.eye(channels))
+            geotorch.orthogonal(self, "rotation", triv="cayley")
+            self.rotation = torch.eye(channels)
+        else:
+            self.register_buffer("rotation", torch.eye(channels))
+        count = len(self.axes)
+        # Mean gradient of the objective in the rows of the axes, in whitened channels, and how much of it there is.
+        self.register_buffer("directions", torch.zeros(count, channels))
+        self.register_buffer("weight_seen", torch.zeros(count))
+        self.register_buffer("held", torch.zeros(count, dtype=torch.bool))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._near: set[tuple[str, str]] = set()
+
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return f"{super().extra_repr()}, concepts={', '.join(self.axes.names)}, reduction={self.reduction}"
+
+    def _turned(self, matrix: Tensor) -> Tensor:
+        return self.rotation.to(matrix.dtype) @ matrix
+
+    def activations(self, outputs: Tensor, masks: Tensor | None = None) -> Tensor:
+        """How active each axis of a concept is, (n, axes), of the layer's outputs.
+
+        Example:
+            >>> ConceptWhitening(4, ["red", "green"]).activations(torch.ones(5, 4, 2, 2)).shape
+            torch.Size([5, 2])
+        """
+        maps = outputs.movedim(self.channel_dim, 1)[:, : len(self.axes)]
+        return reduced(maps, self.reduction, masks)
+
+    def concept_activations(self, outputs: Tensor, masks: Tensor | None = None) -> Tensor:
+        """How active each concept is, (n, concepts): by the axis of its subspace that answers most."""
+        found = self.activations(outputs, masks)
+        return torch.stack([found[:, list(self.axes.of[name])].amax(1) for name in self.axes.names], dim=1)
+
+    @torch.no_grad()
+    def freeze_axes(self) -> None:
+        """Hold the axes that have been aligned: later updates move only the free ones."""
+        self.held |= self.weight_seen > 0
+
+    def align(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> float:
+        """Turn the axes towards what these images of the concepts answer, by the running statistics.
+
+        Args:
+            inputs: concept -> inputs of the layer, as forward takes them; concepts left out stay as they are known.
+            masks: concept -> weights of the places, as for reduced.
+
+        Returns:
+            The objective after it: the sum over these concepts of their mean activation.
+
+        Raises:
+            UserError: see the class; the rotation is trained.
+        """
+        if self.trained:
+            raise UserError(f"{self.label}its rotation is trained: take concept_loss instead of align")
+        with torch.autocast(self.mean.device.type, enabled=False):
+            white = self._white(inputs, masks or {})
+            self._look_for_neighbours(white)
+            with torch.no_grad():
+                self._update(white)
+                return float(self._objective(white, self.rotation[: len(self.axes)])[0])
+
+    def concept_loss(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Minus the objective, differentiable in a trained rotation.
+
+        Args:
+            inputs: as for align.
+            masks: as for align.
+        """
+        with torch.autocast(self.mean.device.type, enabled=False):
+            return -self._objective(self._white(inputs, masks or {}), self.rotation[: len(self.axes)])[0]
+
+    def _white(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, _White]:
+        """Whitened inputs of each concept, not rotated: applied to what is asked of them, never as a whole.
+
+        Raises:
+            UserError: an unknown concept, no images, or values that are not finite.
+        """
+        root = self._root(self.covariance, self.samples)[0].detach()
+        found = {}
+        for name, values in inputs.items():
+            if name not in self.axes.of:
+                raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
+            if not len(values):
+                raise UserError(f"{self.label}no images of the concept '{name}'")
+            columns = self._columns(values.detach())
+            if not bool(columns.isfinite().all()):
+                raise UserError(f"{self.label}activations of the concept '{name}' are not finite")
+            shape = values.movedim(self.channel_dim, 0).shape[1:]
+            mean = self.mean.to(columns.dtype)
+            found[name] = _White(columns - mean[:, None], root.to(columns.dtype), shape, masks.get(name))
+        return found
+
+    def _objective(self, white: Mapping[str, _White], rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum of mean activations, and concept -> activations (n, axes of the concept)."""
+        answers = {
+            name: reduced(one.maps(rows[list(self.axes.of[name])]), self.reduction, one.mask)
+            for name, one in white.items()
+        }
+        total = sum((found.amax(1).mean() for found in answers.values()), rows.new_zeros(()))
+        return total, answers
+
+    def _gradient(self, white: Mapping[str, _White], rows: Tensor) -> Tensor:
+        """Gradient of the objective in the rows of the axes."""
+        with torch.enable_grad():
+            rows = rows.detach().clone().requires_grad_()
+            return torch.autograd.grad(self._objective(white, rows)[0], rows)[0]
+
+    def _update(self, white: Mapping[str, _White]) -> None:
+        count = len(self.axes)
+        seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
+        for name in white:
+            seen[list(self.axes.of[name])] = True
+        rows = self.rotation[:count].clone()
+        first = seen & (self.weight_seen == 0) & ~self.held
+        if bool(first.any()) and self.reduction != "mean":
+            # A concept that is new begins where the mean would put it.
+            rows[first] = self._means(white)[first]
+            rows = self._nearest(rows, (self.weight_seen > 0) | first)
+        share = torch.where(self.weight_seen > 0, 1 - self.memory, 1.0)[:, None]
+        linear = self.reduction == "mean" and all(len(self.axes.of[name]) == 1 for name in white)
+        known = (self.weight_seen > 0) | seen
+        directions = self.directions
+        for _ in range(1 if linear else self.steps):
+            gradient = self._gradient(white, rows)
+            # An axis that no image chose keeps what it knew.
+            moved = seen & (gradient.abs().amax(1) > 0)
+            directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
+            rows = self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
+        self.directions.copy_(directions)
+        self.weight_seen[seen] = 1.0
+        self.updates += 1
+        aligned = (known & (directions.abs().amax(1) > 0) & ~self.held).nonzero().flatten()
+        if len(aligned):
+            self.rotation.copy_(rotated(self.rotation, aligned, rows[aligned]))
+        if int(self.updates) % POLISH == 0:
+            self.rotation.copy_(polar(self.rotation))
+
+    def _nearest(self, towards: Tensor, known: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Orthonormal rows nearest to these directions for the known axes, outside the span of those held."""
+        found = self.rotation[: len(self.axes)].clone() if rows is None else rows.clone()
+        held = self.rotation[: len(self.axes)][self.held]
+        found[self.held] = held
+        chosen = known & ~self.held
+        if bool(chosen.any()):
+            found[chosen] = polar(project_out(towards[chosen], held))
+        return found
+
+    def _means(self, white: Mapping[str, _White]) -> Tensor:
+        """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""
+        found = self.rotation[: len(self.axes)].clone()
+        for name in sorted(white, key=lambda name: -len(self.axes.of[name])):
+            places = self.axes.of[name]
+            for axis, part in zip(places, white[name].image_means().tensor_split(len(places)), strict=True):
+                if len(part):
+                    found[axis] = part.mean(0)
+        return found
+
+    def _look_for_neighbours(self, white: Mapping[str, _White]) -> None:
+        """Warn of concepts that no two orthogonal axes can tell apart."""
+        names = [name for name in white if not any(other != name for other in self.axes.inside(name))]
+        means = torch.stack([white[name].image_means().mean(0) for name in names]) if names else None
+        if means is None:
+            return
+        cosines = torch.nn.functional.normalize(means, dim=1) @ torch.nn.functional.normalize(means, dim=1).T
+        for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
+            pair = (names[one], names[other])
+            if pair in self._near:
+                continue
+            self._near.add(pair)
+            cosine = float(cosines[one, other].clamp(-1, 1))
+            how = "opposite" if cosine < 0 else "the same"
+            warnings.warn(
+                f"{self.label}the mean features of '{pair[0]}' and '{pair[1]}' are nearly {how} "
+                f"({math.degrees(math.acos(cosine)):.0f} degrees apart): no two orthogonal axes tell both well from "
+                "other images",
+                stacklevel=3,
+            )
+
+
+class _White:
+    """Whitened features of the images of a concept."""
+
+    def __init__(self, centred: Tensor, root: Tensor, shape: torch.Size, mask: Tensor | None) -> None:
+        self.centred = centred
+        self.root = root
+        self.shape = shape
+        self.mask = mask
+
+    def maps(self, rows: Tensor) -> Tensor:
+        """Maps of rows of the rotation, (n, rows, places...): (R W) x instead of R (W x), since rows are few."""
+        return ((rows.to(self.root.dtype) @ self.root) @ self.centred).view(-1, *self.shape).movedim(0, 1)
+
+    def image_means(self) -> Tensor:
+        """Mean over places of the features of each image, or over its mask, (n, d)."""
+        values = self.centred.view(-1, *self.shape).movedim(0, 1)
+        return reduced(values, "mean", self.mask) @ self.root

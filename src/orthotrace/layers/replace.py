@@ -1,0 +1,89 @@
+"""A normalisation layer of any torch model replaced by concept whitening."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from orthotrace.errors import UserError, nearest
+from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.whitening import Whitening
+
+NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, Whitening)
+
+
+def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options: Any) -> ConceptWhitening:
+    """Put concept whitening in the place of a normalisation layer, which it takes the number of channels from.
+
+    Mean and variances of a trained batch normalisation are where the running statistics begin; its affine is dropped,
+    since concept whitening has none: train the model for an epoch, or so. After LayerNorm and RMSNorm channels are the
+    last dimension, as of tokens.
+
+    Args:
+        model: any torch model; changed in place.
+        name: of the layer, as in named_modules: "layer4.1.bn1".
+        concepts: see ConceptWhitening.
+        **options: of ConceptWhitening.
+
+    Returns:
+        The new layer.
+
+    Raises:
+        UserError: no such layer, one that does not normalise, or one whose size is not known; see ConceptWhitening.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        >>> replace_norm(model, "1", ["striped", "dotted"]) is model[1]
+        True
+    """
+    modules = dict(model.named_modules())
+    known = [key for key, module in modules.items() if isinstance(module, NORMS)]
+    if name not in modules or not name:
+        raise UserError(f"there is no layer '{name}'; {nearest(name, known)}", "layer")
+    old = modules[name]
+    if not isinstance(old, NORMS):
+        raise UserError(
+            f"layer '{name}' ({type(old).__name__}) is no normalisation layer; {nearest(name, known)}", "layer"
+        )
+    last = isinstance(old, (nn.LayerNorm, nn.RMSNorm))
+    if last and len(old.normalized_shape) > 1:
+        raise UserError(
+            f"layer '{name}' normalises {tuple(old.normalized_shape)} together: one dimension of channels is needed",
+            "layer",
+        )
+    try:
+        new = ConceptWhitening(_channels(old), concepts, **{"channel_dim": -1 if last else 1, **options})
+    except UserError as error:
+        raise UserError(f"layer '{name}': {error.message}", error.key) from error
+    _take_statistics(new, old)
+    new.label = f"layer '{name}': "
+    new.train(old.training)
+    parameter = next(model.parameters(), torch.zeros(()))
+    new.to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
+    parent, _, last_name = name.rpartition(".")
+    setattr(model.get_submodule(parent), last_name, new)
+    return new
+
+
+def _channels(norm: Any) -> int:
+    for attribute in ("num_features", "num_channels", "channels"):
+        if hasattr(norm, attribute):
+            return int(getattr(norm, attribute))
+    return int(norm.normalized_shape[0])
+
+
+@torch.no_grad()
+def _take_statistics(new: ConceptWhitening, old: Any) -> None:
+    """Begin with what the old layer knew of its inputs."""
+    if isinstance(old, Whitening):
+        new.mean.copy_(old.mean)
+        new.covariance.copy_(torch.block_diag(*old.covariance)[None])
+        new.samples.copy_(old.samples)
+    elif getattr(old, "running_mean", None) is not None and getattr(old, "running_var", None) is not None:
+        new.mean.copy_(old.running_mean)
+        new.covariance.copy_(torch.diag(old.running_var)[None])

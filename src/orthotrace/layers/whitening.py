@@ -1,0 +1,254 @@
+"""Whitening: channels without correlations, of variance one."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from orthotrace.errors import UserError, checked
+from orthotrace.linalg import inverse_sqrt, newton_schulz
+from orthotrace.reduce import added, processes
+
+Solver = Literal["eigh", "newton"]
+
+
+class Whitening(nn.Module):
+    """Zero-phase whitening (ZCA) of channels: z = W (x - mu) with W = (S + s I)^-1/2.
+
+    S is the covariance of the channels over samples and positions, in training of the batch, in evaluation the running
+    mean of the covariances (not of their roots). The shrinkage s is ``eps`` tr(S) / d; with fewer samples than channels
+    S has no inverse, and the oracle approximating shrinkage (1 - r) S + r tr(S) / d I is taken, with a warning.
+
+    Everything is computed in float32 at least, outside autocast, and differentiable twice; equal eigenvalues do not
+    break a gradient. In evaluation the layer is one affine map, kept until the statistics change. Statistics are those
+    of all processes of a distributed run.
+
+    Args:
+        channels: d.
+        groups: into which the channels are divided, each whitened by itself; divides ``channels``.
+        eps: of the shrinkage, relative to the mean variance, above 0.
+        momentum: weight of a new batch in the running statistics, in (0, 1].
+        channel_dim: of the inputs: 1 for (n, d) and (n, d, places...), -1 for tokens (n, length, d).
+        solver: eigh, or newton: coupled Newton-Schulz steps, which need no eigendecomposition.
+
+    Raises:
+        UserError: a value out of its range; in use, inputs of another width, NaN, or one sample alone.
+
+    Attributes:
+        label: begins messages, such as "layer 'bn1': ".
+        frozen: keep the statistics, and use them in training too.
+
+    Source: Kessy, Lewin & Strimmer, Optimal whitening and decorrelation, 2018; Huang et al., Decorrelated batch
+    normalization, CVPR 2018; Chen et al., Shrinkage algorithms for MMSE covariance estimation, 2010, eq. 23.
+
+    Example:
+        >>> layer = Whitening(3)
+        >>> z = layer(torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+        >>> torch.allclose(z.transpose(0, 1).flatten(1).cov(), torch.eye(3), atol=1e-3)
+        True
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    samples: Tensor
+    batches: Tensor
+
+    @checked
+    def __init__(
+        self,
+        channels: Annotated[int, Field(ge=1)],
+        groups: Annotated[int, Field(ge=1)] = 1,
+        eps: Annotated[float, Field(gt=0)] = 1e-5,
+        momentum: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        channel_dim: Literal[1, -1] = 1,
+        solver: Solver = "eigh",
+    ) -> None:
+        super().__init__()
+        if channels % groups:
+            raise UserError(f"{channels} channels do not divide into {groups} groups", "groups")
+        self.channels = channels
+        self.groups = groups
+        self.eps = eps
+        self.momentum = momentum
+        self.channel_dim = channel_dim
+        self.solver: Solver = solver
+        self.label = ""
+        self.frozen = False
+        width = channels // groups
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("covariance", torch.eye(width).repeat(groups, 1, 1))
+        # Independent samples behind the running statistics; infinite as long as they are not of data.
+        self.register_buffer("samples", torch.tensor(torch.inf, dtype=torch.float64))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self._folded: tuple[Any, Tensor, Tensor] | None = None
+        self._warned = False
+
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return f"{self.channels}, groups={self.groups}, eps={self.eps}, solver={self.solver}"
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Whitened inputs, of the same shape and type."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            columns = self._columns(inputs)
+            if self.training and not self.frozen:
+                found = self._whitened(columns)
+            else:
+                matrix, offset = self.affine()
+                matrix, offset = matrix.to(columns.dtype), offset.to(columns.dtype)
+                found = torch.addmm(offset[:, None], matrix, columns)
+            return self._shaped(found, inputs)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The layer in evaluation as one affine map, A x + b.
+
+        Returns:
+            A (d, d) and b (d,), by the running statistics.
+
+        Example:
+            >>> matrix, offset = Whitening(2).affine()
+            >>> matrix.diagonal().round(decimals=4), offset.abs()
+            (tensor([1., 1.]), tensor([0., 0.]))
+        """
+        if self._folded is None or self._folded[0] != self._versions():
+            # What is kept must serve a later gradient, wherever it was made.
+            with torch.inference_mode(False):
+                root = self._root(self.covariance, self.samples)
+                matrix = self._turned(torch.block_diag(*root))
+                offset = -(matrix @ self.mean)
+            if matrix.requires_grad:
+                return matrix, offset
+            self._folded = (self._versions(), matrix, offset)
+        return self._folded[1], self._folded[2]
+
+    def inverse(self, outputs: Tensor) -> Tensor:
+        """Inputs that the layer in evaluation maps to these outputs: A^-1 (z - b).
+
+        Example:
+            >>> layer, x = Whitening(3).eval(), torch.ones(2, 3)
+            >>> torch.allclose(layer.inverse(layer(x)), x)
+            True
+        """
+        with torch.autocast(outputs.device.type, enabled=False):
+            columns = self._columns(outputs)
+            matrix, offset = (value.to(columns.dtype) for value in self.affine())
+            return self._shaped(torch.linalg.solve(matrix, columns - offset[:, None]), outputs)
+
+    def _turned(self, matrix: Tensor) -> Tensor:
+        """A rotation after the whitening; here none."""
+        return matrix
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Addresses mean nothing in a copy.
+        return {**self.__dict__, "_folded": None}
+
+    def _versions(self) -> list[tuple[int, int]]:
+        """What tells whether the affine map is still the same."""
+        return [(value.data_ptr(), value._version) for value in (*self.buffers(), *self.parameters())]
+
+    def _columns(self, inputs: Tensor) -> Tensor:
+        """Inputs as (d, n x places), in float32 at least.
+
+        Raises:
+            UserError: inputs of another width, or buffers of too few bits.
+        """
+        if self.mean.dtype in (torch.bfloat16, torch.float16):
+            raise UserError(
+                f"{self.label}its statistics were turned into {self.mean.dtype}, which has too few digits to whiten; "
+                "keep the model in float32 and use autocast"
+            )
+        if inputs.ndim < 2 or inputs.shape[self.channel_dim] != self.channels:
+            raise UserError(
+                f"{self.label}inputs of {self.channels} channels are needed in dimension {self.channel_dim} "
+                f"(got the shape {tuple(inputs.shape)})"
+            )
+        inputs = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        return inputs.movedim(self.channel_dim, 0).reshape(self.channels, -1)
+
+    def _shaped(self, columns: Tensor, like: Tensor) -> Tensor:
+        """Columns in the shape and type of the inputs."""
+        moved = like.movedim(self.channel_dim, 0).shape
+        return columns.view(moved).movedim(0, self.channel_dim).contiguous().to(like.dtype)
+
+    def _whitened(self, columns: Tensor) -> Tensor:
+        """Columns whitened by their own statistics, which the running ones take up."""
+        count = columns.shape[1]
+        if processes()[1] > 1:
+            count = int(added(torch.tensor([count], device=columns.device)))
+        if count < 2:
+            raise UserError(f"{self.label}one sample alone cannot be whitened: give two or more in training")
+        mean = added(columns.sum(1)) / count
+        centred = columns - mean[:, None]
+        stacked = centred.view(self.groups, -1, columns.shape[1])
+        covariance = added(_Gram.apply(stacked)) / count
+        if not bool(covariance.detach().diagonal(dim1=-2, dim2=-1).sum().isfinite()):
+            raise UserError(f"{self.label}its inputs are not finite; lower the learning rate, or look at the data")
+        self._take(mean.detach(), covariance.detach(), count)
+        root = self._root(covariance, torch.tensor(float(count)))
+        if self.groups == 1:
+            return self._turned(root[0]) @ centred
+        return (root @ stacked).view_as(centred)
+
+    @torch.no_grad()
+    def _take(self, mean: Tensor, covariance: Tensor, count: int) -> None:
+        """Running statistics: the mean over batches at first, later an exponential one."""
+        self.batches += 1
+        weight = max(self.momentum, 1 / int(self.batches))
+        self.mean.lerp_(mean.to(self.mean.dtype), weight)
+        self.covariance.lerp_(covariance.to(self.covariance.dtype) * (count / (count - 1)), weight)
+        # Variances of independent means add up.
+        self.samples.copy_(1 / ((1 - weight) ** 2 / self.samples + weight**2 / count))
+
+    def _root(self, covariance: Tensor, samples: Tensor) -> Tensor:
+        """W of the covariance of each group, (groups, width, width)."""
+        width = covariance.shape[-1]
+        level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        # A group without any variance: what is whitened stays zero.
+        level = torch.where(level > 0, level, torch.ones_like(level))
+        identity = torch.eye(width, dtype=covariance.dtype, device=covariance.device)
+        if float(samples) <= width:
+            self._warn(int(samples), width)
+            share = _oracle_share(covariance, float(samples))
+            covariance = (1 - share) * covariance + share * level * identity
+        shrunk = covariance + self.eps * level * identity
+        return inverse_sqrt(shrunk) if self.solver == "eigh" else newton_schulz(shrunk)
+
+    def _warn(self, samples: int, width: int) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{self.label}{samples} samples for {width} channels: their covariance has no inverse and is shrunk; "
+                "take larger batches or more groups",
+                stacklevel=2,
+            )
+
+
+class _Gram(Function):
+    """X X^T of a stack of matrices: its backward takes one product instead of two."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return rows @ rows.mT
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
+        (gradient,) = grad_outputs
+        (rows,) = ctx.saved_tensors
+        return (gradient + gradient.mT) @ rows
+
+
+def _oracle_share(covariance: Tensor, samples: float) -> Tensor:
+    """Weight of the identity in the oracle approximating shrinkage, in (0, 1]."""
+    width = covariance.shape[-1]
+    square = covariance.square().sum((-2, -1))[:, None, None]
+    trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None].square()
+    above = (1 - 2 / width) * square + trace
+    below = (samples + 1 - 2 / width) * (square - trace / width)
+    # Never so little that rounding decides what the empty directions become.
+    return torch.where(below > above, above / below.clamp_min(1e-30), torch.ones_like(above)).clamp_min(1e-3)
