@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from orthotrace.data.images import Images, Scaling
 from orthotrace.errors import UserError, checked
@@ -57,6 +58,7 @@ class Stream(ABC):
         tasks: how many, repetitions counted.
         shape: of one image.
         classes: names by output.
+        names: of the classes of each distinct task.
         readout: which outputs count for which task.
         held: validation images of the task with the fewest.
     """
@@ -79,6 +81,7 @@ class Stream(ABC):
         online: bool = False,
         seed: int = 0,
     ) -> None:
+        self.names = tuple(tuple(of_task) for of_task in names)
         self.distinct = len(names)
         self.tasks = self.distinct * repeats
         self.shape = tuple(shape)
@@ -151,6 +154,15 @@ class Stream(ABC):
         """The test part of a task alone."""
         number = index % self.distinct
         return self._labelled(number, self.pair(number)[1])
+
+    def shown(self, part: Images, index: int) -> Images:
+        """Images from elsewhere as a task would show them: with its scaling, moved as its images are."""
+        store = self.moved(part.images, index)
+        return Images(store, part.labels, scaling=self.scaling, tasks=part.tasks)
+
+    def moved(self, pixels: Tensor, index: int) -> Tensor:
+        """Pixels (n, channels, height, width) where a task would have them; here they stay."""
+        return pixels
 
     def _parts(self, number: int) -> tuple[Images, Images]:
         """Training and validation part of a distinct task."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
@@ -60,10 +62,21 @@ class Permuted(Stream):
         number = index % self.distinct
         return self._labelled(number, self._permuted(self.source.test, number))
 
+    def moved(self, pixels: Tensor, index: int) -> Tensor:
+        """Pixels permuted as in a task; a single channel is a map of places."""
+        number = index % self.distinct
+        if number == 0:
+            return pixels
+        channels, *size = self.shape
+        every = math.prod(self.shape)
+        order = torch.randperm(every, generator=generator(self.seed, 1, number))
+        if pixels.shape[1] == channels:
+            return pixels.flatten(1)[:, order].view_as(pixels)
+        # Where colours are mixed, a place is what its three values come from, in the mean.
+        spread = pixels.expand(-1, channels, *size).flatten(1)[:, order]
+        return spread.view(-1, channels, *size).mean(1, keepdim=True)
+
     def _permuted(self, part: Images, number: int) -> Images:
         if number == 0:
             return part
-        images = part.images
-        pixels = torch.randperm(images[0].numel(), generator=generator(self.seed, 1, number))
-        store = images.flatten(1)[:, pixels].view_as(images)
-        return replace(part, store=store, index=None, mapped=False)
+        return replace(part, store=self.moved(part.images, number), index=None, mapped=False)

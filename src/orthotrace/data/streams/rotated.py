@@ -71,12 +71,15 @@ class Rotated(Stream):
         number = index % self.distinct
         return self._labelled(number, self._rotated(self.source.test, number))
 
+    def moved(self, pixels: Tensor, index: int) -> Tensor:
+        """Pixels rotated as in a task."""
+        angle = self.angles[index % self.distinct]
+        return pixels if angle % 360 == 0 else torch.cat([rotate(part, angle) for part in pixels.split(1024)])
+
     def _rotated(self, part: Images, number: int) -> Images:
-        angle = self.angles[number]
-        if angle % 360 == 0:
+        if self.angles[number] % 360 == 0:
             return part
-        store = torch.cat([rotate(pixels, angle) for pixels in part.images.split(1024)])
-        return replace(part, store=store, index=None, mapped=False)
+        return replace(part, store=self.moved(part.images, number), index=None, mapped=False)
 
 
 def rotate(images: Tensor, angle: float) -> Tensor:

@@ -1,0 +1,132 @@
+"""What concept sets are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream
+from orthotrace.errors import UserError
+from orthotrace.seeds import generator
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class ConceptPart:
+    """Images, and which concepts each of them shows.
+
+    Attributes:
+        images: whatever they show.
+        has: (n, concepts), true where an image shows a concept; the others lack it.
+        masks: where each image shows its concepts, weights in [0, 1], (n, height, width); None: anywhere.
+    """
+
+    images: Images
+    has: Tensor
+    masks: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.has)
+
+    def take(self, places: Tensor) -> ConceptPart:
+        """The images at these places."""
+        return ConceptPart(
+            self.images.take(places), self.has[places], None if self.masks is None else self.masks[places]
+        )
+
+    def drawn(self, concept: int, size: int, draws: torch.Generator) -> Tensor:
+        """Places of images of a concept, at most so many, each once."""
+        places = self.has[:, concept].nonzero().flatten()
+        return places[torch.randperm(len(places), generator=draws)[:size]]
+
+
+@dataclass(frozen=True)
+class ConceptSets:
+    """Named concepts, with images to align by, to choose by, and to judge by.
+
+    Attributes:
+        names: of the concepts; "animal/dog" lies inside "animal", whose images are also those of all inside it.
+        train: to align axes and train probes.
+        validation: to choose by.
+        test: to judge by; none of them is in the other parts.
+        classes: names of those that are classes of the data, which a stream may teach later than with its first task.
+
+    Example:
+        >>> from orthotrace.data.sources import digits
+        >>> from orthotrace.data.concepts import measured
+        >>> sets = measured(digits(), classes=["0", "7"])
+        >>> sets.names, sets.test.has.sum(0).tolist()
+        (('0', '7'), [36, 36])
+    """
+
+    names: tuple[str, ...]
+    train: ConceptPart
+    validation: ConceptPart
+    test: ConceptPart
+    classes: frozenset[str] = field(default_factory=frozenset)
+
+    def part(self, name: str) -> ConceptPart:
+        """The part of a name: train, validation or test."""
+        return getattr(self, name)
+
+    def known(self, stream: Stream, task: int) -> list[str]:
+        """The concepts that may be looked at in a task, from 0: all but classes that the stream teaches later."""
+        taught = {name for names in stream.names[: task + 1] for name in names}
+        later = {name for names in stream.names for name in names} - taught
+        return [name for name in self.names if name not in self.classes or name not in later]
+
+    def shown(self, stream: Stream, task: int) -> ConceptSets:
+        """All images as a task of a stream shows them: scaled as its images are, permuted or rotated like them.
+
+        Raises:
+            UserError: images of another shape than those of the stream.
+        """
+        if tuple(self.train.images.store.shape[1:]) != stream.shape:
+            raise UserError(
+                f"concept images have the shape {tuple(self.train.images.store.shape[1:])}, those of the stream "
+                f"{stream.shape}: give both the same size and channels",
+                "concepts",
+            )
+        return replace(self, **{name: self._seen(self.part(name), stream, task) for name in PARTS})
+
+    @staticmethod
+    def _seen(part: ConceptPart, stream: Stream, task: int) -> ConceptPart:
+        masks = None if part.masks is None else stream.moved(part.masks[:, None], task)[:, 0]
+        return ConceptPart(stream.shown(part.images, task), part.has, masks)
+
+
+def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: Sequence[str] = ()) -> ConceptSets:
+    """Concept sets of which every part shows, and lacks, every concept.
+
+    Raises:
+        UserError: names the concept, and the part in which it has no images, or which has no others.
+    """
+    for part, content in parts.items():
+        for number, name in enumerate(names):
+            count = int(content.has[:, number].sum())
+            if not count:
+                raise UserError(
+                    f"the concept '{name}' has no images in the {part} part: each part needs one at least", "concepts"
+                )
+            if count == len(content):
+                raise UserError(
+                    f"all images of the {part} part show '{name}': images that lack it are needed", "concepts"
+                )
+    return ConceptSets(tuple(names), parts["train"], parts["validation"], parts["test"], frozenset(classes))
+
+
+def split_off(count: int, shares: Sequence[float], *seed: int) -> list[Tensor]:
+    """Places dealt out by shares, the same for every seed of a run; the last part gets what is left.
+
+    Example:
+        >>> [len(part) for part in split_off(10, [0.2, 0.2])]
+        [2, 2, 6]
+    """
+    order = torch.randperm(count, generator=generator(0, 7, *seed))
+    stops = [round(sum(shares[: number + 1]) * count) for number in range(len(shares))]
+    return [part.sort().values for part in order.tensor_split(stops)]

@@ -1,0 +1,137 @@
+"""Concepts from folders of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from orthotrace.data.concepts.base import PARTS, ConceptPart, ConceptSets, checked_sets, split_off
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source
+from orthotrace.data.sources.folder import SUFFIXES
+from orthotrace.errors import UserError, checked, one_line
+
+# Of a file "name.png" the mask is "name.mask.png".
+MASK = ".mask"
+
+
+@checked
+def folder(
+    source: Source,
+    path: str,
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    negatives: str = "negatives",
+) -> ConceptSets:
+    """A folder for each concept, resized to the images of a data set.
+
+    ``path/striped/*.png`` are images of "striped"; ``path/animal/dog/*.png`` of "animal/dog" and of "animal". What lies
+    in the folder ``negatives`` shows none of them; beside it the images of each concept are those that the others lack.
+    Beside "name.png" a file "name.mask.png" tells where the concept is: bright is inside. With folders
+    ``path/train``, ``path/validation`` and ``path/test`` above the concepts the parts are yours; else each concept is
+    divided, the same for every seed.
+
+    Args:
+        source: whose images the network is trained on.
+        path: the folder.
+        validation: share of each concept.
+        test: share of each concept.
+        negatives: name of the folder of images without any concept.
+
+    Raises:
+        UserError: no folder, no concepts, an image that cannot be read, or a concept with too few images.
+    """
+    top = Path(path)
+    if not top.is_dir():
+        raise UserError(f"there is no folder {path}", "path")
+    given = [(top / part).is_dir() for part in PARTS]
+    if any(given) and not all(given):
+        missing = PARTS[given.index(False)]
+        raise UserError(f"{path} has no folder {missing}: give {', '.join(PARTS)}, or none of them", "path")
+    if all(given):
+        found = {part: _files(top / part, negatives) for part in PARTS}
+    else:
+        found = _divided(_files(top, negatives), validation, test)
+    names = sorted({name for of in found.values() for name in of if name != negatives})
+    # Those that others lie inside of are concepts too.
+    names = sorted({*names, *(name.rpartition("/")[0] for name in names if "/" in name)} - {""})
+    if not names:
+        raise UserError(f"{path} has no folders of images: one for each concept is needed", "path")
+    parts = {part: _part(of, names, source) for part, of in found.items()}
+    return checked_sets(names, parts)
+
+
+def _files(top: Path, negatives: str) -> dict[str, list[Path]]:
+    """Concept -> its own images, both in order."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(top.rglob("*")):
+        place = file.relative_to(top)
+        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in place.parts):
+            name = place.parent.as_posix()
+            if name != "." and not file.stem.endswith(MASK):
+                found.setdefault(name, []).append(file)
+    return found
+
+
+def _divided(files: dict[str, list[Path]], validation: float, test: float) -> dict[str, dict[str, list[Path]]]:
+    found: dict[str, dict[str, list[Path]]] = {part: {} for part in PARTS}
+    if validation + test >= 1:
+        raise UserError(f"{validation} for validation and {test} for the test leave nothing to align by", "validation")
+    for number, (name, of) in enumerate(files.items()):
+        if len(of) < len(PARTS):
+            raise UserError(
+                f"the concept '{name}' has too few images ({len(of)}): three at least are needed, one for each part",
+                "path",
+            )
+        held = [max(1, round(share * len(of))) / len(of) for share in (test, validation)]
+        for part, places in zip(("test", "validation", "train"), split_off(len(of), held, number), strict=True):
+            found[part][name] = [of[place] for place in places.tolist()]
+    return found
+
+
+def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> ConceptPart:
+    """The images of all concepts, decoded."""
+    channels, *size = source.shape
+    stored = source.train.store
+    images, masks, has = [], [], []
+    masked = False
+    for name, of in files.items():
+        for file in of:
+            images.append(_decoded(file, channels, size))
+            mask = file.with_name(f"{file.stem}{MASK}{file.suffix}")
+            masked |= mask.is_file()
+            masks.append(_decoded(mask, 1, size)[0] / 255 if mask.is_file() else np.ones(size))
+            has.append([name == one or name.startswith(f"{one}/") for one in names])
+    pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
+    # A data set of another scale of pixels, such as one of floating numbers in [0, 1].
+    if stored.dtype != torch.uint8 or int(stored[:1000].max()) <= 16:
+        pixels = (pixels.float() / 255 * float(stored[:1000].max())).to(stored.dtype)
+    part = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), scaling=source.train.scaling)
+    return ConceptPart(part, torch.tensor(has).view(-1, len(names)), _tensor(masks) if masked else None)
+
+
+def _tensor(masks: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(masks)).float()
+
+
+def _decoded(file: Path, channels: int, size: list[int]) -> np.ndarray:
+    """Pixels (channels, height, width), uint8.
+
+    Raises:
+        UserError: names a file that is no image.
+    """
+    try:
+        with Image.open(file) as opened:
+            image = opened.convert("L" if channels == 1 else "RGB").resize(
+                (size[1], size[0]), Image.Resampling.BILINEAR
+            )
+    except Exception as error:
+        raise UserError(f"{file} cannot be read as an image ({one_line(error)})", "path") from error
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

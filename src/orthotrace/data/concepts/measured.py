@@ -1,0 +1,82 @@
+"""Concepts of the images of a data set themselves: its classes, and attributes that are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from orthotrace.data.concepts.attributes import ATTRIBUTES, Attribute
+from orthotrace.data.concepts.base import ConceptPart, ConceptSets, checked_sets, split_off
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source
+from orthotrace.errors import UserError, checked, nearest
+
+
+@checked
+def measured(
+    source: Source,
+    attributes: Sequence[str] = (),
+    classes: Sequence[str | int] | Literal["all"] = (),
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    limit: Annotated[int, Field(ge=10)] | None = 10000,
+) -> ConceptSets:
+    """Attributes measured on the images of a data set, and its classes, as concepts.
+
+    Attributes are independent of the classes and need no labels. An image has an attribute where the measurement lies
+    among the uppermost (or lowest) ``share`` of the training images: beyond the same threshold in every part. The test
+    part is of the data set's test images, the other two of its training images.
+
+    Args:
+        source: of the images.
+        attributes: names, see ATTRIBUTES: thick, thin, slanted left, ... for digits, bright, red, ... for photographs.
+        classes: names of classes, or all.
+        share: of the training images that have an attribute which goes by degrees.
+        validation: share of the training images that becomes the validation part.
+        limit: images looked at in each part of the data set, the first ones; None for all.
+
+    Raises:
+        UserError: an unknown attribute or class, none at all, or a concept that no image of a part shows.
+
+    Example:
+        >>> from orthotrace.data.sources import digits
+        >>> sets = measured(digits(), attributes=["thick", "thin"])
+        >>> [len(part) for part in (sets.train, sets.validation, sets.test)]
+        [1150, 287, 360]
+    """
+    chosen = list(source.classes) if classes == "all" else [str(name) for name in classes]
+    for name in attributes:
+        if name not in ATTRIBUTES:
+            raise UserError(f"there is no attribute '{name}'; {nearest(name, ATTRIBUTES)}", "attributes")
+    for name in chosen:
+        if name not in source.classes:
+            raise UserError(f"there is no class '{name}'; {nearest(name, source.classes)}", "classes")
+    if not attributes and not chosen:
+        raise UserError("name attributes or classes", "attributes")
+    held, rest = split_off(min(len(source.train), limit or len(source.train)), [validation])
+    test = torch.arange(min(len(source.test), limit or len(source.test)))
+    images = {"train": source.train.take(rest), "validation": source.train.take(held), "test": source.test.take(test)}
+    has = {part: torch.zeros(len(of), 0, dtype=torch.bool) for part, of in images.items()}
+    for name in attributes:
+        found = _attribute(ATTRIBUTES[name], images, share)
+        has = {part: torch.cat([has[part], found[part][:, None]], dim=1) for part in has}
+    for name in chosen:
+        label = source.classes.index(name)
+        has = {part: torch.cat([has[part], (images[part].labels == label)[:, None]], dim=1) for part in has}
+    parts = {part: ConceptPart(images[part], has[part]) for part in images}
+    return checked_sets([*attributes, *chosen], parts, chosen)
+
+
+def _attribute(attribute: Attribute, images: dict[str, Images], share: float) -> dict[str, Tensor]:
+    values = {part: torch.from_numpy(attribute.measure(of.images)) for part, of in images.items()}
+    if attribute.exactly is not None:
+        return {part: of == attribute.exactly for part, of in values.items()}
+    if attribute.lowest:
+        threshold = values["train"].quantile(share)
+        return {part: of <= threshold for part, of in values.items()}
+    threshold = values["train"].quantile(1 - share)
+    return {part: of >= threshold for part, of in values.items()}
