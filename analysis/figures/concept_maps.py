@@ -1,0 +1,188 @@
+"""Concepts against concepts, axes against axes, concepts against classes: heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from analysis.concepts import Separability
+from analysis.figures.concepts import fits
+from analysis.figures.style import DOUBLE, SINGLE, TALLEST
+from analysis.importance import Importance
+
+# More columns than this are too small to write in, more rows or columns to write in or name.
+WRITTEN, NAMED = 12, 40
+RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100)
+
+
+def separability_maps(
+    found: Mapping[str, Separability], concepts: Sequence[str]
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Similarity between concepts relative to that within them, |Q|: a heat map of each network, side by side.
+
+    Args:
+        found: name of the network -> its separability.
+        concepts: names.
+
+    Returns:
+        The figure, and the numbers in it.
+
+    Raises:
+        ValueError: a number of names that is not that of what they name.
+    """
+    fits(concepts, {name: len(one.normalised) for name, one in found.items()})
+    means = {name: "undefined" if np.isnan(one.similarity) else f"{one.similarity:.2f}" for name, one in found.items()}
+    titles = {name: f"mean |Q| between concepts: {mean}" for name, mean in means.items()}
+    figure = _side_by_side({name: np.abs(one.normalised) for name, one in found.items()}, concepts, titles, "|Q|")
+    rows = [
+        {
+            "network": name, "concept": concepts[i], "other": concepts[j], "cosine": float(one.cosines[i, j]),
+            "normalised": float(value), "similarity": one.similarity,
+        }
+        for name, one in found.items()
+        for (i, j), value in np.ndenumerate(one.normalised)
+    ]  # fmt: skip
+    return figure, rows
+
+
+def correlation_maps(
+    found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str]
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Absolute correlations between axes: a heat map of each network, side by side.
+
+    Args:
+        found: name of the network -> (axes, axes).
+        concepts: names of the first axes; where there are more axes than concepts, lines set these apart.
+
+    Returns:
+        The figure, and the numbers in it.
+    """
+    titles = {}
+    for name, one in found.items():
+        off = one[~np.eye(len(one), dtype=bool)]
+        titles[name] = f"mean between axes: {np.nanmean(off):.2f}" if np.isfinite(off).any() else ""
+    figure = _side_by_side(found, concepts, titles, "|r|")
+    rows = [
+        {"network": name, "axis": i, "other": j, "correlation": float(value)}
+        for name, one in found.items()
+        for (i, j), value in np.ndenumerate(one)
+        if i < j
+    ]
+    return figure, rows
+
+
+def importance_by_class(
+    found: Sequence[Importance], concepts: Sequence[str], classes: Sequence[str] | None = None
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Importance of concepts for all images and for each class, mean over networks; colours are logarithmic about 1.
+
+    Args:
+        found: of each network, of the same axes and classes.
+        concepts: names of the axes.
+        classes: names; else the labels.
+
+    Returns:
+        The figure, and the numbers in it.
+
+    Raises:
+        ValueError: a number of names that is not that of what they name.
+    """
+    classes = list(map(str, found[0].classes)) if classes is None else classes
+    fits(concepts, {"the axes": len(found[0].axes)})
+    fits(classes, {"the classes": len(found[0].classes)})
+    names = ["all", *classes]
+    each = np.stack([np.vstack([one.ratio, one.by_class]) for one in found])
+    values = each.mean(axis=0)
+    finite = values[np.isfinite(values) & (values > 0)]
+    most = max(1.25, *np.exp(np.abs(np.log(finite)))) if len(finite) else 2.0
+    size = min(0.42, (DOUBLE - 1.4) / len(concepts))
+    figure, axes = plt.subplots(
+        figsize=(max(size * len(concepts) + 1.4, 2.4), min(0.17 * len(names) + 0.9, TALLEST)), layout="constrained"
+    )
+    image = _heat(axes, values, LogNorm(1 / most, most), "RdBu_r", 5.5)
+    axes.set_aspect("auto")
+    _ticks(axes, concepts, names)
+    # The first row is of all images.
+    axes.axhline(0.5, color="white", linewidth=2.5 if len(names) <= NAMED else 1)
+    axes.set(xlabel="Concept axis permuted", ylabel="Class")
+    bar = figure.colorbar(image, ax=axes, label="Loss permuted / loss", fraction=0.06)
+    ticks = [ratio for ratio in RATIOS if 1 / most <= ratio <= most]
+    bar.set_ticks(ticks, labels=[f"{ratio:g}" for ratio in ticks])
+    bar.minorticks_off()
+    rows = [
+        {
+            "class": names[i], "concept": concepts[j], "ratio": float(value), "networks": len(found),
+            "values": " ".join(f"{one:.6f}" for one in each[:, i, j]),
+        }
+        for (i, j), value in np.ndenumerate(values)
+    ]  # fmt: skip
+    return figure, rows
+
+
+def _side_by_side(
+    found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str], titles: Mapping[str, str], label: str
+) -> Figure:
+    columns = min(len(found), 3)
+    lines = -(-len(found) // columns)
+    width = SINGLE if columns == 1 else DOUBLE * (columns + 0.5) / 3.5
+    size = (width - 1) / columns
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(width, lines * (size + 0.45) + 0.35), layout="compressed", squeeze=False
+    )
+    image = None
+    for axes in panels.flat[len(found) :]:
+        axes.set_visible(False)
+    for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
+        image = _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
+        if len(values) == len(concepts) <= NAMED:
+            _ticks(axes, concepts, concepts if number % columns == 0 else None)
+        else:
+            for line in (axes.axhline, axes.axvline):
+                line(len(concepts) - 0.5, color="white", linewidth=0.8)
+            axes.set_xlabel(f"Axis (the first {len(concepts)}: concepts)")
+        axes.set_title(f"{fill(name, 26)}\n{titles[name]}")
+    if image is not None:
+        over = any(np.nanmax(one, initial=0) > 1 + 1e-9 for one in found.values())
+        figure.colorbar(image, ax=panels, label=label, fraction=0.03, shrink=0.8, extend="max" if over else "neither")
+    return figure
+
+
+def _heat(axes: Axes, values: NDArray[np.float64], norm: Normalize, colours: str, size: float) -> AxesImage:
+    """Cells in colours, with their numbers where there are few; what is undefined is grey."""
+    table = colormaps[colours].with_extremes(bad="0.85")
+    image = axes.imshow(values, norm=norm, cmap=table, interpolation="nearest")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    if values.shape[1] <= WRITTEN and len(values) <= NAMED:
+        for (row, column), value in np.ndenumerate(values):
+            red, green, blue, _ = table(norm(value))
+            # Black on light cells, white on dark ones.
+            light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 or not np.isfinite(value)
+            text = f"{value:.2f}" if value < 9.995 else f"{value:.3g}"
+            axes.text(
+                column, row, text if np.isfinite(value) else "–", ha="center", va="center", size=size,
+                color="black" if light else "white",
+            )  # fmt: skip
+    return image
+
+
+def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None) -> None:
+    """Names of columns, turned where they would run into each other, and of rows."""
+    flat = max(map(len, columns)) <= 5 or len(columns) <= 3
+    turned = 0 if flat else 45 if len(columns) <= WRITTEN else 90
+    axes.set_xticks(range(len(columns)), [fill(name, 9) for name in columns] if flat else columns, rotation=turned)
+    if turned == 45:
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    step = 1 + len(rows or []) // NAMED
+    axes.set_yticks(range(0, len(rows or []), step), (rows or [])[::step])

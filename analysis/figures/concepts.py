@@ -1,0 +1,163 @@
+"""Purity of concept axes, and what becomes of them over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from analysis.figures.layers import over_layers
+from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from analysis.purity import Purity
+
+PURITY = "Purity (area under the ROC curve)"
+
+
+def purity_by_concept(
+    purities: Mapping[str, Sequence[Purity]], concepts: Sequence[str], label: str = PURITY
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """Purity of each concept by several readings, side by side: every network a dot with its interval over images.
+
+    Args:
+        purities: reading, such as the axis, the best filter, a probe -> of each network.
+        concepts: names.
+        label: of the values.
+
+    Returns:
+        The figure, and the numbers in it.
+
+    Raises:
+        ValueError: a number of names that is not that of the concepts.
+    """
+    for reading, networks in purities.items():
+        for network in networks:
+            fits(concepts, {reading: len(network.auc.value)})
+    labels = [fill(name, 9) for name in concepts]
+    longest = [max(name.split("\n"), key=len) for name in labels]
+    figure, axes, _ = over_layers(longest, list(purities))
+    axes.set_xticks(range(len(concepts)), labels)
+    axes.set_xlim(-0.5, len(concepts) - 0.5)
+    figure.set_figheight(figure.get_figheight() + 0.3)
+    slot = 0.84 / len(purities)
+    rows: list[dict[str, Any]] = []
+    lowest, level, several = 0.5, 0.95, False
+    for place, (reading, networks) in enumerate(purities.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        middle = np.arange(len(concepts)) + slot * (place - (len(purities) - 1) / 2)
+        for number, network in enumerate(networks):
+            found, level = network.auc, network.auc.level
+            x = middle + 0.7 * slot * ((number + 0.5) / len(networks) - 0.5)
+            axes.vlines(x, found.low, found.high, color=colour, alpha=0.45, linewidth=0.7)
+            axes.plot(
+                x, found.value, MARKERS[place % len(MARKERS)], color=colour, markersize=2.8, markeredgecolor="white",
+                markeredgewidth=0.3, clip_on=False,
+            )  # fmt: skip
+            lowest = min(lowest, float(found.low.min()))
+            rows += [
+                {
+                    "reading": reading, "network": number, "concept": concept, "auc": float(found.value[k]),
+                    "low": float(found.low[k]), "high": float(found.high[k]), "level": level,
+                    "images": int(network.has[:, k].sum()), "others": int((~network.has[:, k]).sum()),
+                }
+                for k, concept in enumerate(concepts)
+            ]  # fmt: skip
+        if len(networks) > 1:
+            several = True
+            means = np.mean([network.auc.value for network in networks], axis=0)
+            axes.hlines(means, middle - 0.42 * slot, middle + 0.42 * slot, color="black", linewidth=0.8, zorder=3)
+        axes.plot([], [], MARKERS[place % len(MARKERS)], color=colour, label=reading)
+    # Concepts are told apart without lines between all readings.
+    for edge in range(1, len(concepts)):
+        axes.axvline(edge - 0.5, color="0.88", linewidth=0.6, zorder=0)
+    axes.axhline(0.5, color="0.6", linewidth=0.5, linestyle="--", zorder=0)
+    axes.annotate("chance", (1, 0.5), (2, 0), ("axes fraction", "data"), "offset points", va="center", size=6)
+    axes.set_ylim(lowest - 0.03, 1.005)
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel(label)
+    title = f"dots: networks, with {100 * level:g}% intervals over images" + ("; black bars: means" if several else "")
+    columns = _per_line(purities, figure.get_figwidth())
+    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
+    return figure, rows
+
+
+def concepts_over_tasks(
+    values: Mapping[str, ArrayLike], concepts: Sequence[str], label: str = PURITY
+) -> tuple[Figure, list[dict[str, Any]]]:
+    """A value of each concept after every task: their mean, then one panel each, with a thin line for each seed.
+
+    Args:
+        values: method -> (seeds, tasks, concepts), such as purities, or angles to the axes of the first task.
+        concepts: names.
+        label: of the values.
+
+    Returns:
+        The figure, and the numbers in it.
+
+    Raises:
+        ValueError: a number of names that is not that of the concepts.
+    """
+    found = {method: np.asarray(one, dtype=np.float64) for method, one in values.items()}
+    fits(concepts, {method: one.shape[-1] for method, one in found.items()})
+    every = {"mean of all": slice(None)} if len(concepts) > 1 else {}
+    titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}
+    columns = min(len(titles), 4)
+    lines = -(-len(titles) // columns)
+    width = max(DOUBLE * (columns + 0.3) / 4.3, SINGLE)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(width, max(1.35 * lines + 0.5, 2.3)), layout="constrained",
+        sharex=True, sharey=True, squeeze=False,
+    )  # fmt: skip
+    tasks = next(iter(found.values())).shape[1]
+    rows: list[dict[str, Any]] = []
+    for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
+        for place, (method, one) in enumerate(found.items()):
+            shown = one[:, :, part].mean(axis=2)
+            colour = COLOURS[place % len(COLOURS)]
+            x, marker = np.arange(1, tasks + 1), MARKERS[place % len(MARKERS)] + "-"
+            if len(shown) > 1:
+                axes.plot(x, shown.T, color=colour, linewidth=0.5, alpha=0.5)
+            axes.plot(x, shown.mean(axis=0), marker, color=colour, label=method if number == 0 else None)
+            rows += [
+                {
+                    "method": method, "concept": title, "after": task + 1, "mean": float(shown[:, task].mean()),
+                    "seeds": len(shown), "values": " ".join(f"{value:.6f}" for value in shown[:, task]),
+                }
+                for task in range(tasks)
+            ]  # fmt: skip
+        axes.set_title(fill(title, 24), weight="bold" if title in every else "normal")
+        axes.set_xlim(0.6, tasks + 0.4)
+        # A panel with none below it has its own numbers.
+        axes.xaxis.set_tick_params(labelbottom=number + columns >= len(titles))
+        axes.set_xticks(range(1, tasks + 1, max(1, tasks // 8)))
+    for axes in panels.flat[len(titles) :]:
+        axes.set_visible(False)
+    figure.supxlabel("After task", size=7)
+    figure.supylabel(label, size=7)
+    figure.legend(
+        title="thick lines: means; thin lines: seeds",
+        loc="outside upper center",
+        ncols=_per_line(found, width),
+        title_fontsize=6,
+    )
+    return figure, rows
+
+
+def _per_line(labels: Iterable[str], width: float) -> int:
+    """How many labels fit a line of a legend, by letters to an inch."""
+    return max(1, int(19 * width / (6 + max(map(len, labels)))))
+
+
+def fits(names: Sequence[str], found: Mapping[str, int]) -> None:
+    """Refuse names that are not as many as what they name.
+
+    Raises:
+        ValueError: says what has how many.
+    """
+    for what, number in found.items():
+        if number != len(names):
+            raise ValueError(f"{len(names)} names ({', '.join(names)}) for {number} of {what}: give one of each")
