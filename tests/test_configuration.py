@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from orthotrace import _conf
 from orthotrace.configuration import differences, relevant, run_name
+from orthotrace.layers.orthogonalise import KINDS
 
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in _conf().iterdir() if folder.is_dir()
@@ -33,7 +34,8 @@ def test_every_key_is_one_of_its_target(override):
         node = config[key]
         if not OmegaConf.is_dict(node) or "_target_" not in node or OmegaConf.is_missing(node, "_target_"):
             continue
-        arguments = {name: None for name in node if not str(name).startswith("_")} | dict.fromkeys(GIVEN.get(key, ()))
+        own = [name for name in node if not str(name).startswith("_") and (key, name) != ("model", "weights")]
+        arguments = dict.fromkeys([*own, *GIVEN.get(key, ())])
         signature = inspect.signature(get_object(node._target_))
         signature.bind(**arguments)
         takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
@@ -46,6 +48,19 @@ def test_every_key_is_one_of_its_target(override):
                 for name in inspect.signature(base).parameters
             }
             assert set(arguments) <= known
+
+
+@pytest.mark.parametrize("option", GROUPS["weights"])
+def test_every_key_of_weights_is_one_of_its_kind(option):
+    model = composed(f"weights={option}").model
+    if option == "free":
+        # Runs from before there was the choice keep their names, and continue.
+        assert "weights" not in model
+        return
+    assert model.weights.kind == option
+    found = inspect.signature(KINDS[option]).parameters
+    values = {name: model.weights[name] for name in model.weights if name not in ("kind", "layers")}
+    assert values == {name: found[name].default for name in found if name not in ("shape", "groups", "layer")}
 
 
 def test_the_analysis_composes():

@@ -111,6 +111,21 @@ def test_inverse_sqrt_of_many_at_once():
     assert torch.autograd.gradcheck(inverse_sqrt, (moments,)) and torch.autograd.gradgradcheck(inverse_sqrt, (moments,))
 
 
+def test_inverse_sqrt_within_gradients_of_single_samples():
+    """torch.func gives for each sample what a backward of its own gives."""
+    moment, samples = spread([1.0, 1.0, 3.0]), randn(4, 3, seed=2)
+
+    def loss(moment, sample):
+        return (inverse_sqrt(moment) @ sample).pow(3).sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(moment, samples)
+    again = torch.func.vmap(torch.func.grad(loss))(moment.expand(4, 3, 3), samples)
+    for got, other, sample in zip(each, again, samples, strict=True):
+        leaf = moment.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(leaf, sample), leaf)
+        assert torch.allclose(got, expected, atol=1e-12) and torch.allclose(other, expected, atol=1e-12)
+
+
 def test_polar_is_the_best_of_all_orthonormal_rows():
     matrix = randn(3, 8)
     best = polar(matrix)

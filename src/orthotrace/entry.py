@@ -149,11 +149,16 @@ def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
 
 def _hint(name: str, keys: list[str]) -> str:
     """The nearest of the keys beside the one that is wrong: all keys would not fit on a line."""
+    deeper = [key for key in keys if key.endswith(f".{name}")]
+    if deeper:
+        return f"did you mean '{deeper[0]}'?"
     parent = name.rpartition(".")[0]
     # Of a path that is wrong above its last part the first part that exists counts.
     while parent and parent not in keys:
         parent = parent.rpartition(".")[0]
     beside = [key for key in keys if parent and key.rpartition(".")[0] == parent]
+    if name.startswith("model.weights.") and not any(key.startswith("model.weights") for key in keys):
+        return "the chosen weights has no keys"
     if not beside and parent in OPEN:
         return f"it is yours to name: write +{name}=..."
     if not beside and parent in keys:
@@ -167,7 +172,8 @@ def check_keys(config: DictConfig, config_name: str) -> None:
     Raises:
         UserError: names the first.
     """
-    known = [path.stem for path in _conf().iterdir() if path.is_dir()]
+    # The keys of weights are those of a model.
+    known = [path.stem for path in _conf().iterdir() if path.is_dir() and path.stem != "weights"]
     primary = OmegaConf.load(_conf() / f"{config_name}.yaml")
     assert isinstance(primary, DictConfig)
     known += [str(key) for key in primary if key not in ("defaults", "hydra")]

@@ -181,23 +181,32 @@ def inverse_sqrt(moment: Tensor) -> Tensor:
         tensor([[0.5000, 0.0000],
                 [0.0000, 1.0000]])
     """
-    return _InverseSqrt.apply((moment + moment.mT) / 2)
+    return _InverseSqrt.apply((moment + moment.mT) / 2)[0]
 
 
 class _InverseSqrt(Function):
-    """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W."""
+    """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W. Also its eigenvectors and eigenvalues.
+
+    Forward and context apart, and a rule for batches: torch.func takes gradients of single images so.
+    """
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, moment: Tensor) -> Tensor:
+    def forward(moment: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values, vectors = torch.linalg.eigh(moment.double())
         roots = values.rsqrt()
         found = ((vectors * roots[..., None, :]) @ vectors.mT).to(moment.dtype)
-        ctx.save_for_backward(found, vectors.to(moment.dtype), roots.to(moment.dtype))
-        return found
+        return found, vectors.to(moment.dtype), roots.to(moment.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
-        (gradient,) = grad_outputs
+        gradient = grad_outputs[0]
         found, vectors, roots = ctx.saved_tensors
         if not torch.is_grad_enabled():
             rows, columns = roots[..., :, None], roots[..., None, :]
@@ -211,12 +220,17 @@ class _InverseSqrt(Function):
 class _Lyapunov(Function):
     """X with W X + X W = Q, for a symmetric positive definite W of known eigenvectors and eigenvalues."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, right: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
+    def forward(matrix: Tensor, right: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
         inside = (vectors.mT @ right @ vectors) / (values[..., :, None] + values[..., None, :])
-        found = vectors @ inside @ vectors.mT
-        ctx.save_for_backward(matrix, vectors, values, found)
-        return found
+        return vectors @ inside @ vectors.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        matrix, _, vectors, values = inputs
+        ctx.save_for_backward(matrix, vectors, values, output)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, None, None]:

@@ -106,7 +106,8 @@ class Run:
         """
         # Heavy imports only where a network is wanted.
         import torch
-        from hydra.utils import instantiate
+
+        from orthotrace.networks import make_network
 
         tasks = self.tasks
         if not isinstance(task, int):
@@ -120,7 +121,7 @@ class Run:
         def load(path: Path) -> nn.Module:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             about = saved["orthotrace"]
-            model = instantiate(self.config.model, shape=about["shape"], classes=about["classes"], _convert_="all")
+            model = make_network(self.config, about["shape"], about["classes"])
             prefix = "model."
             state = about.get("network") or {
                 key[len(prefix) :]: value for key, value in saved["state_dict"].items() if key.startswith(prefix)

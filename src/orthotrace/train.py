@@ -175,6 +175,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
 
     from orthotrace.bar import Bar
     from orthotrace.experiment import Experiment
+    from orthotrace.networks import make_network
     from orthotrace.seeds import Seeds, derived
     from orthotrace.tracking import Tracker
     from orthotrace.training import Training
@@ -193,7 +194,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         raise error.below("seeds") from error
     stream = build(config, "stream", source=build(config, "dataset"), seed=seeds.stream)
     torch.manual_seed(derived(seeds.init))
-    model = build(config, "model", shape=stream.shape, classes=len(stream.classes))
+    model = make_network(config, stream.shape, len(stream.classes))
     optimizer = build(config, "optimizer")
     try:
         # An option out of its range is told before anything is written.

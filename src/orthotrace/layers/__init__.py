@@ -1,7 +1,21 @@
 """Layers that can be read: whitening, concept whitening, orthogonal weights."""
 
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.orthogonal import ONI, OWN, Orthogonal, Stiefel
+from orthotrace.layers.orthogonalise import deviations, fold, orthogonal_init, orthogonalise
 from orthotrace.layers.replace import replace_norm
 from orthotrace.layers.whitening import Whitening
 
-__all__ = ["ConceptWhitening", "Whitening", "replace_norm"]
+__all__ = [
+    "ONI",
+    "OWN",
+    "ConceptWhitening",
+    "Orthogonal",
+    "Stiefel",
+    "Whitening",
+    "deviations",
+    "fold",
+    "orthogonal_init",
+    "orthogonalise",
+    "replace_norm",
+]
