@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.streams import Stream
+from orthotrace.errors import checked
 from orthotrace.layers import ConceptWhitening
 from orthotrace.seeds import derived
 
@@ -36,18 +38,25 @@ class Alignment(Callback):
         freeze: see above.
         weight: of the objective, where the rotation is trained.
         seed: of what is drawn.
+
+    Raises:
+        UserError: a number out of its range, or images of another shape than those of the stream.
+
+    Source: Chen, Bei & Rudin, Nature Machine Intelligence 2020: every 20 steps.
     """
 
+    @checked
     def __init__(
         self,
         sets: ConceptSets,
         stream: Stream,
-        every: int = 20,
-        batch_size: int = 64,
+        every: Annotated[int, Field(ge=1)] = 20,
+        batch_size: Annotated[int, Field(ge=1)] = 64,
         freeze: bool = True,
-        weight: float = 1.0,
+        weight: Annotated[float, Field(ge=0)] = 1.0,
         seed: int = 0,
     ) -> None:
+        sets.shown(stream, 0)
         self.sets = sets
         self.stream = stream
         self.every = every
@@ -94,6 +103,13 @@ class Alignment(Callback):
         for layer, (inputs, masks) in self._seen(pl_module.model, layers, step):
             layer.align(inputs, masks)
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Say which concepts no axes can tell apart, now that the statistics have settled."""
+        layers = list(concept_layers(pl_module.model).values())
+        if trainer.is_global_zero and not trainer.interrupted:
+            for layer, (inputs, masks) in self._seen(pl_module.model, layers, trainer.global_step):
+                layer.warn_of_neighbours(inputs, masks)
+
     def _seen(
         self, model: nn.Module, layers: Sequence[ConceptWhitening], step: int
     ) -> list[tuple[ConceptWhitening, tuple[dict[str, Tensor], dict[str, Tensor]]]]:
@@ -110,7 +126,8 @@ class Alignment(Callback):
         counts = [len(of) for of in places.values()]
         found = []
         for layer, values in zip(layers, inputs, strict=True):
-            by_name = dict(zip(places, values.split(counts), strict=True))
+            parts: Sequence[Tensor] = torch.split(values, counts)
+            by_name = dict(zip(places, parts, strict=True))
             masks = masks_of(part, places, values, layer.channel_dim)
             found.append((layer, (by_name, masks)))
         return found
@@ -165,7 +182,8 @@ def masks_of(part: ConceptPart, places: Mapping[str, Tensor], values: Tensor, ch
         return {}
     found = {}
     for name, chosen in places.items():
-        shrunk = nn.functional.adaptive_avg_pool2d(part.masks[chosen][:, None], values.shape[2:])[:, 0]
+        sides = (values.shape[2], values.shape[3])
+        shrunk = nn.functional.adaptive_avg_pool2d(part.masks[chosen][:, None], sides)[:, 0]
         # An image without any mask in it counts everywhere.
         empty = shrunk.flatten(1).amax(1) <= 0
         shrunk[empty] = 1.0

@@ -19,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import orthotrace
+from orthotrace.alignment import concept_layers
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
@@ -290,10 +291,12 @@ class Experiment:
         """What a checkpoint carries beside Lightning's own."""
         learner = self.learner
         kept = learner.method.kept(learner.model) if self.progress.epoch == 0 else learner.model
+        layers = list(concept_layers(learner.model).values())
         return {
             "schema": SCHEMA,
             "progress": self.progress.state(),
             **({} if kept is learner.model else {"network": kept.state_dict()}),
+            **({"concepts": list(layers[0].axes.names)} if layers else {}),
             "shape": list(self.stream.shape),
             "classes": len(self.stream.classes),
         }

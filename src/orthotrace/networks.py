@@ -12,14 +12,17 @@ from orthotrace.configuration import build, plain
 from orthotrace.errors import UserError
 
 
-def make_network(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:
-    """The network of a configuration, its weights made orthogonal if ``model.weights`` says so.
+def make_network(
+    config: DictConfig, shape: Sequence[int], classes: int, concepts: Sequence[str] | None = None
+) -> nn.Module:
+    """The network of a configuration, its weights orthogonal and its layers concept whitening where it says so.
 
     Args:
         config: the whole configuration; ``model.weights`` with a ``kind`` holds the arguments of ``orthogonalise``,
             anything else below ``model`` goes to the model's own class.
         shape: of one input.
         classes: outputs.
+        concepts: names, where ``concepts.layer`` names layers.
 
     Raises:
         UserError: a value that does not fit; names its path.
@@ -36,6 +39,35 @@ def make_network(config: DictConfig, shape: Sequence[int], classes: int) -> nn.M
           )
         )
     """
+    model = _weighted(config, shape, classes)
+    layers = concept_layers_of(config)
+    if layers:
+        from orthotrace.layers import replace_norm
+
+        for layer in layers:
+            try:
+                replace_norm(model, layer, concepts or (), **plain(config.concepts.whitening))
+            except UserError as error:
+                raise error.below("concepts" if error.key == "layer" else "concepts.whitening") from error
+    return model
+
+
+def concept_layers_of(config: DictConfig) -> list[str]:
+    """Names of the layers that become concept whitening; none where no concepts are chosen.
+
+    Raises:
+        UserError: concepts are chosen, and no layer.
+    """
+    if OmegaConf.select(config, "concepts.sets") is None:
+        return []
+    if OmegaConf.is_missing(config.concepts, "layer") or not config.concepts.layer:
+        raise UserError("name the normalisation layer that concept whitening takes the place of", "concepts.layer")
+    layer = plain(config.concepts.layer)
+    return [layer] if isinstance(layer, str) else [str(name) for name in layer]
+
+
+def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:
+    """The model, with orthogonal weights where it has them."""
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:

@@ -121,7 +121,7 @@ class Run:
         def load(path: Path) -> nn.Module:
             saved = torch.load(path, map_location="cpu", weights_only=True)
             about = saved["orthotrace"]
-            model = make_network(self.config, about["shape"], about["classes"])
+            model = make_network(self.config, about["shape"], about["classes"], about.get("concepts"))
             prefix = "model."
             state = about.get("network") or {
                 key[len(prefix) :]: value for key, value in saved["state_dict"].items() if key.startswith(prefix)

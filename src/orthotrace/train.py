@@ -18,9 +18,11 @@ from orthotrace.configuration import build, differences, plain, relevant, write_
 from orthotrace.entry import JOBS, check_keys, launch, quieten, told
 from orthotrace.errors import UserError
 from orthotrace.files import write_text
+from orthotrace.networks import concept_layers_of
 from orthotrace.run import Run
 
 if TYPE_CHECKING:
+    from orthotrace.alignment import Alignment
     from orthotrace.experiment import Experiment
     from orthotrace.tracking import Tracker
 
@@ -192,9 +194,12 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         seeds = Seeds.of(**plain(config.seeds))
     except UserError as error:
         raise error.below("seeds") from error
-    stream = build(config, "stream", source=build(config, "dataset"), seed=seeds.stream)
+    source = build(config, "dataset")
+    stream = build(config, "stream", source=source, seed=seeds.stream)
+    alignment = _alignment(config, source, stream, seeds)
     torch.manual_seed(derived(seeds.init))
-    model = make_network(config, stream.shape, len(stream.classes))
+    names = alignment.sets.names if alignment else None
+    model = make_network(config, stream.shape, len(stream.classes), names)
     optimizer = build(config, "optimizer")
     try:
         # An option out of its range is told before anything is written.
@@ -214,10 +219,24 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         training,
         trainer,
         tracker,
-        [bar],
+        [bar, *([alignment] if alignment else [])],
         plain(config.rates),
         build(config, "regularizer"),
         build(config, "scheduler"),
         build(config, "augmentation"),
     )
     return experiment, tracker, bar
+
+
+def _alignment(config: DictConfig, source: Any, stream: Any, seeds: Any) -> Alignment | None:
+    """What turns concept layers while they train; None where there are none."""
+    if not concept_layers_of(config):
+        return None
+    from orthotrace.alignment import Alignment
+
+    sets = build(config, "concepts.sets", source=source)
+    options = {name: config.concepts[name] for name in ("every", "batch_size", "freeze", "weight")}
+    try:
+        return Alignment(sets, stream, seed=seeds.method, **options)
+    except UserError as error:
+        raise error.below("concepts") from error

@@ -196,38 +196,38 @@ def test_two_layers_train_for_two_thousand_steps():
         nn.Conv2d(8, 8, 3), ConceptWhitening(8, ["light", "dark"]), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2),
     )  # fmt: skip
     optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
-    with warnings.catch_warnings():
-        # The two concepts are opposite on purpose.
-        warnings.filterwarnings("ignore", "the mean features of")
-        for step in range(2000):
-            images = torch.randn(16, 1, 6, 6, generator=draws)
-            labels = (images.mean((1, 2, 3)) > 0).long()
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(net(images), labels)
-            loss.backward()
-            optimizer.step()
-            if step % 20 == 0:
-                net.eval()
-                for place in (1, 4):
-                    with torch.no_grad():
-                        net[place].align({"light": net[:place](images[labels == 1]), "dark": net[:place](images[labels == 0])})  # fmt: skip
-                net.train()
+    for step in range(2000):
+        images = torch.randn(16, 1, 6, 6, generator=draws)
+        labels = (images.mean((1, 2, 3)) > 0).long()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(net(images), labels)
+        loss.backward()
+        optimizer.step()
+        if step % 20 == 0:
+            net.eval()
+            for place in (1, 4):
+                with torch.no_grad():
+                    seen = net[:place](images)
+                net[place].align({"light": seen[labels == 1], "dark": seen[labels == 0]})
+            net.train()
     assert all(bool(value.isfinite().all()) for value in net.state_dict().values()) and loss.item() < 0.5
 
 
 def test_concepts_that_no_axes_can_tell_apart_are_told():
     _, sets = planted(1, 8, 300, amplitude=20.0)
-    layer = ConceptWhitening(8, ["thick", "thin", "other"], reduction="mean").eval()
+    maps = sets["c0"]
+    layer = ConceptWhitening(8, ["thick", "thin", "other"]).eval()
     layer.label = "layer 'bn2': "
     with pytest.warns(
         UserWarning, match=r"layer 'bn2': the mean features of 'thick' and 'thin' are nearly opposite \(180 degrees"
     ):
-        layer.align({"thick": sets["c0"], "thin": -sets["c0"]})
+        layer.warn_of_neighbours({"thick": maps, "thin": -maps})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        layer.align({"thick": sets["c0"], "thin": -sets["c0"]})
+        layer.warn_of_neighbours({"thick": maps, "thin": -maps})
+        layer.warn_of_neighbours({"thick": maps, "other": maps.roll(1, 1)})
     with pytest.warns(UserWarning, match="'thick' and 'other' are nearly the same"):
-        layer.align({"thick": sets["c0"], "other": sets["c0"]})
+        layer.warn_of_neighbours({"thick": maps, "other": maps})
 
 
 def _layer(**options) -> ConceptWhitening:

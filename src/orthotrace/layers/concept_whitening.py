@@ -11,6 +11,7 @@ import geotorch
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from orthotrace.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
@@ -151,7 +152,6 @@ class ConceptWhitening(Whitening):
             raise UserError(f"{self.label}its rotation is trained: take concept_loss instead of align")
         with torch.autocast(self.mean.device.type, enabled=False):
             white = self._white(inputs, masks or {})
-            self._look_for_neighbours(white)
             with torch.no_grad():
                 self._update(white)
                 return float(self._objective(white, self.rotation[: len(self.axes)])[0])
@@ -252,13 +252,22 @@ class ConceptWhitening(Whitening):
                     found[axis] = part.mean(0)
         return found
 
-    def _look_for_neighbours(self, white: Mapping[str, _White]) -> None:
-        """Warn of concepts that no two orthogonal axes can tell apart."""
-        names = [name for name in white if not any(other != name for other in self.axes.inside(name))]
-        means = torch.stack([white[name].image_means().mean(0) for name in names]) if names else None
-        if means is None:
-            return
-        cosines = torch.nn.functional.normalize(means, dim=1) @ torch.nn.functional.normalize(means, dim=1).T
+    @torch.no_grad()
+    def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
+        """Warn of concepts that no two orthogonal axes can tell apart, each pair once: cosine beyond .9.
+
+        Not a part of align: while statistics still lag behind a network that changes fast, all means look the same.
+
+        Args:
+            inputs: as for align.
+            masks: as for align.
+        """
+        with torch.autocast(self.mean.device.type, enabled=False):
+            white = self._white(inputs, masks or {})
+        # What lies inside another concept is like it.
+        names = [name for name in white if len(self.axes.inside(name)) == 1]
+        means = normalize(torch.stack([white[name].image_means().mean(0) for name in names]), dim=1)
+        cosines = means @ means.T
         for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
             pair = (names[one], names[other])
             if pair in self._near:
@@ -270,7 +279,7 @@ class ConceptWhitening(Whitening):
                 f"{self.label}the mean features of '{pair[0]}' and '{pair[1]}' are nearly {how} "
                 f"({math.degrees(math.acos(cosine)):.0f} degrees apart): no two orthogonal axes tell both well from "
                 "other images",
-                stacklevel=3,
+                stacklevel=2,
             )
 
 

@@ -14,10 +14,11 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from orthotrace.errors import UserError
+from orthotrace.layers.whitening import Whitening
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Their statistics and affine drift too, and are frozen or kept by name.
-NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, Whitening)
 
 
 @dataclass(frozen=True)
