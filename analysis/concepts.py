@@ -57,7 +57,7 @@ def separability(features: Activations, has: ArrayLike, self_pairs: bool = False
         ValueError: fewer than two concepts, a concept with fewer than two images, features that are not finite or all 0
             for an image, or shapes that do not fit.
 
-    Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772, section on separability.
+    Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772; its public code for self pairs and |Q|.
 
     Example:
         >>> found = separability([[1.0, 0.1], [1.0, -0.1], [0.5, 1.0], [0.5, 1.1]], np.eye(2)[[0, 0, 1, 1]])

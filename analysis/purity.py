@@ -71,7 +71,7 @@ def purity(activations: ArrayLike, has: ArrayLike, level: float = 0.95) -> Purit
     Raises:
         ValueError: fewer axes than concepts, a concept of no or of all images, or what roc.auc refuses.
 
-    Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772, section "Concept axis purity".
+    Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772.
 
     Example:
         >>> has = np.arange(40)[:, None] % 4 == [0, 1]

@@ -138,12 +138,8 @@ def concepts_over_tasks(
         axes.set_visible(False)
     figure.supxlabel("After task", size=7)
     figure.supylabel(label, size=7)
-    figure.legend(
-        title="thick lines: means; thin lines: seeds",
-        loc="outside upper center",
-        ncols=_per_line(found, width),
-        title_fontsize=6,
-    )
+    title = "thick lines: means; thin lines: seeds" if any(len(one) > 1 for one in found.values()) else None
+    figure.legend(title=title, loc="outside upper center", ncols=_per_line(found, width), title_fontsize=6)
     return figure, rows
 
 

@@ -56,9 +56,11 @@ def test_a_panel_for_the_mean_and_each_concept():
     plt.close(figure)
 
 
-def test_one_concept_has_no_mean_of_all():
-    figure, _ = concepts_over_tasks({"gpm": RNG.random((2, 5, 1))}, ["thick"])
+@pytest.mark.parametrize(("seeds", "title"), [(2, "thick lines: means; thin lines: seeds"), (1, "")])
+def test_one_concept_has_no_mean_of_all_and_one_seed_no_thin_line(seeds, title):
+    figure, _ = concepts_over_tasks({"gpm": RNG.random((seeds, 5, 1))}, ["thick"])
     assert [axes.get_title() for axes in figure.axes] == ["thick"]
+    assert figure.legends[0].get_title().get_text() == title
     plt.close(figure)
 
 
