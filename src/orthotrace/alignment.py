@@ -157,10 +157,11 @@ def layer_inputs(
     """
     modes = {module: module.training for module in model.modules()}
     seen: list[list[Tensor]] = [[] for _ in layers]
-    handles = [
-        layer.register_forward_pre_hook(lambda module, given, number=number: seen[number].append(given[0].detach()))
-        for number, layer in enumerate(layers)
-    ]
+
+    def keep(number: int) -> Any:
+        return lambda module, given: seen[number].append(given[0].detach())
+
+    handles = [layer.register_forward_pre_hook(keep(number)) for number, layer in enumerate(layers)]
     like = next(model.parameters())
     try:
         for module in modes:
