@@ -54,6 +54,11 @@ def check_stimuli(
 
 
 @checked
+def check_concepts(images: Annotated[int, Field(ge=10)] | None) -> None:
+    """Type and range of the keys below concepts."""
+
+
+@checked
 def check_layers(*, layers: list[str] | None) -> None:
     """Type of the key layers."""
 
@@ -69,12 +74,13 @@ def analyse(config: DictConfig) -> Path:
     """
     options: dict[str, Any] = plain(config)
     check_layers(layers=options["layers"])
-    for key, check in {"interval": check_interval, "stimuli": check_stimuli}.items():
+    for key, check in {"interval": check_interval, "stimuli": check_stimuli, "concepts": check_concepts}.items():
         try:
             check(**options[key])
         except UserError as error:
             raise error.below(key) from error
     # torch takes a second to import: what does not need it has been answered.
+    from analysis.concept_study import concept_rows, layer_rows, read_concepts
     from analysis.figures.study import draw
     from analysis.networks import members_of, read_networks
     from analysis.references import read_references
@@ -93,11 +99,14 @@ def analyse(config: DictConfig) -> Path:
     # Files from outside are read before the networks, which take long.
     rdms = read_references(outside, stimuli, measure)
     networks = read_networks(grouped, stimuli, options["tasks"], options["layers"], measure)
+    level, limit = options["interval"]["level"], options["concepts"]["images"]
+    concepts = read_concepts(grouped, options["tasks"], stimuli.task, limit, level)
     findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **options["interval"])
     out = Path(options["out"])
     results = findings.as_json(grouped, stimuli, networks, options)
-    pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings)
+    pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)
     results["mds"] = plane
+    results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
     keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
     write_csv(out / "stimuli.csv", stimuli.rows())
     report = write_report(out, grouped, results, pictures)

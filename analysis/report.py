@@ -43,6 +43,7 @@ def write_report(
             for name in dict.fromkeys(one["measure"] for one in results["similarity"])
         },
         "references": references_table(results),
+        "concepts": concepts_table(results["concepts"]),
     }
     write_text(folder / "tables" / "scores.tex", latex(scores))
     for name, table in tables.items():
@@ -101,6 +102,25 @@ def references_table(results: Mapping[str, Any]) -> list[list[str]]:
         return []
     header = ["reference", "method", "after task", "by", "noise ceiling", *results["layers"]]
     return [header, *([name, method, str(task), *cells] for (name, method, task), cells in rows.items())]
+
+
+def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Method, layer and reading by concept, after the last task: mean purity over networks; empty without concepts."""
+    judged = [one for one in entries if one["probe"] is not None]
+    if not judged:
+        return []
+    names = {"purity": "axis", "filter": "best filter", "probe": "linear probe", "vector": "concept vector"}
+    concepts = list(dict.fromkeys(one["concept"] for one in judged))
+    rows = [["method", "layer", "after task", "reading", *concepts]]
+    for method, layer, task in dict.fromkeys((one["method"], one["layer"], one["task"]) for one in judged):
+        own = [one for one in judged if (one["method"], one["layer"], one["task"]) == (method, layer, task)]
+        for key, name in names.items():
+            cells = []
+            for concept in concepts:
+                values = [one[key] for one in own if one["concept"] == concept]
+                cells.append(f"{sum(values) / len(values):.3f}" if values else "–")
+            rows.append([method, layer, str(task), name, *cells])
+    return rows
 
 
 def _interval(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,13 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from analysis.readings import PARTS, Images
 from orthotrace.configuration import build, leaves, plain
+from orthotrace.data.concepts import ConceptSets
+from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, nearest
+from orthotrace.layers.reductions import Reduction, reduced
+from orthotrace.networks import concept_layers_of
 from orthotrace.run import Run, find
 from orthotrace.seeds import Seeds
 
@@ -139,6 +145,69 @@ def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
     return list(tasks)
 
 
+def stream_of(run: Run, source: Any = None) -> Stream:
+    """The stream of a run.
+
+    Args:
+        run: of the stream.
+        source: its data set, where it has been read already.
+    """
+    seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
+    return build(run.config, "stream", source=source or build(run.config, "dataset"), seed=seeds.stream)
+
+
+class ConceptImages:
+    """The concept images of runs, measured once for all that have the same.
+
+    Args:
+        limit: images of each part at most; None for all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._made: dict[str, tuple[Any, ConceptSets]] = {}
+
+    def of(self, run: Run, task: int, sets: Mapping[str, Any] | None = None) -> tuple[ConceptSets, Stream]:
+        """The concepts of a run as one of its tasks shows them, and its stream.
+
+        Args:
+            run: of a network.
+            task: that shows them, from 1.
+            sets: configuration of the concepts; None for that of the run.
+        """
+        config = run.config
+        if sets is not None:
+            config = OmegaConf.merge(config, {"concepts": {"sets": sets}})
+        key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)
+        if key not in self._made:
+            source = build(config, "dataset")
+            self._made[key] = (source, build(config, "concepts.sets", source=source))
+        source, found = self._made[key]
+        stream = stream_of(run, source)
+        if not 1 <= task <= stream.tasks:
+            raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
+        return found.shown(stream, task - 1), stream
+
+    def parts(self, sets: ConceptSets, names: Sequence[str] = PARTS) -> dict[str, Images]:
+        """The images of some parts, as a network takes them."""
+        found = {}
+        for name in names:
+            part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
+            found[name] = Images(part.images.inputs(), part.has.numpy(), part.masks)
+        return found
+
+
+def concept_layers(run: Run) -> list[str]:
+    """Names of the concept layers of a run's network."""
+    return concept_layers_of(run.config)
+
+
+def reduction(module: Any, name: Reduction = "pool_max") -> Any:
+    """How maps become numbers: as a concept layer does it, or by the named reduction."""
+    kind = getattr(module, "reduction", name)
+    return lambda maps, masks=None: reduced(maps, kind, masks)
+
+
 def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:
     """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
 
@@ -151,8 +220,7 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     Raises:
         UserError: fewer than two classes, an unknown class or task, or too few images of one.
     """
-    seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
-    stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=seeds.stream)
+    stream = stream_of(run)
     if task is not None and not 1 <= task <= stream.tasks:
         raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
     if per_class < 1:

@@ -12,6 +12,7 @@ import numpy as np
 from analysis.compare import pearson
 from analysis.figures.accuracy import accuracy_over_tasks
 from analysis.figures.capacity import capacity_by_layer
+from analysis.figures.concept_study import concept_drawings
 from analysis.figures.consistency import consistency_by_layer
 from analysis.figures.correspondence import layer_correspondence
 from analysis.figures.layers import values_by_layer
@@ -22,6 +23,7 @@ from analysis.figures.style import save, styled
 from analysis.mds import smacof
 
 if TYPE_CHECKING:
+    from analysis.concept_study import ConceptNetwork
     from analysis.results import Findings
     from analysis.runs import Network, Stimuli
     from orthotrace.summary import Group
@@ -30,11 +32,16 @@ if TYPE_CHECKING:
 NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
 )  # fmt: skip
-PREFIXES = ("similarity-", "reference-")
+PREFIXES = ("similarity-", "reference-", "concepts-")
 
 
 def draw(
-    folder: Path, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], findings: Findings
+    folder: Path,
+    grouped: Sequence[Group],
+    stimuli: Stimuli,
+    networks: Sequence[Network],
+    findings: Findings,
+    concepts: Sequence[ConceptNetwork] = (),
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown.
 
@@ -108,6 +115,8 @@ def draw(
             lambda: consistency_by_layer(between),
         )
     drawings |= _further(findings, last, stimuli)
+    if concepts:
+        drawings |= concept_drawings(concepts, stimuli.task)
     pictures = {}
     with styled():
         for name, (caption, make) in drawings.items():

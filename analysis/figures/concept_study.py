@@ -1,0 +1,129 @@
+"""Figures of the concept layers of an analysis."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.figures.concept_images import top_images_grid
+from analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
+from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
+
+if TYPE_CHECKING:
+    from analysis.concept_study import ConceptNetwork
+
+# Axes of a matrix of correlations: the concepts', and as many free ones as stay readable.
+AXES = 24
+Drawing = tuple[str, Callable[[], Any]]
+
+
+def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> dict[str, Drawing]:
+    """What is drawn of concept layers: name -> caption, and what draws it.
+
+    Args:
+        networks: all that were read.
+        view: task as which the images were shown.
+    """
+    from analysis.concept_study import kinds, over_tasks, same
+
+    found: dict[str, Drawing] = {}
+    every = kinds(networks)
+    layers = {layer for _, layer in every}
+    where = f"test images as task {view or 1} shows them"
+    by_layer: dict[str, dict[str, list[ConceptNetwork]]] = {}
+    for method, layer in every:
+        by_layer.setdefault(layer, {})[method] = same(networks, method, layer)
+    for layer, methods in by_layer.items():
+        end = f"-{slug(layer)}" if len(layers) > 1 else ""
+        at = f"layer {layer}"
+        for method, own in methods.items():
+            judged = [one for one in own if one.judgement is not None]
+            concepts = judged[0].reading.concepts
+            after = f"after task {judged[0].task}"
+            name = f"{slug(method)}{end}"
+            found[f"concepts-purity-{name}"] = (
+                f"Purity of the concepts of {method}, {at}, {after}: the area under the ROC curve against all other "
+                f"{where}, of the concept's axis and of other readings of the same network. Dots are networks, bars "
+                "95 % intervals over images. The best filter, chosen on validation images, is a channel before the "
+                "layer.",
+                lambda judged=judged, concepts=concepts: purity_by_concept(readings(judged), concepts),
+            )
+            found[f"concepts-importance-{name}"] = (
+                f"Importance of the concepts of {method}, {at}, {after}: the loss where the concept's axis comes from "
+                "another image, over the loss; mean over networks.",
+                lambda judged=judged, concepts=concepts: importance_by_class(
+                    [one.importance for one in judged if one.importance is not None], concepts
+                ),
+            )
+            shown = next((one for one in judged if one.pixels is not None), None)
+            if shown is not None and shown.reading.active is not None:
+                found[f"concepts-images-{name}"] = (
+                    f"Test images that activate each concept most, highest first: {method}, {at}, {after}, run "
+                    f"{shown.run.folder.name}. Framed images lack the concept.",
+                    lambda shown=shown: top_images_grid(
+                        shown.pixels, shown.reading.active["test"], shown.reading.concepts, shown.reading.has["test"]
+                    ),
+                )
+        firsts = {method: next(one for one in own if one.judgement is not None) for method, own in methods.items()}
+        alike = {
+            method: one for method, one in firsts.items() if one.reading.concepts == _first(firsts).reading.concepts
+        }
+        concepts = _first(firsts).reading.concepts
+        found[f"concepts-separability{end}"] = (
+            f"Similarity of the features of concepts, {at}: mean cosine between images of two concepts, over those "
+            "within each; the first network of each method.",
+            lambda alike=alike, concepts=concepts: separability_maps(
+                {method: one.judgement.separate for method, one in alike.items() if one.judgement}, concepts
+            ),
+        )
+        found[f"concepts-correlations{end}"] = (
+            f"Correlations |r| of the first axes of {at} over test images, those of the concepts first; the first "
+            "network of each method.",
+            lambda alike=alike, concepts=concepts: correlation_maps(
+                {method: one.judgement.correlations[:AXES, :AXES] for method, one in alike.items() if one.judgement},
+                concepts,
+            ),
+        )
+        drifts = {method: over_tasks(own) for method, own in methods.items() if len({one.task for one in own}) > 1}
+        drifts = {method: one for method, one in drifts.items() if one[0].shape[2] == len(concepts)}
+        if drifts:
+            found[f"concepts-drift{end}"] = (
+                f"Purity of every concept after every task, {at}, on {where}. Thin lines are networks.",
+                lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
+                    {method: one[0] for method, one in drifts.items()}, concepts
+                ),
+            )
+            found[f"concepts-angle{end}"] = (
+                f"Angle of every concept's axis to what it was after the first task that was read, {at}, in the "
+                "channels before the layer. Thin lines are networks.",
+                lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
+                    {method: one[1] for method, one in drifts.items()}, concepts, "Angle of the axis (degrees)"
+                ),
+            )
+    return found
+
+
+def readings(judged: Sequence[ConceptNetwork]) -> dict[str, list[Any]]:
+    """Purity by every reading, of each network."""
+    told = [one.judgement for one in judged if one.judgement is not None]
+    return {
+        "concept axis": [one.purity for one in judged],
+        "best filter": [one.filter for one in told],
+        "linear probe": [one.probe for one in told],
+        "concept vector": [one.vector for one in told],
+    }
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name.
+
+    Example:
+        >>> slug("hlop energy=0.97")
+        'hlop-energy-0.97'
+    """
+    return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-") or "runs"
+
+
+def _first(values: dict[str, Any]) -> Any:
+    return next(iter(values.values()))
