@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from orthotrace.data.images import Images
 from orthotrace.judge import evaluate
@@ -36,3 +37,23 @@ def test_only_the_outputs_that_count_are_chosen_among():
     # A class that was not taught yet is none of the outputs: it cannot be told.
     unseen = evaluate(nn.Identity(), part, range(2))
     assert unseen.accuracy == 0 and unseen.loss is None and unseen.count.tolist() == [0, 0, 1, 1]
+
+
+def test_a_parametrised_weight_is_computed_once():
+    class Counted(nn.Module):
+        calls = 0
+
+        def forward(self, weight):
+            self.calls += 1
+            return 2 * weight
+
+    layer, counted = nn.Linear(2, 2), Counted()
+    parametrize.register_parametrization(layer, "weight", counted)
+    part = Images(torch.randn(12, 2), torch.zeros(12, dtype=torch.int64))
+    before = counted.calls
+    evaluate(layer, part, batch_size=4)
+    assert counted.calls == before + 1
+    # What is kept ends with the block: a step in between is seen.
+    with torch.no_grad():
+        layer.parametrizations.weight.original.zero_()
+    assert not layer.weight.any()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
 
 from orthotrace.data.images import Images
 from orthotrace.readout import predicted
@@ -53,14 +54,16 @@ def evaluate(
     model.eval()
     width, total = 1, 0.0
     right = []
-    for inputs, labels in part.split(batch_size, like):
-        logits = model(inputs)
-        width = logits.shape[1]
-        chosen = outputs or range(width)
-        right.append(predicted(logits, chosen) == labels)
-        if loss:
-            of = logits[:, chosen.start : chosen.stop]
-            total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
+    # A parametrised weight is computed once, not for every batch.
+    with parametrize.cached():
+        for inputs, labels in part.split(batch_size, like):
+            logits = model(inputs)
+            width = logits.shape[1]
+            chosen = outputs or range(width)
+            right.append(predicted(logits, chosen) == labels)
+            if loss:
+                of = logits[:, chosen.start : chosen.stop]
+                total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
     model.train(training)
     told, labels = torch.cat(right).cpu(), part.labels.cpu()
     found, count = (torch.bincount(values, minlength=width) for values in (labels[told], labels))

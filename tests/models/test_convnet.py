@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from orthotrace.errors import UserError
-from orthotrace.models.convnet import AlexNet, ConvNet, LeNet
+from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 
 RGB = (3, 32, 32)
 
@@ -21,6 +21,11 @@ def test_the_published_shapes():
     alexnet = AlexNet(RGB, 10)
     assert layers(alexnet, nn.Conv2d) == [(64, 3, 4, 4), (128, 64, 3, 3), (256, 128, 2, 2)]
     assert layers(alexnet, nn.Linear) == [(2048, 1024), (2048, 2048), (10, 2048)]
+    vgg = VGG(RGB, 10)
+    assert layers(vgg, nn.Conv2d) == [
+        (b, a, 3, 3) for a, b in ((3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128))
+    ]
+    assert layers(vgg, nn.Linear) == [(128, 128 * 4 * 4), (10, 128)]
     lenet = LeNet(RGB, 5)
     assert layers(lenet, nn.Conv2d) == [(20, 3, 5, 5), (50, 20, 5, 5)]
     assert layers(lenet, nn.Linear) == [(800, 50 * 8 * 8), (500, 800), (5, 500)]
@@ -31,7 +36,9 @@ def test_widths_and_images_of_other_sizes():
     assert ConvNet((1, 8, 8), 3)(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("make", [lambda: ConvNet((1, 4, 4), 3), lambda: AlexNet((3, 18, 18), 3)])
+@pytest.mark.parametrize(
+    "make", [lambda: ConvNet((1, 4, 4), 3), lambda: VGG((1, 4, 9), 3), lambda: AlexNet((3, 18, 18), 3)]
+)
 def test_images_that_are_too_small(make):
     with pytest.raises(UserError, match="too small"):
         make()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from orthotrace.errors import UserError
-from orthotrace.models.convnet import AlexNet, ConvNet, LeNet
+from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
 
@@ -15,7 +15,7 @@ RGB = (3, 32, 32)
 
 
 @pytest.mark.parametrize(
-    "make", [ConvNet, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP]
+    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP]
 )
 @pytest.mark.parametrize("width", [0.1, 1.0])
 def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
@@ -27,7 +27,7 @@ def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
     assert isinstance(model.head, nn.Linear)
 
 
-@pytest.mark.parametrize("make", [ConvNet, AlexNet, LeNet, ResNet18, MLP])
+@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP])
 def test_widths_that_cannot_be(make):
     with pytest.raises(UserError, match="width"):
         make(RGB, 10, width=0)

@@ -66,6 +66,69 @@ class ConvNet(nn.Sequential):
         return super().forward(input)
 
 
+class VGG(nn.Sequential):
+    """Stages of convolutions 3 x 3, each stage with maximum pooling by 2; wide layers; the readout ``head``.
+
+    After each convolution and each wide layer batch normalisation and ReLU.
+
+    Args:
+        shape: of one input, (channels, height, width).
+        classes: outputs, at least 1.
+        stages: channels of the convolutions of each stage.
+        hidden: widths of the linear layers.
+        bias: whether the layers have biases; the head has one.
+        width: factor on channels and widths, above 0.
+
+    Raises:
+        UserError: a value out of its range, or images too small for so many stages.
+
+    Source: Simonyan & Zisserman, ICLR 2015, with fewer layers and channels.
+
+    Example:
+        >>> import torch
+        >>> VGG((3, 32, 32), 10)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    @checked
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: Units,
+        stages: Sequence[Sequence[Units]] = ((32, 32), (64, 64), (128, 128)),
+        hidden: Sequence[Units] = (128,),
+        bias: bool = False,
+        width: Annotated[float, Field(gt=0)] = 1.0,
+    ) -> None:
+        super().__init__()
+        before, *sides = shape
+        layers = 0
+        for stage, channels in enumerate(stages, start=1):
+            for planes in channels:
+                layers, planes = layers + 1, scaled(planes, width)
+                self.add_module(f"conv{layers}", nn.Conv2d(before, planes, 3, padding=1, bias=bias))
+                self.add_module(f"bn{layers}", nn.BatchNorm2d(planes))
+                self.add_module(f"relu{layers}", nn.ReLU())
+                before = planes
+            self.add_module(f"pool{stage}", nn.MaxPool2d(2))
+            sides = [side // 2 for side in sides]
+        if not all(sides):
+            raise UserError(f"images of {tuple(shape)} are too small for {len(stages)} poolings; take fewer", "stages")
+        self.add_module("flatten", nn.Flatten())
+        features = before * sides[0] * sides[1]
+        for number, units in enumerate(hidden, start=1):
+            units = scaled(units, width)
+            self.add_module(f"fc{number}", nn.Linear(features, units, bias=bias))
+            self.add_module(f"bn{layers + number}", nn.BatchNorm1d(units))
+            self.add_module(f"relu{layers + number}", nn.ReLU())
+            features = units
+        self.add_module("head", nn.Linear(features, classes))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits (n, classes) of inputs (n, *shape)."""
+        return super().forward(input)
+
+
 class AlexNet(nn.Sequential):
     """The small AlexNet of gradient projection memory: three convolutions, two wide layers, the readout ``head``.
 
