@@ -53,6 +53,18 @@ class ConceptNetwork:
     importance: Importance | None = None
     pixels: NDArray[np.float64] | None = None
 
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """Rows of the concepts' axes, (concepts, channels)."""
+        assert self.reading.axes is not None
+        return self.reading.axes
+
+    @property
+    def active(self) -> NDArray[np.float64]:
+        """How active each concept is, for the test images, (n, concepts)."""
+        assert self.reading.active is not None
+        return self.reading.active["test"]
+
 
 def read_concepts(
     grouped: Sequence[Group], tasks: str | list[int], shown: int | None, limit: int | None, level: float
@@ -126,7 +138,7 @@ def over_tasks(networks: Sequence[ConceptNetwork]) -> tuple[NDArray[np.float64],
         own = [one for one in networks if one.run.folder == folder]
         values = np.stack([one.purity.auc.value for one in own])
         purities.append(values)
-        angles.append(concept_drift(values, np.stack([one.reading.axes for one in own])).angle)
+        angles.append(concept_drift(values, np.stack([one.axes for one in own])).angle)
     return np.stack(purities), np.stack(angles)
 
 

@@ -105,7 +105,7 @@ def read(
     Raises:
         ValueError: there is no such layer, or it is not called once.
     """
-    module = dict(model.named_modules()).get(layer)
+    module: Any = dict(model.named_modules()).get(layer)
     if module is None:
         raise ValueError(f"there is no layer '{layer}'")
     dim = getattr(module, "channel_dim", 1)

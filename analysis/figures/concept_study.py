@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from analysis.figures.concept_images import top_images_grid
 from analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
 from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
@@ -57,12 +59,12 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                 ),
             )
             shown = next((one for one in judged if one.pixels is not None), None)
-            if shown is not None and shown.reading.active is not None:
+            if shown is not None:
                 found[f"concepts-images-{name}"] = (
                     f"Test images that activate each concept most, highest first: {method}, {at}, {after}, run "
                     f"{shown.run.folder.name}. Framed images lack the concept.",
                     lambda shown=shown: top_images_grid(
-                        shown.pixels, shown.reading.active["test"], shown.reading.concepts, shown.reading.has["test"]
+                        np.asarray(shown.pixels), shown.active, shown.reading.concepts, shown.reading.has["test"]
                     ),
                 )
         firsts = {method: next(one for one in own if one.judgement is not None) for method, own in methods.items()}
