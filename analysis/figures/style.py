@@ -68,6 +68,9 @@ def save(figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, An
     Returns:
         The PNG.
     """
+    # Laid out once: each format would do it again, which takes longer than to draw.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for kind, metadata in {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}.items():
         with whole(folder / f"{name}.{kind}") as temporary:
             figure.savefig(temporary, metadata=metadata)
