@@ -15,12 +15,15 @@ from torch.nn.functional import normalize
 
 from orthotrace.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
+from orthotrace.layers.concept_images import ConceptImages
 from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.layers.whitening import Whitening
-from orthotrace.linalg import polar, project_out, rotated
+from orthotrace.linalg import polar, polished, project_out, rotated
 
 # Updates after which rounding is taken from the rotation.
 POLISH = 50
+# An update is done when no entry of a row moves by more.
+SETTLED = 1e-5
 # Concepts whose mean features are nearer than this, in cosine, cannot both have an axis of their own.
 COLLINEAR = 0.9
 
@@ -150,11 +153,10 @@ class ConceptWhitening(Whitening):
         """
         if self.trained:
             raise UserError(f"{self.label}its rotation is trained: take concept_loss instead of align")
-        with torch.autocast(self.mean.device.type, enabled=False):
-            white = self._white(inputs, masks or {})
-            with torch.no_grad():
-                self._update(white)
-                return float(self._objective(white, self.rotation[: len(self.axes)])[0])
+        with torch.autocast(self.mean.device.type, enabled=False), torch.no_grad():
+            images = self._images(inputs, masks or {})
+            self._update(images)
+            return float(self._objective(images))
 
     def concept_loss(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
         """Minus the objective, differentiable in a trained rotation.
@@ -164,65 +166,64 @@ class ConceptWhitening(Whitening):
             masks: as for align.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
-            return -self._objective(self._white(inputs, masks or {}), self.rotation[: len(self.axes)])[0]
+            return -self._objective(self._images(inputs, masks or {}))
 
-    def _white(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, _White]:
-        """Whitened inputs of each concept, not rotated: applied to what is asked of them, never as a whole.
+    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, ConceptImages]:
+        """The images of each concept, seen through the running statistics.
 
         Raises:
             UserError: an unknown concept, no images, or values that are not finite.
         """
-        root = self._root(self.covariance, self.samples)[0].detach()
+        root = self._running_root()[0]
         found = {}
         for name, values in inputs.items():
             if name not in self.axes.of:
                 raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
             if not len(values):
                 raise UserError(f"{self.label}no images of the concept '{name}'")
-            columns = self._columns(values.detach())
-            if not bool(columns.isfinite().all()):
+            values = self._precise(values.detach()).movedim(self.channel_dim, 1)
+            mean = self.mean.to(values.dtype)
+            found[name] = ConceptImages(values, mean, root.to(values.dtype), self.reduction, masks.get(name))
+            if not bool(found[name].means.isfinite().all()):
                 raise UserError(f"{self.label}activations of the concept '{name}' are not finite")
-            shape = values.movedim(self.channel_dim, 0).shape[1:]
-            mean = self.mean.to(columns.dtype)
-            found[name] = _White(columns - mean[:, None], root.to(columns.dtype), shape, masks.get(name))
         return found
 
-    def _objective(self, white: Mapping[str, _White], rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of mean activations, and concept -> activations (n, axes of the concept)."""
-        answers = {
-            name: reduced(one.maps(rows[list(self.axes.of[name])]), self.reduction, one.mask)
-            for name, one in white.items()
-        }
-        total = sum((found.amax(1).mean() for found in answers.values()), rows.new_zeros(()))
-        return total, answers
+    def _objective(self, images: Mapping[str, ConceptImages]) -> Tensor:
+        """The sum of mean activations."""
+        rows = self.rotation[: len(self.axes)]
+        found = (one.objective(rows[list(self.axes.of[name])]) for name, one in images.items())
+        return sum(found, rows.new_zeros(()))
 
-    def _gradient(self, white: Mapping[str, _White], rows: Tensor) -> Tensor:
+    def _gradient(self, images: Mapping[str, ConceptImages], rows: Tensor) -> Tensor:
         """Gradient of the objective in the rows of the axes."""
-        with torch.enable_grad():
-            rows = rows.detach().clone().requires_grad_()
-            return torch.autograd.grad(self._objective(white, rows)[0], rows)[0]
+        gradient = torch.zeros_like(rows)
+        for name, one in images.items():
+            gradient[list(self.axes.of[name])] += one.slope(rows[list(self.axes.of[name])])[1].to(rows.dtype)
+        return gradient
 
-    def _update(self, white: Mapping[str, _White]) -> None:
+    def _update(self, images: Mapping[str, ConceptImages]) -> None:
         count = len(self.axes)
         seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
-        for name in white:
+        for name in images:
             seen[list(self.axes.of[name])] = True
         rows = self.rotation[:count].clone()
         first = seen & (self.weight_seen == 0) & ~self.held
         if bool(first.any()) and self.reduction != "mean":
             # A concept that is new begins where the mean would put it.
-            rows[first] = self._means(white)[first]
+            rows[first] = self._means(images)[first]
             rows = self._nearest(rows, (self.weight_seen > 0) | first)
         share = torch.where(self.weight_seen > 0, 1 - self.memory, 1.0)[:, None]
-        linear = self.reduction == "mean" and all(len(self.axes.of[name]) == 1 for name in white)
+        linear = self.reduction == "mean" and all(len(self.axes.of[name]) == 1 for name in images)
         known = (self.weight_seen > 0) | seen
         directions = self.directions
         for _ in range(1 if linear else self.steps):
-            gradient = self._gradient(white, rows)
+            gradient = self._gradient(images, rows)
             # An axis that no image chose keeps what it knew.
             moved = seen & (gradient.abs().amax(1) > 0)
             directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
-            rows = self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
+            before, rows = rows, self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
+            if float((rows - before).abs().amax()) < SETTLED:
+                break
         self.directions.copy_(directions)
         self.weight_seen[seen] = 1.0
         self.updates += 1
@@ -230,7 +231,7 @@ class ConceptWhitening(Whitening):
         if len(aligned):
             self.rotation.copy_(rotated(self.rotation, aligned, rows[aligned]))
         if int(self.updates) % POLISH == 0:
-            self.rotation.copy_(polar(self.rotation))
+            self.rotation.copy_(polished(self.rotation))
 
     def _nearest(self, towards: Tensor, known: Tensor, rows: Tensor | None = None) -> Tensor:
         """Orthonormal rows nearest to these directions for the known axes, outside the span of those held."""
@@ -242,12 +243,12 @@ class ConceptWhitening(Whitening):
             found[chosen] = polar(project_out(towards[chosen], held))
         return found
 
-    def _means(self, white: Mapping[str, _White]) -> Tensor:
+    def _means(self, images: Mapping[str, ConceptImages]) -> Tensor:
         """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""
         found = self.rotation[: len(self.axes)].clone()
-        for name in sorted(white, key=lambda name: -len(self.axes.of[name])):
+        for name in sorted(images, key=lambda name: -len(self.axes.of[name])):
             places = self.axes.of[name]
-            for axis, part in zip(places, white[name].image_means().tensor_split(len(places)), strict=True):
+            for axis, part in zip(places, images[name].whitened_means().tensor_split(len(places)), strict=True):
                 if len(part):
                     found[axis] = part.mean(0)
         return found
@@ -263,10 +264,10 @@ class ConceptWhitening(Whitening):
             masks: as for align.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
-            white = self._white(inputs, masks or {})
+            images = self._images(inputs, masks or {})
         # What lies inside another concept is like it.
-        names = [name for name in white if len(self.axes.inside(name)) == 1]
-        means = normalize(torch.stack([white[name].image_means().mean(0) for name in names]), dim=1)
+        names = [name for name in images if len(self.axes.inside(name)) == 1]
+        means = normalize(torch.stack([images[name].whitened_means().mean(0) for name in names]), dim=1)
         cosines = means @ means.T
         for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
             pair = (names[one], names[other])
@@ -281,22 +282,3 @@ class ConceptWhitening(Whitening):
                 "other images",
                 stacklevel=2,
             )
-
-
-class _White:
-    """Whitened features of the images of a concept."""
-
-    def __init__(self, centred: Tensor, root: Tensor, shape: torch.Size, mask: Tensor | None) -> None:
-        self.centred = centred
-        self.root = root
-        self.shape = shape
-        self.mask = mask
-
-    def maps(self, rows: Tensor) -> Tensor:
-        """Maps of rows of the rotation, (n, rows, places...): (R W) x instead of R (W x), since rows are few."""
-        return ((rows.to(self.root.dtype) @ self.root) @ self.centred).view(-1, *self.shape).movedim(0, 1)
-
-    def image_means(self) -> Tensor:
-        """Mean over places of the features of each image, or over its mask, (n, d)."""
-        values = self.centred.view(-1, *self.shape).movedim(0, 1)
-        return reduced(values, "mean", self.mask) @ self.root
