@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from orthotrace.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
-from orthotrace.layers.concept_images import ConceptImages
+from orthotrace.layers.concept_images import ConceptImages, Part
 from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.layers.whitening import Whitening
 from orthotrace.linalg import polar, polished, project_out, rotated
@@ -156,7 +156,7 @@ class ConceptWhitening(Whitening):
         with torch.autocast(self.mean.device.type, enabled=False), torch.no_grad():
             images = self._images(inputs, masks or {})
             self._update(images)
-            return float(self._objective(images))
+            return float(images.objective(self.rotation[: len(self.axes)]))
 
     def concept_loss(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
         """Minus the objective, differentiable in a trained rotation.
@@ -166,58 +166,48 @@ class ConceptWhitening(Whitening):
             masks: as for align.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
-            return -self._objective(self._images(inputs, masks or {}))
+            return -self._images(inputs, masks or {}).objective(self.rotation[: len(self.axes)])
 
-    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, ConceptImages]:
-        """The images of each concept, seen through the running statistics.
+    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ConceptImages:
+        """The images of concepts, seen through the running statistics.
 
         Raises:
             UserError: an unknown concept, no images, or values that are not finite.
         """
-        root = self._running_root()[0]
-        found = {}
+        parts = []
         for name, values in inputs.items():
             if name not in self.axes.of:
                 raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
             if not len(values):
                 raise UserError(f"{self.label}no images of the concept '{name}'")
             values = self._precise(values.detach()).movedim(self.channel_dim, 1)
-            mean = self.mean.to(values.dtype)
-            found[name] = ConceptImages(values, mean, root.to(values.dtype), self.reduction, masks.get(name))
-            if not bool(found[name].means.isfinite().all()):
+            means = reduced(values, "mean", masks.get(name))
+            if not math.isfinite(float(means.sum())):
                 raise UserError(f"{self.label}activations of the concept '{name}' are not finite")
-        return found
+            places = self.axes.of[name]
+            parts.append(Part(slice(places[0], places[-1] + 1), values, masks.get(name), means))
+        dtype = parts[0].values.dtype if parts else self.mean.dtype
+        return ConceptImages(parts, self.mean.to(dtype), self._running_root()[0].to(dtype), self.reduction)
 
-    def _objective(self, images: Mapping[str, ConceptImages]) -> Tensor:
-        """The sum of mean activations."""
-        rows = self.rotation[: len(self.axes)]
-        found = (one.objective(rows[list(self.axes.of[name])]) for name, one in images.items())
-        return sum(found, rows.new_zeros(()))
-
-    def _gradient(self, images: Mapping[str, ConceptImages], rows: Tensor) -> Tensor:
-        """Gradient of the objective in the rows of the axes."""
-        gradient = torch.zeros_like(rows)
-        for name, one in images.items():
-            gradient[list(self.axes.of[name])] += one.slope(rows[list(self.axes.of[name])])[1].to(rows.dtype)
-        return gradient
-
-    def _update(self, images: Mapping[str, ConceptImages]) -> None:
+    def _update(self, images: ConceptImages) -> None:
         count = len(self.axes)
         seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
-        for name in images:
-            seen[list(self.axes.of[name])] = True
+        for part in images.parts:
+            seen[part.axes] = True
         rows = self.rotation[:count].clone()
         first = seen & (self.weight_seen == 0) & ~self.held
-        if bool(first.any()) and self.reduction != "mean":
+        # Of one axis for each concept, the gradient of the mean is the same for all rows.
+        linear = self.reduction == "mean" and len(images.parts) == int(seen.sum())
+        means = self._means(images) if linear or bool(first.any()) else None
+        if means is not None and not linear:
             # A concept that is new begins where the mean would put it.
-            rows[first] = self._means(images)[first]
+            rows[first] = means[first]
             rows = self._nearest(rows, (self.weight_seen > 0) | first)
         share = torch.where(self.weight_seen > 0, 1 - self.memory, 1.0)[:, None]
-        linear = self.reduction == "mean" and all(len(self.axes.of[name]) == 1 for name in images)
         known = (self.weight_seen > 0) | seen
         directions = self.directions
         for _ in range(1 if linear else self.steps):
-            gradient = self._gradient(images, rows)
+            gradient = means if linear and means is not None else images.slope(rows)[1].to(rows.dtype)
             # An axis that no image chose keeps what it knew.
             moved = seen & (gradient.abs().amax(1) > 0)
             directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
@@ -243,15 +233,16 @@ class ConceptWhitening(Whitening):
             found[chosen] = polar(project_out(towards[chosen], held))
         return found
 
-    def _means(self, images: Mapping[str, ConceptImages]) -> Tensor:
+    def _means(self, images: ConceptImages) -> Tensor:
         """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""
-        found = self.rotation[: len(self.axes)].clone()
-        for name in sorted(images, key=lambda name: -len(self.axes.of[name])):
-            places = self.axes.of[name]
-            for axis, part in zip(places, images[name].whitened_means().tensor_split(len(places)), strict=True):
-                if len(part):
-                    found[axis] = part.mean(0)
-        return found
+        found = {}
+        for part in sorted(images.parts, key=lambda part: part.axes.start - part.axes.stop):
+            shares = part.means.tensor_split(part.axes.stop - part.axes.start)
+            found |= {axis: of.mean(0) for axis, of in enumerate(shares, part.axes.start) if len(of)}
+        rows = self.rotation[: len(self.axes)].clone()
+        if found:
+            rows[list(found)] = images.whitened(torch.stack(list(found.values()))).to(rows.dtype)
+        return rows
 
     @torch.no_grad()
     def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
@@ -266,8 +257,9 @@ class ConceptWhitening(Whitening):
         with torch.autocast(self.mean.device.type, enabled=False):
             images = self._images(inputs, masks or {})
         # What lies inside another concept is like it.
-        names = [name for name in images if len(self.axes.inside(name)) == 1]
-        means = normalize(torch.stack([images[name].whitened_means().mean(0) for name in names]), dim=1)
+        names = [name for name in inputs if len(self.axes.inside(name)) == 1]
+        means = [part.means.mean(0) for name, part in zip(inputs, images.parts, strict=True) if name in names]
+        means = normalize(images.whitened(torch.stack(means)), dim=1)
         cosines = means @ means.T
         for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
             pair = (names[one], names[other])
