@@ -4,10 +4,12 @@
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
     python scripts/benchmark.py ewc [--json]                     a step in task 10 over one in task 2
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
+    python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
 
-Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa the
-ratio is peer_over_ours. Seconds are medians over the rounds, the ratio is the median of the rounds' ratios, memory is
-what the process grew by at its peak. Quote ratios of one run only.
+Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa and
+alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over the
+rounds, the ratio is the median of the rounds' ratios, memory is what the process grew by at its peak. Quote ratios of
+one run only.
 """
 
 from __future__ import annotations
@@ -204,11 +206,29 @@ def rsa(rounds: int) -> list[dict[str, Any]]:
             times.append((ours_s, ours_mb, peer_s * one.scale, peer_mb))
             if one.check is not None and not one.check(mine, theirs):
                 raise RuntimeError(f"{one.name}: ours and {one.peer} do not agree")
-        found = record(one.name, one.peer, times)
-        found["peer_over_ours"] = round(statistics.median(peer / own for own, _, peer, _ in times), 2)
-        found["ours_peak_mb"] = first_mb
-        del found["ours_over_peer"]
-        records.append(found)
+        records.append({**inverted(record(one.name, one.peer, times), times), "ours_peak_mb": first_mb})
+    return records
+
+
+def whitening(rounds: int) -> list[dict[str, Any]]:
+    """Concept whitening beside batch normalisation, and alignment beside the paper's search; 1 thread."""
+    import benchmark_whitening as cases
+
+    torch.set_num_threads(1)
+    records = []
+    for shape, most in cases.TRAINED.items():
+        times = cases.against_batch_norm(rounds * 5, shape, training=True)
+        found = record(f"forward and backward, {' x '.join(map(str, shape))}", "nn.BatchNorm2d", times)
+        records.append(found if most is None else {**found, "promised": most})
+    times = cases.against_batch_norm(rounds * 5, cases.EVALUATED, training=False)
+    records.append(record(f"evaluation, {' x '.join(map(str, cases.EVALUATED))}", "nn.BatchNorm2d", times))
+    for width in cases.WIDTHS:
+        features = cases.planted(width)
+        for reduction in cases.REDUCTIONS:
+            for peer, begin in cases.BEGINNINGS.items():
+                times, reached = cases.against_search(rounds, features, reduction, begin)
+                name = f"alignment of {cases.CONCEPTS} concepts, d = {width}, {reduction}"
+                records.append({**inverted(record(name, peer, times), times), "promised": cases.FASTER, **reached})
     return records
 
 
@@ -226,13 +246,20 @@ def record(case: str, peer: str, times: list[tuple[float, float | None, float, f
     }
 
 
+def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
+    """A record whose ratio is peer_over_ours."""
+    ratio = round(statistics.median(peer / own for own, _, peer, _ in times), 2)
+    kept = {name: value for name, value in found.items() if name != "ours_over_peer"}
+    return {**kept, "peer_over_ours": ratio}
+
+
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa"])
+    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "whitening"])
     parser.add_argument("folder", nargs="?", help="of MNIST's Parquet files, for data")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
-    parser.add_argument("--rounds", type=int, help="7; of rsa 3")
+    parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Lightning 2.6 on torch >= 2.13.
@@ -240,10 +267,11 @@ def main() -> None:
     if (arguments.benchmark == "data") != (arguments.folder is not None):
         parser.error("data takes the folder of MNIST's Parquet files, the others take none")
     given = [] if arguments.folder is None else [arguments.folder]
-    run: Callable[..., list[dict[str, Any]]] = {"overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa}[
-        arguments.benchmark
-    ]
-    rounds = arguments.rounds or (3 if arguments.benchmark == "rsa" else 7)
+    runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
+        "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "whitening": whitening,
+    }  # fmt: skip
+    run = runs[arguments.benchmark]
+    rounds = arguments.rounds or (3 if arguments.benchmark in ("rsa", "whitening") else 7)
     for entry in run(rounds, *given):
         if arguments.json:
             print(json.dumps(entry), flush=True)

@@ -57,7 +57,7 @@ def test_the_gradient_is_that_of_the_objective(mode):
         outputs = torch.einsum("dc,nchw->ndhw", matrix, maps - layer.mean[:, None, None])
         total = total + layer.activations(outputs)[:, axis].mean()
     expected = torch.autograd.grad(total, rotation)[0][:3]
-    found = layer._gradient(layer._white(sets, {}), rotation[:3])
+    found = layer._images(sets, {}).slope(rotation[:3])[1]
     assert float(cosine_similarity(found.flatten(), expected.flatten(), dim=0)) >= 0.999
     assert torch.allclose(found, expected, atol=1e-9)
 

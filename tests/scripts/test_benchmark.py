@@ -4,7 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from images import write_tables
+
+from orthotrace.linalg import is_orthonormal
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
@@ -49,6 +52,53 @@ def test_rsa_benchmarks_compare_equal_results(monkeypatch):
     monkeypatch.setattr(benchmark_rsa, "cases", lambda: [wrong])
     with pytest.raises(RuntimeError, match="wrong: ours and peer do not agree"):
         benchmark.rsa(rounds=1)
+
+
+@pytest.fixture
+def whitening(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark_whitening
+
+    return benchmark_whitening
+
+
+@pytest.mark.parametrize("begin", [1000.0, None])
+@pytest.mark.parametrize("reduction", ["mean", "pool_max"])
+def test_the_search_of_the_benchmark_climbs_to_an_optimum(whitening, reduction, begin):
+    features = whitening.planted(12, images=20, side=4)
+    search = whitening.Search(features, reduction, begin)
+    rotation = search.run()
+    climbed = torch.tensor(search.objectives)
+    assert len(climbed) > 3 and float(climbed.diff().min()) >= -1e-5 * float(climbed[-1])
+    assert is_orthonormal(rotation, 1e-5)
+    if reduction == "mean":
+        means = features.double().mean((1, 3, 4))
+        assert climbed[-1] == pytest.approx(float(torch.linalg.svdvals(means).sum()), rel=1e-3)
+    else:
+        # Where it stands, no turn raises the objective: R G^T is symmetric among the rows.
+        gradient = search.gradient(rotation)[1]
+        skew = gradient @ rotation.T - rotation @ gradient.T
+        start = search.gradient(torch.eye(12))[1]
+        assert float(skew.norm()) < 0.05 * float((start - start.T).norm())
+
+
+def test_whitening_benchmarks_have_their_fields(whitening, monkeypatch):
+    """Of small inputs: the whole benchmark takes minutes."""
+    import benchmark
+
+    monkeypatch.setattr(whitening, "TRAINED", {(8, 4, 3, 3): 11.0, (8, 4, 2, 2): None})
+    monkeypatch.setattr(whitening, "EVALUATED", (8, 4, 3, 3))
+    monkeypatch.setattr(whitening, "WIDTHS", (8,))
+    records = benchmark.whitening(rounds=1)
+    fields = {"case", "peer", "ours_s", "peer_s", "ours_peak_mb", "peer_peak_mb"}
+    assert [set(record) - fields for record in records[:3]] == [
+        {"ours_over_peer", "promised"}, {"ours_over_peer"}, {"ours_over_peer"},
+    ]  # fmt: skip
+    assert len(records) == 3 + 4
+    for record in records[3:]:
+        assert set(record) - fields == {"peer_over_ours", "promised", "ours_objective", "peer_objective", "root_s"}
+        assert record["ours_objective"] >= record["peer_objective"] - 1e-4
+        assert record["peer_s"] > 0
 
 
 def test_the_scaling_plot_is_drawn_of_what_was_measured(monkeypatch, tmp_path):

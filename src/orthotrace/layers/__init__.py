@@ -1,6 +1,7 @@
 """Layers that can be read: whitening, concept whitening, orthogonal weights."""
 
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.fit import fit
 from orthotrace.layers.orthogonal import ONI, OWN, Orthogonal, Stiefel
 from orthotrace.layers.orthogonalise import deviations, fold, orthogonal_init, orthogonalise
 from orthotrace.layers.replace import replace_norm
@@ -14,6 +15,7 @@ __all__ = [
     "Stiefel",
     "Whitening",
     "deviations",
+    "fit",
     "fold",
     "orthogonal_init",
     "orthogonalise",

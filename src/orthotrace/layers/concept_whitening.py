@@ -15,12 +15,15 @@ from torch.nn.functional import normalize
 
 from orthotrace.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
+from orthotrace.layers.concept_images import ConceptImages, Part
 from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.layers.whitening import Whitening
-from orthotrace.linalg import polar, project_out, rotated
+from orthotrace.linalg import polar, polished, project_out, rotated
 
 # Updates after which rounding is taken from the rotation.
 POLISH = 50
+# An update is done when no entry of a row moves by more.
+SETTLED = 1e-5
 # Concepts whose mean features are nearer than this, in cosine, cannot both have an axis of their own.
 COLLINEAR = 0.9
 
@@ -150,11 +153,10 @@ class ConceptWhitening(Whitening):
         """
         if self.trained:
             raise UserError(f"{self.label}its rotation is trained: take concept_loss instead of align")
-        with torch.autocast(self.mean.device.type, enabled=False):
-            white = self._white(inputs, masks or {})
-            with torch.no_grad():
-                self._update(white)
-                return float(self._objective(white, self.rotation[: len(self.axes)])[0])
+        with torch.autocast(self.mean.device.type, enabled=False), torch.no_grad():
+            images = self._images(inputs, masks or {})
+            self._update(images)
+            return float(images.objective(self.rotation[: len(self.axes)]))
 
     def concept_loss(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
         """Minus the objective, differentiable in a trained rotation.
@@ -164,65 +166,54 @@ class ConceptWhitening(Whitening):
             masks: as for align.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
-            return -self._objective(self._white(inputs, masks or {}), self.rotation[: len(self.axes)])[0]
+            return -self._images(inputs, masks or {}).objective(self.rotation[: len(self.axes)])
 
-    def _white(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, _White]:
-        """Whitened inputs of each concept, not rotated: applied to what is asked of them, never as a whole.
+    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ConceptImages:
+        """The images of concepts, seen through the running statistics.
 
         Raises:
             UserError: an unknown concept, no images, or values that are not finite.
         """
-        root = self._root(self.covariance, self.samples)[0].detach()
-        found = {}
+        parts = []
         for name, values in inputs.items():
             if name not in self.axes.of:
                 raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
             if not len(values):
                 raise UserError(f"{self.label}no images of the concept '{name}'")
-            columns = self._columns(values.detach())
-            if not bool(columns.isfinite().all()):
+            values = self._precise(values.detach()).movedim(self.channel_dim, 1)
+            means = reduced(values, "mean", masks.get(name))
+            if not math.isfinite(float(means.sum())):
                 raise UserError(f"{self.label}activations of the concept '{name}' are not finite")
-            shape = values.movedim(self.channel_dim, 0).shape[1:]
-            mean = self.mean.to(columns.dtype)
-            found[name] = _White(columns - mean[:, None], root.to(columns.dtype), shape, masks.get(name))
-        return found
+            places = self.axes.of[name]
+            parts.append(Part(slice(places[0], places[-1] + 1), values, masks.get(name), means))
+        dtype = parts[0].values.dtype if parts else self.mean.dtype
+        return ConceptImages(parts, self.mean.to(dtype), self._running_root()[0].to(dtype), self.reduction)
 
-    def _objective(self, white: Mapping[str, _White], rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of mean activations, and concept -> activations (n, axes of the concept)."""
-        answers = {
-            name: reduced(one.maps(rows[list(self.axes.of[name])]), self.reduction, one.mask)
-            for name, one in white.items()
-        }
-        total = sum((found.amax(1).mean() for found in answers.values()), rows.new_zeros(()))
-        return total, answers
-
-    def _gradient(self, white: Mapping[str, _White], rows: Tensor) -> Tensor:
-        """Gradient of the objective in the rows of the axes."""
-        with torch.enable_grad():
-            rows = rows.detach().clone().requires_grad_()
-            return torch.autograd.grad(self._objective(white, rows)[0], rows)[0]
-
-    def _update(self, white: Mapping[str, _White]) -> None:
+    def _update(self, images: ConceptImages) -> None:
         count = len(self.axes)
         seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
-        for name in white:
-            seen[list(self.axes.of[name])] = True
+        for part in images.parts:
+            seen[part.axes] = True
         rows = self.rotation[:count].clone()
         first = seen & (self.weight_seen == 0) & ~self.held
-        if bool(first.any()) and self.reduction != "mean":
+        # Of one axis for each concept, the gradient of the mean is the same for all rows.
+        linear = self.reduction == "mean" and len(images.parts) == int(seen.sum())
+        means = self._means(images) if linear or bool(first.any()) else None
+        if means is not None and not linear:
             # A concept that is new begins where the mean would put it.
-            rows[first] = self._means(white)[first]
+            rows[first] = means[first]
             rows = self._nearest(rows, (self.weight_seen > 0) | first)
         share = torch.where(self.weight_seen > 0, 1 - self.memory, 1.0)[:, None]
-        linear = self.reduction == "mean" and all(len(self.axes.of[name]) == 1 for name in white)
         known = (self.weight_seen > 0) | seen
         directions = self.directions
         for _ in range(1 if linear else self.steps):
-            gradient = self._gradient(white, rows)
+            gradient = means if linear and means is not None else images.slope(rows)[1].to(rows.dtype)
             # An axis that no image chose keeps what it knew.
             moved = seen & (gradient.abs().amax(1) > 0)
             directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
-            rows = self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
+            before, rows = rows, self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
+            if float((rows - before).abs().amax()) < SETTLED:
+                break
         self.directions.copy_(directions)
         self.weight_seen[seen] = 1.0
         self.updates += 1
@@ -230,7 +221,7 @@ class ConceptWhitening(Whitening):
         if len(aligned):
             self.rotation.copy_(rotated(self.rotation, aligned, rows[aligned]))
         if int(self.updates) % POLISH == 0:
-            self.rotation.copy_(polar(self.rotation))
+            self.rotation.copy_(polished(self.rotation))
 
     def _nearest(self, towards: Tensor, known: Tensor, rows: Tensor | None = None) -> Tensor:
         """Orthonormal rows nearest to these directions for the known axes, outside the span of those held."""
@@ -242,15 +233,16 @@ class ConceptWhitening(Whitening):
             found[chosen] = polar(project_out(towards[chosen], held))
         return found
 
-    def _means(self, white: Mapping[str, _White]) -> Tensor:
+    def _means(self, images: ConceptImages) -> Tensor:
         """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""
-        found = self.rotation[: len(self.axes)].clone()
-        for name in sorted(white, key=lambda name: -len(self.axes.of[name])):
-            places = self.axes.of[name]
-            for axis, part in zip(places, white[name].image_means().tensor_split(len(places)), strict=True):
-                if len(part):
-                    found[axis] = part.mean(0)
-        return found
+        found = {}
+        for part in sorted(images.parts, key=lambda part: part.axes.start - part.axes.stop):
+            shares = part.means.tensor_split(part.axes.stop - part.axes.start)
+            found |= {axis: of.mean(0) for axis, of in enumerate(shares, part.axes.start) if len(of)}
+        rows = self.rotation[: len(self.axes)].clone()
+        if found:
+            rows[list(found)] = images.whitened(torch.stack(list(found.values()))).to(rows.dtype)
+        return rows
 
     @torch.no_grad()
     def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
@@ -263,10 +255,11 @@ class ConceptWhitening(Whitening):
             masks: as for align.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
-            white = self._white(inputs, masks or {})
+            images = self._images(inputs, masks or {})
         # What lies inside another concept is like it.
-        names = [name for name in white if len(self.axes.inside(name)) == 1]
-        means = normalize(torch.stack([white[name].image_means().mean(0) for name in names]), dim=1)
+        names = [name for name in inputs if len(self.axes.inside(name)) == 1]
+        means = [part.means.mean(0) for name, part in zip(inputs, images.parts, strict=True) if name in names]
+        means = normalize(images.whitened(torch.stack(means)), dim=1)
         cosines = means @ means.T
         for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
             pair = (names[one], names[other])
@@ -281,22 +274,3 @@ class ConceptWhitening(Whitening):
                 "other images",
                 stacklevel=2,
             )
-
-
-class _White:
-    """Whitened features of the images of a concept."""
-
-    def __init__(self, centred: Tensor, root: Tensor, shape: torch.Size, mask: Tensor | None) -> None:
-        self.centred = centred
-        self.root = root
-        self.shape = shape
-        self.mask = mask
-
-    def maps(self, rows: Tensor) -> Tensor:
-        """Maps of rows of the rotation, (n, rows, places...): (R W) x instead of R (W x), since rows are few."""
-        return ((rows.to(self.root.dtype) @ self.root) @ self.centred).view(-1, *self.shape).movedim(0, 1)
-
-    def image_means(self) -> Tensor:
-        """Mean over places of the features of each image, or over its mask, (n, d)."""
-        values = self.centred.view(-1, *self.shape).movedim(0, 1)
-        return reduced(values, "mean", self.mask) @ self.root

@@ -86,6 +86,7 @@ class Whitening(nn.Module):
         self.register_buffer("samples", torch.tensor(torch.inf, dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._folded: tuple[Any, Tensor, Tensor] | None = None
+        self._kept_root: tuple[Any, Tensor] | None = None
         self._warned = False
 
     def extra_repr(self) -> str:
@@ -115,16 +116,24 @@ class Whitening(nn.Module):
             >>> matrix.diagonal().round(decimals=4), offset.abs()
             (tensor([1., 1.]), tensor([0., 0.]))
         """
-        if self._folded is None or self._folded[0] != self._versions():
+        versions = _versions(*self.buffers(), *self.parameters())
+        if self._folded is None or self._folded[0] != versions:
             # What is kept must serve a later gradient, wherever it was made.
             with torch.inference_mode(False):
-                root = self._root(self.covariance, self.samples)
-                matrix = self._turned(torch.block_diag(*root))
+                matrix = self._turned(torch.block_diag(*self._running_root()))
                 offset = -(matrix @ self.mean)
             if matrix.requires_grad:
                 return matrix, offset
-            self._folded = (self._versions(), matrix, offset)
+            self._folded = (versions, matrix, offset)
         return self._folded[1], self._folded[2]
+
+    def _running_root(self) -> Tensor:
+        """W of each group by the running statistics, (groups, width, width), kept until they change."""
+        versions = _versions(self.covariance, self.samples)
+        if self._kept_root is None or self._kept_root[0] != versions:
+            with torch.no_grad(), torch.inference_mode(False):
+                self._kept_root = (versions, self._root(self.covariance, self.samples))
+        return self._kept_root[1]
 
     def inverse(self, outputs: Tensor) -> Tensor:
         """Inputs that the layer in evaluation maps to these outputs: A^-1 (z - b).
@@ -145,14 +154,14 @@ class Whitening(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # Addresses mean nothing in a copy.
-        return {**self.__dict__, "_folded": None}
-
-    def _versions(self) -> list[tuple[int, int]]:
-        """What tells whether the affine map is still the same."""
-        return [(value.data_ptr(), value._version) for value in (*self.buffers(), *self.parameters())]
+        return {**self.__dict__, "_folded": None, "_kept_root": None}
 
     def _columns(self, inputs: Tensor) -> Tensor:
-        """Inputs as (d, n x places), in float32 at least.
+        """Inputs as (d, n x places), in float32 at least."""
+        return self._precise(inputs).movedim(self.channel_dim, 0).reshape(self.channels, -1)
+
+    def _precise(self, inputs: Tensor) -> Tensor:
+        """Inputs in float32 at least.
 
         Raises:
             UserError: inputs of another width, or buffers of too few bits.
@@ -167,8 +176,7 @@ class Whitening(nn.Module):
                 f"{self.label}inputs of {self.channels} channels are needed in dimension {self.channel_dim} "
                 f"(got the shape {tuple(inputs.shape)})"
             )
-        inputs = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
-        return inputs.movedim(self.channel_dim, 0).reshape(self.channels, -1)
+        return inputs.to(torch.promote_types(inputs.dtype, torch.float32))
 
     def _shaped(self, columns: Tensor, like: Tensor) -> Tensor:
         """Columns in the shape and type of the inputs."""
@@ -226,6 +234,11 @@ class Whitening(nn.Module):
                 "take larger batches or more groups",
                 stacklevel=2,
             )
+
+
+def _versions(*values: Tensor) -> list[tuple[int, int]]:
+    """What tells whether tensors are still the same."""
+    return [(value.data_ptr(), value._version) for value in values]
 
 
 class _Gram(Function):
