@@ -16,6 +16,7 @@ from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.streams import Stream
 from orthotrace.errors import checked
 from orthotrace.layers import ConceptWhitening
+from orthotrace.reduce import same_in_all_processes
 from orthotrace.seeds import derived
 
 
@@ -78,7 +79,7 @@ class Alignment(Callback):
             self._part = self.sets.shown(self.stream, task).train
             self._known = self.sets.known(self.stream, task)
         for layer in concept_layers(pl_module.model).values():
-            layer.frozen = self.freeze and task > 0
+            layer.frozen = self.freeze and not pl_module.method.fresh
             if layer.frozen and epoch == 0:
                 layer.freeze_axes()
 
@@ -106,16 +107,22 @@ class Alignment(Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Say which concepts no axes can tell apart, now that the statistics have settled."""
         layers = list(concept_layers(pl_module.model).values())
-        if trainer.is_global_zero and not trainer.interrupted:
-            for layer, (inputs, masks) in self._seen(pl_module.model, layers, trainer.global_step):
+        if trainer.interrupted:
+            return
+        # Every process takes part, one tells.
+        seen = self._seen(pl_module.model, layers, trainer.global_step)
+        if trainer.is_global_zero:
+            for layer, (inputs, masks) in seen:
                 layer.warn_of_neighbours(inputs, masks)
 
     def _seen(
         self, model: nn.Module, layers: Sequence[ConceptWhitening], step: int
     ) -> list[tuple[ConceptWhitening, tuple[dict[str, Tensor], dict[str, Tensor]]]]:
         """What each layer sees of a batch of each concept, and the masks of its places."""
-        if not layers:
+        if not layers or not self._known:
             return []
+        # Statistics of other layers are those of each process' own images: all must see the same.
+        same_in_all_processes(*model.buffers())
         part = self._part
         places = {}
         for name in self._known:

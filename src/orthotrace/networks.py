@@ -48,6 +48,8 @@ def make_network(
             try:
                 replace_norm(model, layer, concepts or (), **plain(config.concepts.whitening))
             except UserError as error:
+                if error.key == "concepts":
+                    raise UserError(error.message, "concepts") from error
                 raise error.below("concepts" if error.key == "layer" else "concepts.whitening") from error
     return model
 
@@ -60,10 +62,11 @@ def concept_layers_of(config: DictConfig) -> list[str]:
     """
     if OmegaConf.select(config, "concepts.sets") is None:
         return []
-    if OmegaConf.is_missing(config.concepts, "layer") or not config.concepts.layer:
+    if OmegaConf.is_missing(config.concepts, "layer") or config.concepts.layer in (None, "", []):
         raise UserError("name the normalisation layer that concept whitening takes the place of", "concepts.layer")
     layer = plain(config.concepts.layer)
-    return [layer] if isinstance(layer, str) else [str(name) for name in layer]
+    # Layers of a Sequential have numbers as names.
+    return [str(name) for name in layer] if isinstance(layer, (list, tuple)) else [str(layer)]
 
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from orthotrace.data.augment import noisy
 from orthotrace.errors import UserError, checked
+from orthotrace.layers.whitening import Whitening
 
 NONLINEARITIES = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
@@ -80,8 +81,12 @@ class Regularizer:
             UserError: dropout for a network without nonlinearities as modules.
         """
         self._model = model
+        # The parameters of a rotation are no weights: they have no size to be small.
+        turning = {id(v) for layer in model.modules() if isinstance(layer, Whitening) for v in layer.parameters()}
         self._weights = {
-            name: value for name, value in model.named_parameters() if value.requires_grad and value.ndim >= 2
+            name: value
+            for name, value in model.named_parameters()
+            if value.requires_grad and value.ndim >= 2 and id(value) not in turning
         }
         if self.dropout:
             layers = [module for module in model.modules() if isinstance(module, NONLINEARITIES)]

@@ -115,6 +115,11 @@ class ConceptWhitening(Whitening):
         """What print shows."""
         return f"{super().extra_repr()}, concepts={', '.join(self.axes.names)}, reduction={self.reduction}"
 
+    def unaveraged(self) -> list[Tensor]:
+        """Those of Whitening, and what is aligned: the mean of rotations is no rotation."""
+        aligned = [] if self.trained else [self.rotation]
+        return [*super().unaveraged(), *aligned, self.directions, self.weight_seen]
+
     def _turned(self, matrix: Tensor) -> Tensor:
         return self.rotation.to(matrix.dtype) @ matrix
 
@@ -246,7 +251,7 @@ class ConceptWhitening(Whitening):
 
     @torch.no_grad()
     def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
-        """Warn of concepts that no two orthogonal axes can tell apart, each pair once: cosine beyond .9.
+        """Warn, in one line, of concepts that no two orthogonal axes can tell apart, each pair once: cosine beyond .9.
 
         Not a part of align: while statistics still lag behind a network that changes fast, all means look the same.
 
@@ -258,19 +263,24 @@ class ConceptWhitening(Whitening):
             images = self._images(inputs, masks or {})
         # What lies inside another concept is like it.
         names = [name for name in inputs if len(self.axes.inside(name)) == 1]
+        if not names:
+            return
         means = [part.means.mean(0) for name, part in zip(inputs, images.parts, strict=True) if name in names]
         means = normalize(images.whitened(torch.stack(means)), dim=1)
         cosines = means @ means.T
-        for one, other in (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist():
-            pair = (names[one], names[other])
-            if pair in self._near:
-                continue
-            self._near.add(pair)
-            cosine = float(cosines[one, other].clamp(-1, 1))
-            how = "opposite" if cosine < 0 else "the same"
-            warnings.warn(
-                f"{self.label}the mean features of '{pair[0]}' and '{pair[1]}' are nearly {how} "
-                f"({math.degrees(math.acos(cosine)):.0f} degrees apart): no two orthogonal axes tell both well from "
-                "other images",
-                stacklevel=2,
-            )
+        pairs = (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist()
+        found = {(names[one], names[other]): float(cosines[one, other].clamp(-1, 1)) for one, other in pairs}
+        new = {pair: cosine for pair, cosine in found.items() if pair not in self._near}
+        if not new:
+            return
+        self._near |= new.keys()
+        # One line, however many: the worst pair stands for the others.
+        pair = max(new, key=lambda pair: abs(new[pair]))
+        how = "opposite" if new[pair] < 0 else "the same"
+        others = f", those of {len(new) - 1} other pairs hardly less" if len(new) > 1 else ""
+        warnings.warn(
+            f"{self.label}the mean features of '{pair[0]}' and '{pair[1]}' are nearly {how} "
+            f"({math.degrees(math.acos(new[pair])):.0f} degrees apart){others}: no two orthogonal axes tell both well "
+            "from other images",
+            stacklevel=2,
+        )

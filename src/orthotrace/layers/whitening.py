@@ -148,6 +148,10 @@ class Whitening(nn.Module):
             matrix, offset = (value.to(columns.dtype) for value in self.affine())
             return self._shaped(torch.linalg.solve(matrix, columns - offset[:, None]), outputs)
 
+    def unaveraged(self) -> list[Tensor]:
+        """Buffers that no average over training steps may be taken of: counts of samples may be infinite."""
+        return [self.samples]
+
     def _turned(self, matrix: Tensor) -> Tensor:
         """A rotation after the whitening; here none."""
         return matrix

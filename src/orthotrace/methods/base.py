@@ -92,6 +92,11 @@ class Method(nn.Module):
         self.number = number
         self.part = part
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the running task began with the initial network, not with that of the task before."""
+        return self.number == 0
+
     def begin_task(self) -> None:
         """Before a task; not called when a run continues within it."""
 

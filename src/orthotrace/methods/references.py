@@ -44,10 +44,14 @@ class Independent(Method):
         self.distinct = stream.distinct
         self.trained = nn.ModuleList(copy.deepcopy(self.initial) for _ in range(own))
 
+    @property
+    def fresh(self) -> bool:
+        """Every task, unless it comes again with a network of its own."""
+        return not (self.trained and self.number >= self.distinct)
+
     def begin_task(self) -> None:
         """Start again; a task that comes again goes on where it was."""
-        again = self.trained and self.number >= self.distinct
-        start = self.trained[self.number % self.distinct] if again else self.initial
+        start = self.initial if self.fresh else self.trained[self.number % self.distinct]
         self.model.load_state_dict(start.state_dict())
 
     def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:

@@ -167,8 +167,10 @@ def protectable(model: nn.Module) -> dict[str, Any]:
         ['0', '2']
     """
     layers = {name: module for name, module in model.named_modules() if type(module) in LAYERS}
+    # Normalisations are frozen whole, with what is inside them: a rotation that is trained.
+    norms = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, NORMALISATIONS))
     for name, module in model.named_modules():
-        if name not in layers and not isinstance(module, NORMALISATIONS):
+        if name not in layers and not isinstance(module, NORMALISATIONS) and not name.startswith(norms):
             _refuse_trainable(name, module)
     if not layers:
         raise UserError("the model has no Linear layer and no convolution that could be protected")

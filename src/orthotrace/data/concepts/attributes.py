@@ -20,23 +20,26 @@ class Attribute:
     """What is measured on an image, and where it counts as having the attribute.
 
     Attributes:
-        measure: pixels (n, channels, height, width) to values (n,).
+        measure: pixels (n, channels, height, width), and the highest that a pixel can be, to values (n,).
         lowest: it is the lowest values that have it, not the highest.
         exactly: only this value has it.
     """
 
-    measure: Callable[[Tensor], Values]
+    measure: Callable[[Tensor, float | None], Values]
     lowest: bool = False
     exactly: float | None = None
 
 
-def _grey(pixels: Tensor) -> Values:
-    """Brightness in [0, 1], (n, height, width), 1 being the highest of all pixels."""
-    values = pixels.double().mean(1).numpy()
-    return values / max(float(pixels.max()), 1e-12)
+def _grey(pixels: Tensor, highest: float | None) -> Values:
+    """Brightness (n, height, width), 1 being the highest that a pixel can be; None for the highest there is."""
+    return pixels.double().mean(1).numpy() / _highest(pixels, highest)
 
 
-def thickness(pixels: Tensor) -> Values:
+def _highest(pixels: Tensor, highest: float | None) -> float:
+    return max(float(pixels.max()) if highest is None else highest, 1e-12)
+
+
+def thickness(pixels: Tensor, highest: float | None = None) -> Values:
     """Thickness of strokes in pixels: twice the mean distance to the background along their middle lines, less one.
 
     Strokes are brighter than half of the brightest pixel; middle lines are where the distance is largest among the
@@ -52,7 +55,7 @@ def thickness(pixels: Tensor) -> Values:
         array([3.])
     """
     found = np.zeros(len(pixels))
-    for number, image in enumerate(_grey(pixels) > 0.5):
+    for number, image in enumerate(_grey(pixels, highest) > 0.5):
         distance = np.asarray(ndimage.distance_transform_edt(image))
         middle = image & (distance >= ndimage.maximum_filter(distance, 3))
         if middle.any():
@@ -60,7 +63,7 @@ def thickness(pixels: Tensor) -> Values:
     return found
 
 
-def slant(pixels: Tensor) -> Values:
+def slant(pixels: Tensor, highest: float | None = None) -> Values:
     """Slant of strokes in degrees, to the right positive: arctan of the shear, -mu_rc / mu_rr of the ink's moments.
 
     Source: after Castro et al., Morpho-MNIST, JMLR 2019, section 3.1.
@@ -70,7 +73,7 @@ def slant(pixels: Tensor) -> Values:
         >>> slant(torch.eye(9)[None, None].flip(-1)).round(6)
         array([45.])
     """
-    grey = _grey(pixels)
+    grey = _grey(pixels, highest)
     rows, columns = np.mgrid[: grey.shape[1], : grey.shape[2]]
     ink = np.maximum(grey.sum((1, 2)), 1e-12)[:, None, None]
     down = rows - (grey * rows).sum((1, 2))[:, None, None] / ink
@@ -78,7 +81,7 @@ def slant(pixels: Tensor) -> Values:
     return np.degrees(np.arctan2(-(grey * down * right).sum((1, 2)), np.maximum((grey * down**2).sum((1, 2)), 1e-12)))
 
 
-def holes(pixels: Tensor) -> Values:
+def holes(pixels: Tensor, highest: float | None = None) -> Values:
     """Number of holes: regions of background that strokes close in, of two pixels at least.
 
     Example:
@@ -89,7 +92,7 @@ def holes(pixels: Tensor) -> Values:
         array([1.])
     """
     found = np.zeros(len(pixels))
-    for number, image in enumerate(_grey(pixels) > 0.5):
+    for number, image in enumerate(_grey(pixels, highest) > 0.5):
         # A border, so that all background outside is one region.
         regions = np.asarray(ndimage.label(np.pad(~image, 1, constant_values=True))[0])  # type: ignore[index]
         sizes = np.bincount(regions.ravel())[1:]
@@ -97,7 +100,7 @@ def holes(pixels: Tensor) -> Values:
     return found
 
 
-def brightness(pixels: Tensor) -> Values:
+def brightness(pixels: Tensor, highest: float | None = None) -> Values:
     """Mean brightness in [0, 1].
 
     Example:
@@ -105,22 +108,22 @@ def brightness(pixels: Tensor) -> Values:
         >>> brightness(torch.stack([torch.ones(3, 2, 2), torch.zeros(3, 2, 2)]))
         array([1., 0.])
     """
-    return _grey(pixels).mean((1, 2))
+    return _grey(pixels, highest).mean((1, 2))
 
 
-def _excess(channel: int) -> Callable[[Tensor], Values]:
+def _excess(channel: int) -> Callable[[Tensor, float | None], Values]:
     """How much a colour exceeds the larger of the other two, in the mean over an image."""
 
-    def measure(pixels: Tensor) -> Values:
+    def measure(pixels: Tensor, highest: float | None = None) -> Values:
         if pixels.shape[1] != 3:
             raise UserError(f"a colour needs images of three channels (they have {pixels.shape[1]})", "attributes")
-        means = pixels.double().mean((2, 3)).numpy() / max(float(pixels.max()), 1e-12)
+        means = pixels.double().mean((2, 3)).numpy() / _highest(pixels, highest)
         return means[:, channel] - np.delete(means, channel, axis=1).max(1)
 
     return measure
 
 
-def edges(pixels: Tensor) -> Values:
+def edges(pixels: Tensor, highest: float | None = None) -> Values:
     """Direction of edges in [-1, 1]: 1 where all are horizontal, -1 where all are vertical, by Sobel's gradients.
 
     Example:
@@ -129,7 +132,7 @@ def edges(pixels: Tensor) -> Values:
         >>> edges(stripes), edges(stripes.mT)
         (array([-1.]), array([1.]))
     """
-    grey = _grey(pixels)
+    grey = _grey(pixels, highest)
     down = (ndimage.sobel(grey, axis=1) ** 2).sum((1, 2))
     right = (ndimage.sobel(grey, axis=2) ** 2).sum((1, 2))
     return (down - right) / np.maximum(down + right, 1e-12)

@@ -90,7 +90,7 @@ class ConceptSets:
             raise UserError(
                 f"concept images have the shape {tuple(self.train.images.store.shape[1:])}, those of the stream "
                 f"{stream.shape}: give both the same size and channels",
-                "concepts",
+                "sets",
             )
         return replace(self, **{name: self._seen(self.part(name), stream, task) for name in PARTS})
 
@@ -110,13 +110,9 @@ def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: S
         for number, name in enumerate(names):
             count = int(content.has[:, number].sum())
             if not count:
-                raise UserError(
-                    f"the concept '{name}' has no images in the {part} part: each part needs one at least", "concepts"
-                )
+                raise UserError(f"the concept '{name}' has no images in the {part} part: each part needs one at least")
             if count == len(content):
-                raise UserError(
-                    f"all images of the {part} part show '{name}': images that lack it are needed", "concepts"
-                )
+                raise UserError(f"all images of the {part} part show '{name}': images that lack it are needed")
     return ConceptSets(tuple(names), parts["train"], parts["validation"], parts["test"], frozenset(classes))
 
 

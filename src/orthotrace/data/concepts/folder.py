@@ -58,9 +58,11 @@ def folder(
         found = {part: _files(top / part, negatives) for part in PARTS}
     else:
         found = _divided(_files(top, negatives), validation, test)
-    names = sorted({name for of in found.values() for name in of if name != negatives})
+    own = {name for of in found.values() for name in of if name != negatives and not name.startswith(f"{negatives}/")}
     # Those that others lie inside of are concepts too.
-    names = sorted({*names, *(name.rpartition("/")[0] for name in names if "/" in name)} - {""})
+    names = sorted(
+        {"/".join(parts[: end + 1]) for parts in (name.split("/") for name in own) for end in range(len(parts))}
+    )
     if not names:
         raise UserError(f"{path} has no folders of images: one for each concept is needed", "path")
     parts = {part: _part(of, names, source) for part, of in found.items()}
@@ -104,16 +106,23 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     for name, of in files.items():
         for file in of:
             images.append(_decoded(file, channels, size))
-            mask = file.with_name(f"{file.stem}{MASK}{file.suffix}")
-            masked |= mask.is_file()
-            masks.append(_decoded(mask, 1, size)[0] / 255 if mask.is_file() else np.ones(size))
+            mask = _mask(file)
+            masked |= mask is not None
+            masks.append(np.ones(size) if mask is None else _decoded(mask, 1, size)[0] / 255)
             has.append([name == one or name.startswith(f"{one}/") for one in names])
     pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
     # A data set of another scale of pixels, such as one of floating numbers in [0, 1].
     if stored.dtype != torch.uint8 or int(stored[:1000].max()) <= 16:
-        pixels = (pixels.float() / 255 * float(stored[:1000].max())).to(stored.dtype)
+        scaled = pixels.float() / 255 * float(stored[:1000].max())
+        pixels = (scaled if stored.is_floating_point() else scaled.round()).to(stored.dtype)
     part = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), scaling=source.train.scaling)
     return ConceptPart(part, torch.tensor(has).view(-1, len(names)), _tensor(masks) if masked else None)
+
+
+def _mask(file: Path) -> Path | None:
+    """The mask of an image: a photograph in JPEG may have one in PNG."""
+    names = (file.with_name(f"{file.stem}{MASK}{suffix}") for suffix in (file.suffix, *SUFFIXES))
+    return next((name for name in names if name.is_file()), None)
 
 
 def _tensor(masks: list[np.ndarray]) -> Tensor:

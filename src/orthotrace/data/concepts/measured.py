@@ -72,7 +72,9 @@ def measured(
 
 
 def _attribute(attribute: Attribute, images: dict[str, Images], share: float) -> dict[str, Tensor]:
-    values = {part: torch.from_numpy(attribute.measure(of.images)) for part, of in images.items()}
+    # One scale for all parts, that of the images which thresholds come from.
+    highest = float(images["train"].images.max())
+    values = {part: torch.from_numpy(attribute.measure(of.images, highest)) for part, of in images.items()}
     if attribute.exactly is not None:
         return {part: of == attribute.exactly for part, of in values.items()}
     if attribute.lowest:
