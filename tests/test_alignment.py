@@ -125,13 +125,15 @@ SPLIT = ("method=finetune", *SMALL[2:], "stream=split", "stream.tasks=2", "strea
 
 def test_classes_that_are_taught_later_take_free_axes_alone(tmp_path):
     run, experiment = trained(tmp_path, *SPLIT, "concepts.sets.classes=all", "model.channels=[12]")
-    taught = [[digits().classes.index(name) for name in names] for names in experiment.stream.names]
+    later = [digits().classes.index(name) for name in experiment.stream.names[1]]
+    # Those that no task teaches are known from the start.
+    known = [number for number in range(10) if number not in later]
     first, second = layer_of(run.network(1)), layer_of(run.network(2))
-    assert first.weight_seen.nonzero().flatten().tolist() == sorted(taught[0])
-    assert second.weight_seen.nonzero().flatten().tolist() == sorted(taught[0] + taught[1])
-    assert second.held.nonzero().flatten().tolist() == sorted(taught[0])
-    assert torch.allclose(first.rotation[taught[0]], second.rotation[taught[0]], atol=1e-5)
-    assert float((first.rotation[taught[1]] - second.rotation[taught[1]]).abs().max()) > 0.1
+    assert first.weight_seen.nonzero().flatten().tolist() == known
+    assert bool((second.weight_seen > 0).all())
+    assert second.held.nonzero().flatten().tolist() == known
+    assert torch.allclose(first.rotation[known], second.rotation[known], atol=1e-5)
+    assert float((first.rotation[later] - second.rotation[later]).abs().max()) > 0.1
     assert is_orthonormal(second.rotation, 1e-4)
 
 
@@ -252,7 +254,8 @@ def test_what_is_held_does_not_drift_through_the_layer(tmp_path, rotation):
         f"concepts.whitening.rotation={rotation}",
     )  # fmt: skip
     inputs = experiment.stream.test(0).inputs()
-    first, second = run.network(1)(inputs), run.network(2)(inputs)
+    with torch.no_grad():
+        first, second = run.network(1)(inputs), run.network(2)(inputs)
     assert float((first - second).abs().max()) < 1e-4 * float(first.abs().max())
 
 
@@ -296,15 +299,16 @@ def turned(rank: int, world: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     source = digits()
     found = {}
+    sets = measured(source, classes=[0, 1, 7], limit=200)
     for norm in (nn.Identity(), nn.BatchNorm2d(5)):
         for rotation in ("aligned", "trained"):
             layer = ConceptWhitening(5, ["0", "1", "7"], rotation=rotation)
             model = nn.Sequential(nn.Conv2d(1, 5, 3), norm, layer)
-            alignment = Alignment(measured(source, classes=[0, 1, 7]), Permuted(source), every=1)
+            alignment = Alignment(sets, Permuted(source), every=1, batch_size=8)
             learner = SimpleNamespace(model=model, place=(0, 0), method=SimpleNamespace(fresh=True))
             trainer = SimpleNamespace(global_step=0)
             alignment.on_train_start(trainer, learner)
-            for step in range(3):
+            for step in range(2):
                 inputs = source.train.inputs(torch.arange(64 * step, 64 * step + 63))
                 model(inputs[rank::world])
                 trainer.global_step = step + 1
