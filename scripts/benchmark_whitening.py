@@ -50,7 +50,7 @@ class Search:
         steps: at most.
 
     Attributes:
-        inverses: of d x d matrices, so far.
+        solves: of d x d systems, so far.
         objectives: after each step.
     """
 
@@ -62,7 +62,7 @@ class Search:
     steps: int = 500
 
     def __post_init__(self) -> None:
-        self.inverses = 0
+        self.solves = 0
         self.objectives: list[float] = []
 
     def gradient(self, rotation: Tensor) -> tuple[float, Tensor]:
@@ -101,7 +101,7 @@ class Search:
             # Both the new point and its derivative: -(I + t/2 A)^-1 A (R + R(t)) / 2.
             factor, pivots = torch.linalg.lu_factor(identity + half)
             found = torch.linalg.lu_solve(factor, pivots, rotation - half @ rotation)
-            self.inverses += 1
+            self.solves += 1
             after = float((gradient * found).sum())
             if after > value + 1e-4 * step * slope + 1e-7 * abs(value):
                 high = step
@@ -156,16 +156,16 @@ def against_search(
     sets = {f"concept {number}": one for number, one in enumerate(features)}
     # What the layer whitens with as long as it has seen nothing: inputs are white but for its shrinkage.
     whitened = features / (1 + 1e-5) ** 0.5
-    times, roots, reached, goal = [], [], 0.0, 0.0
+    times, roots, reached, goal, solves = [], [], 0.0, 0.0, 0
     for _ in range(rounds):
         search = Search(whitened, reduction, begin)
         peer_s, peer_mb, _ = measured(search.run)
-        goal = search.objectives[-1]
-        layer = ConceptWhitening(features.shape[2], list(sets), reduction=reduction, memory=0.0).eval()
+        goal, solves = search.objectives[-1], search.solves
+        layer = ConceptWhitening(features.shape[2], list(sets), reduction=reduction, memory=0.0, steps=1).eval()
         roots.append(measured(layer.affine)[0])
         ours_s, ours_mb, reached = measured(lambda layer=layer, goal=goal: aligned(layer, sets, goal))
         times.append((ours_s, ours_mb, peer_s, peer_mb))
-    extra = {"ours_objective": round(reached, 5), "peer_objective": round(goal, 5)}
+    extra = {"ours_objective": round(reached, 5), "peer_objective": round(goal, 5), "peer_solves": solves}
     return times, {**extra, "root_s": round(statistics.median(roots), 5)}
 
 

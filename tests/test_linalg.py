@@ -9,8 +9,10 @@ from orthotrace.linalg import (
     leak,
     orthonormalise,
     polar,
+    polished,
     principal,
     project_out,
+    rotated,
 )
 
 
@@ -132,3 +134,26 @@ def test_polar_is_the_best_of_all_orthonormal_rows():
     assert is_orthonormal(best, 1e-12)
     # The nuclear norm bounds <R, M> over all R with orthonormal rows.
     assert float((best * matrix).sum()) == pytest.approx(float(np.linalg.svd(matrix.numpy(), compute_uv=False).sum()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rotated_takes_rows_to_rows_by_the_smallest_turn(dtype):
+    rotation = orthonormalise(randn(9, 9)).to(dtype)
+    places, rows = torch.tensor([1, 4]), orthonormalise(randn(2, 9, seed=1)).to(dtype)
+    found = rotated(rotation, places, rows)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-13
+    assert torch.allclose(found[places], rows, atol=tolerance) and is_orthonormal(found, 10 * tolerance)
+    # What both leave alone stays, and no other turn with these rows is nearer to none.
+    turn = (rotation.T @ found).double()
+    outside = orthonormalise(randn(9, 9, seed=2), orthonormalise(torch.cat([rotation[places], rows]).double())[:4])[:5]
+    assert torch.allclose(outside @ turn, outside, atol=10 * tolerance)
+    other = found.clone()
+    free = [0, 2, 3, 5, 6, 7, 8]
+    other[free] = orthonormalise(randn(7, 7, seed=3)).to(dtype) @ found[free]
+    assert float((found - rotation).norm()) < float((other - rotation).norm())
+
+
+def test_polished_squares_the_error():
+    rotation = orthonormalise(randn(8, 8)) + 1e-4 * randn(8, 8, seed=1)
+    before, after = ((one @ one.T - torch.eye(8)).norm() for one in (rotation, polished(rotation)))
+    assert 1e-4 < float(before) < 1e-2 and float(after) < float(before) ** 2

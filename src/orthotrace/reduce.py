@@ -114,10 +114,14 @@ class _Added(Function):
     """A sum over processes; what each process' result depends on, every process' gradient adds to."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
+    def forward(values: Tensor) -> Tensor:
         values = values.clone()
         dist.all_reduce(values)
         return values
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing of the sum is needed for its backward."""
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:

@@ -191,11 +191,13 @@ def test_tokens_and_plain_features():
 
 def test_two_layers_train_for_two_thousand_steps():
     draws = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(1, 8, 3), ConceptWhitening(8, ["light", "dark"]), nn.ReLU(),
         nn.Conv2d(8, 8, 3), ConceptWhitening(8, ["light", "dark"]), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2),
     )  # fmt: skip
     optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
+    losses = []
     for step in range(2000):
         images = torch.randn(16, 1, 6, 6, generator=draws)
         labels = (images.mean((1, 2, 3)) > 0).long()
@@ -203,6 +205,7 @@ def test_two_layers_train_for_two_thousand_steps():
         loss = nn.functional.cross_entropy(net(images), labels)
         loss.backward()
         optimizer.step()
+        losses.append(loss.item())
         if step % 20 == 0:
             net.eval()
             for place in (1, 4):
@@ -210,7 +213,8 @@ def test_two_layers_train_for_two_thousand_steps():
                     seen = net[:place](images)
                 net[place].align({"light": seen[labels == 1], "dark": seen[labels == 0]})
             net.train()
-    assert all(bool(value.isfinite().all()) for value in net.state_dict().values()) and loss.item() < 0.5
+    assert all(bool(value.isfinite().all()) for value in net.state_dict().values())
+    assert sum(losses[-100:]) / 100 < 0.5
 
 
 def test_concepts_that_no_axes_can_tell_apart_are_told():

@@ -100,6 +100,21 @@ def test_gradients_of_both_orders(spectrum, groups, solver, training):
     assert torch.autograd.gradgradcheck(layer, (inputs,))
 
 
+def test_torch_func_gives_gradients_in_training():
+    inputs = torch.randn(20, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    layer = Whitening(4, groups=2).double()
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        # Statistics that a function changes must be its own.
+        buffers = {name: value.clone() for name, value in layer.named_buffers()}
+        return torch.func.functional_call(layer, buffers, (rows,)).pow(3).sum()
+
+    leaf = inputs.clone().requires_grad_()
+    layer(leaf).pow(3).sum().backward()
+    assert torch.allclose(torch.func.grad(loss)(inputs), leaf.grad, atol=1e-12)
+    assert torch.allclose(torch.func.jacrev(loss)(inputs), leaf.grad, atol=1e-12)
+
+
 def test_equal_eigenvalues_leave_gradients_finite():
     # A Hadamard matrix: all variances are exactly one, and all covariances zero.
     one = torch.tensor([[1.0, 1], [1, -1]])

@@ -96,9 +96,11 @@ def test_whitening_benchmarks_have_their_fields(whitening, monkeypatch):
     ]  # fmt: skip
     assert len(records) == 3 + 4
     for record in records[3:]:
-        assert set(record) - fields == {"peer_over_ours", "promised", "ours_objective", "peer_objective", "root_s"}
+        assert set(record) - fields == {
+            "peer_over_ours", "promised", "ours_objective", "peer_objective", "peer_solves", "root_s",
+        }  # fmt: skip
         assert record["ours_objective"] >= record["peer_objective"] - 1e-4
-        assert record["peer_s"] > 0
+        assert record["peer_s"] > 0 and record["peer_solves"] > 3
 
 
 def test_the_scaling_plot_is_drawn_of_what_was_measured(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Annotated, Any, Literal
 
@@ -132,7 +133,7 @@ class Whitening(nn.Module):
         versions = _versions(self.covariance, self.samples)
         if self._kept_root is None or self._kept_root[0] != versions:
             with torch.no_grad(), torch.inference_mode(False):
-                self._kept_root = (versions, self._root(self.covariance, self.samples))
+                self._kept_root = (versions, self._root(self.covariance, float(self.samples)))
         return self._kept_root[1]
 
     def inverse(self, outputs: Tensor) -> Tensor:
@@ -198,10 +199,8 @@ class Whitening(nn.Module):
         centred = columns - mean[:, None]
         stacked = centred.view(self.groups, -1, columns.shape[1])
         covariance = added(_Gram.apply(stacked)) / count
-        if not bool(covariance.detach().diagonal(dim1=-2, dim2=-1).sum().isfinite()):
-            raise UserError(f"{self.label}its inputs are not finite; lower the learning rate, or look at the data")
+        root = self._root(covariance, count)
         self._take(mean.detach(), covariance.detach(), count)
-        root = self._root(covariance, torch.tensor(float(count)))
         if self.groups == 1:
             return self._turned(root[0]) @ centred
         return (root @ stacked).view_as(centred)
@@ -214,20 +213,26 @@ class Whitening(nn.Module):
         self.mean.lerp_(mean.to(self.mean.dtype), weight)
         self.covariance.lerp_(covariance.to(self.covariance.dtype) * (count / (count - 1)), weight)
         # Variances of independent means add up.
-        self.samples.copy_(1 / ((1 - weight) ** 2 / self.samples + weight**2 / count))
+        self.samples.fill_(1 / ((1 - weight) ** 2 / float(self.samples) + weight**2 / count))
 
-    def _root(self, covariance: Tensor, samples: Tensor) -> Tensor:
-        """W of the covariance of each group, (groups, width, width)."""
+    def _root(self, covariance: Tensor, samples: float) -> Tensor:
+        """W of the covariance of each group, (groups, width, width).
+
+        Raises:
+            UserError: it is not finite.
+        """
         width = covariance.shape[-1]
         level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        if not math.isfinite(float(level.detach().sum())):
+            raise UserError(f"{self.label}its inputs are not finite; lower the learning rate, or look at the data")
         # A group without any variance: what is whitened stays zero.
-        level = torch.where(level > 0, level, torch.ones_like(level))
+        level = level + (level <= 0)
         identity = torch.eye(width, dtype=covariance.dtype, device=covariance.device)
-        if float(samples) <= width:
+        if samples <= width:
             self._warn(int(samples), width)
-            share = _oracle_share(covariance, float(samples))
+            share = _oracle_share(covariance, samples)
             covariance = (1 - share) * covariance + share * level * identity
-        shrunk = covariance + self.eps * level * identity
+        shrunk = torch.addcmul(covariance, level, identity, value=self.eps)
         return inverse_sqrt(shrunk) if self.solver == "eigh" else newton_schulz(shrunk)
 
     def _warn(self, samples: int, width: int) -> None:
@@ -248,10 +253,15 @@ def _versions(*values: Tensor) -> list[tuple[int, int]]:
 class _Gram(Function):
     """X X^T of a stack of matrices: its backward takes one product instead of two."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(rows)
+    def forward(rows: Tensor) -> Tensor:
         return rows @ rows.mT
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
