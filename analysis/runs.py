@@ -175,7 +175,7 @@ class ConceptImages:
             task: that shows them, from 1.
             sets: configuration of the concepts; None for that of the run.
         """
-        config = run.config
+        config: Any = run.config
         if sets is not None:
             config = OmegaConf.merge(config, {"concepts": {"sets": sets}})
         key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)
@@ -204,7 +204,7 @@ def concept_layers(run: Run) -> list[str]:
 
 def reduction(module: Any, name: Reduction = "pool_max") -> Any:
     """How maps become numbers: as a concept layer does it, or by the named reduction."""
-    kind = getattr(module, "reduction", name)
+    kind: Any = getattr(module, "reduction", name)
     return lambda maps, masks=None: reduced(maps, kind, masks)
 
 
