@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from torch import nn
 
 from orthotrace.configuration import build, plain
 from orthotrace.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def make_network(

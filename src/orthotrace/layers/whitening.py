@@ -117,16 +117,19 @@ class Whitening(nn.Module):
             >>> matrix.diagonal().round(decimals=4), offset.abs()
             (tensor([1., 1.]), tensor([0., 0.]))
         """
-        versions = _versions(*self.buffers(), *self.parameters())
+        # What is trained changes with every step, and under torch.func it may have no address.
+        if next(self.parameters(), None) is not None:
+            return self._map()
+        versions = _versions(*self.buffers())
         if self._folded is None or self._folded[0] != versions:
             # What is kept must serve a later gradient, wherever it was made.
             with torch.inference_mode(False):
-                matrix = self._turned(torch.block_diag(*self._running_root()))
-                offset = -(matrix @ self.mean)
-            if matrix.requires_grad:
-                return matrix, offset
-            self._folded = (versions, matrix, offset)
+                self._folded = (versions, *self._map())
         return self._folded[1], self._folded[2]
+
+    def _map(self) -> tuple[Tensor, Tensor]:
+        matrix = self._turned(torch.block_diag(*self._running_root()))
+        return matrix, -(matrix @ self.mean)
 
     def _running_root(self) -> Tensor:
         """W of each group by the running statistics, (groups, width, width), kept until they change."""

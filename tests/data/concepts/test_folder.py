@@ -145,7 +145,7 @@ BAD = {
     "negatives alone": (lambda top: fill(top, "negatives"), {}, " has no folders of images"),
     "one image": (lambda top: (fill(top, "dotted"), fill(top, "striped", count=1)), {}, "path: the concept 'striped' has too few images (1): three at least"),
     "a part is missing": (lambda top: (fill(top / "train", "a", "b"), fill(top / "test", "a", "b")), {}, " has no folder validation: give train, validation, test, or none"),
-    "a concept is missing": (lambda top: [fill(top / part, *("ab" if part != "test" else "a")) for part in PARTS], {}, "the concept 'b' has no images in the test part"),
+    "a concept is missing": (lambda top: [fill(top / part, *("abc" if part != "test" else "ac")) for part in PARTS], {}, "the concept 'b' has no images in the test part"),
     "no others": (lambda top: fill(top, "striped"), {}, "all images of the train part show 'striped'"),
     "a corrupt image": (corrupt, {}, "striped/9.png cannot be read as an image"),
     "nothing left": (lambda top: fill(top, "a", "b"), {"validation": 0.5, "test": 0.5}, "validation: 0.5 for validation and 0.5 for the test leave nothing"),
