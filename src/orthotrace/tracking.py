@@ -149,7 +149,7 @@ class WandbTracker(Tracker):
             self.run.finish(exit_code=int(failed))
 
 
-def _opened(init: Callable[[], Any], patience: float = 60.0) -> Any:
+def _opened(init: Callable[[], Any], patience: float = 90.0) -> Any:
     """Open a run, and wait while its id is in use: after a kill W&B's service holds it for a moment still."""
     end = time.monotonic() + patience
     while True:
