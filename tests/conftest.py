@@ -64,6 +64,11 @@ def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     return lambda *arguments: call(analysis.analyze.main, list(arguments), monkeypatch, capsys)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment of a process of its own: not W&B's service of this one, which would outlive it."""
+    return {name: value for name, value in os.environ.items() if name not in ("WANDB_SERVICE", "WANDB__SERVICE")}
+
+
 def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command of the installed package in a process of its own."""
     program = Path(sys.executable).with_name(arguments[0])
@@ -73,7 +78,7 @@ def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str
         timeout=timeout,
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env={**surroundings(), **environment},
         check=False,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
-from conftest import TINY, command, snapshot
+from conftest import TINY, command, snapshot, surroundings
 
 import orthotrace
 from orthotrace.configuration import build
@@ -155,7 +155,8 @@ LONG = ("stream.tasks=4", "trainer.max_epochs=12", "trainer.batch_size=16", "tra
 def killed(folder: Path, overrides: list[str], when) -> None:
     """Start a run and kill it when the time has come."""
     program = Path(sys.executable).with_name("orthotrace-train")
-    process = subprocess.Popen([program, *overrides], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([program, *overrides], cwd=folder, stdout=quiet, stderr=quiet, env=surroundings())
     deadline = time.monotonic() + 100
     while not when() and time.monotonic() < deadline:
         assert process.poll() is None, "the run ended before it could be killed"
