@@ -44,6 +44,7 @@ class Orthogonal(nn.Module):
 
     def normalise(self, matrices: Tensor) -> Tensor:
         """Orthonormal rows or columns (groups, rows, width) from matrices of this shape."""
+        # Every parametrization says how; none but these is made.
         raise NotImplementedError
 
     def blocks(self, matrices: Tensor) -> list[Tensor]:

@@ -94,6 +94,7 @@ def holes(pixels: Tensor, highest: float | None = None) -> Values:
     found = np.zeros(len(pixels))
     for number, image in enumerate(_grey(pixels, highest) > 0.5):
         # A border, so that all background outside is one region.
+        # Scipy's stubs know a number alone.
         regions = np.asarray(ndimage.label(np.pad(~image, 1, constant_values=True))[0])  # type: ignore[index]
         sizes = np.bincount(regions.ravel())[1:]
         found[number] = int((sizes >= 2).sum()) - 1
