@@ -16,6 +16,7 @@ from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.streams import Stream
 from orthotrace.errors import checked
 from orthotrace.layers import ConceptWhitening
+from orthotrace.layers.reductions import shrunk
 from orthotrace.reduce import same_in_all_processes
 from orthotrace.seeds import derived
 
@@ -188,12 +189,5 @@ def masks_of(part: ConceptPart, places: Mapping[str, Tensor], values: Tensor, ch
     """The masks of images in the size of a layer's maps; none where there are no masks, or no maps of two sides."""
     if part.masks is None or values.ndim != 4 or channel_dim != 1:
         return {}
-    found = {}
-    for name, chosen in places.items():
-        sides = (values.shape[2], values.shape[3])
-        shrunk = nn.functional.adaptive_avg_pool2d(part.masks[chosen][:, None], sides)[:, 0]
-        # An image without any mask in it counts everywhere.
-        empty = shrunk.flatten(1).amax(1) <= 0
-        shrunk[empty] = 1.0
-        found[name] = shrunk.to(values)
-    return found
+    sides = (values.shape[2], values.shape[3])
+    return {name: shrunk(part.masks[chosen], sides).to(values) for name, chosen in places.items()}

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool1d, max_pool2d, max_pool3d
+from torch.nn.functional import adaptive_avg_pool2d, max_pool1d, max_pool2d, max_pool3d
 
 from orthotrace.errors import UserError
 
@@ -53,6 +53,22 @@ def reduced(maps: Tensor, reduction: Reduction, mask: Tensor | None = None) -> T
     if weights is None:
         return maps.flatten(2).mean(2)
     return (maps * weights).flatten(2).sum(2) / weights.flatten(2).sum(2)
+
+
+def shrunk(masks: Tensor, sides: tuple[int, int]) -> Tensor:
+    """Masks of images in the size of a layer's maps; one that is empty counts everywhere.
+
+    Args:
+        masks: (n, height, width), at least 0.
+        sides: of the maps.
+
+    Example:
+        >>> shrunk(torch.stack([torch.eye(4), torch.zeros(4, 4)]), (2, 2)).tolist()
+        [[[0.5, 0.0], [0.0, 0.5]], [[1.0, 1.0], [1.0, 1.0]]]
+    """
+    found = adaptive_avg_pool2d(masks[:, None], sides)[:, 0]
+    found[found.flatten(1).amax(1) <= 0] = 1.0
+    return found
 
 
 def _weights(mask: Tensor, maps: Tensor) -> Tensor:
