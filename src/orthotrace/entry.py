@@ -130,10 +130,16 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
 def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
     """All keys and groups of a configuration, with the options that the overrides choose and nothing else of them."""
     from hydra import compose, initialize_config_dir
+    from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
 
+    folders = [_conf()]
+    if own := get_args_parser().parse_known_args(sys.argv[1:])[0].config_dir:
+        folders.append(Path(own).absolute())
     groups = [folder.name for folder in _conf().iterdir() if folder.is_dir()]
-    choices = [override for override in overrides if (_conf() / f"{override.replace('=', '/', 1)}.yaml").is_file()]
+    files = {override: f"{override.replace('=', '/', 1)}.yaml" for override in overrides}
+    choices = [override for override, file in files.items() if any((folder / file).is_file() for folder in folders)]
+    choices += [f"hydra.searchpath=[{', '.join(f'file://{folder}' for folder in folders[1:])}]"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(_conf()), version_base="1.3"):
         config = compose(config_name, choices)

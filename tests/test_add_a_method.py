@@ -1,0 +1,56 @@
+"""docs/add_a_method.md: its code, its configuration and its commands, as they stand there."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[1] / "docs" / "add_a_method.md").read_text()
+CODE, CHECK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(CONFIG,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [line.split()[1:] for line in re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)]
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A newcomer's folder with both files."""
+    (tmp_path / "floor.py").write_text(CODE)
+    (tmp_path / "conf" / "method").mkdir(parents=True)
+    (tmp_path / "conf" / "method" / "floor.yaml").write_text(CONFIG)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "floor", raising=False)
+    return tmp_path
+
+
+def test_fewer_than_40_lines():
+    assert len(CODE.splitlines()) < 40
+
+
+def test_the_commands_of_the_page(written, train, analyze):
+    compare, floors, analysis = COMMANDS
+    for command in (compare, floors):
+        answer = train(*(argument.replace("0,1,2", "0,1") for argument in command))
+        assert answer.code == 0, answer.err
+    runs = [json.loads(path.read_text()) for path in (written / "runs" / "floor").rglob("scores.json")]
+    of = {name: [run for run in runs if run["method"] == name] for name in ("floor", "finetune")}
+    assert len(of["floor"]) == 6 and len(of["finetune"]) == 2
+    assert max(leak for run in of["floor"] for leak in run["leak"]) < 1e-6
+    assert min(run["bwt"] for run in of["floor"]) > max(run["bwt"] for run in of["finetune"])
+    assert len({json.dumps(run["capacity"]) for run in of["floor"]}) >= 3, "the floor decides the ranks"
+    answer = analyze(*analysis)
+    assert answer.code == 0, answer.err
+    assert (written / "runs" / "floor" / "analysis" / "report.html").is_file()
+
+
+def test_a_key_that_is_wrong_is_told_among_those_of_the_method(written, train):
+    answer = train("--config-dir=conf", "method=floor", "method.flor=1")
+    assert answer.code == 2
+    assert "method.flor: no such key; did you mean 'method.floor'?" in answer.err
+
+
+def test_the_check_of_the_page(written):
+    exec(CHECK, {})
