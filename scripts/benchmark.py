@@ -224,6 +224,10 @@ def whitening(rounds: int) -> list[dict[str, Any]]:
     records.append(record(f"evaluation, {' x '.join(map(str, cases.EVALUATED))}", "nn.BatchNorm2d", times))
     for width in cases.WIDTHS:
         features = cases.planted(width)
+        for peer, begin in cases.BEGINNINGS.items():
+            times, reached = cases.update_against_search(rounds, features, begin)
+            name = f"update of R for {cases.CONCEPTS} concepts, d = {width}"
+            records.append({**inverted(record(name, peer, times), times), "promised": cases.FASTER, **reached})
         for reduction in cases.REDUCTIONS:
             for peer, begin in cases.BEGINNINGS.items():
                 times, reached = cases.against_search(rounds, features, reduction, begin)
