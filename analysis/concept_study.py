@@ -104,7 +104,9 @@ def read_concepts(
                         first = not any((one.method, one.layer) == (method, layer) for one in found if one.judgement)
                         more = {
                             "judgement": judge(reading, level),
-                            "importance": concept_importance(model, layer, some.inputs(), some.labels, outputs),
+                            "importance": concept_importance(
+                                model, layer, some.inputs(), some.labels, outputs, sets.names
+                            ),
                             "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
                         }
                 except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,13 @@ class Images:
     Attributes:
         inputs: (n, channels, height, width).
         has: (n, concepts).
-        masks: where each image shows its concepts, (n, height, width), or None.
+        masks: where each image shows its concepts: of a slice of the images in the size of a map, (n, height, width);
+            or None.
     """
 
     inputs: Tensor
     has: NDArray[np.bool_]
-    masks: Tensor | None = None
+    masks: Callable[[slice, tuple[int, int]], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,8 @@ def read(
             means, moments = torch.cat(rows[3]).double().numpy(), whiteness(torch.cat(total))
     axes = None
     if active:
+        order = [list(module.axes.names).index(name) for name in concepts]
+        active = {part: values[:, order] for part, values in active.items()}
         matrix = module.affine()[0].detach().double().numpy()
         axes = np.stack([matrix[module.axes.of[name][0]] for name in concepts])
     has = {part: of.has for part, of in images.items()}
@@ -146,16 +149,15 @@ def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
     try:
         for start in range(0, len(images.inputs), BATCH):
             seen.clear()
+            place = slice(start, start + BATCH)
             with torch.no_grad():
-                model(images.inputs[start : start + BATCH].to(like))
+                model(images.inputs[place].to(like))
             if len(seen) != 1:
                 raise ValueError(f"the layer is called {len(seen)} times in a forward pass, not once")
             given, found = seen[0]
             masks = None
             if images.masks is not None and found.ndim == 4:
-                chosen = images.masks[start : start + BATCH, None]
-                masks = nn.functional.adaptive_avg_pool2d(chosen, (found.shape[2], found.shape[3]))[:, 0].to(found)
-                masks[masks.flatten(1).amax(1) <= 0] = 1.0
+                masks = images.masks(place, (found.shape[2], found.shape[3])).to(found)
             yield given, found, masks
     finally:
         handle.remove()
@@ -187,7 +189,13 @@ def axis_purity(reading: Reading, level: float = 0.95) -> Purity | None:
 
 
 def concept_importance(
-    model: nn.Module, layer: str, inputs: Tensor, labels: Tensor, outputs: range, repeats: int = 3
+    model: nn.Module,
+    layer: str,
+    inputs: Tensor,
+    labels: Tensor,
+    outputs: range,
+    concepts: Sequence[str],
+    repeats: int = 3,
 ) -> Importance:
     """Importance of the first axis of each concept for the classes, by permutation.
 
@@ -197,13 +205,14 @@ def concept_importance(
         inputs: test images.
         labels: of the outputs.
         outputs: that are asked.
+        concepts: names, in the order of the answer.
         repeats: of the permutation.
     """
     module: Any = model.get_submodule(layer)
     features = torch.cat(
         [found for _, found, _ in _calls(model, module, Images(inputs, np.zeros((len(inputs), 0), bool)))]
     )
-    axes = [module.axes.of[name][0] for name in module.axes.names]
+    axes = [module.axes.of[name][0] for name in concepts]
 
     def losses(changed: Tensor) -> Tensor:
         parts = []

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from orthotrace.configuration import build, leaves, plain
 from orthotrace.data.concepts import ConceptSets
 from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, nearest
-from orthotrace.layers.reductions import Reduction, reduced
+from orthotrace.layers.reductions import Reduction, reduced, shrunk
 from orthotrace.networks import concept_layers_of
 from orthotrace.run import Run, find
 from orthotrace.seeds import Seeds
@@ -193,8 +194,13 @@ class ConceptImages:
         found = {}
         for name in names:
             part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
-            found[name] = Images(part.images.inputs(), part.has.numpy(), part.masks)
+            masks = None if part.masks is None else partial(_masks, part.masks)
+            found[name] = Images(part.images.inputs(), part.has.numpy(), masks)
         return found
+
+
+def _masks(masks: Tensor, place: slice, sides: tuple[int, int]) -> Tensor:
+    return shrunk(masks[place], sides)
 
 
 def concept_layers(run: Run) -> list[str]:
