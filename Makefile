@@ -32,7 +32,7 @@ lint: .venv/.dev
 	$(BIN)/pyright
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 bench: .venv/.run
 	$(BIN)/python scripts/benchmark.py overhead --json

@@ -16,20 +16,25 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from family import cell
+from torch import nn
 
 from analysis.concept_study import ConceptNetwork, over_tasks, read_concepts
 from analysis.figures.concept_images import top_images_grid
 from analysis.figures.concept_maps import separability_maps
 from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
 from analysis.figures.style import styled
-from analysis.readings import Judgement, judge, read
+from analysis.readings import Images, Judgement, axis_purity, judge, read
 from analysis.runs import ConceptImages, concept_layers, reduction
 from orthotrace.configuration import plain
+from orthotrace.data.streams import Stream
 from orthotrace.files import read_json, whole, write_json
+from orthotrace.layers import fit
 from orthotrace.run import Run, find
 from orthotrace.summary import groups
 
 RESULTS, DOCS = Path("scripts/results"), Path("docs")
+# Training images by whose statistics a trained network's features are whitened.
+FITTED = 5000
 KINDS = {"cw": "concept whitening", "bn": "batch norm"}
 
 
@@ -47,12 +52,14 @@ def compare(name: str) -> dict[str, Any]:
     images = ConceptImages()
     found: dict[str, Any] = {"layer": layer, "concepts": [], "kinds": {}}
     judged: dict[str, list[Judgement]] = {"cw": [], "bn": []}
+    fitted: list[dict[str, Any]] = []
     shown: Any = None
     for run in runs:
         kind = "cw" if concept_layers(run) else "bn"
-        of_run, _ = images.of(run, 1, sets)
+        of_run, stream = images.of(run, 1, sets)
+        parts = images.parts(of_run)
         model = run.network()
-        reading = read(model, layer, images.parts(of_run), of_run.names, reduction(model.get_submodule(layer)))
+        reading = read(model, layer, parts, of_run.names, reduction(model.get_submodule(layer)))
         found["concepts"] = list(of_run.names)
         judged[kind].append(judge(reading))
         of = found["kinds"].setdefault(kind, {"seeds": [], "accuracy": [], "seconds": []})
@@ -61,11 +68,42 @@ def compare(name: str) -> dict[str, Any]:
         of["seconds"].append(round(sum(run.scores["seconds"])))
         if kind == "cw" and shown is None:
             shown = (of_run.test.images.images.double().numpy(), reading)
+        if kind == "bn":
+            fitted.append(after_training(model, layer, parts, of_run.names, stream))
     for kind, all_judged in judged.items():
         found["kinds"][kind] |= numbers(all_judged)
+    found["fit"] = {key: [one[key] for one in fitted] for key in fitted[0]}
     with styled():
         draw(name, judged, found["concepts"], shown)
     return found
+
+
+def after_training(
+    model: nn.Module, layer: str, parts: Mapping[str, Images], concepts: Sequence[str], stream: Stream
+) -> dict[str, Any]:
+    """What becomes of a trained network without concepts when they are laid along axes of a layer, without training."""
+    test = stream.test(0)
+
+    def accuracy() -> float:
+        right = [(model(x).argmax(1) == y).float() for x, y in test.split(500, next(model.parameters()))]
+        return round(float(torch.cat(right).mean()), 4)
+
+    with torch.no_grad():
+        before = accuracy()
+        shown, train = parts["train"], stream.task(0).train
+        some = train.take(torch.arange(min(FITTED, len(train))))
+        fit(
+            model,
+            layer,
+            {name: shown.inputs[torch.from_numpy(of)] for name, of in zip(concepts, shown.has.T, strict=True)},
+            (batch for batch, _ in some.split(500, next(model.parameters()))),
+            reduction="pool_max",
+        )
+        after = accuracy()
+    reading = read(model, f"{layer}.1", parts, tuple(concepts), reduction(model.get_submodule(f"{layer}.1")))
+    axis = axis_purity(reading)
+    assert axis is not None
+    return {"before": before, "after": after, "axis": [round(float(value), 4) for value in axis.auc.value]}
 
 
 def numbers(judged: Sequence[Judgement]) -> dict[str, Any]:
@@ -137,21 +175,24 @@ def drift(name: str) -> dict[str, Any]:
 def compared_table(found: Mapping[str, Any]) -> list[str]:
     """The lines of the table of a comparison."""
     cw, bn = found["kinds"]["cw"], found["kinds"]["bn"]
-    lines = ["| concept | axis | best filter of batch norm | linear probe | concept vector |", "|---|---|---|---|---|"]
-    for number, concept in enumerate(found["concepts"]):
-        cells = [cell([one[number] for one in of]) for of in (cw["axis"], bn["filter"], cw["probe"], cw["vector"])]
-        lines.append(f"| {concept} | {' | '.join(cells)} |")
-    means = [
-        cell([statistics.fmean(one) for one in of]) for of in (cw["axis"], bn["filter"], cw["probe"], cw["vector"])
+    lines = [
+        "| concept | axis | best filter of batch norm | linear probe | concept vector | axis fitted after training |",
+        "|---|---|---|---|---|---|",
     ]
+    readings = (cw["axis"], bn["filter"], cw["probe"], cw["vector"], found["fit"]["axis"])
+    for number, concept in enumerate(found["concepts"]):
+        cells = [cell([one[number] for one in of]) for of in readings]
+        lines.append(f"| {concept} | {' | '.join(cells)} |")
+    means = [cell([statistics.fmean(one) for one in of]) for of in readings]
     lines += [f"| **mean** | {' | '.join(means)} |", ""]
-    lines += ["| | concept whitening | batch norm |", "|---|---|---|"]
+    lines += ["| | concept whitening | batch norm | fitted after training |", "|---|---|---|---|"]
     for key, title in {
         "accuracy": "accuracy",
         "similarity": "inter/intra-concept similarity",
         "whiteness": "whiteness",
     }.items():
-        lines.append(f"| {title} | {cell(cw[key])} | {cell(bn[key])} |")
+        fitted = cell(found["fit"]["after"]) if key == "accuracy" else "–"
+        lines.append(f"| {title} | {cell(cw[key])} | {cell(bn[key])} | {fitted} |")
     return lines
 
 

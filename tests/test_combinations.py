@@ -23,20 +23,25 @@ REFUSED = {
     ("blurred", "task"): "where boundaries are blurred no batch is of one task",
     ("sequence", "domain"): "have different classes",
 }
+FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")
 # A stream that needs data of its own.
 DATA = {
     "superclasses": lambda folder: [
         "dataset=cifar100",
         f"dataset.path={write_tables(folder / 'many', classes=8, superclasses=4, label='fine_label', image='img')}",
     ],
-    "sequence": lambda folder: ["dataset=five_datasets", f"dataset.path={five(folder / 'five')}"],
+    "sequence": lambda folder: [
+        "dataset=five_datasets",
+        f"dataset.path={five(folder / 'five')}",
+        *(f"dataset.sources.{name}.size=8" for name in FIVE),
+    ],
 }
 KEYS = {method: list(OmegaConf.load(_conf() / "method" / f"{method}.yaml")) for method in GROUPS["method"]}
 TINY = ("trainer.max_epochs=1", "model.hidden=[8]", "trainer.batch_size=64", "trainer.accelerator=cpu")
 
 
 def five(folder):
-    for classes, name in enumerate(("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist"), start=2):
+    for classes, name in enumerate(FIVE, start=2):
         write_tables(folder / name, classes, per_class=4, image="img" if name == "cifar10" else "image")
     return folder
 

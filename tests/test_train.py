@@ -138,7 +138,7 @@ def test_the_scale_of_the_input_takes_nothing_from_the_protection(train):
     for scale, rates in SCALED.items():
         answer = train(
             "--multirun", f"dataset.scale={scale}", *rates, "method=hlop", "method.energy=[.97,.99,.99]",
-            "method.max_rows=150", "seed=0,1,2", f"hydra.sweep.dir={scale}",
+            "method.max_rows=150", "stream.tasks=3", "seed=0,1,2", f"hydra.sweep.dir={scale}",
         )  # fmt: skip
         assert answer.code == 0, answer.err
         runs = [scores(path.parent) for path in Path(scale).glob("*/scores.json")]
@@ -185,22 +185,23 @@ def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("method", ["hlop", "gpm"])
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method):
+def within_task_3(run: Path) -> bool:
+    return (run / "metrics.csv").is_file() and "\n3,5," in (run / "metrics.csv").read_text()
+
+
+def between_tasks(run: Path) -> bool:
+    return (run / "checkpoints" / "task3.ckpt").is_file()
+
+
+# Every method, stopped everywhere, is in test_continuing; here processes are killed.
+@pytest.mark.parametrize(("method", "when"), [("hlop", within_task_3), ("gpm", between_tasks)])
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, when):
     overrides = [f"method={method}", *LONG]
     whole = command("orthotrace-train", *overrides, "hydra.run.dir=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     metrics = tmp_path / "cut" / "metrics.csv"
-
-    def within_task_3() -> bool:
-        return metrics.is_file() and "\n3,5," in metrics.read_text()
-
-    def between_tasks() -> bool:
-        return (tmp_path / "cut" / "checkpoints" / "task3.ckpt").is_file()
-
-    for when in (within_task_3, between_tasks):
-        killed(tmp_path, [*overrides, "hydra.run.dir=cut"], when)
-        assert scores(tmp_path / "cut")["acc"] is None
+    killed(tmp_path, [*overrides, "hydra.run.dir=cut"], lambda: when(tmp_path / "cut"))
+    assert scores(tmp_path / "cut")["acc"] is None
     done = command("orthotrace-train", *overrides, "hydra.run.dir=cut", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "continued" in done.stdout
@@ -290,8 +291,11 @@ def test_six_jobs_are_six_runs_in_wandb(tmp_path):
     ids = set()
     for folder in folders:
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-        content = inspect(file)
+        ids.add(file.stem)
         told = scores(folder)
+        if told["seeds"]["init"]:
+            continue
+        content = inspect(file)
         assert content["group"] == "six" and content["job_type"] == "train"
         assert {told["method"], "permuted", "digits", "mlp"} == set(content["tags"])
         assert content["name"] == f"{told['method']} seed {told['seeds']['init']}"
@@ -302,7 +306,7 @@ def test_six_jobs_are_six_runs_in_wandb(tmp_path):
         assert by_task[2]["cl/acc"] == pytest.approx(told["acc"])
         assert by_task[1]["cl/accuracy_task1"] == pytest.approx(told["accuracy"][0][0])
         assert by_task[2]["cl/accuracy_matrix._type"] == "image-file"
-        ids.add(content["id"])
+        assert content["id"] == file.stem.removeprefix("run-")
     assert len(ids) == 6
 
 
