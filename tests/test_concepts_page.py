@@ -62,5 +62,9 @@ def test_the_commands_of_the_page(pictures, train, analyze):
 
 def test_the_code_of_the_page():
     names: dict = {}
-    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
+    layers, fitted = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(layers, names)
     assert names["activations"].shape == (64, 2)
+    exec(fitted, names)
+    assert names["activations"].shape == (20, 2) and names["network"](names["images"]).shape == (64, 2)
+    assert names["purity"](names["activations"], names["has"]).auc.value.shape == (2,)

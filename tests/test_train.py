@@ -149,7 +149,7 @@ def test_the_scale_of_the_input_takes_nothing_from_the_protection(train):
     assert abs(means["0.05"] - means["1.0"]) <= 0.05
 
 
-LONG = ("stream.tasks=4", "trainer.max_epochs=12", "trainer.batch_size=16", "trainer.save_every=0", "model.hidden=[24]")
+LONG = ("stream.tasks=4", "trainer.max_epochs=8", "trainer.batch_size=16", "trainer.save_every=0", "model.hidden=[24]")
 
 
 def killed(folder: Path, overrides: list[str], when) -> None:
