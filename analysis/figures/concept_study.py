@@ -100,7 +100,10 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                 f"Angle of every concept's axis to what it was after the first task that was read, {at}, in the "
                 "channels before the layer. Thin lines are networks.",
                 lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
-                    {method: one[1] for method, one in drifts.items()}, concepts, "Angle of the axis (degrees)"
+                    {method: one[1] for method, one in drifts.items()},
+                    concepts,
+                    "Angle of the axis (degrees)",
+                    span=1.0,
                 ),
             )
     return found

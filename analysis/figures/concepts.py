@@ -86,7 +86,7 @@ def purity_by_concept(
 
 
 def concepts_over_tasks(
-    values: Mapping[str, ArrayLike], concepts: Sequence[str], label: str = PURITY
+    values: Mapping[str, ArrayLike], concepts: Sequence[str], label: str = PURITY, span: float = 0.05
 ) -> tuple[Figure, list[dict[str, Any]]]:
     """A value of each concept after every task: their mean, then one panel each, with a thin line for each seed.
 
@@ -94,6 +94,7 @@ def concepts_over_tasks(
         values: method -> (seeds, tasks, concepts), such as purities, or angles to the axes of the first task.
         concepts: names.
         label: of the values.
+        span: of the vertical axis, at least: what is less is not drawn as if it were something.
 
     Returns:
         The figure, and the numbers in it.
@@ -134,6 +135,9 @@ def concepts_over_tasks(
         # A panel with none below it has its own numbers.
         axes.xaxis.set_tick_params(labelbottom=number + columns >= len(titles))
         axes.set_xticks(range(1, tasks + 1, max(1, tasks // 8)))
+    low, high = panels.flat[0].get_ylim()
+    if high - low < span:
+        panels.flat[0].set_ylim((low + high - span) / 2, (low + high + span) / 2)
     for axes in panels.flat[len(titles) :]:
         axes.set_visible(False)
     figure.supxlabel("After task", size=7)

@@ -74,3 +74,13 @@ def test_one_concept_has_no_mean_of_all_and_one_seed_no_thin_line(seeds, title):
 def test_names_that_do_not_fit(call, line):
     with pytest.raises(ValueError, match=line):
         call()
+
+
+@pytest.mark.parametrize(("size", "span", "shown"), [(1e-6, 1.0, 1.0), (1e-6, 0.05, 0.05), (5.0, 1.0, 5.0)])
+def test_what_is_nothing_is_not_drawn_as_something(size, span, shown):
+    values = np.linspace(0, size, 10).reshape(1, 5, 2)
+    figure, _ = concepts_over_tasks({"gpm": values}, CONCEPTS[:2], "angle", span)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert low < 0 < size < high and shown <= high - low <= 1.2 * shown
+    plt.close(figure)
