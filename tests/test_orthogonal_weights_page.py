@@ -1,0 +1,24 @@
+"""docs/orthogonal_weights.md: its command, its code and its numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "orthogonal_weights.md").read_text()
+
+
+def test_the_command_of_the_page(train):
+    (command,) = re.findall(r"^orthotrace-train (.*)$", PAGE, re.MULTILINE)
+    answer = train(*command.split())
+    assert answer.code == 0, answer.err
+
+
+def test_the_code_of_the_page():
+    names: dict = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
+    assert max(names["worst"].values()) < 1e-5 and list(names["worst"]) == ["0"]
+    assert type(names["model"][0]) is torch.nn.Conv2d and not names["deviations"](names["model"])
