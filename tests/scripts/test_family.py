@@ -35,3 +35,14 @@ def test_the_table_of_permuted_mnist_is_that_of_the_results(family):
 def test_hlop_held_as_many_rows_as_gpm(family):
     found = json.loads((RESULTS / "pmnist.json").read_text())["parts"][0]["results"]
     assert found["hlop"]["rank"] == found["gpm"]["rank"]
+
+
+def test_the_table_of_split_cifar10_is_that_of_the_results(family):
+    readme = (ROOT / "README.md").read_text()
+    lines = family.table("split_cifar10")
+    assert len(lines) == 2 + 6
+    for line in lines:
+        assert line in readme
+    (part,) = json.loads((RESULTS / "split_cifar10.json").read_text())["parts"]
+    assert list(part["results"]) == ["finetune", "gpm", "hlop", "sgp", "trgp", "nscl"]
+    assert all(of["seeds"] == [0, 1, 2] for of in part["results"].values())
