@@ -17,6 +17,7 @@ train() {
 }
 
 train seed=0,1,2
-train seed=0,1,2 concepts=photographs 'concepts.sets.classes=[ship,horse]' concepts.layer=layer3.1.bn2
+train seed=0,1,2 concepts=photographs 'concepts.sets.classes=[ship,horse]' concepts.layer=layer3.1.bn2 \
+  concepts.batch_size=128 concepts.whitening.memory=0.5 concepts.whitening.steps=10
 
 python scripts/concepts.py concepts_cifar10

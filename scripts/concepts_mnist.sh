@@ -17,6 +17,7 @@ train() {
 }
 
 train seed=0,1,2,3,4
-train seed=0,1,2,3,4 concepts=strokes concepts.layer=bn3
+train seed=0,1,2,3,4 concepts=strokes concepts.layer=bn3 \
+  concepts.batch_size=256 concepts.whitening.memory=0.5 concepts.whitening.steps=10
 
 python scripts/concepts.py concepts_mnist

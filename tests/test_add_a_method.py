@@ -52,5 +52,21 @@ def test_a_key_that_is_wrong_is_told_among_those_of_the_method(written, train):
     assert "method.flor: no such key; did you mean 'method.floor'?" in answer.err
 
 
+def test_what_is_no_number_is_told_before_anything_starts(written, train):
+    answer = train("--config-dir=conf", "method=floor", "method.floor=abc")
+    assert answer.code == 2 and answer.err.startswith("error: method.floor: ") and answer.err.count("\n") == 1
+
+
+# Noise fills a layer, and that is said.
+@pytest.mark.filterwarnings("ignore:.*directions are held")
+def test_a_floor_of_nothing_holds_no_rounding(written, train):
+    answer = train(
+        "--config-dir=conf", "method=floor", "method.floor=1e-30", "stream.tasks=2", "trainer.max_epochs=1",
+        "model.hidden=[100]", "hydra.run.dir=run", "stream.input_noise=.1",
+    )  # fmt: skip
+    scores = json.loads((written / "run" / "scores.json").read_text())
+    assert all(max(of["rank"]) <= of["features"] for of in scores["capacity"].values()), answer.err
+
+
 def test_the_check_of_the_page(written):
     exec(CHECK, {})

@@ -347,3 +347,17 @@ def test_the_network_that_is_loaded_is_the_one_that_was_tested(train, own):
     for task in (1, 2):
         found = evaluate(run.network(task), stream.test(task - 1), stream.readout.own[task - 1])
         assert found.accuracy == run.scores["accuracy"][task - 1][task - 1]
+
+
+class NoOptimizer:
+    """Looks like one, and nobody could see its steps."""
+
+    def __init__(self, params, lr):
+        self.params = params
+
+
+def test_an_optimizer_that_is_none_of_torchs_is_one_line(train, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    answer = train("~optimizer", "+optimizer={_target_:test_train.NoOptimizer,_partial_:true,lr:0.1}", *TINY)
+    assert answer.code == 2 and "optimizer: NoOptimizer is no torch.optim.Optimizer" in answer.err
+    assert "Traceback" not in answer.err

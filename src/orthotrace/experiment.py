@@ -91,7 +91,8 @@ class Experiment:
         precision = str(trainer.get("precision", "32-true"))
         if precision in ("bf16-true", "16-true"):
             raise UserError(
-                f"{precision} rounds away what protects the weights; use 32-true or bf16-mixed", "trainer.precision"
+                f"{precision} rounds small steps away, and what protects weights with them; use 32-true or bf16-mixed",
+                "trainer.precision",
             )
         regularizer = regularizer or Regularizer()
         schedule = schedule or Constant()

@@ -101,6 +101,12 @@ class Learner(pl.LightningModule):
         if extra := self.method.task_parameters():
             groups.append({"params": extra, "weight_decay": 0.0})
         optimizer = self.make_optimizer(groups)
+        if not isinstance(optimizer, Optimizer):
+            raise UserError(
+                f"{type(optimizer).__name__} is no torch.optim.Optimizer, so nobody could see its steps: derive it "
+                "from that class",
+                "optimizer",
+            )
         if extra:
             optimizer.param_groups[-1]["lr"] *= self.method.rate
         scheduler = self.schedule.scheduler(optimizer, *self.length)

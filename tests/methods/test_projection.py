@@ -155,3 +155,27 @@ def test_a_penalty_on_the_weights_is_projected_with_the_gradient(tmp_path):
         "stream=permuted", "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[12]", "trainer.accelerator=cpu",
     ).run()  # fmt: skip
     assert max(run.scores["leak"]) < 1e-6
+
+
+class Blind(GPM):
+    """Forgets to show its subspaces anything."""
+
+    def learn(self, model, train, batch_size):
+        pass
+
+
+class Nothing(GPM):
+    """Forgets to return."""
+
+    def subspace(self, features, seed, **options):
+        super().subspace(features, seed, **options)
+
+
+def test_a_method_that_shows_its_subspaces_nothing_is_no_finetuning():
+    with pytest.raises(UserError, match="Blind showed its subspaces nothing of task 1: let learn call"):
+        ended(Blind(rows=5))
+
+
+def test_a_method_that_makes_no_subspace_is_told():
+    with pytest.raises(UserError, match="Nothing.subspace must return a Subspace \\(got NoneType\\)"):
+        ended(Nothing(rows=5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -123,8 +124,10 @@ def accumulated(model, make, guard, dtype):
 
 def carried_over(model, make, guard, dtype):
     optimizer = make(model.parameters())
-    # What an optimizer remembers belongs to steps that nothing protected.
+    # What an optimizer remembers belongs to steps that nothing protected, and that were undone.
+    before = copy.deepcopy(model.state_dict())
     steps(model, optimizer, dtype, 4)
+    model.load_state_dict(before)
     with guard.protecting(optimizer):
         steps(model, optimizer, dtype)
 

@@ -1,3 +1,4 @@
+import copy
 import warnings
 
 import pytest
@@ -432,3 +433,64 @@ def test_weights_that_diverged_are_no_leak():
     with guard.protecting(optimizer):
         train(model, optimizer, 3, torch.float32)
     assert not model[0].weight.isfinite().all()
+
+
+def test_a_deep_copy_of_the_model_is_another_model():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, rand(20, 20))
+    other = copy.deepcopy(model)
+    with pytest.raises(UserError, match="no optimizer trains a layer that this guard protects"):
+        guard.protecting(torch.optim.SGD(other.parameters())).__enter__()
+    with pytest.raises(UserError, match="not the model that the guard was made for"):
+        guard.remember(other, rand(20, 20))
+    with pytest.raises(UserError, match="no inputs of the task"):
+        guard.remember(model)
+    # A part of the model may be trained, by several optimizers.
+    with guard.protecting(torch.optim.SGD(model[2].parameters())):
+        pass
+
+
+def test_steps_between_tasks_that_nothing_guarded_are_told():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, rand(20, 20))
+    train(model, torch.optim.SGD(model.parameters(), 0.1), 2, torch.float64)
+    with pytest.warns(UserWarning, match="the weights have moved since the last task"):
+        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+class Doubling(SvdSubspace):
+    """Says of itself that it projects, and takes twice what is inside."""
+
+    def inside(self, update: torch.Tensor) -> torch.Tensor:
+        return 2 * super().inside(update)
+
+
+def test_a_subspace_that_does_not_project_is_refused():
+    model = net()
+    guard = Guard(model, Doubling, rows=2)
+    with pytest.raises(UserError, match="layer '0': Doubling does not project.*set exact = False"):
+        guard.remember(model, rand(20, 20))
+
+
+def test_what_differs_between_processes_is_refused(monkeypatch):
+    import orthotrace.protection.guard as module
+
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    monkeypatch.setattr(module, "processes", lambda: (1, 2))
+    monkeypatch.setattr(module, "sum_over_processes", lambda *values: None)
+    guard.remember(model, rand(20, 20))
+    # What the first process holds is something else.
+    monkeypatch.setattr(module, "same_in_all_processes", lambda value: value.add_(1e-3))
+    with pytest.raises(UserError, match="SvdSubspace differs between processes: in consolidate, sum"):
+        guard.remember(model, rand(20, 20, seed=1))
+
+
+def test_a_layer_held_by_degrees_is_never_called_full():
+    model = net()
+    guard = Guard(model, WeightedSubspace, energy=1.0)
+    # Warnings are errors.
+    guard.remember(model, rand(60, 20))
+    assert not guard.subspaces["0"].free

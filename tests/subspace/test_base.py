@@ -102,7 +102,7 @@ BAD = [
     ({"energy": 0.0}, "energy: input should be greater than 0 (got 0.0)"),
     ({"rows": -1}, "rows: input should be greater than or equal to 0 (got -1)"),
     ({"rows": 9}, "rows: 9 rows, but the layer has 8 features"),
-    ({"rows": []}, "rows: no rows"),
+    ({"rows": []}, "rows: an empty list"),
     ({"rows": 2, "energy": 0.9}, "rows: give either energy or rows"),
     ({}, "energy: give either energy or rows"),
 ]
@@ -125,3 +125,14 @@ def test_nothing_observed_and_wrong_shapes_are_errors(kind):
     with pytest.raises((ValueError, RuntimeError)):
         space.observe(torch.zeros(3, 7))
         space.consolidate()
+
+
+@pytest.mark.parametrize(
+    "new", [torch.eye(4)[:1], torch.eye(4)[[2, 2]], torch.eye(4)], ids=["held", "twice", "too many"]
+)
+def test_rows_that_are_held_already_cannot_be_held_again(new):
+    space = SvdSubspace(4, rows=1, dtype=torch.float64)
+    space.hold(torch.eye(4)[:2].double())
+    with pytest.raises(ValueError, match="do not lie outside the 2 held, of 4 directions"):
+        space.hold(new.double())
+    assert space.rank == 2

@@ -111,9 +111,12 @@ class ProjectionMethod(Replay):
 
     def _made(self, label: str, seed: int, options: Mapping[str, Any], features: int, **rest: Any) -> Subspace:
         try:
-            return self.subspace(features, seed, **options, **rest)
+            space = self.subspace(features, seed, **options, **rest)
         except UserError as error:
             raise UserError(f"layer '{label}': {error.message}", error.key) from error
+        if not isinstance(space, Subspace):
+            raise UserError(f"{type(self).__name__}.subspace must return a Subspace (got {type(space).__name__})")
+        return space
 
     def _look(self, model: nn.Module, stream: Stream) -> None:
         """A layer that is never called would be found out at the end of the first task, which may take a day."""
@@ -167,6 +170,13 @@ class ProjectionMethod(Replay):
         self.guard.norms.keep(model, self.number % self.distinct)
         leaks = self.guard.leaks()
         self.learn(model, train, batch_size)
+        sum_over_processes(shown := self.guard.shown.clone())
+        if not int(shown):
+            raise UserError(
+                f"{type(self).__name__} showed its subspaces nothing of task {self.number + 1}: let learn call "
+                "self.guard.observe, or set watches = True",
+                "method",
+            )
         frozen = {label: space.held() for label, space in self.guard.subspaces.items()}
         self.guard.consolidate()
         shares = self._shares(model, train, frozen) if self.audit else {}

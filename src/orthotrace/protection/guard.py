@@ -17,6 +17,7 @@ from orthotrace.protection.head import Head
 from orthotrace.protection.layers import Part, parts, protectable
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.taps import Taps
+from orthotrace.reduce import processes, same_in_all_processes, sum_over_processes
 from orthotrace.seeds import derived
 from orthotrace.subspace.base import Subspace
 
@@ -85,6 +86,7 @@ class Guard(nn.Module):
 
     watched: Tensor
     started: Tensor
+    shown: Tensor
 
     def __init__(
         self,
@@ -141,6 +143,8 @@ class Guard(nn.Module):
         device = next(iter(model.parameters())).device
         self.register_buffer("watched", torch.zeros((), dtype=torch.int64, device=device))
         self.register_buffer("started", torch.zeros((), dtype=torch.int64, device=device))
+        # Batches of the running task that the subspaces were shown.
+        self.register_buffer("shown", torch.zeros((), dtype=torch.int64, device=device))
         self._last: list[Any] = []
         self._steps = 0
         # Whether a task has ended before the one that is trained.
@@ -370,14 +374,23 @@ class Guard(nn.Module):
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
         """A task in a plain loop: begin, and enforce after every step within the block.
 
-        Warns where no task before was remembered: nothing is held.
+        Warns where no task before was remembered: nothing is held; and where the weights moved since the last one.
 
         Raises:
-            UserError: the model has changed, the outputs of a head were not said, or, at the end, steps were not seen.
+            UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
+                said, or, at the end, steps were not seen.
         """
         if self.head is not None and self.outputs is None:
             raise UserError(
                 f"say which outputs of '{self.head_name}' the task uses, such as guard.outputs = range(0, 2)", "head"
+            )
+        layers = [*self.layers.values(), *([] if self.head is None else [self.head.layer])]
+        groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
+        trained = {id(value) for group in groups for value in group["params"]}
+        if groups and not any(id(layer.weight) in trained for layer in layers):
+            raise UserError(
+                "no optimizer trains a layer that this guard protects: give it those of the model that it was made for "
+                "(a deep copy is another model and needs a guard of its own)"
             )
         if self._open and not any(space.active for space in self._spaces):
             warnings.warn(
@@ -385,6 +398,7 @@ class Guard(nn.Module):
                 stacklevel=3,
             )
         self.begin()
+        self._warn_of_free_steps(stacklevel=4)
         self._open = True
         self.enter()
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
@@ -405,6 +419,15 @@ class Guard(nn.Module):
                 handle.remove()
             detach()
 
+    def _warn_of_free_steps(self, stacklevel: int) -> None:
+        """Weights that moved since a task was remembered, though no step was guarded, are told."""
+        if self._ended is not None and not self._guarded and self._ended != self._sums():
+            warnings.warn(
+                "the weights have moved since the last task, but no optimizer was guarded: what was held is not safe; "
+                "train within guard.protecting(optimizer)",
+                stacklevel=stacklevel,
+            )
+
     @contextmanager
     def watching(self) -> Iterator[dict[str, list[Tensor]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
@@ -424,6 +447,7 @@ class Guard(nn.Module):
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
         see = see or type(self)._observe
+        self.shown += 1
         device = self.watched.device.type
         with torch.no_grad(), torch.autocast(device, enabled=False):
             for part, space in self._pairs():
@@ -458,7 +482,7 @@ class Guard(nn.Module):
         Warns where the weights have moved since the last task though no optimizer was guarded.
 
         Raises:
-            UserError: a batch that is no tensor, or a layer that was not called.
+            UserError: another model, no batch, one that is no tensor, or a layer that was not called.
         """
         for batch in batches:
             if not (isinstance(batch, Tensor) or (isinstance(batch, tuple) and batch)):
@@ -466,12 +490,14 @@ class Guard(nn.Module):
                     f"tensors of inputs are needed, or tuples of them (got {type(batch).__name__}); of a loader: "
                     "guard.remember(model, *(inputs for inputs, labels in loader))"
                 )
-        if self._ended is not None and not self._guarded and self._ended != self._sums():
-            warnings.warn(
-                "the weights have moved since the last task, but no optimizer was guarded: what was held is not safe; "
-                "train within guard.protecting(optimizer)",
-                stacklevel=2,
+        if not batches:
+            raise UserError("no inputs of the task: guard.remember(model, inputs)")
+        if not {id(layer) for layer in self.layers.values()} <= {id(module) for module in model.modules()}:
+            raise UserError(
+                "this is not the model that the guard was made for (a deep copy is another model and needs a guard of "
+                "its own)"
             )
+        self._warn_of_free_steps(stacklevel=3)
         training = model.training
         model.eval()
         try:
@@ -486,8 +512,14 @@ class Guard(nn.Module):
             self.started += 1
         self.consolidate()
 
+    @torch.no_grad()
     def consolidate(self) -> None:
-        """End a task: every subspace takes up what it saw."""
+        """End a task: every subspace takes up what it saw.
+
+        Raises:
+            UserError: a subspace cannot, is not what it says that it is, or differs between processes.
+        """
+        self.shown.zero_()
         full = []
         for label, space in self.subspaces.items():
             free = space.free
@@ -495,7 +527,8 @@ class Guard(nn.Module):
                 space.consolidate()
             except ValueError as error:
                 raise UserError(f"layer '{label}': {error}") from error
-            if free and not space.free:
+            self._check_space(label, space)
+            if free and not space.free and space.exact:
                 full.append((label, space.features))
         # Once for all groups of a convolution.
         for name in dict.fromkeys(part.name for part in self.parts):
@@ -510,6 +543,30 @@ class Guard(nn.Module):
                 )
         self._open = self._guarded = False
         self._ended = self._sums()
+
+    @staticmethod
+    def _check_space(label: str, space: Subspace) -> None:
+        """A subspace that is not a projection, or not the same in every process, would lose protection silently."""
+        name = type(space).__name__
+        if space.exact and space.active:
+            # What is inside must be so whole.
+            update = torch.ones(1, space.features).to(space.basis)
+            inside = space.inside(update)
+            if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
+                raise UserError(
+                    f"layer '{label}': {name} does not project: what it takes of an update, taken again, is something "
+                    "else; hold orthonormal rows, or set exact = False where directions are held by degrees"
+                )
+        if processes()[1] > 1:
+            total = space.inside(torch.ones(1, space.features).to(space.basis)).double().sum().reshape(1)
+            same_in_all_processes(first := total.clone())
+            differs = (first != total).to(torch.int64)
+            sum_over_processes(differs)
+            if int(differs):
+                raise UserError(
+                    f"layer '{label}': {name} differs between processes: in consolidate, sum what each has seen by "
+                    "orthotrace.reduce.sum_over_processes"
+                )
 
     def _sums(self) -> list[float]:
         """What tells whether the weights are still the same."""

@@ -91,8 +91,19 @@ class Subspace(nn.Module, ABC):
         return project_out(rows.double(), self.basis.double())
 
     def hold(self, new: Tensor) -> None:
-        """Take up orthonormal rows outside the rows held."""
+        """Take up orthonormal rows outside the rows held.
+
+        Raises:
+            ValueError: they are not: what is within the rows held, or in each other's span, is rounding.
+        """
         if len(new):
+            # Of rows that are orthonormal and outside, all are 1.
+            sizes = torch.linalg.svdvals(self.left_over(new))
+            if len(new) > self.free or float(sizes.min()) < 0.1:
+                raise ValueError(
+                    f"{len(new)} rows to be held that do not lie outside the {self.rank} held, of {self.features} "
+                    "directions: take no directions of less energy than rounding(total)"
+                )
             new = orthonormalise(new, self.basis.double())
             self.basis = torch.cat([self.basis, new.to(self.basis)])
 
@@ -203,8 +214,10 @@ class CountedSubspace(Subspace):
         # Where no rows were asked for, nothing is to be held.
         self.holds_constant = rows is None or bool(np.any(rows))
         self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
-        if self.rows is not None and (not self.rows or max(self.rows) > self.features):
-            raise UserError(f"{max(self.rows, default='no')} rows, but the layer has {self.features} features", "rows")
+        if self.rows == []:
+            raise UserError("an empty list; give the rows of each task, or of all", "rows")
+        if self.rows is not None and max(self.rows) > self.features:
+            raise UserError(f"{max(self.rows)} rows, but the layer has {self.features} features", "rows")
 
     @property
     def share(self) -> float:
