@@ -465,7 +465,10 @@ class Guard(nn.Module):
         """
         calls = inputs.get(part.name)
         if not calls:
-            raise UserError(f"the protected layer '{part.name}' was not called: it would lose its protection")
+            raise UserError(
+                f"the protected layer '{part.name}' was not called: it would lose its protection; call it in every "
+                "forward pass, in evaluation too, or take it out of the model"
+            )
         return calls[0][part.group] if len(calls) == 1 else torch.cat([call[part.group] for call in calls])
 
     @staticmethod
