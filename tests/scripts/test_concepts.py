@@ -75,3 +75,12 @@ def test_drift_of_every_method(concepts, train, monkeypatch):
     lines = concepts.drift_table(found)
     means = np.mean(found["methods"]["gpm"]["purity"], axis=2)
     assert lines[3].endswith(f"| {concepts.cell(means[:, 0].tolist())} | {concepts.cell(means[:, 1].tolist())} |")
+
+
+def test_the_tables_of_the_page_are_those_of_the_results(concepts, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    page = (ROOT / "docs" / "concepts.md").read_text()
+    for line in concepts.table("concepts_mnist"):
+        assert line in page
+    kinds = json.loads(Path("scripts/results/concepts_mnist.json").read_text())["kinds"]
+    assert kinds["cw"]["seeds"] == kinds["bn"]["seeds"] == [0, 1, 2, 3, 4]
