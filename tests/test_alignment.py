@@ -365,7 +365,7 @@ BAD = {
     "eps": ([*CLASSES, "concepts.whitening.eps=0"], "concepts.whitening.eps: "),
     "a size": ([*CLASSES, "+concepts.whitening.sizes={2:2}"], "concepts.whitening.sizes"),
     "a reduction": ([*CLASSES, "concepts.whitening.reduction=sum"], "concepts.whitening.reduction: "),
-    "too few bits": ([*CLASSES, "trainer.precision=bf16-true"], "trainer.precision: bf16-true rounds away"),
+    "too few bits": ([*CLASSES, "trainer.precision=bf16-true"], "trainer.precision: bf16-true rounds small steps away"),
     "a key": ([*CLASSES, "concepts.evry=2"], "concepts.evry: no such key; did you mean 'concepts.every'?"),
     "an option": (["concepts=stroke"], "concepts=stroke: no such option; did you mean 'strokes'?"),
 }  # fmt: skip
