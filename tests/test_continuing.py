@@ -60,7 +60,8 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     memory = ["method.memory.size=30"] if CASES[case][0].removeprefix("method=") in MEMORY else []
     rows = ["method.rows=2"] if "rows" in KEYS.get(CASES[case][0].removeprefix("method="), ()) else []
     small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
-    overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows]
+    alpha = ["method.alpha=.1"] if case == "owm" else []
+    overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows, *alpha]
     whole = Run(tmp_path / "whole")
     progress = built(whole, *overrides).run()
     epochs = [row["epoch"] for row in progress.epochs if row["task"] == 2]
@@ -177,7 +178,8 @@ TEN = ("stream=permuted", "stream.tasks=10", "model.hidden=[12]", "trainer.max_e
 def overrides_of(method: str) -> list[str]:
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
     memory = ["method.memory.size=30"] if method in MEMORY else []
-    return [f"method={method}", *TEN, *rows, *memory]
+    alpha = ["method.alpha=.1"] if method == "owm" else []
+    return [f"method={method}", *TEN, *rows, *memory, *alpha]
 
 
 def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):

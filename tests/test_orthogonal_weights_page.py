@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import statistics
 from pathlib import Path
 
 import torch
@@ -22,3 +24,14 @@ def test_the_code_of_the_page():
     exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
     assert max(names["worst"].values()) < 1e-5 and list(names["worst"]) == ["0"]
     assert type(names["model"][0]) is torch.nn.Conv2d and not names["deviations"](names["model"])
+
+
+def test_the_numbers_of_the_page():
+    results = json.loads((ROOT / "scripts" / "results" / "own_cifar10.json").read_text())["results"]
+    for kind in ("free", "own"):
+        values = results[kind]["test_accuracy"]
+        assert results[kind]["seeds"] == [0, 1, 2]
+        cell = f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}".replace("0.", ".")
+        assert f"| {kind} | {cell} |" in PAGE
+    assert set(results["own"]["deviation"]) == {"Linear", "Conv2d"}
+    assert max(max(of) for of in results["own"]["deviation"].values()) <= 1e-4

@@ -29,6 +29,8 @@ class NSCL(ProjectionMethod):
     Source: Wang, Li, Sun & Xu, CVPR 2021.
     """
 
+    more = "a smaller factor holds more"
+
     @checked
     def __init__(self, factor: float = 10.0, **options: Any) -> None:
         super().__init__(**options)

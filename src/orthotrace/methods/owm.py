@@ -30,6 +30,8 @@ class OWM(ProjectionMethod):
     Source: Zeng, Chen, Cui & Yu, Nature Machine Intelligence 2019.
     """
 
+    more = "a smaller alpha holds more"
+
     @checked
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)

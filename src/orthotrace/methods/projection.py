@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -48,10 +49,12 @@ class ProjectionMethod(Replay):
 
     Attributes:
         watches: whether the subspaces observe the batches of training.
+        more: how to hold more, for whom nothing is held.
     """
 
     guard: Guard
     watches: bool = False
+    more: str = "a higher energy or more rows hold more"
 
     @checked
     def __init__(
@@ -179,6 +182,12 @@ class ProjectionMethod(Replay):
             )
         frozen = {label: space.held() for label, space in self.guard.subspaces.items()}
         self.guard.consolidate()
+        spaces = self.guard.subspaces.values()
+        if any(space.holds_constant for space in spaces) and not any(space.rank for space in spaces):
+            warnings.warn(
+                f"{type(self).__name__} holds no direction of any layer after task {self.number + 1}: {self.more}",
+                stacklevel=2,
+            )
         shares = self._shares(model, train, frozen) if self.audit else {}
         return Outcome(
             {
