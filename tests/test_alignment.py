@@ -227,6 +227,7 @@ PAIRS = [
 def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method, rotation):
     own = {"memory": ["method.memory.size=30"]} if method in MEMORY else {}
     own |= {"rows": ["method.rows=2"], "patches": ["method.patches=20"], "strength": ["method.strength=1"]}
+    own |= {"alpha": ["method.alpha=.1"]} if method == "owm" else {}
     options = [one for key, given in own.items() if key in KEYS[method] for one in given]
     run, experiment = trained(tmp_path, f"method={method}", *SMALL, *options, f"concepts.whitening.rotation={rotation}")
     learner, stream = experiment.learner, experiment.stream
