@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 from orthotrace.errors import UserError, nearest
 from orthotrace.linalg import leak
+from orthotrace.protection import checks
 from orthotrace.protection.head import Head
 from orthotrace.protection.layers import Part, parts, protectable
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.taps import Taps
-from orthotrace.reduce import processes, same_in_all_processes, sum_over_processes
 from orthotrace.seeds import derived
 from orthotrace.subspace.base import Subspace
 
@@ -103,13 +103,7 @@ class Guard(nn.Module):
         super().__init__()
         if rule not in get_args(Rule):
             raise UserError(f"applied or gradient (got {rule!r})", "rule")
-        for name, value in options.items():
-            if isinstance(value, Mapping) or (name == "energy" and isinstance(value, (list, tuple))):
-                raise UserError(
-                    "here one value for all layers; for others, one subspace for each by label: "
-                    f"subspace={{'LABEL': functools.partial(SUBSPACE, {name}=...), ...}}",
-                    name,
-                )
+        checks.one_value_for_all(options)
         layers = protectable(model)
         # In a tuple: the model is not part of the guard.
         self._model = (model,)
@@ -125,12 +119,7 @@ class Guard(nn.Module):
         self.taps = Taps(layers, patches)
         self.labels = [part.label for part in self.parts]
         makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.labels, subspace)
-        for label in makers:
-            if label not in self.labels:
-                raise UserError(f"there is no protected layer '{label}'; {nearest(label, self.labels)}")
-        for label in self.labels:
-            if label not in makers:
-                raise UserError(f"no subspace for layer '{label}': every protected layer needs one")
+        checks.one_for_each(makers, self.labels)
         self._spaces = nn.ModuleList()
         for number, part in enumerate(self.parts):
             # Statistics and projections need float32 at least.
@@ -207,7 +196,8 @@ class Guard(nn.Module):
         Raises:
             UserError: the model is no longer the one that the guard was made for.
         """
-        self._check_model()
+        heads = {} if self.head is None else {self.head_name: self.head.layer}
+        checks.same_layers(protectable(self._model[0]), self.layers | heads)
         for number, (part, space) in enumerate(self._pairs()):
             self.start(number).copy_(part.joined())
             space.begin()
@@ -215,17 +205,6 @@ class Guard(nn.Module):
             self.head.begin()
         self._note()
         self.started += 1
-
-    def _check_model(self) -> None:
-        """A layer that was replaced, added, or made trainable since would not be protected."""
-        known = self.layers if self.head is None else self.layers | {self.head_name: self.head.layer}
-        found = protectable(self._model[0])
-        for name in known.keys() | found.keys():
-            if found.get(name) is not known.get(name):
-                raise UserError(
-                    f"layer '{name}' of the model is not the one that this guard was made for: make a new guard after "
-                    "a change of the model, and load the subspaces that still fit"
-                )
 
     def enter(self) -> None:
         """A task that has begun is about to be trained, or to be continued."""
@@ -314,11 +293,7 @@ class Guard(nn.Module):
         """
         handles = []
         for optimizer in optimizers:
-            if not hasattr(optimizer, "register_step_post_hook"):
-                raise UserError(
-                    f"{type(optimizer).__name__} has no register_step_post_hook: the guard cannot see its steps; call "
-                    "guard.enforce() after each step yourself, or derive it from torch.optim.Optimizer"
-                )
+            checks.has_hooks(optimizer)
             handles.append(optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce()))
         if self.rule == "gradient":
             self.project_moments(*optimizers)
@@ -384,14 +359,7 @@ class Guard(nn.Module):
             raise UserError(
                 f"say which outputs of '{self.head_name}' the task uses, such as guard.outputs = range(0, 2)", "head"
             )
-        layers = [*self.layers.values(), *([] if self.head is None else [self.head.layer])]
-        groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
-        trained = {id(value) for group in groups for value in group["params"]}
-        if groups and not any(id(layer.weight) in trained for layer in layers):
-            raise UserError(
-                "no optimizer trains a layer that this guard protects: give it those of the model that it was made for "
-                "(a deep copy is another model and needs a guard of its own)"
-            )
+        checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         if self._open and not any(space.active for space in self._spaces):
             warnings.warn(
                 "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
@@ -487,19 +455,8 @@ class Guard(nn.Module):
         Raises:
             UserError: another model, no batch, one that is no tensor, or a layer that was not called.
         """
-        for batch in batches:
-            if not (isinstance(batch, Tensor) or (isinstance(batch, tuple) and batch)):
-                raise UserError(
-                    f"tensors of inputs are needed, or tuples of them (got {type(batch).__name__}); of a loader: "
-                    "guard.remember(model, *(inputs for inputs, labels in loader))"
-                )
-        if not batches:
-            raise UserError("no inputs of the task: guard.remember(model, inputs)")
-        if not {id(layer) for layer in self.layers.values()} <= {id(module) for module in model.modules()}:
-            raise UserError(
-                "this is not the model that the guard was made for (a deep copy is another model and needs a guard of "
-                "its own)"
-            )
+        checks.are_inputs(batches)
+        checks.has_layers(model, self.layers.values())
         self._warn_of_free_steps(stacklevel=3)
         training = model.training
         model.eval()
@@ -524,52 +481,19 @@ class Guard(nn.Module):
         """
         self.shown.zero_()
         full = []
-        for label, space in self.subspaces.items():
+        for part, space in self._pairs():
             free = space.free
             try:
                 space.consolidate()
             except ValueError as error:
-                raise UserError(f"layer '{label}': {error}") from error
-            self._check_space(label, space)
+                raise UserError(f"layer '{part.label}': {error}") from error
+            checks.projects(part.label, space)
+            checks.same_everywhere(part.label, space)
             if free and not space.free and space.exact:
-                full.append((label, space.features))
-        # Once for all groups of a convolution.
-        for name in dict.fromkeys(part.name for part in self.parts):
-            groups = [part.label for part in self.parts if part.name == name]
-            filled = [(label, features) for label, features in full if label in groups]
-            if filled:
-                which = f"layer '{filled[0][0]}'" if len(filled) == 1 else f"layer '{name}', {len(filled)} groups"
-                warnings.warn(
-                    f"{which}: all of its {filled[0][1]} directions are held, it cannot learn any more; "
-                    "lower the energy or the rows, or widen the layer before it",
-                    stacklevel=2,
-                )
+                full.append(part)
+        checks.warn_of_full(full)
         self._open = self._guarded = False
         self._ended = self._sums()
-
-    @staticmethod
-    def _check_space(label: str, space: Subspace) -> None:
-        """A subspace that is not a projection, or not the same in every process, would lose protection silently."""
-        name = type(space).__name__
-        if space.exact and space.active:
-            # What is inside must be so whole.
-            update = torch.ones(1, space.features).to(space.basis)
-            inside = space.inside(update)
-            if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
-                raise UserError(
-                    f"layer '{label}': {name} does not project: what it takes of an update, taken again, is something "
-                    "else; hold orthonormal rows, or set exact = False where directions are held by degrees"
-                )
-        if processes()[1] > 1:
-            total = space.inside(torch.ones(1, space.features).to(space.basis)).double().sum().reshape(1)
-            same_in_all_processes(first := total.clone())
-            differs = (first != total).to(torch.int64)
-            sum_over_processes(differs)
-            if int(differs):
-                raise UserError(
-                    f"layer '{label}': {name} differs between processes: in consolidate, sum what each has seen by "
-                    "orthotrace.reduce.sum_over_processes"
-                )
 
     def _sums(self) -> list[float]:
         """What tells whether the weights are still the same."""

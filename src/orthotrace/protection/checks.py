@@ -1,0 +1,128 @@
+"""What a user can get wrong with a guard: each would lose protection silently, each is told in one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orthotrace.errors import UserError, nearest
+from orthotrace.protection.layers import Part
+from orthotrace.reduce import processes, same_in_all_processes, sum_over_processes
+from orthotrace.subspace.base import Subspace
+
+
+def one_value_for_all(options: Mapping[str, Any]) -> None:
+    """Options of the subspaces are no maps, and no list of energies: those belong to the methods."""
+    for name, value in options.items():
+        if isinstance(value, Mapping) or (name == "energy" and isinstance(value, (list, tuple))):
+            raise UserError(
+                "here one value for all layers; for others, one subspace for each by label: "
+                f"subspace={{'LABEL': functools.partial(SUBSPACE, {name}=...), ...}}",
+                name,
+            )
+
+
+def one_for_each(makers: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Every matrix has a subspace, every subspace a matrix."""
+    for label in makers:
+        if label not in labels:
+            raise UserError(f"there is no protected layer '{label}'; {nearest(label, labels)}")
+    for label in labels:
+        if label not in makers:
+            raise UserError(f"no subspace for layer '{label}': every protected layer needs one")
+
+
+def same_layers(found: Mapping[str, nn.Module], known: Mapping[str, nn.Module]) -> None:
+    """No layer was replaced, added, or made trainable since."""
+    for name in known.keys() | found.keys():
+        if found.get(name) is not known.get(name):
+            raise UserError(
+                f"layer '{name}' of the model is not the one that this guard was made for: make a new guard after "
+                "a change of the model, and load the subspaces that still fit"
+            )
+
+
+def has_layers(model: nn.Module, layers: Iterable[nn.Module]) -> None:
+    """The model is the guarded one, or holds it."""
+    if not {id(layer) for layer in layers} <= {id(module) for module in model.modules()}:
+        raise UserError(
+            "this is not the model that the guard was made for (a deep copy is another model and needs a guard of "
+            "its own)"
+        )
+
+
+def has_hooks(optimizer: object) -> None:
+    """The guard can see the optimizer's steps."""
+    if not hasattr(optimizer, "register_step_post_hook"):
+        raise UserError(
+            f"{type(optimizer).__name__} has no register_step_post_hook: the guard cannot see its steps; call "
+            "guard.enforce() after each step yourself, or derive it from torch.optim.Optimizer"
+        )
+
+
+def trains_some(optimizers: Iterable[Optimizer], layers: Iterable[Any]) -> None:
+    """The optimizers belong to the guarded model."""
+    groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
+    trained = {id(value) for group in groups for value in group["params"]}
+    if groups and not any(id(layer.weight) in trained for layer in layers):
+        raise UserError(
+            "no optimizer trains a layer that this guard protects: give it those of the model that it was made for "
+            "(a deep copy is another model and needs a guard of its own)"
+        )
+
+
+def are_inputs(batches: Sequence[object]) -> None:
+    """There are inputs, and they are tensors or tuples of them."""
+    for batch in batches:
+        if not (isinstance(batch, Tensor) or (isinstance(batch, tuple) and batch)):
+            raise UserError(
+                f"tensors of inputs are needed, or tuples of them (got {type(batch).__name__}); of a loader: "
+                "guard.remember(model, *(inputs for inputs, labels in loader))"
+            )
+    if not batches:
+        raise UserError("no inputs of the task: guard.remember(model, inputs)")
+
+
+def projects(label: str, space: Subspace) -> None:
+    """What is inside a subspace that holds whole is so whole."""
+    if not (space.exact and space.active):
+        return
+    update = torch.ones(1, space.features).to(space.basis)
+    inside = space.inside(update)
+    if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
+        raise UserError(
+            f"layer '{label}': {type(space).__name__} does not project: what it takes of an update, taken again, is "
+            "something else; hold orthonormal rows, or set exact = False where directions are held by degrees"
+        )
+
+
+def same_everywhere(label: str, space: Subspace) -> None:
+    """A subspace holds the same in every process."""
+    if processes()[1] == 1:
+        return
+    total = space.inside(torch.ones(1, space.features).to(space.basis)).double().sum().reshape(1)
+    same_in_all_processes(first := total.clone())
+    differs = (first != total).to(torch.int64)
+    sum_over_processes(differs)
+    if int(differs):
+        raise UserError(
+            f"layer '{label}': {type(space).__name__} differs between processes: in consolidate, sum what each has "
+            "seen by orthotrace.reduce.sum_over_processes"
+        )
+
+
+def warn_of_full(parts: Sequence[Part]) -> None:
+    """Layers that cannot learn any more, once for all groups of a convolution."""
+    for name in dict.fromkeys(part.name for part in parts):
+        groups = [part for part in parts if part.name == name]
+        which = f"layer '{groups[0].label}'" if len(groups) == 1 else f"layer '{name}', {len(groups)} groups"
+        warnings.warn(
+            f"{which}: all of its {groups[0].features} directions are held, it cannot learn any more; "
+            "lower the energy or the rows, or widen the layer before it",
+            stacklevel=3,
+        )

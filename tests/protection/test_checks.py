@@ -1,0 +1,147 @@
+"""What a user gets wrong with a guard is told in one line."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.errors import UserError
+from orthotrace.protection import Guard, checks
+from orthotrace.subspace import SvdSubspace, WeightedSubspace
+
+
+def rand(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5)).double()
+
+
+class Silent:
+    """An optimizer that is none of torch's."""
+
+    def __init__(self, parameters):
+        self.parameters = list(parameters)
+
+
+def test_an_optimizer_without_hooks_is_refused():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    with (
+        pytest.raises(UserError, match="Silent has no register_step_post_hook"),
+        guard.protecting(Silent(model.parameters())),
+    ):
+        pass
+
+
+CHANGES = {
+    "replaced": lambda model: model.__setitem__(2, nn.Linear(16, 7).double()),
+    "added": lambda model: model.append(nn.Linear(5, 5).double()),
+    "half": lambda model: model.bfloat16(),
+    "unfrozen": lambda model: model[3].weight.requires_grad_(True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_model_that_changed_is_noticed(change):
+    model = net()
+    model.append(nn.PReLU().double())
+    model[3].weight.requires_grad_(False)
+    guard = Guard(model, SvdSubspace, rows=1)
+    guard.remember(model, rand(20, 20))
+    CHANGES[change](model)
+    line = {"half": "rounds its protection away", "unfrozen": "would change unprotected"}.get(
+        change, "is not the one that this guard was made for"
+    )
+    with pytest.raises(UserError, match=line):
+        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+def test_batches_that_are_no_inputs_are_refused_with_the_way_out():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=1)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(rand(8, 20), torch.arange(8)))
+    with pytest.raises(UserError, match=r"got DataLoader\); of a loader: guard.remember\(model, \*\(inputs for"):
+        guard.remember(model, loader)
+    guard.remember(model, *(inputs for inputs, _ in loader))
+
+
+def test_full_groups_are_named_once():
+    model = nn.Sequential(nn.Conv2d(4, 4, 2, groups=4), nn.Flatten(), nn.Linear(64, 2)).double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    lines = told(lambda: guard.remember(model, rand(40, 4, 5, 5)))
+    assert [line for line in lines if "cannot learn" in line] == [
+        "layer '0', 4 groups: all of its 4 directions are held, it cannot learn any more; lower the energy or the "
+        "rows, or widen the layer before it"
+    ]
+
+
+def told(do) -> list[str]:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        do()
+    return [str(one.message) for one in found]
+
+
+def test_a_layer_that_becomes_full_is_named_once():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=[16, 5])
+    guard.remember(model, rand(16, 20))
+    lines = told(lambda: guard.remember(model, rand(50, 20, seed=2)))
+    assert lines[0] == "layer '0': 5 rows asked for task 2, 4 of 20 directions are free: 4 are taken"
+    full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, it cannot learn")]
+    assert len(full) == 1
+    assert not any("cannot learn" in line for line in told(lambda: guard.remember(model, rand(50, 20, seed=3))))
+
+
+def test_a_deep_copy_of_the_model_is_another_model():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, rand(20, 20))
+    other = copy.deepcopy(model)
+    with pytest.raises(UserError, match="no optimizer trains a layer that this guard protects"):
+        guard.protecting(torch.optim.SGD(other.parameters())).__enter__()
+    with pytest.raises(UserError, match="not the model that the guard was made for"):
+        guard.remember(other, rand(20, 20))
+    with pytest.raises(UserError, match="no inputs of the task"):
+        guard.remember(model)
+    # A part of the model may be trained, by several optimizers.
+    with guard.protecting(torch.optim.SGD(model[2].parameters())):
+        pass
+
+
+class Doubling(SvdSubspace):
+    """Says of itself that it projects, and takes twice what is inside."""
+
+    def inside(self, update: torch.Tensor) -> torch.Tensor:
+        return 2 * super().inside(update)
+
+
+def test_a_subspace_that_does_not_project_is_refused():
+    model = net()
+    guard = Guard(model, Doubling, rows=2)
+    with pytest.raises(UserError, match="layer '0': Doubling does not project.*set exact = False"):
+        guard.remember(model, rand(20, 20))
+
+
+def test_what_differs_between_processes_is_refused(monkeypatch):
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    monkeypatch.setattr(checks, "processes", lambda: (1, 2))
+    monkeypatch.setattr(checks, "sum_over_processes", lambda *values: None)
+    guard.remember(model, rand(20, 20))
+    # What the first process holds is something else.
+    monkeypatch.setattr(checks, "same_in_all_processes", lambda value: value.add_(1e-3))
+    with pytest.raises(UserError, match="SvdSubspace differs between processes: in consolidate, sum"):
+        guard.remember(model, rand(20, 20, seed=1))
+
+
+def test_a_layer_held_by_degrees_is_never_called_full():
+    model = net()
+    guard = Guard(model, WeightedSubspace, energy=1.0)
+    # Warnings are errors.
+    guard.remember(model, rand(60, 20))
+    assert not guard.subspaces["0"].free
