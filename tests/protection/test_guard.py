@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from torch import nn
@@ -270,6 +269,18 @@ def test_a_model_of_several_inputs_is_remembered_by_tuples():
     guard = Guard(model, SvdSubspace, energy=1.0)
     guard.remember(model, (rand(4, 20), rand(4, 20, seed=1)))
     assert guard.subspaces["layer"].rank == 4
+
+
+class Scaled(nn.Linear):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+def test_a_class_derived_from_a_layer_is_refused_as_such():
+    with pytest.raises(
+        UserError, match="layer '1' is a Scaled, derived from Linear: what its weight is multiplied with"
+    ):
+        Guard(nn.Sequential(nn.Linear(3, 4), Scaled(4, 2)), SvdSubspace, rows=1)
 
 
 def test_a_layer_without_a_shape_and_a_bare_parameter_are_named():

@@ -201,6 +201,13 @@ def _refuse_trainable(name: str, module: nn.Module) -> None:
         where = f"layer '{name}'" if name else "the model itself"
         if isinstance(value, UninitializedParameter):
             raise UserError(f"{where} ({type(module).__name__}) has no shape yet: run a batch through the model first")
+        if isinstance(module, LAYERS):
+            base = next(kind.__name__ for kind in LAYERS if isinstance(module, kind))
+            raise UserError(
+                f"{where} is a {type(module).__name__}, derived from {base}: what its weight is multiplied with is "
+                f"known of {base} itself only, so it would change unprotected; use {base}, freeze it "
+                "(requires_grad_(False)), or use another method"
+            )
         raise UserError(
             f"the parameter {parameter} of {where} ({type(module).__name__}) would change unprotected: only "
             "Linear layers and convolutions can be protected; freeze it (requires_grad_(False)) or use another method"
