@@ -249,6 +249,14 @@ def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method,
         assert not exact or max(run.scores["leak"]) < 1e-5
 
 
+@pytest.mark.parametrize(("options", "asked"), [(FINETUNE, 2), (GPM, 1)])
+def test_concepts_are_compared_where_axes_are_turned(tmp_path, monkeypatch, options, asked):
+    tasks = []
+    monkeypatch.setattr(ConceptWhitening, "warn_of_neighbours", lambda layer, *seen: tasks.append(seen))
+    trained(tmp_path, *options)
+    assert len(tasks) == asked
+
+
 @pytest.mark.parametrize("rotation", ["aligned", "trained"])
 @pytest.mark.filterwarnings("ignore:.*directions are held, it cannot learn any more")
 def test_what_is_held_does_not_drift_through_the_layer(tmp_path, rotation):

@@ -106,8 +106,8 @@ class Alignment(Callback):
             layer.align(inputs, masks)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Say which concepts no axes can tell apart, now that the statistics have settled."""
-        layers = list(concept_layers(pl_module.model).values())
+        """Say which concepts no axes can tell apart, in layers that are turned, now that statistics have settled."""
+        layers = [layer for layer in concept_layers(pl_module.model).values() if layer.training]
         if trainer.interrupted:
             return
         # Every process takes part, one tells.

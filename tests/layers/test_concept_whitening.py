@@ -234,6 +234,17 @@ def test_concepts_that_no_axes_can_tell_apart_are_told():
         layer.warn_of_neighbours({"thick": maps, "other": maps})
 
 
+def test_concepts_whose_axes_are_held_are_no_longer_compared():
+    layer = ConceptWhitening(6, ["thick", "thin", "new"])
+    maps = torch.randn(50, 6, 4, 4, generator=torch.Generator().manual_seed(0)) + 3 * torch.eye(6)[0, :, None, None]
+    layer.align({"thick": maps, "thin": -maps})
+    layer.freeze_axes()
+    # Warnings are errors.
+    layer.warn_of_neighbours({"thick": maps, "thin": -maps})
+    with pytest.warns(UserWarning, match="'thick' and 'new' are nearly the same.*of 1 other pairs"):
+        layer.warn_of_neighbours({"thick": maps, "thin": -maps, "new": maps})
+
+
 def _layer(**options) -> ConceptWhitening:
     return ConceptWhitening(4, ["red", "green"], **options)
 

@@ -253,7 +253,8 @@ class ConceptWhitening(Whitening):
     def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
         """Warn, in one line, of concepts that no two orthogonal axes can tell apart, each pair once: cosine beyond .9.
 
-        Not a part of align: while statistics still lag behind a network that changes fast, all means look the same.
+        Not a part of align: while statistics still lag behind a network that changes fast, all means look the same. Two
+        concepts whose axes are both held are not compared.
 
         Args:
             inputs: as for align.
@@ -268,7 +269,10 @@ class ConceptWhitening(Whitening):
         means = [part.means.mean(0) for name, part in zip(inputs, images.parts, strict=True) if name in names]
         means = normalize(images.whitened(torch.stack(means)), dim=1)
         cosines = means @ means.T
-        pairs = (cosines.abs() > COLLINEAR).triu(1).nonzero().tolist()
+        # Axes that are held were laid by what the network answered then, not by this.
+        moves = torch.tensor([not bool(self.held[list(self.axes.of[name])].all()) for name in names])
+        near = (cosines.abs().cpu() > COLLINEAR) & (moves[:, None] | moves)
+        pairs = near.triu(1).nonzero().tolist()
         found = {(names[one], names[other]): float(cosines[one, other].clamp(-1, 1)) for one, other in pairs}
         new = {pair: cosine for pair, cosine in found.items() if pair not in self._near}
         if not new:
