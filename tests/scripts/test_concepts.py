@@ -80,7 +80,16 @@ def test_drift_of_every_method(concepts, train, monkeypatch):
 def test_the_tables_of_the_page_are_those_of_the_results(concepts, monkeypatch):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "concepts.md").read_text()
-    for line in concepts.table("concepts_mnist"):
-        assert line in page
+    for name in ("concepts_mnist", "concept_drift"):
+        for line in concepts.table(name):
+            assert line in page
     kinds = json.loads(Path("scripts/results/concepts_mnist.json").read_text())["kinds"]
     assert kinds["cw"]["seeds"] == kinds["bn"]["seeds"] == [0, 1, 2, 3, 4]
+
+
+def test_protected_methods_keep_what_the_first_task_named():
+    methods = json.loads((ROOT / "scripts/results/concept_drift.json").read_text())["methods"]
+    kept = {name: np.mean(of["purity"], axis=2) for name, of in methods.items()}
+    for name in ("gpm", "hlop"):
+        assert kept[name].shape == (3, 5) and (kept[name][:, :1] - kept[name] < 0.05).all()
+    assert (kept["finetune"][:, 0] - kept["finetune"][:, -1] > 0.1).all()
