@@ -109,14 +109,23 @@ def test_draws_follow_from_seed_and_step_alone(tmp_path):
     assert not torch.equal(seen(6), first) and not torch.equal(seen(4, seed=1), first)
 
 
+@pytest.mark.parametrize("rotation", ["aligned", "trained"])
 @pytest.mark.parametrize("freeze", [True, False])
-def test_a_frozen_layer_stays_as_the_first_task_left_it(tmp_path, freeze):
-    run, _ = trained(tmp_path, *FINETUNE, f"concepts.freeze={freeze}")
+def test_a_frozen_layer_stays_as_the_first_task_left_it(tmp_path, freeze, rotation):
+    run, _ = trained(
+        tmp_path, *FINETUNE, f"concepts.freeze={freeze}", f"concepts.whitening.rotation={rotation}", "optimizer.lr=.1"
+    )
     first, second = run.network(1), run.network(2)
     assert not torch.equal(first.conv1.weight, second.conv1.weight)
     for name in ("rotation", "mean", "covariance", "samples"):
         assert torch.equal(getattr(first.bn1, name), getattr(second.bn1, name)) == freeze, name
-    assert bool(second.bn1.held.all()) == freeze
+    assert bool(second.bn1.held.all()) == (freeze and rotation == "aligned")
+
+
+def test_a_trained_rotation_cannot_be_frozen_before_all_concepts_came(tmp_path):
+    with pytest.raises(UserError, match="comes after the first task, with which a trained rotation is frozen"):
+        trained(tmp_path, *SPLIT, "concepts.sets.classes=all", "model.channels=[12]",
+                "concepts.whitening.rotation=trained")  # fmt: skip
 
 
 SPLIT = ("method=finetune", *SMALL[2:], "stream=split", "stream.tasks=2", "stream.classes_per_task=2",

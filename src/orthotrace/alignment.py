@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
+from orthotrace.errors import UserError, checked
 from orthotrace.layers import ConceptWhitening
 from orthotrace.layers.reductions import shrunk
 from orthotrace.reduce import same_in_all_processes
@@ -30,7 +30,8 @@ class Alignment(Callback):
     of a distributed run.
 
     With ``freeze`` statistics and the axes that have been aligned stay as they are once a task has ended: concepts that
-    come later move the free axes alone. A layer that a projection method holds in evaluation mode is not turned.
+    come later move the free axes alone. A trained rotation stays as a whole. A layer that a projection method holds in
+    evaluation mode is not turned.
 
     Args:
         sets: the concepts, of the images as their data set holds them.
@@ -42,7 +43,8 @@ class Alignment(Callback):
         seed: of what is drawn.
 
     Raises:
-        UserError: a number out of its range, or images of another shape than those of the stream.
+        UserError: a number out of its range, images of another shape than those of the stream, or, at the start of the
+            training, concepts that come after a trained rotation has been frozen.
 
     Source: Chen, Bei & Rudin, Nature Machine Intelligence 2020: every 20 steps.
     """
@@ -71,6 +73,19 @@ class Alignment(Callback):
         self._known: list[str] = []
         self._last = -1
 
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """A trained rotation has no free axes for what comes later."""
+        if not self.freeze or not any(layer.trained for layer in concept_layers(pl_module.model).values()):
+            return
+        known = self.sets.known(self.stream, 0)
+        later = [name for name in self.sets.known(self.stream, len(self.stream.names) - 1) if name not in known]
+        if later:
+            raise UserError(
+                f"the concept '{later[0]}' comes after the first task, with which a trained rotation is frozen: take "
+                "concepts.whitening.rotation=aligned, or concepts.freeze=false",
+                "concepts.freeze",
+            )
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A task begins, or goes on: its images show the concepts from now on."""
         task, epoch = pl_module.place
@@ -85,8 +100,13 @@ class Alignment(Callback):
                 layer.freeze_axes()
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
-        """A trained rotation gets the gradient of the objective beside that of the loss."""
+        """A trained rotation gets the gradient of the objective beside that of the loss; a frozen one gets none."""
         layers = [layer for layer in concept_layers(pl_module.model).values() if layer.trained and layer.training]
+        for layer in layers:
+            if layer.frozen:
+                for value in layer.parameters():
+                    value.grad = None
+        layers = [layer for layer in layers if not layer.frozen]
         if not layers or trainer.global_step % self.every:
             return
         for layer, (inputs, masks) in self._seen(pl_module.model, layers, trainer.global_step):

@@ -112,6 +112,97 @@ def test_frozen_axes_stay_and_new_concepts_take_free_ones():
     assert is_orthonormal(layer.rotation, 1e-4)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", ["within what is held", "two alike", "channels without variance"])
+def test_axes_that_are_held_never_turn(mode, case):
+    draws = torch.Generator().manual_seed(0)
+    width = 4 if case == "channels without variance" else 8
+    maps = {name: torch.zeros(60, 8, 5, 5) for name in "abcdef"}
+    for number, name in enumerate("abcd"):
+        maps[name][:, :width] = torch.randn(60, width, 5, 5, generator=draws)
+        maps[name][:, number] += 3
+    maps["e"][:, :4] = torch.randn(60, 4, 5, 5, generator=draws) + torch.tensor([2.0, 2, -2, 0])[:, None, None]
+    maps["f"] = maps["e"] if case == "two alike" else maps["a"] + 1e-6 * maps["b"]
+    layer = ConceptWhitening(8, list(maps), reduction=mode, memory=0.5)
+    layer(torch.cat([maps["a"], maps["b"], maps["c"], maps["d"]]))
+    layer.eval()
+    for _ in range(5):
+        layer.align({name: maps[name] for name in "abcd"})
+    layer.freeze_axes()
+    held, outputs = layer.rotation[:4].clone(), layer(maps["c"])[:, :4]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*lies within the axes that are held")
+        for _ in range(5):
+            layer.align(maps)
+    assert torch.allclose(layer.rotation[:4], held, atol=1e-5)
+    assert torch.allclose(layer(maps["c"])[:, :4], outputs, atol=1e-4)
+    assert is_orthonormal(layer.rotation, 1e-5)
+
+
+def test_a_concept_within_held_axes_is_told_once_and_gets_none():
+    maps = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + torch.tensor([3.0, 0, 0, 0])
+    layer = ConceptWhitening(4, ["old", "new"], reduction="mean").eval()
+    layer.align({"old": maps})
+    layer.freeze_axes()
+    before = layer.rotation.clone()
+    with pytest.warns(UserWarning, match="the concept 'new' lies within the axes that are held, so it gets none"):
+        layer.align({"new": maps})
+    # Warnings are errors.
+    layer.align({"new": maps})
+    assert torch.equal(layer.rotation, before)
+    layer.freeze_axes()
+    assert layer.held.tolist() == [True, False]
+
+
+def test_a_subspace_by_the_mean_is_no_procrustes_problem():
+    """Three concepts on three axes, of which one holds all: the best of many starts, whatever the order of images."""
+    draws = torch.Generator().manual_seed(1)
+    kinds = [0.3 * torch.randn(50, 8, generator=draws) + 3 * torch.eye(8)[kind] for kind in range(3)]
+    animal = torch.cat(kinds)[torch.randperm(150, generator=draws)]
+    sets = {"animal": animal, "animal/dog": kinds[0], "animal/cat": kinds[1]}
+    layer = ConceptWhitening(8, list(sets), {"animal": 3}, reduction="mean", memory=0, steps=200)
+    layer(torch.randn(4000, 8, generator=draws))
+    layer.eval()
+    found = layer.align(sets)
+    white = {name: ((of - layer.mean) @ layer._running_root()[0]).double() for name, of in sets.items()}
+    best = 0.0
+    for _ in range(10):
+        rows = orthonormalise(torch.randn(3, 8, generator=draws).double())
+        for _ in range(200):
+            rows.requires_grad_()
+            total = (white["animal"] @ rows.T).amax(1).mean() + (white["animal/dog"] @ rows[0]).mean()
+            total = total + (white["animal/cat"] @ rows[1]).mean()
+            u, _, v = torch.linalg.svd(torch.autograd.grad(total, rows)[0], full_matrices=False)
+            rows = u @ v
+        best = max(best, float(total.detach()))
+    assert found == pytest.approx(best, rel=1e-4)
+
+
+def test_an_axis_that_no_image_chose_yet_knows_nothing():
+    draws = torch.Generator().manual_seed(0)
+    white = torch.randn(5000, 6, generator=draws)
+    kinds = [4 * torch.eye(6)[kind] + 0.1 * torch.randn(60, 6, generator=draws) for kind in range(3)]
+    layer = ConceptWhitening(6, ["a", "b"], {"a": 2}, reduction="pos_mean")
+    layer(white)
+    layer.eval()
+    # Of a single image the second axis gets none.
+    layer.align({"a": kinds[0][:1], "b": kinds[2]})
+    assert layer.weight_seen.tolist() == [1, 0, 1]
+    layer.freeze_axes()
+    assert layer.held.tolist() == [True, False, True]
+    layer.align({"a": torch.cat(kinds[:2])})
+    # What it then sees counts whole.
+    assert float(layer.directions[1].norm()) > 1.5 and float(layer.rotation[1, 1]) > 0.95
+
+
+def test_in_float64():
+    maps = torch.randn(30, 4, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    layer = ConceptWhitening(4, ["a", "b"]).double()
+    layer(maps)
+    layer.align({"a": maps[:10], "b": maps[10:]})
+    assert layer.rotation.dtype == torch.float64 and is_orthonormal(layer.rotation, 1e-12)
+
+
 def test_a_concept_with_two_axes_has_one_for_each_kind_of_image():
     true, kinds = planted(3, 16, 300)
     sets = {"animal": torch.cat([kinds["c0"], kinds["c1"]]), "car": kinds["c2"]}
@@ -254,6 +345,7 @@ REFUSED = {
     "groups": (lambda: _layer(groups=2), "groups: an axis goes over all channels"),
     "unknown reduction": (lambda: _layer(reduction="median"), "reduction: input should be 'mean'"),
     "unknown concept": (lambda: _layer().align({"rad": torch.ones(2, 4)}), "no concept 'rad'; did you mean 'red'"),
+    "masks alone": (lambda: _layer().align({"red": torch.ones(2, 4, 2, 2)}, {"rde": torch.ones(2, 2, 2)}), "masks of 'rde', but no images; did you mean 'red'"),
     "no images": (lambda: _layer().align({"red": torch.ones(0, 4)}), "no images of the concept 'red'"),
     "nan": (lambda: _layer().align({"red": torch.full((2, 4), torch.nan)}), "activations of the concept 'red' are not finite"),
     "another width": (lambda: _layer().align({"red": torch.ones(2, 5)}), r"inputs of 4 channels are needed in dimension 1 \(got the shape \(2, 5\)\)"),

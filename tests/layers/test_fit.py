@@ -183,6 +183,45 @@ def test_a_layer_must_be_called_once(layer, calls):
         fit(Twice(), layer, {"a": torch.randn(5, 4)}, torch.randn(20, 4))
 
 
+class Late(nn.Module):
+    """Not linear for the images that come last."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Linear(4, 6), nn.Linear(6, 2)
+
+    def forward(self, inputs):
+        return self.head(self.layer(inputs).clamp(-30, 30))
+
+
+@pytest.mark.parametrize("form", [lambda images: images, lambda images: list(images.split(512))])
+def test_the_answers_to_all_images_are_checked(form):
+    torch.manual_seed(0)
+    model = Late()
+    images = torch.cat([torch.randn(512, 4), 100 * torch.randn(512, 4)])
+    state = copy.deepcopy(model.state_dict())
+    with pytest.raises(UserError, match="take head=None"):
+        fit(model, "layer", {"a": images[:50]}, form(images), "head")
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    # Those of an iterator are gone.
+    fit(model, "layer", {"a": images[:50]}, iter(images[:512].split(256)), "head")
+
+
+def test_a_module_of_two_names_is_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    model.register_module("again", model[0])
+    with pytest.raises(UserError, match="layer '0' is also 'again', which would stay as it is"):
+        fit(model, "0", {"a": torch.randn(5, 4)}, torch.randn(20, 4))
+
+
+def test_in_float64():
+    model, images, _ = given("rectified in place, flattened")
+    model, images = model.double(), images.double()
+    before = model(images)
+    fit(model, "1", {"a": images[:10]}, images, "head")
+    assert torch.allclose(model(images), before, atol=1e-9)
+
+
 def test_a_head_without_bias_has_none_after_an_error():
     model, images, _ = given("rectified in place, flattened")
     with pytest.raises(UserError, match="take head=None"):

@@ -42,6 +42,22 @@ def test_a_trained_batch_norm_gives_its_statistics():
     assert not model.block[1].training
 
 
+def test_whitening_gives_its_statistics_and_how_many_batches_it_saw():
+    model = Tower()
+    model.white(torch.randn(64, 8, 3, 3))
+    old = model.white
+    new = replace_norm(model, "white", ["a"])
+    assert torch.equal(new.mean, old.mean) and torch.equal(new.samples, old.samples) and int(new.batches) == 1
+    assert torch.equal(new.covariance[0, :4, :4], old.covariance[0]) and not new.covariance[0, :4, 4:].any()
+
+
+def test_a_layer_of_two_names_is_refused():
+    model = Tower()
+    model.register_module("again", model.group)
+    with pytest.raises(UserError, match="layer 'group' is also 'again'"):
+        replace_norm(model, "group", ["a"])
+
+
 REFUSED = {
     "missing": ("block.7", r"layer: there is no layer 'block.7'"),
     "misspelt": ("gruop", "did you mean 'group'"),

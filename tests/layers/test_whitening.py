@@ -163,6 +163,20 @@ def test_evaluation_is_one_affine_map_that_follows_the_statistics():
     assert torch.allclose(other(inputs), inputs / (1 + 1e-5) ** 0.5)
 
 
+def test_the_map_is_never_that_of_other_statistics():
+    """Not by values written past torch's count, nor by those that lie where others lay before."""
+    layer = Whitening(16).eval()
+    inputs = torch.randn(4, 16)
+    layer(inputs)
+    layer.mean.data.fill_(5.0)
+    assert torch.allclose(layer(inputs), (inputs - 5) / (1 + 1e-5) ** 0.5, atol=1e-5)
+    for number in range(20):
+        statistics = {"mean": torch.full((16,), float(number)), "covariance": (1.0 + number) * torch.eye(16)[None]}
+        found = torch.func.functional_call(layer, statistics, (inputs,))
+        assert torch.allclose(found, (inputs - number) / ((1 + number) * (1 + 1e-5)) ** 0.5, atol=1e-4)
+        del statistics, found
+
+
 def test_frozen_statistics_serve_in_training():
     layer = Whitening(4)
     inputs = maps(16, 4, [4, 2, 1, 0.5])
@@ -210,7 +224,8 @@ REFUSED = {
     "no channels": (lambda: Whitening(channels=0), "channels: input should be greater"),
     "another width": (lambda: Whitening(3)(torch.ones(4, 5, 2, 2)), r"inputs of 3 channels are needed in dimension 1 \(got the shape \(4, 5, 2, 2\)\)"),
     "a vector": (lambda: Whitening(3)(torch.ones(3)), "inputs of 3 channels"),
-    "one sample": (lambda: Whitening(3)(torch.ones(1, 3)), "one sample alone cannot be whitened"),
+    "no samples in groups": (lambda: Whitening(4, groups=2)(torch.ones(0, 4)), r"two samples or more are needed to whiten \(got 0\)"),
+    "one sample": (lambda: Whitening(3)(torch.ones(1, 3)), r"two samples or more are needed to whiten \(got 1\)"),
     "nan": (lambda: Whitening(3)(torch.full((4, 3), torch.nan)), "its inputs are not finite"),
     "bfloat16": (lambda: Whitening(3).bfloat16()(torch.ones(4, 3).bfloat16()), "too few digits to whiten"),
 }  # fmt: skip

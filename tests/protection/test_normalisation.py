@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from orthotrace.errors import UserError
+from orthotrace.layers import ConceptWhitening
+from orthotrace.protection import Guard
 from orthotrace.protection.normalisation import Normalisation
+from orthotrace.subspace import SvdSubspace
 
 
 def net() -> nn.Sequential:
@@ -41,6 +45,18 @@ def test_frozen_after_the_first_task_whoever_calls_train():
     assert model.train()[1].training and not model[1].weight.requires_grad
     assert norms.state_dict() == {}
     copy.deepcopy(model)
+
+
+def test_concepts_are_not_turned_while_a_guard_holds_them():
+    model = nn.Sequential(nn.Linear(4, 6), ConceptWhitening(6, ["a"]))
+    guard, inputs = Guard(model, SvdSubspace, rows=1), torch.randn(20, 4)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        model[1].align({"a": model[0](inputs)})
+    guard.remember(model, inputs)
+    with guard.protecting(optimizer), pytest.raises(UserError, match="a guard holds it since the first task"):
+        model[1].align({"a": model[0](inputs)})
+    model[1].align({"a": model[0](inputs)})
 
 
 def test_each_task_keeps_its_own():

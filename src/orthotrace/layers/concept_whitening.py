@@ -18,7 +18,7 @@ from orthotrace.layers.axes import Axes
 from orthotrace.layers.concept_images import ConceptImages, Part
 from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.layers.whitening import Whitening
-from orthotrace.linalg import polar, polished, project_out, rotated
+from orthotrace.linalg import orthonormalise, polar, polished, project_out, rotated
 
 # Updates after which rounding is taken from the rotation.
 POLISH = 50
@@ -26,6 +26,8 @@ POLISH = 50
 SETTLED = 1e-5
 # Concepts whose mean features are nearer than this, in cosine, cannot both have an axis of their own.
 COLLINEAR = 0.9
+# Share of a direction outside the held axes below which it has none of its own.
+HIDDEN = 1e-4
 
 
 class ConceptWhitening(Whitening):
@@ -110,6 +112,7 @@ class ConceptWhitening(Whitening):
         self.register_buffer("held", torch.zeros(count, dtype=torch.bool))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._near: set[tuple[str, str]] = set()
+        self._hidden: set[str] = set()
 
     def extra_repr(self) -> str:
         """What print shows."""
@@ -119,6 +122,9 @@ class ConceptWhitening(Whitening):
         """Those of Whitening, and what is aligned: the mean of rotations is no rotation."""
         aligned = [] if self.trained else [self.rotation]
         return [*super().unaveraged(), *aligned, self.directions, self.weight_seen]
+
+    def _used(self) -> list[Tensor]:
+        return [*super()._used(), self.rotation]
 
     def _turned(self, matrix: Tensor) -> Tensor:
         return self.rotation.to(matrix.dtype) @ matrix
@@ -154,10 +160,12 @@ class ConceptWhitening(Whitening):
             The objective after it: the sum over these concepts of their mean activation.
 
         Raises:
-            UserError: see the class; the rotation is trained.
+            UserError: see the class; the rotation is trained, or a guard holds the layer.
         """
         if self.trained:
             raise UserError(f"{self.label}its rotation is trained: take concept_loss instead of align")
+        if self.guarded:
+            raise UserError(f"{self.label}a guard holds it since the first task: turned axes would change old answers")
         with torch.autocast(self.mean.device.type, enabled=False), torch.no_grad():
             images = self._images(inputs, masks or {})
             self._update(images)
@@ -180,6 +188,9 @@ class ConceptWhitening(Whitening):
             UserError: an unknown concept, no images, or values that are not finite.
         """
         parts = []
+        for name in masks:
+            if name not in inputs:
+                raise UserError(f"{self.label}masks of '{name}', but no images; {nearest(name, inputs)}")
         for name, values in inputs.items():
             if name not in self.axes.of:
                 raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
@@ -199,44 +210,73 @@ class ConceptWhitening(Whitening):
         seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
         for part in images.parts:
             seen[part.axes] = True
+        before = self.weight_seen > 0
         rows = self.rotation[:count].clone()
-        first = seen & (self.weight_seen == 0) & ~self.held
+        first = seen & ~before & ~self.held
         # Of one axis for each concept, the gradient of the mean is the same for all rows.
-        linear = self.reduction == "mean" and len(images.parts) == int(seen.sum())
+        axes = sum(part.axes.stop - part.axes.start for part in images.parts)
+        linear = self.reduction == "mean" and len(images.parts) == axes == int(seen.sum())
         means = self._means(images) if linear or bool(first.any()) else None
         if means is not None and not linear:
             # A concept that is new begins where the mean would put it.
             rows[first] = means[first]
-            rows = self._nearest(rows, (self.weight_seen > 0) | first)
-        share = torch.where(self.weight_seen > 0, 1 - self.memory, 1.0)[:, None]
-        known = (self.weight_seen > 0) | seen
-        directions = self.directions
+            rows, _ = self._nearest(rows, before | first)
+        share = torch.where(before, 1 - self.memory, 1.0).to(self.directions.dtype)[:, None]
+        directions, moved, placed = self.directions, seen, seen
         for _ in range(1 if linear else self.steps):
             gradient = means if linear and means is not None else images.slope(rows)[1].to(rows.dtype)
             # An axis that no image chose keeps what it knew.
             moved = seen & (gradient.abs().amax(1) > 0)
             directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
-            before, rows = rows, self._nearest(directions, known & (directions.abs().amax(1) > 0), rows)
-            if float((rows - before).abs().amax()) < SETTLED:
+            last = rows
+            rows, placed = self._nearest(directions, (before | moved) & ~self.held, rows)
+            if float((rows - last).abs().amax()) < SETTLED:
                 break
         self.directions.copy_(directions)
-        self.weight_seen[seen] = 1.0
+        self.weight_seen[moved & placed] = 1.0
         self.updates += 1
-        aligned = (known & (directions.abs().amax(1) > 0) & ~self.held).nonzero().flatten()
+        aligned = placed.nonzero().flatten()
         if len(aligned):
             self.rotation.copy_(rotated(self.rotation, aligned, rows[aligned]))
         if int(self.updates) % POLISH == 0:
             self.rotation.copy_(polished(self.rotation))
+        self._warn_of_hidden(moved & ~placed & ~self.held)
 
-    def _nearest(self, towards: Tensor, known: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Orthonormal rows nearest to these directions for the known axes, outside the span of those held."""
-        found = self.rotation[: len(self.axes)].clone() if rows is None else rows.clone()
-        held = self.rotation[: len(self.axes)][self.held]
-        found[self.held] = held
-        chosen = known & ~self.held
-        if bool(chosen.any()):
-            found[chosen] = polar(project_out(towards[chosen], held))
-        return found
+    def _nearest(self, towards: Tensor, chosen: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Orthonormal rows nearest to these directions, outside the span of those held, and which have been placed.
+
+        A direction within the span of those held has no place of its own: its row stays.
+        """
+        current = self.rotation[: len(self.axes)]
+        found = current.clone() if rows is None else rows.clone()
+        found[self.held] = held = current[self.held]
+        chosen = chosen & ~self.held
+        held = held.double()
+        outside = project_out(project_out(towards.double(), held), held)
+        placed = chosen & (outside.norm(dim=1) > HIDDEN * towards.norm(dim=1))
+        if bool(placed.any()):
+            outside = outside[placed]
+            if len(held):
+                # Rows of a small rank leave polar a choice: let it be outside the held ones too.
+                basis = orthonormalise(current[placed].double(), held)
+                _, sizes, more = torch.linalg.svd(project_out(outside, basis), full_matrices=False)
+                basis = torch.cat([basis, more[sizes > HIDDEN * outside.norm()]])
+                outside = polar(outside @ basis.T) @ basis
+            else:
+                outside = polar(outside)
+            found[placed] = outside.to(found.dtype)
+        return found, placed
+
+    def _warn_of_hidden(self, hidden: Tensor) -> None:
+        """Tell, once, of concepts that have no direction of their own."""
+        for name in self.axes.names:
+            if name not in self._hidden and bool(hidden[list(self.axes.of[name])].all()):
+                self._hidden.add(name)
+                warnings.warn(
+                    f"{self.label}the concept '{name}' lies within the axes that are held, so it gets none of its own; "
+                    "show it with the others from the start, or do not freeze them",
+                    stacklevel=4,
+                )
 
     def _means(self, images: ConceptImages) -> Tensor:
         """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from orthotrace.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.replace import named_once
 
 # Images at once, where they are given as one tensor.
 AT_ONCE = 512
@@ -41,7 +43,8 @@ def fit(
         model: any torch model, whose answer is a tensor; changed in place.
         layer: name of a module, as in named_modules, called once in a forward pass; its output has channels.
         concepts: name -> images of it, (n, ...), as the model takes them.
-        images: what is whitened: (n, ...), or batches of them. More of them times places than channels.
+        images: what is whitened: (n, ...), or batches of them, from a list or a loader; of an iterator, to be had but
+            once, the answers to the first batch alone are checked. More of them times places than channels.
         head: name of a linear layer of channels x places, or of channels, inputs; None: undone at once.
         masks: concept -> weights of the places of the layer's output, (n, places...), see reduced.
         **options: of ConceptWhitening; channel_dim is -1 for linear layers and LayerNorm, else 1; memory 0, steps 100.
@@ -80,10 +83,12 @@ def fit(
         new = _layer(layer, module, concepts, moments, options)
         seen = {name: _outputs(model, module, layer, shown) for name, shown in concepts.items()}
         new.align(seen, masks)
-        before = _answer(model, first)
+        # What is not linear may begin with images beyond the first ones: all are asked, if they can be had again.
+        again = [first] if isinstance(images, Iterator) else _batches(images)
+        before = copy.deepcopy(model)
         restore = _put(model, layer, new, linear)
         try:
-            error = float((_answer(model, first) - before).abs().amax() / before.abs().amax().clamp_min(1e-30))
+            error = _change(before, model, again)
         except BaseException:
             restore()
             raise
@@ -158,6 +163,7 @@ def _module(model: nn.Module, name: str, key: str) -> nn.Module:
     modules = dict(model.named_modules())
     if not name or name not in modules:
         raise UserError(f"there is no layer '{name}'; {nearest(name, filter(None, modules))}", key)
+    named_once(model, name, key)
     return modules[name]
 
 
@@ -202,7 +208,7 @@ def _each_output(
     first, batches = torch.zeros(0), 0
     handle = module.register_forward_hook(hook)
     try:
-        for batch in images.split(AT_ONCE) if isinstance(images, Tensor) else images:
+        for batch in _batches(images):
             if not len(batch):
                 continue
             first = first if batches else batch
@@ -215,11 +221,28 @@ def _each_output(
     return first
 
 
+def _batches(images: Tensor | Iterable[Tensor]) -> Iterable[Tensor]:
+    return images.split(AT_ONCE) if isinstance(images, Tensor) else images
+
+
 def _outputs(model: nn.Module, module: nn.Module, layer: str, images: Tensor) -> Tensor:
     """A module's output for these images; a copy, since what follows may work in place."""
     found: list[Tensor] = []
     _each_output(model, module, layer, images, lambda output: found.append(output.clone()))
     return torch.cat(found)
+
+
+def _change(before: nn.Module, after: nn.Module, images: Iterable[Tensor]) -> float:
+    """Largest change of a model's answers, in shares of the largest answer."""
+    largest = change = 0.0
+    for batch in images:
+        if len(batch):
+            answer = _answer(before, batch)
+            largest = max(largest, float(answer.abs().amax()))
+            error = float((_answer(after, batch) - answer).abs().amax())
+            # A NaN is no small change.
+            change = error if not error <= change else change
+    return change / max(largest, 1e-30)
 
 
 def _answer(model: nn.Module, images: Tensor) -> Tensor:

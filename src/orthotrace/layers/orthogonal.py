@@ -69,7 +69,8 @@ class Orthogonal(nn.Module):
             block @ block.mT - torch.eye(block.shape[-2], dtype=block.dtype, device=block.device)
             for block in self.blocks(matrices)
         ]
-        return max(float(error.abs().amax()) for error in errors)
+        # Of a NaN anywhere the largest is NaN.
+        return float(torch.stack([error.abs().amax() for error in errors]).amax())
 
 
 class OWN(Orthogonal):

@@ -20,9 +20,9 @@ NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, Whit
 def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options: Any) -> ConceptWhitening:
     """Put concept whitening in the place of a normalisation layer, which it takes the number of channels from.
 
-    Mean and variances of a trained batch normalisation are where the running statistics begin; its affine is dropped,
-    since concept whitening has none: train the model for an epoch, or so. After LayerNorm and RMSNorm channels are the
-    last dimension, as of tokens.
+    Mean and variances of a trained batch normalisation serve until the first batch in training, which tells
+    correlations too; its affine is dropped, since concept whitening has none: train the model for an epoch, or so.
+    After LayerNorm and RMSNorm channels are the last dimension, as of tokens.
 
     Args:
         model: any torch model; changed in place.
@@ -50,6 +50,7 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
         raise UserError(
             f"layer '{name}' ({type(old).__name__}) is no normalisation layer; {nearest(name, known)}", "layer"
         )
+    named_once(model, name, "layer")
     last = isinstance(old, (nn.LayerNorm, nn.RMSNorm))
     if last and len(old.normalized_shape) > 1:
         raise UserError(
@@ -70,6 +71,14 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
     return new
 
 
+def named_once(model: nn.Module, name: str, key: str) -> None:
+    """Refuse a module that the model may call by another name too, past what is put in its place."""
+    module = model.get_submodule(name)
+    others = [one for one, other in model.named_modules(remove_duplicate=False) if other is module and one != name]
+    if others:
+        raise UserError(f"layer '{name}' is also '{others[0]}', which would stay as it is: take a copy for one", key)
+
+
 def _channels(norm: Any) -> int:
     for attribute in ("num_features", "num_channels", "channels"):
         if hasattr(norm, attribute):
@@ -84,6 +93,7 @@ def _take_statistics(new: ConceptWhitening, old: Any) -> None:
         new.mean.copy_(old.mean)
         new.covariance.copy_(torch.block_diag(*old.covariance)[None])
         new.samples.copy_(old.samples)
+        new.batches.copy_(old.batches)
     elif getattr(old, "running_mean", None) is not None and getattr(old, "running_var", None) is not None:
         new.mean.copy_(old.running_mean)
         new.covariance.copy_(torch.diag(old.running_var)[None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -38,11 +39,12 @@ class Whitening(nn.Module):
         solver: eigh, or newton: coupled Newton-Schulz steps, which need no eigendecomposition.
 
     Raises:
-        UserError: a value out of its range; in use, inputs of another width, NaN, or one sample alone.
+        UserError: a value out of its range; in use, inputs of another width, NaN, or fewer than two samples.
 
     Attributes:
         label: begins messages, such as "layer 'bn1': ".
         frozen: keep the statistics, and use them in training too.
+        guarded: a guard holds it: nothing may change what it computes.
 
     Source: Kessy, Lewin & Strimmer, Optimal whitening and decorrelation, 2018; Huang et al., Decorrelated batch
     normalization, CVPR 2018; Chen et al., Shrinkage algorithms for MMSE covariance estimation, 2010, eq. 23.
@@ -86,8 +88,9 @@ class Whitening(nn.Module):
         # Independent samples behind the running statistics; infinite as long as they are not of data.
         self.register_buffer("samples", torch.tensor(torch.inf, dtype=torch.float64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        self._folded: tuple[Any, Tensor, Tensor] | None = None
-        self._kept_root: tuple[Any, Tensor] | None = None
+        self.guarded = False
+        self._folded: tuple[list[Tensor], tuple[Tensor, Tensor]] | None = None
+        self._kept_root: tuple[list[Tensor], Tensor] | None = None
         self._warned = False
 
     def extra_repr(self) -> str:
@@ -120,12 +123,16 @@ class Whitening(nn.Module):
         # What is trained changes with every step, and under torch.func it may have no address.
         if next(self.parameters(), None) is not None:
             return self._map()
-        versions = _versions(*self.buffers())
-        if self._folded is None or self._folded[0] != versions:
+        used = self._used()
+        if self._folded is None or not _same(used, self._folded[0]):
             # What is kept must serve a later gradient, wherever it was made.
             with torch.inference_mode(False):
-                self._folded = (versions, *self._map())
-        return self._folded[1], self._folded[2]
+                self._folded = ([value.clone() for value in used], self._map())
+        return self._folded[1]
+
+    def _used(self) -> list[Tensor]:
+        """Buffers that the map in evaluation is made of."""
+        return [self.mean, self.covariance, self.samples]
 
     def _map(self) -> tuple[Tensor, Tensor]:
         matrix = self._turned(torch.block_diag(*self._running_root()))
@@ -133,10 +140,13 @@ class Whitening(nn.Module):
 
     def _running_root(self) -> Tensor:
         """W of each group by the running statistics, (groups, width, width), kept until they change."""
-        versions = _versions(self.covariance, self.samples)
-        if self._kept_root is None or self._kept_root[0] != versions:
+        used = [self.covariance, self.samples]
+        if self._kept_root is None or not _same(used, self._kept_root[0]):
             with torch.no_grad(), torch.inference_mode(False):
-                self._kept_root = (versions, self._root(self.covariance, float(self.samples)))
+                self._kept_root = (
+                    [value.clone() for value in used],
+                    self._root(self.covariance, float(self.samples)),
+                )
         return self._kept_root[1]
 
     def inverse(self, outputs: Tensor) -> Tensor:
@@ -161,7 +171,7 @@ class Whitening(nn.Module):
         return matrix
 
     def __getstate__(self) -> dict[str, Any]:
-        # Addresses mean nothing in a copy.
+        # They follow from what is saved.
         return {**self.__dict__, "_folded": None, "_kept_root": None}
 
     def _columns(self, inputs: Tensor) -> Tensor:
@@ -197,10 +207,10 @@ class Whitening(nn.Module):
         if processes()[1] > 1:
             count = int(added(torch.tensor([count], device=columns.device)))
         if count < 2:
-            raise UserError(f"{self.label}one sample alone cannot be whitened: give two or more in training")
+            raise UserError(f"{self.label}in training two samples or more are needed to whiten (got {count})")
         mean = added(columns.sum(1)) / count
         centred = columns - mean[:, None]
-        stacked = centred.view(self.groups, -1, columns.shape[1])
+        stacked = centred.view(self.groups, self.channels // self.groups, columns.shape[1])
         covariance = added(_Gram.apply(stacked)) / count
         root = self._root(covariance, count)
         self._take(mean.detach(), covariance.detach(), count)
@@ -248,9 +258,12 @@ class Whitening(nn.Module):
             )
 
 
-def _versions(*values: Tensor) -> list[tuple[int, int]]:
-    """What tells whether tensors are still the same."""
-    return [(value.data_ptr(), value._version) for value in values]
+def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Whether values are still the same: addresses are used again, and torch counts no writes to ``.data``."""
+    return all(
+        value.dtype == other.dtype and value.device == other.device and torch.equal(value, other)
+        for value, other in zip(values, others, strict=True)
+    )
 
 
 class _Gram(Function):

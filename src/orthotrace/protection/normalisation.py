@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.errors import UserError
+from orthotrace.layers.whitening import Whitening
 from orthotrace.protection.layers import NORMALISATIONS
 
 Mode = Literal["frozen", "task"]
@@ -92,10 +93,14 @@ class Normalisation(nn.Module):
         for layer in layers:
             layer.eval()
             layer.train = MethodType(_stays, layer)
+            if isinstance(layer, Whitening):
+                layer.guarded = True
 
         def detach() -> None:
             for layer in layers:
                 layer.__dict__.pop("train", None)
+                if isinstance(layer, Whitening):
+                    layer.guarded = False
 
         return detach
 
