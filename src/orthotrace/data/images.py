@@ -70,6 +70,25 @@ class Scaling:
         return Scaling(tuple(mean.tolist()), tuple(std.where(std > 1e-6, torch.ones_like(std)).tolist()))
 
 
+def extremes(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """The darkest and the brightest that pixels can be, each (channels, 1, 1) or (1, 1, 1).
+
+    0 and the largest there is; of pixels below 0, which somebody has normalised, the smallest and the largest of each
+    channel.
+
+    Args:
+        pixels: (n, channels, height, width).
+
+    Example:
+        >>> dark, bright = extremes(torch.tensor([[[[-1.0, 3.0]], [[0.0, 2.0]]]]))
+        >>> dark.flatten().tolist(), bright.flatten().tolist()
+        ([-1.0, 0.0], [3.0, 2.0])
+    """
+    if float(pixels.amin()) >= 0:
+        return pixels.new_zeros(1, 1, 1), pixels.amax().view(1, 1, 1)
+    return pixels.amin((0, 2, 3))[:, None, None], pixels.amax((0, 2, 3))[:, None, None]
+
+
 @dataclass(frozen=True)
 class Images:
     """Labelled images: places in a store of pixels that many parts share.

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from images import encoded
+from PIL import Image
 
 from orthotrace.alignment import masks_of
 from orthotrace.data.concepts import folder
@@ -131,6 +132,27 @@ def test_pixels_have_the_scale_of_the_data_set(tmp_path, highest, dtype, expecte
             (tmp_path / name / f"{number}.png").write_bytes(encoded(np.full((6, 6), 250, np.uint8)))
     found = folder(source(highest=highest, dtype=dtype), str(tmp_path)).train.images.images
     assert found.dtype == dtype and float(found.min()) == float(found.max()) == pytest.approx(expected)
+
+
+def test_white_and_black_of_normalised_images_are_those_of_each_channel(tmp_path):
+    for name, value in (("black", 0), ("white", 255)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f"{number}.png").write_bytes(encoded(np.full((6, 6), value, np.uint8)))
+    given = source(shape=(3, 6, 6), highest=1.0, dtype=torch.float32)
+    given.train.store.mul_(torch.tensor([2.0, 4, 6])[:, None, None]).sub_(torch.tensor([1.0, 2, 0])[:, None, None])
+    part = folder(given, str(tmp_path)).train
+    black, white = (part.images.images[part.has[:, number]][0, :, 0, 0].tolist() for number in (0, 1))
+    assert (black, white) == ([-1, -2, 0], [1, 2, 6])
+
+
+def test_images_of_16_bits_keep_their_shades(tmp_path):
+    for name, value in (("dark", 10000), ("light", 50000)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.fromarray(np.full((6, 6), value, np.uint16)).save(tmp_path / name / f"{number}.png")
+    part = folder(source(), str(tmp_path)).train
+    assert part.images.images[:, 0, 0, 0].tolist() == [39, 195]
 
 
 def corrupt(top):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -44,6 +46,22 @@ def test_test_images_move_nothing():
     assert torch.equal(plain.train.has, glaring.train.has)
     assert torch.equal(plain.validation.has, glaring.validation.has)
     assert torch.equal(plain.test.has, glaring.test.has[:100])
+
+
+STROKES = ["thick", "thin", "slanted left", "slanted right", "one hole", "dark"]
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x / 16, lambda x: x / 8 - 1, lambda x: (x - 5) / 4, lambda x: 5e4 * x]
+)
+def test_any_scale_of_pixels_has_the_same_concepts(change):
+    whole = digits()
+    parts = {part: getattr(whole, part) for part in ("train", "test")}
+    scaled = {part: replace(of, store=change(of.store.float())) for part, of in parts.items()}
+    expected = measured(whole, attributes=STROKES)
+    found = measured(replace(whole, **scaled), attributes=STROKES)
+    for part in PARTS:
+        assert torch.equal(found.part(part).has, expected.part(part).has)
 
 
 def test_parts_share_no_image_and_are_the_same_each_time():

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import interpolate, pad
 
 from orthotrace.errors import UserError
 
 Values = NDArray[np.float64]
+# An image is enlarged so many times where the width of strokes is measured.
+FINER = 4
 
 
 @dataclass(frozen=True)
@@ -20,50 +23,52 @@ class Attribute:
     """What is measured on an image, and where it counts as having the attribute.
 
     Attributes:
-        measure: pixels (n, channels, height, width), and the highest that a pixel can be, to values (n,).
+        measure: pixels (n, channels, height, width) in [0, 1] to values (n,).
         lowest: it is the lowest values that have it, not the highest.
         exactly: only this value has it.
     """
 
-    measure: Callable[[Tensor, float | None], Values]
+    measure: Callable[[Tensor], Values]
     lowest: bool = False
     exactly: float | None = None
 
 
-def _grey(pixels: Tensor, highest: float | None) -> Values:
-    """Brightness (n, height, width), 1 being the highest that a pixel can be; None for the highest there is."""
-    return pixels.double().mean(1).numpy() / _highest(pixels, highest)
+def _grey(pixels: Tensor) -> Values:
+    """Brightness (n, height, width)."""
+    return pixels.double().mean(1).numpy()
 
 
-def _highest(pixels: Tensor, highest: float | None) -> float:
-    return max(float(pixels.max()) if highest is None else highest, 1e-12)
+def thickness(pixels: Tensor) -> Values:
+    """Thickness of strokes in pixels: twice the mean distance to the background along their middle lines.
 
-
-def thickness(pixels: Tensor, highest: float | None = None) -> Values:
-    """Thickness of strokes in pixels: twice the mean distance to the background along their middle lines, less one.
-
-    Strokes are brighter than half of the brightest pixel; middle lines are where the distance is largest among the
-    neighbours.
+    Strokes are brighter than half, in the image enlarged FINER times, so that widths between whole pixels count; middle
+    lines are where the distance is largest among the neighbours. Beyond the border is background.
 
     Source: after Castro et al., Morpho-MNIST, JMLR 2019, section 3.1.
 
     Example:
         >>> import torch
-        >>> bar = torch.zeros(1, 1, 7, 7)
-        >>> bar[..., 2:5] = 1
+        >>> bar = torch.zeros(2, 1, 7, 7)
+        >>> bar[0, ..., 2:5] = 1
+        >>> bar[1, ..., :2] = 1
         >>> thickness(bar)
-        array([3.])
+        array([3., 2.])
     """
     found = np.zeros(len(pixels))
-    for number, image in enumerate(_grey(pixels, highest) > 0.5):
-        distance = np.asarray(ndimage.distance_transform_edt(image))
-        middle = image & (distance >= ndimage.maximum_filter(distance, 3))
+    for number, image in enumerate(pixels.float().mean(1)):
+        if not image.any():
+            continue
+        rows, columns = (image.any(dim).nonzero().flatten() for dim in (1, 0))
+        ink = pad(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], (1, 1, 1, 1))
+        stroke = interpolate(ink[None, None], scale_factor=FINER, mode="bilinear")[0, 0].numpy() > 0.5
+        distance = np.asarray(ndimage.distance_transform_edt(stroke))
+        middle = stroke & (distance >= ndimage.maximum_filter(distance, 3))
         if middle.any():
-            found[number] = 2 * distance[middle].mean() - 1
+            found[number] = 2 * distance[middle].mean() / FINER
     return found
 
 
-def slant(pixels: Tensor, highest: float | None = None) -> Values:
+def slant(pixels: Tensor) -> Values:
     """Slant of strokes in degrees, to the right positive: arctan of the shear, -mu_rc / mu_rr of the ink's moments.
 
     Source: after Castro et al., Morpho-MNIST, JMLR 2019, section 3.1.
@@ -73,7 +78,7 @@ def slant(pixels: Tensor, highest: float | None = None) -> Values:
         >>> slant(torch.eye(9)[None, None].flip(-1)).round(6)
         array([45.])
     """
-    grey = _grey(pixels, highest)
+    grey = _grey(pixels)
     rows, columns = np.mgrid[: grey.shape[1], : grey.shape[2]]
     ink = np.maximum(grey.sum((1, 2)), 1e-12)[:, None, None]
     down = rows - (grey * rows).sum((1, 2))[:, None, None] / ink
@@ -81,7 +86,7 @@ def slant(pixels: Tensor, highest: float | None = None) -> Values:
     return np.degrees(np.arctan2(-(grey * down * right).sum((1, 2)), np.maximum((grey * down**2).sum((1, 2)), 1e-12)))
 
 
-def holes(pixels: Tensor, highest: float | None = None) -> Values:
+def holes(pixels: Tensor) -> Values:
     """Number of holes: regions of background that strokes close in, of two pixels at least.
 
     Example:
@@ -92,7 +97,7 @@ def holes(pixels: Tensor, highest: float | None = None) -> Values:
         array([1.])
     """
     found = np.zeros(len(pixels))
-    for number, image in enumerate(_grey(pixels, highest) > 0.5):
+    for number, image in enumerate(_grey(pixels) > 0.5):
         # A border, so that all background outside is one region.
         # Scipy's stubs know a number alone.
         regions = np.asarray(ndimage.label(np.pad(~image, 1, constant_values=True))[0])  # type: ignore[index]
@@ -101,7 +106,7 @@ def holes(pixels: Tensor, highest: float | None = None) -> Values:
     return found
 
 
-def brightness(pixels: Tensor, highest: float | None = None) -> Values:
+def brightness(pixels: Tensor) -> Values:
     """Mean brightness in [0, 1].
 
     Example:
@@ -109,22 +114,22 @@ def brightness(pixels: Tensor, highest: float | None = None) -> Values:
         >>> brightness(torch.stack([torch.ones(3, 2, 2), torch.zeros(3, 2, 2)]))
         array([1., 0.])
     """
-    return _grey(pixels, highest).mean((1, 2))
+    return _grey(pixels).mean((1, 2))
 
 
-def _excess(channel: int) -> Callable[[Tensor, float | None], Values]:
+def _excess(channel: int) -> Callable[[Tensor], Values]:
     """How much a colour exceeds the larger of the other two, in the mean over an image."""
 
-    def measure(pixels: Tensor, highest: float | None = None) -> Values:
+    def measure(pixels: Tensor) -> Values:
         if pixels.shape[1] != 3:
             raise UserError(f"a colour needs images of three channels (they have {pixels.shape[1]})", "attributes")
-        means = pixels.double().mean((2, 3)).numpy() / _highest(pixels, highest)
+        means = pixels.double().mean((2, 3)).numpy()
         return means[:, channel] - np.delete(means, channel, axis=1).max(1)
 
     return measure
 
 
-def edges(pixels: Tensor, highest: float | None = None) -> Values:
+def edges(pixels: Tensor) -> Values:
     """Direction of edges in [-1, 1]: 1 where all are horizontal, -1 where all are vertical, by Sobel's gradients.
 
     Example:
@@ -133,7 +138,7 @@ def edges(pixels: Tensor, highest: float | None = None) -> Values:
         >>> edges(stripes), edges(stripes.mT)
         (array([-1.]), array([1.]))
     """
-    grey = _grey(pixels, highest)
+    grey = _grey(pixels)
     down = (ndimage.sobel(grey, axis=1) ** 2).sum((1, 2))
     right = (ndimage.sobel(grey, axis=2) ** 2).sum((1, 2))
     return (down - right) / np.maximum(down + right, 1e-12)

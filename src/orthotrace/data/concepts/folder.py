@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from orthotrace.data.concepts.base import PARTS, ConceptPart, ConceptSets, checked_sets, split_off
-from orthotrace.data.images import Images
+from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
+from orthotrace.data.sources.decode import eight_bits
 from orthotrace.data.sources.folder import SUFFIXES
 from orthotrace.errors import UserError, checked, one_line
 
@@ -113,7 +114,8 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
     # A data set of another scale of pixels, such as one of floating numbers in [0, 1].
     if stored.dtype != torch.uint8 or int(stored[:1000].max()) <= 16:
-        scaled = pixels.float() / 255 * float(stored[:1000].max())
+        dark, bright = (value.float() for value in extremes(stored[:1000]))
+        scaled = dark + pixels.float() / 255 * (bright - dark)
         pixels = (scaled if stored.is_floating_point() else scaled.round()).to(stored.dtype)
     part = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), scaling=source.train.scaling)
     return ConceptPart(part, torch.tensor(has).view(-1, len(names)), _tensor(masks) if masked else None)
@@ -137,9 +139,8 @@ def _decoded(file: Path, channels: int, size: list[int]) -> np.ndarray:
     """
     try:
         with Image.open(file) as opened:
-            image = opened.convert("L" if channels == 1 else "RGB").resize(
-                (size[1], size[0]), Image.Resampling.BILINEAR
-            )
+            image = eight_bits(opened).convert("L" if channels == 1 else "RGB")
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     except Exception as error:
         raise UserError(f"{file} cannot be read as an image ({one_line(error)})", "path") from error
     pixels = np.asarray(image, dtype=np.uint8)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orthotrace.data.concepts.attributes import ATTRIBUTES, Attribute
 from orthotrace.data.concepts.base import ConceptPart, ConceptSets, checked_sets, split_off
-from orthotrace.data.images import Images
+from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
 from orthotrace.errors import UserError, checked, nearest
 
@@ -61,8 +61,14 @@ def measured(
     test = torch.arange(min(len(source.test), limit or len(source.test)))
     images = {"train": source.train.take(rest), "validation": source.train.take(held), "test": source.test.take(test)}
     has = {part: torch.zeros(len(of), 0, dtype=torch.bool) for part, of in images.items()}
+    pixels = _unit(images) if attributes else {}
+    # Thick and thin are one measurement.
+    values = {
+        measure: {part: torch.from_numpy(measure(of)) for part, of in pixels.items()}
+        for measure in dict.fromkeys(ATTRIBUTES[name].measure for name in attributes)
+    }
     for name in attributes:
-        found = _attribute(ATTRIBUTES[name], images, share)
+        found = _where(ATTRIBUTES[name], values[ATTRIBUTES[name].measure], share)
         has = {part: torch.cat([has[part], found[part][:, None]], dim=1) for part in has}
     for name in chosen:
         label = source.classes.index(name)
@@ -71,10 +77,14 @@ def measured(
     return checked_sets([*attributes, *chosen], parts, chosen)
 
 
-def _attribute(attribute: Attribute, images: dict[str, Images], share: float) -> dict[str, Tensor]:
-    # One scale for all parts, that of the images which thresholds come from.
-    highest = float(images["train"].images.max())
-    values = {part: torch.from_numpy(attribute.measure(of.images, highest)) for part, of in images.items()}
+def _unit(images: dict[str, Images]) -> dict[str, Tensor]:
+    """Pixels in [0, 1], on one scale for all parts: that of the images which thresholds come from."""
+    dark, bright = (value.float() for value in extremes(images["train"].images))
+    return {part: (of.images - dark) / (bright - dark).clamp_min(1e-12) for part, of in images.items()}
+
+
+def _where(attribute: Attribute, values: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Which images of each part have an attribute, by what was measured."""
     if attribute.exactly is not None:
         return {part: of == attribute.exactly for part, of in values.items()}
     if attribute.lowest:

@@ -212,11 +212,7 @@ class _Images:
 
         try:
             with Image.open(io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image) as image:
-                if image.mode in ("I", "F"):
-                    raise ValueError(f"pixels of mode {image.mode} have no fixed range; give them as arrays")
-                if image.mode.startswith("I;16"):
-                    # Of 16 bits the upper 8.
-                    image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                image = eight_bits(image)
                 grey = image.mode in ("1", "L")
                 channels = self.decoding.channels or (1 if grey else 3)
                 if self.decoding.channels is None and self.first is not None and self.first[3] == 3:
@@ -252,3 +248,21 @@ class _Images:
                 return np.repeat(pixels, 3, axis=0)
             raise UserError(f"{row.place} has colours, {place} has none: give 1 (grey) or 3", "channels")
         return pixels
+
+
+def eight_bits(image: Any) -> Any:
+    """A Pillow image in 8 bits: of 16 bits the upper 8, which Pillow itself would cut off at white.
+
+    Raises:
+        ValueError: pixels of 32 bits, which have no fixed range.
+
+    Example:
+        >>> from PIL import Image
+        >>> eight_bits(Image.new("I;16", (1, 1), 20000)).getpixel((0, 0))
+        78
+    """
+    from PIL import Image
+
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range; give them as arrays")
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I;16") else image
