@@ -51,9 +51,7 @@ def test_test_images_move_nothing():
 STROKES = ["thick", "thin", "slanted left", "slanted right", "one hole", "dark"]
 
 
-@pytest.mark.parametrize(
-    "change", [lambda x: x / 16, lambda x: x / 8 - 1, lambda x: (x - 5) / 4, lambda x: 5e4 * x]
-)
+@pytest.mark.parametrize("change", [lambda x: x / 16, lambda x: x / 8 - 1, lambda x: (x - 5) / 4, lambda x: 5e4 * x])
 def test_any_scale_of_pixels_has_the_same_concepts(change):
     whole = digits()
     parts = {part: getattr(whole, part) for part in ("train", "test")}
