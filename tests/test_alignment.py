@@ -125,7 +125,7 @@ def test_a_frozen_layer_stays_as_the_first_task_left_it(tmp_path, freeze, rotati
 def test_a_trained_rotation_cannot_be_frozen_before_all_concepts_came(tmp_path):
     with pytest.raises(UserError, match="comes after the first task, with which a trained rotation is frozen"):
         trained(tmp_path, *SPLIT, "concepts.sets.classes=all", "model.channels=[12]",
-                "concepts.whitening.rotation=trained")  # fmt: skip
+                "concepts.freeze=true", "concepts.whitening.rotation=trained")  # fmt: skip
 
 
 SPLIT = ("method=finetune", *SMALL[2:], "stream=split", "stream.tasks=2", "stream.classes_per_task=2",
@@ -133,7 +133,9 @@ SPLIT = ("method=finetune", *SMALL[2:], "stream=split", "stream.tasks=2", "strea
 
 
 def test_classes_that_are_taught_later_take_free_axes_alone(tmp_path):
-    run, experiment = trained(tmp_path, *SPLIT, "concepts.sets.classes=all", "model.channels=[12]")
+    run, experiment = trained(
+        tmp_path, *SPLIT, "concepts.sets.classes=all", "model.channels=[12]", "concepts.freeze=true"
+    )
     later = [digits().classes.index(name) for name in experiment.stream.names[1]]
     # Those that no task teaches are known from the start.
     known = [number for number in range(10) if number not in later]
@@ -238,7 +240,10 @@ def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method,
     own |= {"rows": ["method.rows=2"], "patches": ["method.patches=20"], "strength": ["method.strength=1"]}
     own |= {"alpha": ["method.alpha=.1"]} if method == "owm" else {}
     options = [one for key, given in own.items() if key in KEYS[method] for one in given]
-    run, experiment = trained(tmp_path, f"method={method}", *SMALL, *options, f"concepts.whitening.rotation={rotation}")
+    run, experiment = trained(
+        tmp_path, f"method={method}", *SMALL, *options, f"concepts.whitening.rotation={rotation}",
+        "concepts.freeze=true",
+    )  # fmt: skip
     learner, stream = experiment.learner, experiment.stream
     assert experiment.progress.finished
     first, second = layer_of(run.network(1)), layer_of(run.network(2))

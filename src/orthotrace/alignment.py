@@ -56,7 +56,7 @@ class Alignment(Callback):
         stream: Stream,
         every: Annotated[int, Field(ge=1)] = 20,
         batch_size: Annotated[int, Field(ge=1)] = 64,
-        freeze: bool = True,
+        freeze: bool = False,
         weight: Annotated[float, Field(ge=0)] = 1.0,
         seed: int = 0,
     ) -> None:
@@ -82,7 +82,7 @@ class Alignment(Callback):
         if later:
             raise UserError(
                 f"the concept '{later[0]}' comes after the first task, with which a trained rotation is frozen: take "
-                "concepts.whitening.rotation=aligned, or concepts.freeze=false",
+                "concepts.whitening.rotation=aligned, or leave concepts.freeze=false",
                 "concepts.freeze",
             )
 
