@@ -17,6 +17,7 @@ from analysis.importance import Importance
 from analysis.purity import Purity
 from analysis.readings import PARTS, Judgement, Reading, axis_purity, concept_importance, judge, read
 from analysis.runs import ConceptImages, concept_layers, reduction, tasks_of
+from orthotrace.data.images import extremes
 from orthotrace.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ConceptNetwork:
         purity: of its axes.
         judgement: beside other readings; only after the last task that was chosen.
         importance: of its concepts, likewise.
+        classes: names of those that the importance is told of.
         pixels: of the test images, in [0, 1], likewise; empty where it is not the first of its method.
     """
 
@@ -51,11 +53,12 @@ class ConceptNetwork:
     purity: Purity
     judgement: Judgement | None = None
     importance: Importance | None = None
+    classes: tuple[str, ...] = ()
     pixels: NDArray[np.float64] | None = None
 
     @property
-    def axes(self) -> NDArray[np.float64]:
-        """Rows of the concepts' axes, (concepts, channels)."""
+    def axes(self) -> tuple[NDArray[np.float64], ...]:
+        """Rows of the axes of each concept, (axes, channels)."""
         assert self.reading.axes is not None
         return self.reading.axes
 
@@ -102,11 +105,11 @@ def read_concepts(
                         some = test.take(torch.arange(min(len(test), IMPORTANT)))
                         outputs = stream.readout.judged((shown or 1) - 1, task)
                         first = not any((one.method, one.layer) == (method, layer) for one in found if one.judgement)
+                        told = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
                         more = {
                             "judgement": judge(reading, level),
-                            "importance": concept_importance(
-                                model, layer, some.inputs(), some.labels, outputs, sets.names
-                            ),
+                            "importance": told,
+                            "classes": tuple(stream.classes[label] for label in told.classes),
                             "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
                         }
                 except ValueError as error:
@@ -118,8 +121,9 @@ def read_concepts(
 
 
 def _pixels(sets: Any, count: int) -> NDArray[np.float64]:
-    values = sets.test.images.images[:count].double().numpy()
-    return values / max(float(values.max()), 1e-12)
+    pixels = sets.test.images.images[:count].double()
+    dark, bright = extremes(pixels)
+    return ((pixels - dark) / (bright - dark).clamp_min(1e-12)).numpy()
 
 
 def same(networks: Sequence[ConceptNetwork], method: str, layer: str) -> list[ConceptNetwork]:
@@ -140,7 +144,8 @@ def over_tasks(networks: Sequence[ConceptNetwork]) -> tuple[NDArray[np.float64],
         own = [one for one in networks if one.run.folder == folder]
         values = np.stack([one.purity.auc.value for one in own])
         purities.append(values)
-        angles.append(concept_drift(values, np.stack([one.axes for one in own])).angle)
+        rows = [np.stack(of) for of in zip(*(one.axes for one in own), strict=True)]
+        angles.append(concept_drift(values, rows).angle)
     return np.stack(purities), np.stack(angles)
 
 

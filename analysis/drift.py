@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,41 +17,58 @@ class Drift:
 
     Attributes:
         purity: after every task less that after the first, (tasks, k); 0 in the first row.
-        angle: of each axis to what it was after the first task, in degrees from 0 to 180, (tasks, k).
+        angle: of each axis to what it was after the first task, in degrees from 0 to 180, (tasks, k); of a concept of
+            several axes the largest angle between the two subspaces, from 0 to 90.
     """
 
     purity: Matrix
     angle: Matrix
 
 
-def concept_drift(purities: ArrayLike, axes: ArrayLike) -> Drift:
+def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
     """How purity and direction of concept axes change from task to task.
 
     Args:
         purities: of each concept after every task, (tasks, k), on the same test images.
-        axes: after every task, (tasks, k, channels), in coordinates that stay the same, such as the channels before
-            the layer: the rows of R W, not of R alone. Their lengths do not matter.
+        axes: of each concept after every task, (tasks, channels), or (tasks, axes, channels) where it has several, in
+            coordinates that stay the same, such as the channels before the layer: the rows of R W, not of R alone.
+            Their lengths do not matter.
 
     Raises:
         ValueError: shapes that do not fit, entries that are not finite, or an axis that is all 0.
 
     Example:
-        >>> found = concept_drift([[0.9], [0.8]], [[[1.0, 0.0]], [[1.0, 1.0]]])
+        >>> found = concept_drift([[0.9], [0.8]], [[[1.0, 0.0], [1.0, 1.0]]])
         >>> found.purity.round(6).tolist(), found.angle.round(6).tolist()
         ([[0.0], [-0.1]], [[0.0], [45.0]])
     """
-    values, rows = np.asarray(purities, dtype=np.float64), np.asarray(axes, dtype=np.float64)
-    if values.ndim != 2 or rows.ndim != 3 or values.shape != rows.shape[:2] or not values.size:
-        raise ValueError(
-            f"purities (tasks, k) and axes (tasks, k, channels) are needed, got {values.shape} and {rows.shape}"
-        )
-    size = np.linalg.norm(rows, axis=2, keepdims=True)
-    if not (np.isfinite(values).all() and np.isfinite(size).all()):
-        raise ValueError("purities and axes must be finite")
-    if not size.all():
-        task, concept, _ = np.argwhere(size == 0)[0]
-        raise ValueError(f"the axis of concept {concept} is all 0 after task {task + 1}: it has no direction")
-    unit = rows / size
-    # Half the angle by its sine and cosine: exact also where it is small.
-    angle = 2 * np.arctan2(np.linalg.norm(unit - unit[0], axis=2), np.linalg.norm(unit + unit[0], axis=2))
-    return Drift(values - values[0], np.degrees(angle))
+    values = np.asarray(purities, dtype=np.float64)
+    rows = [np.asarray(of, dtype=np.float64) for of in axes]
+    if values.ndim != 2 or not values.size or len(rows) != values.shape[1]:
+        raise ValueError(f"purities (tasks, k) and axes of k concepts are needed, got {values.shape} and {len(rows)}")
+    if not np.isfinite(values).all():
+        raise ValueError("purities must be finite")
+    angles = []
+    for concept, of in enumerate(rows):
+        found = of[:, None] if of.ndim == 2 else of
+        if found.ndim != 3 or len(found) != len(values):
+            raise ValueError(f"concept {concept} needs axes (tasks, axes, channels), got shape {of.shape}")
+        size = np.linalg.norm(found, axis=2)
+        if not np.isfinite(size).all():
+            raise ValueError(f"the axes of concept {concept} must be finite")
+        if not size.all():
+            task = int(np.argwhere(size == 0)[0, 0])
+            raise ValueError(f"an axis of concept {concept} is all 0 after task {task + 1}: it has no direction")
+        unit = found / size[..., None]
+        angles.append([_angle(unit[0], later) for later in unit])
+    return Drift(values - values[0], np.degrees(angles).T)
+
+
+def _angle(first: Matrix, later: Matrix) -> float:
+    """Of one axis its own, of several the largest between what they span."""
+    if len(first) == 1:
+        # Half the angle by its sine and cosine: exact also where it is small.
+        return float(2 * np.arctan2(np.linalg.norm(later - first), np.linalg.norm(later + first)))
+    from scipy.linalg import subspace_angles
+
+    return float(subspace_angles(first.T, later.T).max())

@@ -19,7 +19,7 @@ class Importance:
     """Loss with an axis permuted over the loss as it is; 1 where the network does not use the axis.
 
     Attributes:
-        axes: which.
+        axes: which were permuted together.
         ratio: mean over repeats, (axes,).
         spread: standard deviation over repeats, (axes,); NaN with one repeat.
         classes: labels in their order; empty without labels.
@@ -30,7 +30,7 @@ class Importance:
         repeats: permutations of each axis.
     """
 
-    axes: tuple[int, ...]
+    axes: tuple[tuple[int, ...], ...]
     ratio: Matrix
     spread: Matrix
     classes: tuple[Any, ...]
@@ -44,7 +44,7 @@ class Importance:
 def importance(
     losses: Callable[[Any], Tensor | ArrayLike],
     features: Tensor | NDArray[Any],
-    axes: Sequence[int],
+    axes: Sequence[int | Sequence[int]],
     labels: ArrayLike | None = None,
     repeats: int = 5,
     seed: int = 0,
@@ -62,7 +62,7 @@ def importance(
         losses: the rest of the network: from the layer's output, of the kind and shape of features, to the loss of each
             image, (images,), at least 0. Each call gets a copy of its own.
         features: output of the layer for the test images, images first, at least two.
-        axes: which of dim are permuted, one at a time.
+        axes: which of dim are permuted, one at a time; of several together, a sequence of them.
         labels: class of each image, (images,).
         repeats: at least 1.
         seed: of the cycles.
@@ -82,7 +82,8 @@ def importance(
         array([3., 1.])
     """
     x = features.detach() if isinstance(features, Tensor) else np.asarray(features)
-    _check(x, axes, repeats, dim)
+    together = [[int(one)] if isinstance(one, (int, np.integer)) else [int(each) for each in one] for one in axes]
+    _check(x, together, repeats, dim)
     given = np.zeros(len(x)) if labels is None else np.asarray(labels)
     if given.shape != (len(x),):
         raise ValueError(f"{len(x)} images and labels of shape {given.shape}: give one of each")
@@ -95,19 +96,19 @@ def importance(
         raise ValueError("the loss is 0 for all images: there is no ratio to it")
     place = (slice(None),) * (dim % x.ndim)
     rng = np.random.default_rng(seed)
-    ratios = np.empty((repeats, len(groups), len(axes)))
+    ratios = np.empty((repeats, len(groups), len(together)))
     for repeat in range(repeats):
         order = rng.permutation(len(x))
         other = np.empty_like(order)
         other[order] = np.roll(order, 1)
-        for number, axis in enumerate(axes):
-            permuted = groups @ _losses(losses, _permuted(x, (*place, axis), other))
+        for number, some in enumerate(together):
+            permuted = groups @ _losses(losses, _permuted(x, (*place, some), other))
             ratios[repeat, :, number] = permuted / np.where(plain > 0, plain, np.nan)
     mean = ratios.mean(axis=0)
     spread = ratios.std(axis=0, ddof=1) if repeats > 1 else np.full_like(mean, np.nan)
     known = 0 if labels is None else len(classes)
     return Importance(
-        axes=tuple(map(int, axes)),
+        axes=tuple(map(tuple, together)),
         ratio=mean[0],
         spread=spread[0],
         classes=tuple(classes.tolist())[:known],
@@ -119,12 +120,12 @@ def importance(
     )
 
 
-def _check(x: Tensor | NDArray[Any], axes: Sequence[int], repeats: int, dim: int) -> None:
+def _check(x: Tensor | NDArray[Any], axes: Sequence[Sequence[int]], repeats: int, dim: int) -> None:
     if x.ndim < 2 or len(x) < 2:
         raise ValueError(f"features (images, ...) of at least two images are needed, got shape {tuple(x.shape)}")
     if not -x.ndim < dim < x.ndim or dim == 0:
         raise ValueError(f"dimension {dim} of shape {tuple(x.shape)} has no axes: dimension 0 is the images")
-    if wrong := [axis for axis in axes if not 0 <= axis < x.shape[dim]]:
+    if wrong := [axis for some in axes for axis in some if not 0 <= axis < x.shape[dim]]:
         raise ValueError(f"there is no axis {wrong[0]} of {x.shape[dim]}")
     if repeats < 1:
         raise ValueError(f"at least one repeat is needed (got {repeats})")
@@ -136,7 +137,7 @@ def _copy(x: Any) -> Any:
 
 
 def _permuted(x: Any, place: tuple[Any, ...], other: NDArray[np.intp]) -> Any:
-    """A copy in which one axis comes from other images."""
+    """A copy in which some axes come from other images."""
     given = _copy(x)
     given[place] = x[place][torch.from_numpy(other).to(x.device) if isinstance(x, Tensor) else other]
     return given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +24,15 @@ BATCH = 500
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Concept images, as a network takes them.
+    """Concept images, as a network takes them, without masks: where a concept is would tell that it is there.
 
     Attributes:
         inputs: (n, channels, height, width).
         has: (n, concepts).
-        masks: where each image shows its concepts: of a slice of the images in the size of a map, (n, height, width);
-            or None.
     """
 
     inputs: Tensor
     has: NDArray[np.bool_]
-    masks: Callable[[slice, tuple[int, int]], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +46,7 @@ class Reading:
         active: how active each concept is, by its axes: part -> (n, concepts); None for a layer without axes.
         means: what leaves the layer for test images, mean over places, (n, channels).
         white: |cov - I|_F / sqrt(d) of what leaves it, over test images and places.
-        axes: rows of the concepts' axes in the channels before the layer, (concepts, channels), or None.
+        axes: of each concept, the rows of its axes in the channels before the layer, (axes, channels); or None.
         has: part -> (n, concepts).
     """
 
@@ -59,7 +56,7 @@ class Reading:
     active: Mapping[str, Matrix] | None
     means: Matrix
     white: float
-    axes: Matrix | None
+    axes: tuple[Matrix, ...] | None
     has: Mapping[str, NDArray[np.bool_]]
 
     def part(self, name: str, values: Mapping[str, Matrix]) -> Part:
@@ -100,8 +97,7 @@ def read(
         layer: name of a module whose inputs and outputs have channels: (n, channels, places...).
         images: of each part.
         concepts: names, in the order of the images' ``has``.
-        reduction: of maps to numbers, a function of (maps, masks) such as that of the concept layer; maps are
-            (n, channels, places...).
+        reduction: of maps (n, channels, places...) to numbers, such as that of the concept layer.
 
     Raises:
         ValueError: there is no such layer, or it is not called once.
@@ -117,12 +113,12 @@ def read(
     for part, of in images.items():
         rows: list[list[Tensor]] = [[], [], [], []]
         total: list[Tensor] = []
-        for given, found, masks in _calls(model, module, of):
+        for given, found in _calls(model, module, of):
             maps = found.movedim(dim, 1)
-            rows[0].append(reduction(given.movedim(dim, 1), masks))
-            rows[1].append(reduction(maps, masks))
+            rows[0].append(reduction(given.movedim(dim, 1)))
+            rows[1].append(reduction(maps))
             if hasattr(module, "concept_activations"):
-                rows[2].append(module.concept_activations(found, masks))
+                rows[2].append(module.concept_activations(found))
             if part == "test":
                 rows[3].append(maps.flatten(2).mean(2) if maps.ndim > 2 else maps)
                 total.append(maps.transpose(0, 1).flatten(1).T)
@@ -136,13 +132,13 @@ def read(
         order = [list(module.axes.names).index(name) for name in concepts]
         active = {part: values[:, order] for part, values in active.items()}
         matrix = module.affine()[0].detach().double().numpy()
-        axes = np.stack([matrix[module.axes.of[name][0]] for name in concepts])
+        axes = tuple(matrix[list(module.axes.of[name])] for name in concepts)
     has = {part: of.has for part, of in images.items()}
     return Reading(concepts, before, after, active or None, means, moments, axes, has)
 
 
 def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
-    """Input and output of a module for each batch of images, and the masks in the size of its maps."""
+    """Input and output of a module for each batch of images."""
     seen: list[tuple[Tensor, Tensor]] = []
     handle = module.register_forward_hook(lambda _, given, found: seen.append((given[0].clone(), found.clone())))
     like = next(model.parameters())
@@ -154,11 +150,7 @@ def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
                 model(images.inputs[place].to(like))
             if len(seen) != 1:
                 raise ValueError(f"the layer is called {len(seen)} times in a forward pass, not once")
-            given, found = seen[0]
-            masks = None
-            if images.masks is not None and found.ndim == 4:
-                masks = images.masks(place, (found.shape[2], found.shape[3])).to(found)
-            yield given, found, masks
+            yield seen[0]
     finally:
         handle.remove()
 
@@ -197,7 +189,7 @@ def concept_importance(
     concepts: Sequence[str],
     repeats: int = 3,
 ) -> Importance:
-    """Importance of the first axis of each concept for the classes, by permutation.
+    """Importance of the axes of each concept, together, for the classes, by permutation.
 
     Args:
         model: in evaluation mode.
@@ -210,9 +202,9 @@ def concept_importance(
     """
     module: Any = model.get_submodule(layer)
     features = torch.cat(
-        [found for _, found, _ in _calls(model, module, Images(inputs, np.zeros((len(inputs), 0), bool)))]
+        [found for _, found in _calls(model, module, Images(inputs, np.zeros((len(inputs), 0), bool)))]
     )
-    axes = [module.axes.of[name][0] for name in concepts]
+    axes = [module.axes.of[name] for name in concepts]
 
     def losses(changed: Tensor) -> Tensor:
         parts = []

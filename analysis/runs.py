@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from orthotrace.configuration import build, leaves, plain
 from orthotrace.data.concepts import ConceptSets
 from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, nearest
-from orthotrace.layers.reductions import Reduction, reduced, shrunk
+from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.networks import concept_layers_of
 from orthotrace.run import Run, find
 from orthotrace.seeds import Seeds
@@ -194,13 +193,8 @@ class ConceptImages:
         found = {}
         for name in names:
             part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
-            masks = None if part.masks is None else partial(_masks, part.masks)
-            found[name] = Images(part.images.inputs(), part.has.numpy(), masks)
+            found[name] = Images(part.images.inputs(), part.has.numpy())
         return found
-
-
-def _masks(masks: Tensor, place: slice, sides: tuple[int, int]) -> Tensor:
-    return shrunk(masks[place], sides)
 
 
 def concept_layers(run: Run) -> list[str]:
@@ -211,7 +205,7 @@ def concept_layers(run: Run) -> list[str]:
 def reduction(module: Any, name: Reduction = "pool_max") -> Any:
     """How maps become numbers: as a concept layer does it, or by the named reduction."""
     kind: Any = getattr(module, "reduction", name)
-    return lambda maps, masks=None: reduced(maps, kind, masks)
+    return lambda maps: reduced(maps, kind)
 
 
 def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:

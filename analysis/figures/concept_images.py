@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
 from analysis.concepts import top_images
-from analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST
+from analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, wrapped
 
 # White between images, in shares of an image.
 GAP = 0.12
@@ -46,7 +45,7 @@ def top_images_grid(
     height, width = pictures.shape[1:3]
     down, along = height + max(1, round(GAP * height)), width + max(1, round(GAP * width))
     canvas = np.ones((down * len(names), along * k, 3))
-    labels = [fill(name, 14) for name in names]
+    labels = [wrapped(name, 14) for name in names]
     margin = 0.06 * max(len(line) for label in labels for line in label.split("\n")) + 0.15
     size = min((DOUBLE - margin) / k, 0.5 * along / width, (TALLEST - 0.3) / len(names) * along / down)
     figure, axes = plt.subplots(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from analysis.concepts import Separability
 from analysis.figures.concepts import fits
-from analysis.figures.style import DOUBLE, SINGLE, TALLEST
+from analysis.figures.style import DOUBLE, SINGLE, TALLEST, wrapped
 from analysis.importance import Importance
 
 # More columns than this are too small to write in, more rows or columns to write in or name.
@@ -82,14 +82,14 @@ def correlation_maps(
 
 
 def importance_by_class(
-    found: Sequence[Importance], concepts: Sequence[str], classes: Sequence[str] | None = None
+    found: Sequence[Importance], concepts: Sequence[str], classes: Sequence[Sequence[str]] | None = None
 ) -> tuple[Figure, list[dict[str, Any]]]:
     """Importance of concepts for all images and for each class, mean over networks; colours are logarithmic about 1.
 
     Args:
-        found: of each network, of the same axes and classes.
+        found: of each network, of the same axes.
         concepts: names of the axes.
-        classes: names; else the labels.
+        classes: names of the classes of each network, which may differ; else the labels.
 
     Returns:
         The figure, and the numbers in it.
@@ -97,12 +97,17 @@ def importance_by_class(
     Raises:
         ValueError: a number of names that is not that of what they name.
     """
-    classes = list(map(str, found[0].classes)) if classes is None else classes
+    named = [list(map(str, one.classes)) for one in found] if classes is None else [list(of) for of in classes]
     fits(concepts, {"the axes": len(found[0].axes)})
-    fits(classes, {"the classes": len(found[0].classes)})
-    names = ["all", *classes]
-    each = np.stack([np.vstack([one.ratio, one.by_class]) for one in found])
-    values = each.mean(axis=0)
+    for one, of in zip(found, named, strict=True):
+        fits(of, {"the classes": len(one.classes)})
+    names = ["all", *dict.fromkeys(name for of in named for name in of)]
+    # Class -> of the networks that know it.
+    each = {"all": np.stack([one.ratio for one in found])} | {
+        name: np.stack([one.by_class[of.index(name)] for one, of in zip(found, named, strict=True) if name in of])
+        for name in names[1:]
+    }
+    values = np.stack([each[name].mean(axis=0) for name in names])
     finite = values[np.isfinite(values) & (values > 0)]
     most = max(1.25, *np.exp(np.abs(np.log(finite)))) if len(finite) else 2.0
     size = min(0.42, (DOUBLE - 1.4) / len(concepts))
@@ -121,8 +126,8 @@ def importance_by_class(
     bar.minorticks_off()
     rows = [
         {
-            "class": names[i], "concept": concepts[j], "ratio": float(value), "networks": len(found),
-            "values": " ".join(f"{one:.6f}" for one in each[:, i, j]),
+            "class": names[i], "concept": concepts[j], "ratio": float(value), "networks": len(each[names[i]]),
+            "values": " ".join(f"{one:.6f}" for one in each[names[i]][:, j]),
         }
         for (i, j), value in np.ndenumerate(values)
     ]  # fmt: skip
@@ -150,7 +155,10 @@ def _side_by_side(
             for line in (axes.axhline, axes.axvline):
                 line(len(concepts) - 0.5, color="white", linewidth=0.8)
             axes.set_xlabel(f"Axis (the first {len(concepts)}: concepts)")
-        axes.set_title(f"{fill(name, 26)}\n{titles[name]}")
+            for ticks in (axes.xaxis, axes.yaxis):
+                ticks.set_major_locator(MaxNLocator(6, integer=True))
+            axes.set_ylabel("Axis" if number % columns == 0 else "")
+        axes.set_title(f"{wrapped(name, 26)}\n{titles[name]}")
     if image is not None:
         over = any(np.nanmax(one, initial=0) > 1 + 1e-9 for one in found.values())
         figure.colorbar(image, ax=panels, label=label, fraction=0.03, shrink=0.8, extend="max" if over else "neither")
@@ -180,7 +188,7 @@ def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None) -> No
     """Names of columns, turned where they would run into each other, and of rows."""
     flat = max(map(len, columns)) <= 5 or len(columns) <= 3
     turned = 0 if flat else 45 if len(columns) <= WRITTEN else 90
-    axes.set_xticks(range(len(columns)), [fill(name, 9) for name in columns] if flat else columns, rotation=turned)
+    axes.set_xticks(range(len(columns)), [wrapped(name, 9) for name in columns] if flat else columns, rotation=turned)
     if turned == 45:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")

@@ -52,10 +52,13 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                 lambda judged=judged, concepts=concepts: purity_by_concept(readings(judged), concepts),
             )
             found[f"concepts-importance-{name}"] = (
-                f"Importance of the concepts of {method}, {at}, {after}: the loss where the concept's axis comes from "
-                "another image, over the loss; mean over networks.",
+                f"Importance of the concepts of {method}, {at}, {after}: the loss on test images of task {view or 1} "
+                "where the concept's axis comes from another image, over the loss; mean over the networks whose task "
+                "has the class.",
                 lambda judged=judged, concepts=concepts: importance_by_class(
-                    [one.importance for one in judged if one.importance is not None], concepts
+                    [one.importance for one in judged if one.importance is not None],
+                    concepts,
+                    [one.classes for one in judged],
                 ),
             )
             shown = next((one for one in judged if one.pixels is not None), None)
@@ -98,7 +101,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
             )
             found[f"concepts-angle{end}"] = (
                 f"Angle of every concept's axis to what it was after the first task that was read, {at}, in the "
-                "channels before the layer. Thin lines are networks.",
+                "channels before the layer: 0 where a projection method, or freeze, holds the layer. Thin lines are "
+                "networks.",
                 lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
                     {method: one[1] for method, one in drifts.items()},
                     concepts,

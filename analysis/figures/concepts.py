@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from analysis.figures.layers import over_layers
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, wrapped
 from analysis.purity import Purity
 
 PURITY = "Purity (area under the ROC curve)"
@@ -37,7 +36,7 @@ def purity_by_concept(
     for reading, networks in purities.items():
         for network in networks:
             fits(concepts, {reading: len(network.auc.value)})
-    labels = [fill(name, 9) for name in concepts]
+    labels = [wrapped(name, 9) for name in concepts]
     longest = [max(name.split("\n"), key=len) for name in labels]
     figure, axes, _ = over_layers(longest, list(purities))
     axes.set_xticks(range(len(concepts)), labels)
@@ -130,7 +129,7 @@ def concepts_over_tasks(
                 }
                 for task in range(tasks)
             ]  # fmt: skip
-        axes.set_title(fill(title, 24), weight="bold" if title in every else "normal")
+        axes.set_title(wrapped(title, 24), weight="bold" if title in every else "normal")
         axes.set_xlim(0.6, tasks + 0.4)
         # A panel with none below it has its own numbers.
         axes.xaxis.set_tick_params(labelbottom=number + columns >= len(titles))

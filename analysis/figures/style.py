@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,3 +84,20 @@ def letter(axes: Axes, number: int) -> None:
     axes.annotate(
         string.ascii_lowercase[number], (0, 1), (-18, 8), "axes fraction", "offset points", weight="bold", size=8
     )
+
+
+def wrapped(name: str, width: int) -> str:
+    """A name in lines of so many letters, broken at spaces and behind slashes, never within a word.
+
+    Example:
+        >>> wrapped("texture/very striped", 8).splitlines(), wrapped("texture/striped", 15).splitlines()
+        (['texture/', 'very', 'striped'], ['texture/striped'])
+    """
+    found: list[str] = []
+    for piece in re.split(r"(?<=/)| ", name):
+        joint = "" if not found or found[-1].endswith("/") else " "
+        if found and len(found[-1] + joint + piece) <= width:
+            found[-1] += joint + piece
+        else:
+            found.append(piece)
+    return "\n".join(found)

@@ -82,6 +82,18 @@ def test_what_has_no_spread_and_no_loss():
     assert importance(squared, X, [0]).classes == () and importance(squared, X, [0]).by_class.shape == (0, 1)
 
 
+def test_axes_of_one_concept_move_together():
+    both = importance(squared, X, [[0, 1], [2]], LABELS, repeats=3, seed=2)
+    assert both.axes == ((0, 1), (2,)) and both.ratio.shape == (2,)
+    moved = X.copy()
+    order = np.random.default_rng(2).permutation(len(X))
+    other = np.empty_like(order)
+    other[order] = np.roll(order, 1)
+    moved[:, :2] = X[other, :2]
+    once = importance(squared, X, [[0, 1]], repeats=1, seed=2)
+    assert once.ratio[0] == pytest.approx(squared(moved).mean() / squared(X).mean())
+
+
 BAD = {
     "one image": (lambda: importance(squared, X[:1], [0]), r"at least two images are needed, got shape \(1, 3\)"),
     "axis": (lambda: importance(squared, X, [0, 3]), "there is no axis 3 of 3"),

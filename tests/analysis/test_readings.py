@@ -6,14 +6,17 @@ from torch import nn
 import analysis.readings
 from analysis.purity import purity
 from analysis.readings import Images, axis_purity, concept_importance, judge, read
+from analysis.runs import ConceptImages
+from orthotrace.data.concepts import ConceptPart, ConceptSets
+from orthotrace.data.images import Images as Pixels
 from orthotrace.layers import ConceptWhitening
-from orthotrace.layers.reductions import reduced, shrunk
+from orthotrace.layers.reductions import reduced
 
 CONCEPTS = ("striped", "dotted")
 
 
-def mean(maps, masks=None):
-    return reduced(maps, "mean", masks)
+def mean(maps):
+    return reduced(maps, "mean")
 
 
 def net(layer: nn.Module) -> nn.Sequential:
@@ -33,33 +36,29 @@ def concept_net():
     return model
 
 
-def images(count=30, masked=False, seed=0):
+def images(count=30, seed=0):
     draws = torch.Generator().manual_seed(seed)
     has = torch.rand(count, 2, generator=draws) < 0.5
     inputs = (
         torch.randn(count, 1, 6, 6, generator=draws) + (has.float() @ torch.tensor([1.0, -0.5]))[:, None, None, None]
     )
-    weights = (torch.rand(count, 6, 6, generator=draws) < 0.5).float()
-    return Images(inputs, has.numpy(), (lambda place, sides: shrunk(weights[place], sides)) if masked else None)
+    return Images(inputs, has.numpy())
 
 
 def parts(**options):
     return {name: images(seed=seed, **options) for seed, name in enumerate(("train", "validation", "test"))}
 
 
-@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("batch", [7, 500])
-def test_what_is_read_is_what_the_layer_does(concept_net, monkeypatch, masked, batch):
+def test_what_is_read_is_what_the_layer_does(concept_net, monkeypatch, batch):
     monkeypatch.setattr(analysis.readings, "BATCH", batch)
-    given = parts(masked=masked)
+    given = parts()
     reading = read(concept_net, "1", given, CONCEPTS, mean)
     for name, of in given.items():
         before = concept_net[0](of.inputs)
         after = concept_net[1](before)
-        weights = of.masks(slice(None), (4, 4)) if of.masks else torch.ones(30, 4, 4)
         for found, maps in ((reading.before, before), (reading.after, after)):
-            expected = (maps * weights[:, None]).sum((2, 3)) / weights.sum((1, 2))[:, None]
-            assert np.allclose(found[name], expected.detach().numpy(), atol=1e-5)
+            assert np.allclose(found[name], maps.mean((2, 3)).detach().numpy(), atol=1e-5)
         # The layer knows the concepts in the order dotted, striped; they are asked in another one.
         axes = concept_net[1].axes
         assert np.allclose(
@@ -78,11 +77,10 @@ def test_axes_are_rows_of_the_folded_map(concept_net):
     x = torch.randn(5, 4)
     moved = layer(x + torch.randn(1, 4)) - layer(x)
     direct = torch.stack([moved[:, layer.axes.of[name][0]] for name in CONCEPTS], 1)
-    assert reading.axes.shape == (2, 4)
+    rows = np.concatenate(reading.axes)
+    assert rows.shape == (2, 4)
     shift = torch.linalg.lstsq(layer.affine()[0], moved.T).solution.T
-    assert np.allclose(
-        (shift @ torch.tensor(reading.axes).float().T).detach().numpy(), direct.detach().numpy(), atol=1e-4
-    )
+    assert np.allclose((shift @ torch.tensor(rows).float().T).detach().numpy(), direct.detach().numpy(), atol=1e-4)
 
 
 def test_axis_and_purity_belong_to_the_same_concept(concept_net):
@@ -94,6 +92,23 @@ def test_axis_and_purity_belong_to_the_same_concept(concept_net):
     for number, name in enumerate(CONCEPTS):
         own = purity(after[:, layer.axes.of[name]].double().numpy(), given["test"].has[:, [number]])
         assert ours.auc.value[number] == pytest.approx(own.auc.value[0])
+
+
+def test_masks_tell_nothing_of_held_out_images(concept_net):
+    """What an image shows where its mask is must not say whether it has a mask: concepts that are chance stay chance."""
+    draws = torch.Generator().manual_seed(0)
+    inputs = 0.3 * torch.randn(400, 1, 6, 6, generator=draws)
+    inputs[:, :, 2:4, 2:4] += 1
+    has = torch.rand(400, 2, generator=draws) < 0.5
+    masks = torch.ones(400, 6, 6)
+    masks[has[:, 0]] = 0
+    masks[:, 2:4, 2:4] = 1
+    part = ConceptPart(Pixels(inputs, torch.zeros(400, dtype=torch.int64)), has, masks)
+    sets = ConceptSets(CONCEPTS, part, part, part)
+    for of in ConceptImages().parts(sets).values():
+        assert not hasattr(of, "masks")
+    found = axis_purity(read(concept_net, "1", ConceptImages().parts(sets), CONCEPTS, mean))
+    assert np.abs(found.auc.value - 0.5).max() < 0.1
 
 
 def test_a_layer_without_axes_is_judged_by_its_own_channels():

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t, ttest_ind
 from sklearn.metrics import roc_auc_score
 
 from analysis.roc import areas, auc, auc_difference
@@ -46,10 +46,24 @@ def test_each_column_with_its_own_positives():
 
 
 def test_the_interval_is_made_on_the_logit_scale():
-    found = auc(SCORES["spread"][:, 0], HAS, level=0.9)
+    scores = SCORES["spread"][:, 0]
+    found = auc(scores, HAS, level=0.9)
     a, se = found.value[0], found.error[0]
-    ends = np.log(a / (1 - a)) + norm.ppf(0.95) * np.array([-1, 1]) * se / (a * (1 - a))
+    # Student's, by the degrees of freedom of Welch's test of two samples: of shares of the others that are below.
+    above = [np.mean((one > scores[~HAS]) + 0.5 * (one == scores[~HAS])) for one in scores[HAS]]
+    below = [np.mean((one < scores[HAS]) + 0.5 * (one == scores[HAS])) for one in scores[~HAS]]
+    freedom = ttest_ind(above, below, equal_var=False).df
+    ends = np.log(a / (1 - a)) + t.ppf(0.95, freedom) * np.array([-1, 1]) * se / (a * (1 - a))
     assert [found.low[0], found.high[0]] == pytest.approx(1 / (1 + np.exp(-ends)), abs=1e-12)
+
+
+@pytest.mark.parametrize(("positives", "least"), [(2, 0.87), (3, 0.9), (5, 0.92), (10, 0.935)])
+def test_intervals_of_few_images_are_wider(positives, least):
+    """By the normal quantile they cover .80, .85, .89 and .92."""
+    has = np.arange(200) < positives
+    scores = np.random.default_rng(1).standard_normal((200, 2000)) + has[:, None]
+    found, truth = auc(scores, has), norm.cdf(1 / np.sqrt(2))
+    assert least <= np.mean((found.low <= truth) & (truth <= found.high)) <= 0.97
 
 
 @pytest.mark.parametrize("apart", [0.5, 1.5])

@@ -66,8 +66,16 @@ def test_importance_is_logarithmic_about_one():
     plt.close(figure)
 
 
+def test_a_class_is_the_mean_of_the_networks_that_know_it():
+    tables = [np.full((3, 3), value) for value in (1.0, 3.0)]
+    figure, rows = importance_by_class([importance(one) for one in tables], CONCEPTS, [["ant", "bee"], ["ant", "cow"]])
+    found = {row["class"]: (row["ratio"], row["networks"]) for row in rows}
+    assert found == {"all": (2, 2), "ant": (2, 2), "bee": (1, 1), "cow": (3, 1)}
+    plt.close(figure)
+
+
 def test_colours_of_axes_that_are_not_used_are_not_noise():
-    figure, rows = importance_by_class([importance(np.ones((3, 3)))], CONCEPTS, ["three", "eight"])
+    figure, rows = importance_by_class([importance(np.ones((3, 3)))], CONCEPTS, [["three", "eight"]])
     assert figure.axes[0].images[0].norm.vmax == 1.25 and rows[-1]["class"] == "eight"
     plt.close(figure)
 
@@ -77,7 +85,7 @@ def test_colours_of_axes_that_are_not_used_are_not_noise():
     [
         (lambda: separability_maps(FOUND, CONCEPTS[:2]), r"2 names \(thick, slanted left\) for 3 of bn"),
         (lambda: importance_by_class([importance(TABLE)], CONCEPTS[:1]), r"1 names \(thick\) for 3 of the axes"),
-        (lambda: importance_by_class([importance(TABLE)], CONCEPTS, ["a"]), r"1 names \(a\) for 2 of the classes"),
+        (lambda: importance_by_class([importance(TABLE)], CONCEPTS, [["a"]]), r"1 names \(a\) for 2 of the classes"),
     ],
 )
 def test_names_that_do_not_fit(call, line):
