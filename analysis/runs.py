@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,8 @@ class ConceptImages:
         if key not in self._made:
             source = build(config, "dataset")
             self._made[key] = (source, build(config, "concepts.sets", source=source))
+            if sets is None:
+                _warn_of_others(run, self._made[key][1])
         source, found = self._made[key]
         stream = stream_of(run, source)
         if not 1 <= task <= stream.tasks:
@@ -195,6 +198,16 @@ class ConceptImages:
             part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
             found[name] = Images(part.images.inputs(), part.has.numpy())
         return found
+
+
+def _warn_of_others(run: Run, sets: ConceptSets) -> None:
+    known = run.scores.get("digests", {}).get("concepts")
+    if known is not None and known != sets.digest():
+        warnings.warn(
+            f"the concept images are not those that {run.folder.name} was trained with: held-out ones may have been "
+            "among those that it was aligned by, so that its purity is too good",
+            stacklevel=2,
+        )
 
 
 def concept_layers(run: Run) -> list[str]:

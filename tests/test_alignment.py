@@ -57,6 +57,10 @@ def alignment_of(experiment: Experiment) -> Alignment:
     return found
 
 
+def experiment_sets(experiment: Experiment):
+    return alignment_of(experiment).sets.shown(experiment.stream, 0)
+
+
 def layer_of(model: nn.Module, name: str = "bn1") -> ConceptWhitening:
     layer = model.get_submodule(name)
     assert isinstance(layer, ConceptWhitening)
@@ -261,6 +265,33 @@ def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method,
         assert torch.equal(first.rotation, second.rotation) and int(second.updates) == int(first.updates)
         exact = all(space.exact for space in guard.subspaces.values())
         assert not exact or max(run.scores["leak"]) < 1e-5
+
+
+def test_axes_are_turned_once_at_least_and_too_few_steps_are_told(tmp_path):
+    with pytest.warns(UserWarning, match="layer 'bn1': the task had fewer than 1000 steps, so that its axes were"):
+        run, experiment = trained(tmp_path, *FINETUNE, "concepts.every=1000")
+    first, second = layer_of(run.network(1)), layer_of(run.network(2))
+    assert int(first.updates) == int(second.updates) == 1 and bool((first.weight_seen > 0).all())
+    sets = experiment_sets(experiment)
+    model = run.network(1)
+    assert objective(model, layer_of(model), sets.test, sets.names) > 0
+
+
+def test_a_run_goes_on_with_the_concept_images_that_it_began_with(tmp_path):
+    overrides = (*FINETUNE, "trainer.max_epochs=2", "trainer.save_every=0")
+    experiment = made(run := Run(tmp_path), *overrides)
+    experiment.tracker = Stopping(2, 1)
+    with pytest.raises(StopError):
+        experiment.run()
+    saved = torch.load(run.last, weights_only=True)
+    assert set(saved["orthotrace"]["digests"]) == {"dataset", "concepts"} == set(run.scores["digests"])
+    other = made(run, *overrides)
+    other.digests["concepts"] = "0"
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError, match=r"concepts: the images of concepts are not those that .* began with: put them"):
+        other.run()
+    assert snapshot(tmp_path) == before
+    made(run, *overrides).run()
 
 
 @pytest.mark.parametrize(("options", "asked"), [(FINETUNE, 2), (GPM, 1)])

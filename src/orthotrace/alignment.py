@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -22,7 +23,7 @@ from orthotrace.seeds import derived
 
 
 class Alignment(Callback):
-    """Shows every concept-whitening layer a batch of each concept, every so many steps.
+    """Shows every concept-whitening layer a batch of each concept, every so many steps; at a task's end if none came.
 
     The images of all concepts go through the network once, in evaluation mode and without gradients; each layer then
     turns its axes, or, where its rotation is trained, the gradient of the objective is added to that of the loss. What
@@ -126,14 +127,23 @@ class Alignment(Callback):
             layer.align(inputs, masks)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Say which concepts no axes can tell apart, in layers that are turned, now that statistics have settled."""
+        """Turn axes that no step has turned; say which concepts no axes can tell apart, now that statistics settled."""
         layers = [layer for layer in concept_layers(pl_module.model).values() if layer.training]
         if trainer.interrupted:
             return
         # Every process takes part, one tells.
         seen = self._seen(pl_module.model, layers, trainer.global_step)
-        if trainer.is_global_zero:
-            for layer, (inputs, masks) in seen:
+        for layer, (inputs, masks) in seen:
+            axes = [axis for name in self._known for axis in layer.axes.of[name]]
+            if not layer.trained and not bool((layer.weight_seen[axes] > 0).any()):
+                layer.align(inputs, masks)
+                if trainer.is_global_zero:
+                    warnings.warn(
+                        f"{layer.label}the task had fewer than {self.every} steps, so that its axes were turned once, "
+                        "at the end: train longer, or lower concepts.every",
+                        stacklevel=2,
+                    )
+            if trainer.is_global_zero:
                 layer.warn_of_neighbours(inputs, masks)
 
     def _seen(

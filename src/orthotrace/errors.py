@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -97,6 +98,7 @@ def checked(function: Function) -> Function:
     # What is returned is not checked, and may be a class whose body is not done yet.
     function.__annotations__.pop("return", None)
     validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    parameters = list(inspect.signature(function).parameters)
     function.__annotations__ = annotations
 
     @functools.wraps(function)
@@ -104,19 +106,21 @@ def checked(function: Function) -> Function:
         try:
             return validated(*args, **kwargs)
         except ValidationError as error:
-            raise _translate(error, kwargs) from error
+            raise _translate(error, kwargs, parameters) from error
 
     return cast(Function, call)
 
 
-def _translate(error: ValidationError, given: Mapping[str, Any]) -> "UserError":
+def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Sequence[str]) -> "UserError":
     # Of the alternatives of a union pydantic reports each; the most specific complaint is the one with a
     # bound in it, else the first.
     faults = error.errors(include_url=False)
     first = faults[0]["loc"][0]
     same = [fault for fault in faults if fault["loc"][0] == first]
     fault = next((fault for fault in same if "ctx" in fault), same[0])
-    key = _path(fault["loc"], given)
+    # What was given by its place has a number.
+    first = parameters[first] if isinstance(first, int) and first < len(parameters) else first
+    key = _path((first, *fault["loc"][1:]), given)
     if fault["type"] == "unexpected_keyword_argument":
         return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):

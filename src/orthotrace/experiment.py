@@ -59,6 +59,7 @@ class Experiment:
         callbacks: of the Trainer, such as a progress bar.
         rates: learning rates of single layers or parameters by name.
         regularizer, schedule, augmentation: of training; None for none.
+        digests: key of the configuration -> what tells whether its images are still the same.
 
     Raises:
         UserError: choices that do not go together.
@@ -81,8 +82,10 @@ class Experiment:
         regularizer: Regularizer | None = None,
         schedule: Constant | None = None,
         augmentation: Augmentation | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         self.run_folder = run
+        self.digests = dict(digests or {})
         self.names = dict(names)
         self.stream = stream
         self.seeds = seeds
@@ -143,9 +146,20 @@ class Experiment:
         if not last.is_file():
             return None
         saved = read(last, lambda path: torch.load(path, map_location="cpu", weights_only=True))
+        self._same_images(read(last, lambda _: saved["orthotrace"].get("digests", {})))
         self.progress = read(last, lambda _: Progress(**saved["orthotrace"]["progress"]))
         read(last, lambda _: self.learner.load_state_dict(saved["state_dict"]))
         return last
+
+    def _same_images(self, digests: Mapping[str, str]) -> None:
+        """Refuse to go on with other images."""
+        for what, digest in digests.items():
+            if self.digests.get(what, digest) != digest:
+                raise UserError(
+                    f"the images of {what} are not those that {self.run_folder.folder} began with: put them back, or "
+                    "start afresh with overwrite=true",
+                    what,
+                )
 
     def _learn(self, resume: Path | None) -> None:
         number = self.progress.task
@@ -298,6 +312,7 @@ class Experiment:
             "progress": self.progress.state(),
             **({} if kept is learner.model else {"network": kept.state_dict()}),
             **({"concepts": list(layers[0].axes.names)} if layers else {}),
+            **({"digests": dict(self.digests)} if self.digests else {}),
             "shape": list(self.stream.shape),
             "classes": len(self.stream.classes),
         }
@@ -323,6 +338,7 @@ class Experiment:
             "scenario": self.stream.scenario,
             "seeds": self.seeds.as_dict(),
             "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
+            "digests": dict(self.digests),
             "untrained": progress.untrained,
             "classes": list(self.stream.classes),
             "class_accuracy": [*progress.by_class, *([None] * len(self.stream.classes) for _ in range(rest))],

@@ -69,7 +69,10 @@ def concept_layers_of(config: DictConfig) -> list[str]:
         raise UserError("name the normalisation layer that concept whitening takes the place of", "concepts.layer")
     layer = plain(config.concepts.layer)
     # Layers of a Sequential have numbers as names.
-    return [str(name) for name in layer] if isinstance(layer, (list, tuple)) else [str(layer)]
+    names = [str(name) for name in layer] if isinstance(layer, (list, tuple)) else [str(layer)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"'{twice[0]}' is named twice", "concepts.layer")
+    return names
 
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:

@@ -224,8 +224,16 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         build(config, "regularizer"),
         build(config, "scheduler"),
         build(config, "augmentation"),
+        _digests(source, alignment),
     )
     return experiment, tracker, bar
+
+
+def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:
+    """What tells a run that goes on, and an analysis, whether they see the same images."""
+    sources = source if isinstance(source, (list, tuple)) else [source]
+    digests = {"dataset": "-".join(part.digest() for one in sources for part in (one.train, one.test))}
+    return digests | ({"concepts": alignment.sets.digest()} if alignment else {})
 
 
 def _alignment(config: DictConfig, source: Any, stream: Any, seeds: Any) -> Alignment | None:

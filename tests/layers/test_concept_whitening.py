@@ -345,6 +345,7 @@ REFUSED = {
     "groups": (lambda: _layer(groups=2), "groups: an axis goes over all channels"),
     "unknown reduction": (lambda: _layer(reduction="median"), "reduction: input should be 'mean'"),
     "unknown concept": (lambda: _layer().align({"rad": torch.ones(2, 4)}), "no concept 'rad'; did you mean 'red'"),
+    "outputs of another width": (lambda: _layer().activations(torch.ones(2, 3)), r"outputs of its 4 channels are needed \(got the shape \(2, 3\)\)"),
     "masks alone": (lambda: _layer().align({"red": torch.ones(2, 4, 2, 2)}, {"rde": torch.ones(2, 2, 2)}), "masks of 'rde', but no images; did you mean 'red'"),
     "no images": (lambda: _layer().align({"red": torch.ones(0, 4)}), "no images of the concept 'red'"),
     "nan": (lambda: _layer().align({"red": torch.full((2, 4), torch.nan)}), "activations of the concept 'red' are not finite"),

@@ -16,6 +16,7 @@ class Tower(nn.Module):
         self.layer = nn.LayerNorm(6)
         self.wide = nn.LayerNorm([8, 6])
         self.white = Whitening(8, groups=2)
+        self.lazy = nn.LazyBatchNorm2d()
 
 
 KINDS = {"block.1": (8, 1), "group": (8, 1), "layer": (6, -1), "white": (8, 1)}
@@ -59,6 +60,8 @@ def test_a_layer_of_two_names_is_refused():
 
 
 REFUSED = {
+    "a name": ("block.1", "concepts: a list of names is needed", "ab"),
+    "no shape": ("lazy", r"layer 'lazy' \(LazyBatchNorm2d\) has no shape yet: run a batch first"),
     "missing": ("block.7", r"layer: there is no layer 'block.7'"),
     "misspelt": ("gruop", "did you mean 'group'"),
     "the model itself": ("", "there is no layer ''"),
@@ -69,9 +72,25 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case):
-    name, message = REFUSED[case]
+    name, message, *concepts = REFUSED[case]
     with pytest.raises(UserError, match=message):
-        replace_norm(Tower(), name, ["a"])
+        replace_norm(Tower(), name, *(concepts or [["a"]]))
+
+
+@pytest.mark.parametrize("name", ["layers.0.norm1", "layers.1.norm2"])
+def test_in_a_transformer_past_its_fast_path(name):
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0), 2)
+    replace_norm(model, name, ["a"])
+    tokens, padding = torch.randn(8, 5, 16), torch.arange(5) >= torch.tensor([5, 3, 4, 5, 2, 5, 5, 4])[:, None]
+    model(tokens, src_key_padding_mask=padding)
+    model.get_submodule(name).frozen = True
+    expected = model(tokens, src_key_padding_mask=padding)
+    model.eval()
+    with torch.no_grad():
+        found = model(tokens, src_key_padding_mask=padding)
+    assert torch.allclose(found[~padding], expected[~padding], atol=1e-5)
+    assert torch.isfinite(model(tokens)).all()
 
 
 def test_too_many_concepts_name_the_layer():

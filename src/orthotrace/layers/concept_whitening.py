@@ -76,6 +76,7 @@ class ConceptWhitening(Whitening):
     weight_seen: Tensor
     held: Tensor
     updates: Tensor
+    remedy = "larger batches, in fit more images"
 
     @checked
     def __init__(
@@ -136,6 +137,10 @@ class ConceptWhitening(Whitening):
             >>> ConceptWhitening(4, ["red", "green"]).activations(torch.ones(5, 4, 2, 2)).shape
             torch.Size([5, 2])
         """
+        if outputs.ndim < 2 or outputs.shape[self.channel_dim] != self.channels:
+            raise UserError(
+                f"{self.label}outputs of its {self.channels} channels are needed (got the shape {tuple(outputs.shape)})"
+            )
         maps = outputs.movedim(self.channel_dim, 1)[:, : len(self.axes)]
         return reduced(maps, self.reduction, masks)
 

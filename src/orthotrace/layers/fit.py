@@ -83,6 +83,7 @@ def fit(
         new = _layer(layer, module, concepts, moments, options)
         seen = {name: _outputs(model, module, layer, shown) for name, shown in concepts.items()}
         new.align(seen, masks)
+        new.warn_of_neighbours(seen, masks)
         # What is not linear may begin with images beyond the first ones: all are asked, if they can be had again.
         again = [first] if isinstance(images, Iterator) else _batches(images)
         before = copy.deepcopy(model)

@@ -57,6 +57,10 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
             f"layer '{name}' normalises {tuple(old.normalized_shape)} together: one dimension of channels is needed",
             "layer",
         )
+    if not _channels(old):
+        raise UserError(f"layer '{name}' ({type(old).__name__}) has no shape yet: run a batch first", "layer")
+    if isinstance(concepts, str):
+        raise UserError(f"a list of names is needed (got {concepts!r})", "concepts")
     try:
         new = ConceptWhitening(_channels(old), concepts, **{"channel_dim": -1 if last else 1, **options})
     except UserError as error:
@@ -68,6 +72,12 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
     new.to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
     parent, _, last_name = name.rpartition(".")
     setattr(model.get_submodule(parent), last_name, new)
+    for module in model.modules():
+        # torch's fast paths compute with the weights of LayerNorms that they take for granted.
+        if isinstance(module, nn.TransformerEncoderLayer) and new in module.children():
+            module.activation_relu_or_gelu = 0
+        elif isinstance(module, nn.TransformerEncoder) and new in module.modules():
+            module.enable_nested_tensor = module.use_nested_tensor = False
     return new
 
 

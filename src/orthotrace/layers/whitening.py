@@ -60,6 +60,8 @@ class Whitening(nn.Module):
     covariance: Tensor
     samples: Tensor
     batches: Tensor
+    # Against fewer samples than channels.
+    remedy = "larger batches or more groups"
 
     @checked
     def __init__(
@@ -253,7 +255,7 @@ class Whitening(nn.Module):
             self._warned = True
             warnings.warn(
                 f"{self.label}{samples} samples for {width} channels: their covariance has no inverse and is shrunk; "
-                "take larger batches or more groups",
+                f"take {self.remedy}",
                 stacklevel=2,
             )
 

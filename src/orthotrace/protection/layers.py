@@ -178,7 +178,7 @@ def protectable(model: nn.Module) -> dict[str, Any]:
     for name, layer in layers.items():
         # torch's older weight_norm and spectral_norm compute the weight before each call.
         if not isinstance(layer.weight, nn.Parameter):
-            raise _parametrised(name)
+            raise _parametrised(name, layer)
         if layer.weight.dtype in (torch.bfloat16, torch.float16):
             raise UserError(
                 f"the weight of layer '{name}' is {layer.weight.dtype}, which rounds its protection away; "
@@ -197,7 +197,7 @@ def _refuse_trainable(name: str, module: nn.Module) -> None:
         if not value.requires_grad:
             continue
         if isinstance(module, parametrize.ParametrizationList) or parametrize.is_parametrized(module):
-            raise _parametrised(name.split(".parametrizations")[0])
+            raise _parametrised(name.split(".parametrizations")[0], module)
         where = f"layer '{name}'" if name else "the model itself"
         if isinstance(value, UninitializedParameter):
             raise UserError(f"{where} ({type(module).__name__}) has no shape yet: run a batch through the model first")
@@ -214,9 +214,13 @@ def _refuse_trainable(name: str, module: nn.Module) -> None:
         )
 
 
-def _parametrised(name: str) -> UserError:
+def _parametrised(name: str, module: nn.Module) -> UserError:
+    made: Any = module
+    if not isinstance(module, parametrize.ParametrizationList):
+        made = getattr(getattr(module, "parametrizations", None), "weight", [])
+    kind = f" ({type(made[0]).__name__})" if len(made) else ""
     return UserError(
-        f"the weight of layer '{name}' is parametrised: what an optimizer applies is not what the weight changes by, "
-        "so it cannot be protected; remove the parametrisation (remove_parametrizations, remove_weight_norm of "
-        "torch.nn.utils) or use another method"
+        f"the weight of layer '{name}' is parametrised{kind}: what an optimizer applies is "
+        "not what the weight changes by, so it cannot be protected; take weights=orthogonal_init or weights=free (in "
+        "your own code remove_parametrizations, or remove_weight_norm, of torch.nn.utils), or another method"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -70,6 +71,11 @@ class ConceptSets:
     test: ConceptPart
     classes: frozenset[str] = field(default_factory=frozenset)
 
+    def digest(self) -> str:
+        """What tells whether concepts and their images are still the same, part by part."""
+        parts = [(self.part(name).images.digest(), self.part(name).has.numpy().tobytes()) for name in PARTS]
+        return hashlib.sha256(repr((self.names, parts)).encode()).hexdigest()[:16]
+
     def part(self, name: str) -> ConceptPart:
         """The part of a name: train, validation or test."""
         return getattr(self, name)
@@ -101,16 +107,20 @@ class ConceptSets:
 
 
 def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: Sequence[str] = ()) -> ConceptSets:
-    """Concept sets of which every part shows, and lacks, every concept.
+    """Concept sets of which every part shows, and lacks, every concept; the test part twice, so as to judge.
 
     Raises:
-        UserError: names the concept, and the part in which it has no images, or which has no others.
+        UserError: names the concept, and the part in which it has too few images, or which has no others.
     """
     for part, content in parts.items():
+        least = 2 if part == "test" else 1
         for number, name in enumerate(names):
             count = int(content.has[:, number].sum())
-            if not count:
-                raise UserError(f"the concept '{name}' has no images in the {part} part: each part needs one at least")
+            if count < least:
+                raise UserError(
+                    f"the concept '{name}' has {count or 'no'} image{'' if count == 1 else 's'} in the {part} part: "
+                    f"{('one', 'two')[least - 1]} at least {('is', 'are')[least - 1]} needed"
+                )
             if count == len(content):
                 raise UserError(f"all images of the {part} part show '{name}': images that lack it are needed")
     return ConceptSets(tuple(names), parts["train"], parts["validation"], parts["test"], frozenset(classes))

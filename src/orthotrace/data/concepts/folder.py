@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,7 @@ from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
 from orthotrace.data.sources.decode import eight_bits
 from orthotrace.data.sources.folder import SUFFIXES
-from orthotrace.errors import UserError, checked, one_line
+from orthotrace.errors import UserError, checked, nearest, one_line
 
 # Of a file "name.png" the mask is "name.mask.png".
 MASK = ".mask"
@@ -46,7 +48,8 @@ def folder(
         negatives: name of the folder of images without any concept.
 
     Raises:
-        UserError: no folder, no concepts, an image that cannot be read, or a concept with too few images.
+        UserError: no folder, no concepts, a folder without images, an image that cannot be read, a mask that is black
+            or belongs to no image, or a concept with too few images.
     """
     top = Path(path)
     if not top.is_dir():
@@ -66,6 +69,9 @@ def folder(
     )
     if not names:
         raise UserError(f"{path} has no folders of images: one for each concept is needed", "path")
+    if negatives != "negatives" and not any(name.split("/")[0] == negatives for of in found.values() for name in of):
+        raise UserError(f"{path} has no folder '{negatives}'; {nearest(negatives, names)}", "negatives")
+    _check_leaks(found)
     parts = {part: _part(of, names, source) for part, of in found.items()}
     return checked_sets(names, parts)
 
@@ -73,13 +79,41 @@ def folder(
 def _files(top: Path, negatives: str) -> dict[str, list[Path]]:
     """Concept -> its own images, both in order."""
     found: dict[str, list[Path]] = {}
+    folders, masks = [], []
     for file in sorted(top.rglob("*")):
         place = file.relative_to(top)
-        if file.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in place.parts):
-            name = place.parent.as_posix()
-            if name != "." and not file.stem.endswith(MASK):
+        if any(part.startswith(".") for part in place.parts):
+            continue
+        name = place.parent.as_posix()
+        if file.is_dir():
+            folders.append(place.as_posix())
+        elif file.suffix.lower() in SUFFIXES and name != ".":
+            if file.stem.endswith(MASK):
+                masks.append(file)
+            else:
                 found.setdefault(name, []).append(file)
+    for name in folders:
+        if not any(one == name or one.startswith(f"{name}/") for one in found):
+            raise UserError(f"the folder {top / name} has no images ({', '.join(sorted(SUFFIXES))})", "path")
+    known = {file.with_suffix("") for of in found.values() for file in of}
+    for mask in masks:
+        if mask.with_name(mask.stem.removesuffix(MASK)) not in known:
+            raise UserError(f"the mask {mask} belongs to no image", "path")
     return found
+
+
+def _check_leaks(files: dict[str, dict[str, list[Path]]]) -> None:
+    """Warn of images that are in two parts: what is judged on them is not held out."""
+    seen: dict[bytes, tuple[str, Path]] = {}
+    twice = []
+    for part, of in files.items():
+        for file in (file for own in of.values() for file in own):
+            other, first = seen.setdefault(hashlib.sha256(file.read_bytes()).digest(), (part, file))
+            if other != part:
+                twice.append(f"{file} ({part}) is {first} ({other})")
+    if twice:
+        more = f", and {len(twice) - 1} more" if len(twice) > 1 else ""
+        warnings.warn(f"images are in two parts, so not held out: {twice[0]}{more}; keep one of each", stacklevel=4)
 
 
 def _divided(files: dict[str, list[Path]], validation: float, test: float) -> dict[str, dict[str, list[Path]]]:
@@ -87,12 +121,12 @@ def _divided(files: dict[str, list[Path]], validation: float, test: float) -> di
     if validation + test >= 1:
         raise UserError(f"{validation} for validation and {test} for the test leave nothing to align by", "validation")
     for number, (name, of) in enumerate(files.items()):
-        if len(of) < len(PARTS):
+        if len(of) < len(PARTS) + 1:
             raise UserError(
-                f"the concept '{name}' has too few images ({len(of)}): three at least are needed, one for each part",
+                f"the folder '{name}' has too few images ({len(of)}): four are needed, two of them to judge by",
                 "path",
             )
-        held = [max(1, round(share * len(of))) / len(of) for share in (test, validation)]
+        held = [max(least, round(share * len(of))) / len(of) for share, least in ((test, 2), (validation, 1))]
         for part, places in zip(("test", "validation", "train"), split_off(len(of), held, number), strict=True):
             found[part][name] = [of[place] for place in places.tolist()]
     return found
@@ -110,6 +144,8 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
             mask = _mask(file)
             masked |= mask is not None
             masks.append(np.ones(size) if mask is None else _decoded(mask, 1, size)[0] / 255)
+            if not masks[-1].any():
+                raise UserError(f"the mask {mask} is black all over: bright is where the concept is", "path")
             has.append([name == one or name.startswith(f"{one}/") for one in names])
     pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
     # A data set of another scale of pixels, such as one of floating numbers in [0, 1].

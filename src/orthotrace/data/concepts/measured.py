@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,8 +19,8 @@ from orthotrace.errors import UserError, checked, nearest
 @checked
 def measured(
     source: Source,
-    attributes: Sequence[str] = (),
-    classes: Sequence[str | int] | Literal["all"] = (),
+    attributes: Sequence[str] | str = (),
+    classes: Sequence[str | int] | str = (),
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     limit: Annotated[int, Field(ge=10)] | None = 10000,
@@ -48,7 +48,9 @@ def measured(
         >>> [len(part) for part in (sets.train, sets.validation, sets.test)]
         [1150, 287, 360]
     """
-    chosen = list(source.classes) if classes == "all" else [str(name) for name in classes]
+    attributes = [attributes] if isinstance(attributes, str) else attributes
+    given = [classes] if isinstance(classes, str) else classes
+    chosen = list(source.classes) if classes == "all" else [str(name) for name in given]
     for name in attributes:
         if name not in ATTRIBUTES:
             raise UserError(f"there is no attribute '{name}'; {nearest(name, ATTRIBUTES)}", "attributes")
