@@ -15,6 +15,10 @@ BAD = {
     "+stream.foo=3": "stream.foo: no such option",
     "+method.foo=3": "method.foo: no such option",
     "trainer.foo=3": "trainer.foo: no such key",
+    "seeds=3": "seeds: has keys of its own: write seeds.KEY=..., where KEY is one of init, order,",
+    "rates=3": "rates: has keys of its own, which are yours to name: write +rates.NAME=...",
+    "method.memory=3": "method.memory: has keys of its own: write method.memory.KEY=..., where KEY is one of size,",
+    "concepts.whitening=none": "concepts.whitening: has keys of its own",
     "+trainer.limit_train=3": "trainer.limit_train: no such option; did you mean 'limit_train_batches'?",
     "+trainer.logger=true": "trainer.logger: is set by orthotrace itself",
     "stream.tasks=abc": "stream.tasks: input should be a valid integer, unable to parse string as an integer (got 'abc')",
@@ -65,6 +69,8 @@ WITH = {
     "stream.online=true": ["trainer.max_epochs=2"],
     "scheduler=cosine": ["scheduler.warmup=9", "trainer.max_epochs=2"],
     "method=er": ["method.memory.size=9"],
+    "method.memory=3": ["method=er"],
+    "concepts.whitening=none": ["concepts=strokes", "concepts.layer=bn1"],
 }
 
 

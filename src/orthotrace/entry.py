@@ -114,6 +114,10 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
         )
         if key:
             name = key[1].lstrip("+~")
+            primary = OmegaConf.load(_conf() / f"{config_name}.yaml")
+            if isinstance(section := OmegaConf.select(primary, name), DictConfig):
+                # Hydra takes what is also the name of a group for one.
+                return f"{name}: {_section(name, [str(one) for one in section])}"
             cause = error.__cause__
             if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
                 return f"{name}: {one_line(cause)}"
@@ -186,6 +190,41 @@ def check_keys(config: DictConfig, config_name: str) -> None:
     for key in config:
         if key not in known:
             raise UserError(f"no such key; {nearest(str(key), known)}", str(key))
+    for path, keys in _sections(primary).items():
+        value = OmegaConf.select(config, path)
+        if not OmegaConf.is_dict(value):
+            raise UserError(_section(path, keys), path)
+    if config.get("rates") is not None and not OmegaConf.is_dict(config.rates):
+        raise UserError(_section("rates", []), "rates")
+
+
+def _sections(primary: DictConfig) -> dict[str, list[str]]:
+    """Keys that have keys of their own, of the configuration and of the options that were chosen."""
+    from hydra.core.hydra_config import HydraConfig
+
+    files = {"": primary}
+    chosen = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    for group, option in chosen.items():
+        file = _conf() / group / f"{option}.yaml"
+        # An experiment's keys are those of the groups.
+        if group != "experiment" and file.is_file() and not group.startswith("hydra"):
+            node = OmegaConf.load(file)
+            files[f"{group}."] = node if isinstance(node, DictConfig) else OmegaConf.create()
+    return {
+        f"{path}{key}": [str(name) for name in node[key]]
+        for path, node in files.items()
+        for key in node
+        if key not in ("defaults", "hydra") and OmegaConf.is_dict(node._get_node(key))
+    }
+
+
+def _section(name: str, keys: Sequence[str]) -> str:
+    names = ", ".join(key for key in keys if key != "_target_")
+    return (
+        f"has keys of its own: write {name}.KEY=..., where KEY is one of {names}"
+        if names
+        else (f"has keys of its own, which are yours to name: write +{name}.NAME=...")
+    )
 
 
 class Multirun(Callback):

@@ -344,6 +344,8 @@ BAD = {
     "stimuli.task=2": "method",
     "interval.resamples=-5": "interval.resamples: input should be greater than or equal to 100",
     "+foo=1": "foo: no such key",
+    "concepts=none": "concepts: has keys of its own: write concepts.KEY=..., where KEY is one of images",
+    "interval=none": "interval: has keys of its own: write interval.KEY=...",
     "rdm=corelation": "rdm: there is no measure 'corelation'; did you mean 'correlation'",
     "rdm=nowhere.measure": "rdm: 'nowhere.measure' cannot be imported",
     "rdm=analysis.rdm.corelation": "rdm: there is no function 'corelation' in analysis.rdm; did you mean 'correlation'",
