@@ -39,14 +39,15 @@ def pictures(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*the mean features of")
 def test_the_commands_of_the_page(pictures, train, analyze):
     assert len(COMMANDS) == 2
-    answer = train(*COMMANDS[0], "trainer.max_epochs=2", "trainer.batch_size=8", "concepts.every=2", "seed=0,1")
+    answer = train(*COMMANDS[0], "trainer.max_epochs=2", "seed=0,1")
     assert answer.code == 0, answer.err
     answer = analyze(*COMMANDS[1])
     assert answer.code == 0, answer.err
     folder = pictures / "runs" / "readable" / "analysis"
     results = json.loads((folder / "results.json").read_text())
     assert {one["concept"] for one in results["concepts"]} == {"striped", "dotted"}
-    assert {one["task"] for one in results["concepts"]} == {1, 2} and len(results["concepts"]) == 8
+    assert {one["task"] for one in results["concepts"]} == {1, 2} and len(results["concepts"]) == 16
+    assert {one["method"] for one in results["concepts"]} == {"finetune", "gpm"}
     for figure in (
         "purity-finetune",
         "importance-finetune",

@@ -4,6 +4,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -62,6 +63,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if match:
         return f"did you mean '{match[0]}'? There are: {listed}"
     return f"there are: {listed}"
+
+
+def seen_from(path: object) -> str:
+    """Where a relative path was looked for.
+
+    Example:
+        >>> seen_from("/data")
+        ''
+    """
+    return "" if Path(str(path)).is_absolute() else f" (looked for in {Path.cwd()})"
 
 
 def one_line(error: BaseException) -> str:

@@ -184,7 +184,9 @@ def score_table(found: Sequence[Group]) -> list[list[str]]:
     rows[0] += [titles[name] for name in names]
     for group, of in zip(found, extra, strict=True):
         interval = mean_interval(group.values("acc"))
-        bounds = "–" if interval.low is None or interval.high is None else _bounds(interval.low, interval.high)
+        # No accuracy lies beyond 0 and 1, whatever Student's distribution says of few seeds.
+        low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (interval.low, interval.high))
+        bounds = "–" if low is None or high is None else _bounds(low, high)
         cells = [group.cell(score) for score in SCORES]
         rows.append([group.label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
         rows[-1] += [_cell(of.get(name, [])) for name in names]
@@ -202,7 +204,7 @@ def comparison_table(found: Sequence[Comparison]) -> list[list[str]]:
                 one.second,
                 str(of.count),
                 f"{of.difference:+.3f}".replace("0.", ".", 1),
-                _bounds(of.low, of.high),
+                _bounds(max(of.low, -1.0), min(of.high, 1.0)),
                 _p(of.p),
                 _p(one.corrected),
             ]

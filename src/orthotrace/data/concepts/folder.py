@@ -18,7 +18,7 @@ from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
 from orthotrace.data.sources.decode import eight_bits
 from orthotrace.data.sources.folder import SUFFIXES
-from orthotrace.errors import UserError, checked, nearest, one_line
+from orthotrace.errors import UserError, checked, nearest, one_line, seen_from
 
 # Of a file "name.png" the mask is "name.mask.png".
 MASK = ".mask"
@@ -53,7 +53,7 @@ def folder(
     """
     top = Path(path)
     if not top.is_dir():
-        raise UserError(f"there is no folder {path}", "path")
+        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
     given = [(top / part).is_dir() for part in PARTS]
     if any(given) and not all(given):
         missing = PARTS[given.index(False)]

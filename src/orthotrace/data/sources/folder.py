@@ -12,7 +12,7 @@ from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
 from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
 from orthotrace.data.sources.table import Size
-from orthotrace.errors import UserError, checked
+from orthotrace.errors import UserError, checked, seen_from
 from orthotrace.seeds import generator
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -50,7 +50,7 @@ def folder(
     """
     top = Path(path)
     if not top.is_dir():
-        raise UserError(f"there is no folder {path}", "path")
+        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
     divided = [(top / part).is_dir() for part in (train, test)]
     if any(divided) and not all(divided):
         raise UserError(f"{path} has only one of the folders {train} and {test}", "path")

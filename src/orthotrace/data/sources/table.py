@@ -12,7 +12,7 @@ from pydantic import Field
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
 from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
-from orthotrace.errors import UserError, checked, nearest, one_line
+from orthotrace.errors import UserError, checked, nearest, one_line, seen_from
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -162,7 +162,7 @@ def _rows(content: dict[str, list[Any]], columns: Columns, name: str, first: int
 def _local(path: str, train: str, test: str) -> dict[str, Any]:
     folder = Path(path)
     if not folder.is_dir():
-        raise UserError(f"there is no folder {path}", "path")
+        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
     there = sorted(folder.rglob("*.parquet"))
     found = {}
     for key, name in (("train", train), ("test", test)):
