@@ -39,7 +39,7 @@ def pictures(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*the mean features of")
 def test_the_commands_of_the_page(pictures, train, analyze):
     assert len(COMMANDS) == 2
-    answer = train(*COMMANDS[0], "trainer.max_epochs=2", "seed=0,1")
+    answer = train(*COMMANDS[0], "trainer.max_epochs=3", "seed=0,1")
     assert answer.code == 0, answer.err
     answer = analyze(*COMMANDS[1])
     assert answer.code == 0, answer.err
