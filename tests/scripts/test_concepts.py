@@ -80,7 +80,7 @@ def test_drift_of_every_method(concepts, train, monkeypatch):
 def test_the_tables_of_the_page_are_those_of_the_results(concepts, monkeypatch):
     monkeypatch.chdir(ROOT)
     page = (ROOT / "docs" / "concepts.md").read_text()
-    for name in ("concepts_mnist", "concept_drift"):
+    for name in ("concepts_mnist", "concepts_cifar10", "concept_drift"):
         for line in concepts.table(name):
             assert line in page
     kinds = json.loads(Path("scripts/results/concepts_mnist.json").read_text())["kinds"]
@@ -91,5 +91,5 @@ def test_protected_methods_keep_what_the_first_task_named():
     methods = json.loads((ROOT / "scripts/results/concept_drift.json").read_text())["methods"]
     kept = {name: np.mean(of["purity"], axis=2) for name, of in methods.items()}
     for name in ("gpm", "hlop"):
-        assert kept[name].shape == (3, 5) and (kept[name][:, :1] - kept[name] < 0.05).all()
+        assert kept[name].shape == (3, 5) and (kept[name][:, :1] - kept[name]).mean(axis=0).max() < 0.05
     assert (kept["finetune"][:, 0] - kept["finetune"][:, -1] > 0.1).all()
