@@ -268,7 +268,9 @@ def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method,
 
 
 def test_axes_are_turned_once_at_least_and_too_few_steps_are_told(tmp_path):
-    with pytest.warns(UserWarning, match="layer 'bn1': the task had fewer than 1000 steps, so that its axes were"):
+    with pytest.warns(
+        UserWarning, match="layer 'bn1': no step turned the axis of '0', so it was turned once, at the task"
+    ):
         run, experiment = trained(tmp_path, *FINETUNE, "concepts.every=1000")
     first, second = layer_of(run.network(1)), layer_of(run.network(2))
     assert int(first.updates) == int(second.updates) == 1 and bool((first.weight_seen > 0).all())

@@ -23,7 +23,7 @@ from orthotrace.seeds import derived
 
 
 class Alignment(Callback):
-    """Shows every concept-whitening layer a batch of each concept, every so many steps; at a task's end if none came.
+    """Shows every concept-whitening layer a batch of each concept, every so many steps; at a task's end if none did.
 
     The images of all concepts go through the network once, in evaluation mode and without gradients; each layer then
     turns its axes, or, where its rotation is trained, the gradient of the objective is added to that of the loss. What
@@ -134,13 +134,12 @@ class Alignment(Callback):
         # Every process takes part, one tells.
         seen = self._seen(pl_module.model, layers, trainer.global_step)
         for layer, (inputs, masks) in seen:
-            axes = [axis for name in self._known for axis in layer.axes.of[name]]
-            if not layer.trained and not bool((layer.weight_seen[axes] > 0).any()):
+            if unseen := [] if layer.trained else layer.unseen(self._known):
                 layer.align(inputs, masks)
                 if trainer.is_global_zero:
                     warnings.warn(
-                        f"{layer.label}the task had fewer than {self.every} steps, so that its axes were turned once, "
-                        "at the end: train longer, or lower concepts.every",
+                        f"{layer.label}no step turned the axis of '{unseen[0]}', so it was turned once, at the task's "
+                        f"end: train longer, or lower concepts.every ({self.every})",
                         stacklevel=2,
                     )
             if trainer.is_global_zero:

@@ -154,6 +154,18 @@ class ConceptWhitening(Whitening):
         """Hold the axes that have been aligned: later updates move only the free ones."""
         self.held |= self.weight_seen > 0
 
+    def unseen(self, concepts: Sequence[str]) -> list[str]:
+        """Of these concepts those that no update has laid an axis for, though one might.
+
+        Example:
+            >>> ConceptWhitening(4, ["red", "green"]).unseen(["green"])
+            ['green']
+        """
+        seen = self.weight_seen > 0
+        return [
+            name for name in concepts if name not in self._hidden and not bool(seen[list(self.axes.of[name])].any())
+        ]
+
     def align(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> float:
         """Turn the axes towards what these images of the concepts answer, by the running statistics.
 

@@ -69,6 +69,7 @@ def fit(
         (True, True)
     """
     module = _module(model, layer, "layer")
+    named_once(model, layer, "layer")
     linear = None if head is None else _module(model, head, "head")
     if linear is not None and not isinstance(linear, nn.Linear):
         raise UserError(f"'{head}' ({type(linear).__name__}) is not a linear layer", "head")
@@ -164,7 +165,6 @@ def _module(model: nn.Module, name: str, key: str) -> nn.Module:
     modules = dict(model.named_modules())
     if not name or name not in modules:
         raise UserError(f"there is no layer '{name}'; {nearest(name, filter(None, modules))}", key)
-    named_once(model, name, key)
     return modules[name]
 
 
@@ -235,15 +235,14 @@ def _outputs(model: nn.Module, module: nn.Module, layer: str, images: Tensor) ->
 
 def _change(before: nn.Module, after: nn.Module, images: Iterable[Tensor]) -> float:
     """Largest change of a model's answers, in shares of the largest answer."""
-    largest = change = 0.0
+    sizes, errors = [], []
     for batch in images:
         if len(batch):
             answer = _answer(before, batch)
-            largest = max(largest, float(answer.abs().amax()))
-            error = float((_answer(after, batch) - answer).abs().amax())
-            # A NaN is no small change.
-            change = error if not error <= change else change
-    return change / max(largest, 1e-30)
+            sizes.append(answer.abs().amax())
+            errors.append((_answer(after, batch) - answer).abs().amax())
+    # Of a NaN anywhere the largest is NaN, which is no small change.
+    return float(torch.stack(errors).amax() / torch.stack(sizes).amax().clamp_min(1e-30))
 
 
 def _answer(model: nn.Module, images: Tensor) -> Tensor:
