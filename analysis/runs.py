@@ -166,7 +166,7 @@ class ConceptImages:
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._made: dict[str, tuple[Any, ConceptSets]] = {}
+        self._made: dict[str, tuple[Any, ConceptSets, str]] = {}
 
     def of(self, run: Run, task: int, sets: Mapping[str, Any] | None = None) -> tuple[ConceptSets, Stream]:
         """The concepts of a run as one of its tasks shows them, and its stream.
@@ -182,10 +182,15 @@ class ConceptImages:
         key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)
         if key not in self._made:
             source = build(config, "dataset")
-            self._made[key] = (source, build(config, "concepts.sets", source=source))
-            if sets is None:
-                _warn_of_others(run, self._made[key][1])
-        source, found = self._made[key]
+            made = build(config, "concepts.sets", source=source)
+            self._made[key] = (source, made, made.digest())
+        source, found, digest = self._made[key]
+        if sets is None and run.scores.get("digests", {}).get("concepts", digest) != digest:
+            warnings.warn(
+                f"the concept images are not those that {run.folder.name} was trained with: held-out ones may have "
+                "been among those that it was aligned by, so that its purity is too good",
+                stacklevel=2,
+            )
         stream = stream_of(run, source)
         if not 1 <= task <= stream.tasks:
             raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
@@ -198,16 +203,6 @@ class ConceptImages:
             part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
             found[name] = Images(part.images.inputs(), part.has.numpy())
         return found
-
-
-def _warn_of_others(run: Run, sets: ConceptSets) -> None:
-    known = run.scores.get("digests", {}).get("concepts")
-    if known is not None and known != sets.digest():
-        warnings.warn(
-            f"the concept images are not those that {run.folder.name} was trained with: held-out ones may have been "
-            "among those that it was aligned by, so that its purity is too good",
-            stacklevel=2,
-        )
 
 
 def concept_layers(run: Run) -> list[str]:
