@@ -413,6 +413,8 @@ BAD = {
     "an unknown attribute": ([*CLASSES, "concepts.sets.attributes=[thik]"], "concepts.sets.attributes: there is no attribute 'thik'"),
     "an unknown class": ([*CLASSES, "concepts.sets.classes=[11]"], "concepts.sets.classes: there is no class '11'"),
     "an unseen concept": ([*CLASSES, "concepts.sets.classes=all", "concepts.sets.limit=10"], "concepts.sets: the concept '"),
+    "a rotation frozen too early": ([*CLASSES, "stream=split", "stream.tasks=5", "stream.scenario=class", "concepts.freeze=true", "concepts.whitening.rotation=trained", "concepts.sets.classes=[0,1,2,3]"], "concepts.freeze: the concept '"),
+    "a weight of nothing": (["concepts=classes", "concepts.layer=bn1", "concepts.sets.classes=[0]", "concepts.weight=3"], "concepts.weight: only a trained rotation is weighed against the loss (got 3.0)"),
     "an empty folder": (["concepts=folder", "concepts.layer=bn1", "concepts.sets.path=empty"], "concepts.sets.path: empty has no folders of images"),
     "no folder": (["concepts=folder", "concepts.layer=bn1", "concepts.sets.path=nowhere"], "concepts.sets.path: there is no folder nowhere"),
     "no path": (["concepts=folder", "concepts.layer=bn1"], "concepts.sets.path: is missing; write concepts.sets.path=VALUE"),

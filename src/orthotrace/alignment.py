@@ -44,8 +44,7 @@ class Alignment(Callback):
         seed: of what is drawn.
 
     Raises:
-        UserError: a number out of its range, images of another shape than those of the stream, or, at the start of the
-            training, concepts that come after a trained rotation has been frozen.
+        UserError: a number out of its range, images of another shape than those of the stream; in training, see check.
 
     Source: Chen, Bei & Rudin, Nature Machine Intelligence 2020: every 20 steps.
     """
@@ -75,8 +74,23 @@ class Alignment(Callback):
         self._last = -1
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """A trained rotation has no free axes for what comes later."""
-        if not self.freeze or not any(layer.trained for layer in concept_layers(pl_module.model).values()):
+        """Check the network that is to be trained."""
+        self.check(pl_module.model)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse what the concept layers of a model cannot do: a trained rotation has no free axes, others no loss.
+
+        Raises:
+            UserError: concepts that come after a trained rotation has been frozen, or a weight though none is trained.
+        """
+        trained = any(layer.trained for layer in concept_layers(model).values())
+        if not trained and self.weight != 1:
+            raise UserError(
+                f"only a trained rotation is weighed against the loss (got {self.weight}): take "
+                "concepts.whitening.rotation=trained, or leave it at 1",
+                "concepts.weight",
+            )
+        if not self.freeze or not trained:
             return
         known = self.sets.known(self.stream, 0)
         later = [name for name in self.sets.known(self.stream, len(self.stream.names) - 1) if name not in known]

@@ -200,6 +200,8 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     torch.manual_seed(derived(seeds.init))
     names = alignment.sets.names if alignment else None
     model = make_network(config, stream.shape, len(stream.classes), names)
+    if alignment:
+        alignment.check(model)
     optimizer = build(config, "optimizer")
     try:
         # An option out of its range is told before anything is written.
