@@ -101,13 +101,14 @@ def importance_by_class(
     fits(concepts, {"the axes": len(found[0].axes)})
     for one, of in zip(found, named, strict=True):
         fits(of, {"the classes": len(one.classes)})
-    names = ["all", *dict.fromkeys(name for of in named for name in of)]
-    # Class -> of the networks that know it.
-    each = {"all": np.stack([one.ratio for one in found])} | {
-        name: np.stack([one.by_class[of.index(name)] for one, of in zip(found, named, strict=True) if name in of])
-        for name in names[1:]
-    }
-    values = np.stack([each[name].mean(axis=0) for name in names])
+    known = list(dict.fromkeys(name for of in named for name in of))
+    # Of all images, then of each class by the networks that know it.
+    each = [np.stack([one.ratio for one in found])] + [
+        np.stack([one.by_class[of.index(name)] for one, of in zip(found, named, strict=True) if name in of])
+        for name in known
+    ]
+    names = ["all", *known]
+    values = np.stack([one.mean(axis=0) for one in each])
     finite = values[np.isfinite(values) & (values > 0)]
     most = max(1.25, *np.exp(np.abs(np.log(finite)))) if len(finite) else 2.0
     size = min(0.42, (DOUBLE - 1.4) / len(concepts))
@@ -126,8 +127,8 @@ def importance_by_class(
     bar.minorticks_off()
     rows = [
         {
-            "class": names[i], "concept": concepts[j], "ratio": float(value), "networks": len(each[names[i]]),
-            "values": " ".join(f"{one:.6f}" for one in each[names[i]][:, j]),
+            "class": names[i], "concept": concepts[j], "ratio": float(value), "networks": len(each[i]),
+            "values": " ".join(f"{one:.6f}" for one in each[i][:, j]),
         }
         for (i, j), value in np.ndenumerate(values)
     ]  # fmt: skip

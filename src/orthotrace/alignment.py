@@ -18,12 +18,13 @@ from orthotrace.data.streams import Stream
 from orthotrace.errors import UserError, checked
 from orthotrace.layers import ConceptWhitening
 from orthotrace.layers.reductions import shrunk
+from orthotrace.methods import Method
 from orthotrace.reduce import same_in_all_processes
 from orthotrace.seeds import derived
 
 
 class Alignment(Callback):
-    """Shows every concept-whitening layer a batch of each concept, every so many steps; at a task's end if none did.
+    """Shows every concept-whitening layer a batch of each concept, every so many steps.
 
     The images of all concepts go through the network once, in evaluation mode and without gradients; each layer then
     turns its axes, or, where its rotation is trained, the gradient of the objective is added to that of the loss. What
@@ -75,9 +76,9 @@ class Alignment(Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Check the network that is to be trained."""
-        self.check(pl_module.model)
+        self.check(pl_module.model, pl_module.method)
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, method: Method) -> None:
         """Refuse what the concept layers of a model cannot do: a trained rotation has no free axes, others no loss.
 
         Raises:
@@ -90,7 +91,7 @@ class Alignment(Callback):
                 "concepts.whitening.rotation=trained, or leave it at 1",
                 "concepts.weight",
             )
-        if not self.freeze or not trained:
+        if not self.freeze or not trained or method.restarts:
             return
         known = self.sets.known(self.stream, 0)
         later = [name for name in self.sets.known(self.stream, len(self.stream.names) - 1) if name not in known]
@@ -141,23 +142,22 @@ class Alignment(Callback):
             layer.align(inputs, masks)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Turn axes that no step has turned; say which concepts no axes can tell apart, now that statistics settled."""
+        """Say which concepts no axes tell apart, now that statistics have settled, and which no step has reached."""
         layers = [layer for layer in concept_layers(pl_module.model).values() if layer.training]
         if trainer.interrupted:
             return
         # Every process takes part, one tells.
         seen = self._seen(pl_module.model, layers, trainer.global_step)
         for layer, (inputs, masks) in seen:
-            if unseen := [] if layer.trained else layer.unseen(self._known):
-                layer.align(inputs, masks)
-                if trainer.is_global_zero:
-                    warnings.warn(
-                        f"{layer.label}no step turned the axis of '{unseen[0]}', so it was turned once, at the task's "
-                        f"end: train longer, or lower concepts.every ({self.every})",
-                        stacklevel=2,
-                    )
             if trainer.is_global_zero:
                 layer.warn_of_neighbours(inputs, masks)
+                # Not turned now: what reads the layer could not learn it any more.
+                if unseen := [] if layer.trained else layer.unseen(self._known):
+                    warnings.warn(
+                        f"{layer.label}no step turned the axis of '{unseen[0]}', so it means nothing: train longer, or "
+                        f"lower concepts.every ({self.every})",
+                        stacklevel=2,
+                    )
 
     def _seen(
         self, model: nn.Module, layers: Sequence[ConceptWhitening], step: int

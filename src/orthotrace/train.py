@@ -200,8 +200,9 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     torch.manual_seed(derived(seeds.init))
     names = alignment.sets.names if alignment else None
     model = make_network(config, stream.shape, len(stream.classes), names)
+    method = build(config, "method")
     if alignment:
-        alignment.check(model)
+        alignment.check(model, method)
     optimizer = build(config, "optimizer")
     try:
         # An option out of its range is told before anything is written.
@@ -215,7 +216,7 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
         {"method": hydra.runtime.choices.method, "stream": hydra.runtime.choices.stream},
         stream,
         model,
-        build(config, "method"),
+        method,
         optimizer,
         seeds,
         training,

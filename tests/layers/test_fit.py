@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -211,6 +212,43 @@ def test_concepts_that_are_alike_are_told():
     model, images = nn.Sequential(nn.Linear(4, 6)), torch.randn(50, 4)
     with pytest.warns(UserWarning, match="layer '0': the mean features of 'a' and 'b' are nearly the same"):
         fit(model, "0", {"a": images[:10], "b": images[:10]}, images)
+
+
+class Locked(nn.Linear):
+    """What cannot be copied."""
+
+    def __init__(self):
+        super().__init__(4, 6)
+        self.lock = threading.Lock()
+
+
+def test_a_model_that_cannot_be_copied():
+    model = nn.Sequential(Locked(), nn.ReLU(), nn.Linear(6, 2)).eval()
+    images = torch.randn(50, 4)
+    before = model(images)
+    fit(model, "0", {"a": images[:10]}, images)
+    assert torch.allclose(model(images), before, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", ["layers.0.norm1", "layers.1.linear2"])
+def test_in_a_transformer_past_its_fast_path(layer):
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0), 2).eval()
+    tokens = torch.randn(40, 5, 8)
+    with torch.no_grad():
+        before = model(tokens)
+        fit(model, layer, {"a": tokens[:10]}, tokens)
+        assert torch.allclose(model(tokens), before, atol=1e-4)
+
+
+def test_names_that_lead_through_one_parent_are_no_others():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 6), nn.ReLU()), nn.Linear(6, 2))
+    model.register_module("alias", model[0])
+    model.forward = lambda inputs: model[1](model.alias(inputs))
+    images = torch.randn(50, 4)
+    before = model(images)
+    fit(model, "0.0", {"a": images[:10]}, images)
+    assert torch.allclose(model(images), before, atol=1e-4)
 
 
 def test_a_module_of_two_names_is_refused():

@@ -177,6 +177,30 @@ def test_the_map_is_never_that_of_other_statistics():
         del statistics, found
 
 
+def test_gradients_of_the_statistics_in_evaluation():
+    """Asked for once and again, beside what is kept; against differences."""
+    layer = Whitening(4).double()
+    layer(torch.randn(60, 4).double() @ torch.randn(4, 4).double())
+    layer.eval()
+    inputs = torch.randn(5, 4).double()
+    layer(inputs)
+
+    def loss(mean, covariance):
+        return torch.func.functional_call(layer, {"mean": mean, "covariance": covariance}, (inputs,)).square().sum()
+
+    for shift in (0.0, 1.0, 1.0):
+        mean, scale = layer.mean + shift, layer.covariance * (1 + shift)
+        found = torch.func.grad(loss, argnums=(0, 1))(mean, scale)
+        plain = [value.clone().requires_grad_() for value in (mean, scale)]
+        again = torch.autograd.grad(loss(*plain), plain)
+        step = 1e-6 * torch.randn(4).double()
+        change = (loss(mean + step, scale) - loss(mean - step, scale)) / 2
+        assert float((found[0] * step).sum()) == pytest.approx(float(change), rel=1e-5)
+        grown = (loss(mean, scale * (1 + 1e-6)) - loss(mean, scale * (1 - 1e-6))) / 2e-6
+        assert float((found[1] * scale).sum()) == pytest.approx(float(grown), rel=1e-4)
+        assert all(torch.allclose(one, other) for one, other in zip(found, again, strict=True))
+
+
 def test_frozen_statistics_serve_in_training():
     layer = Whitening(4)
     inputs = maps(16, 4, [4, 2, 1, 0.5])

@@ -26,6 +26,8 @@ POLISH = 50
 SETTLED = 1e-5
 # Concepts whose mean features are nearer than this, in cosine, cannot both have an axis of their own.
 COLLINEAR = 0.9
+# Weight of axes that no image chose, beside those that some did.
+IDLE = 1e-6
 # Share of a direction outside the held axes below which it has none of its own.
 HIDDEN = 1e-4
 
@@ -229,7 +231,7 @@ class ConceptWhitening(Whitening):
             seen[part.axes] = True
         before = self.weight_seen > 0
         rows = self.rotation[:count].clone()
-        first = seen & ~before & ~self.held
+        first = seen & (self.directions.abs().amax(1) == 0) & ~self.held
         # Of one axis for each concept, the gradient of the mean is the same for all rows.
         axes = sum(part.axes.stop - part.axes.start for part in images.parts)
         linear = self.reduction == "mean" and len(images.parts) == axes == int(seen.sum())
@@ -239,24 +241,31 @@ class ConceptWhitening(Whitening):
             rows[first] = means[first]
             rows, _ = self._nearest(rows, before | first)
         share = torch.where(before, 1 - self.memory, 1.0).to(self.directions.dtype)[:, None]
-        directions, moved, placed = self.directions, seen, seen
+        # Until an image chooses a new axis it stays where it began.
+        kept = torch.where(first[:, None], IDLE * rows, self.directions)
+        directions, moved, placed = kept, seen, seen
         for _ in range(1 if linear else self.steps):
             gradient = means if linear and means is not None else images.slope(rows)[1].to(rows.dtype)
-            # An axis that no image chose keeps what it knew.
+            # An axis that no image chose keeps what it knew, and gives way to the others.
             moved = seen & (gradient.abs().amax(1) > 0)
-            directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), self.directions)
+            directions = torch.where(moved[:, None], self.directions.lerp(gradient, share), kept)
+            idle = (IDLE * float(directions.norm(dim=1).amax())) * normalize(directions, dim=1)
+            towards = torch.where((seen & ~moved)[:, None], idle, directions)
             last = rows
-            rows, placed = self._nearest(directions, (before | moved) & ~self.held, rows)
+            rows, placed = self._nearest(towards, (directions.abs().amax(1) > 0) & ~self.held, rows)
             if float((rows - last).abs().amax()) < SETTLED:
                 break
         self.directions.copy_(directions)
         self.weight_seen[moved & placed] = 1.0
         self.updates += 1
+        held = self.rotation[:count][self.held]
         aligned = placed.nonzero().flatten()
         if len(aligned):
             self.rotation.copy_(rotated(self.rotation, aligned, rows[aligned]))
         if int(self.updates) % POLISH == 0:
             self.rotation.copy_(polished(self.rotation))
+        # Bit by bit: rounding of thousands of updates would add up.
+        self.rotation[:count][self.held] = held
         self._warn_of_hidden(moved & ~placed & ~self.held)
 
     def _nearest(self, towards: Tensor, chosen: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from orthotrace.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
-from orthotrace.layers.replace import named_once
+from orthotrace.layers.replace import leave_fast_paths, named_once
 
 # Images at once, where they are given as one tensor.
 AT_ONCE = 512
@@ -87,10 +86,9 @@ def fit(
         new.warn_of_neighbours(seen, masks)
         # What is not linear may begin with images beyond the first ones: all are asked, if they can be had again.
         again = [first] if isinstance(images, Iterator) else _batches(images)
-        before = copy.deepcopy(model)
-        restore = _put(model, layer, new, linear)
+        put, restore = _put(model, layer, new, linear)
         try:
-            error = _change(before, model, again)
+            error = _change(model, put, restore, again)
         except BaseException:
             restore()
             raise
@@ -233,14 +231,16 @@ def _outputs(model: nn.Module, module: nn.Module, layer: str, images: Tensor) ->
     return torch.cat(found)
 
 
-def _change(before: nn.Module, after: nn.Module, images: Iterable[Tensor]) -> float:
-    """Largest change of a model's answers, in shares of the largest answer."""
+def _change(model: nn.Module, put: Callable[[], None], restore: Callable[[], None], images: Iterable[Tensor]) -> float:
+    """Largest change of a model's answers, in shares of the largest answer; what changes them is put at the end."""
     sizes, errors = [], []
     for batch in images:
         if len(batch):
-            answer = _answer(before, batch)
+            restore()
+            answer = _answer(model, batch)
+            put()
             sizes.append(answer.abs().amax())
-            errors.append((_answer(after, batch) - answer).abs().amax())
+            errors.append((_answer(model, batch) - answer).abs().amax())
     # Of a NaN anywhere the largest is NaN, which is no small change.
     return float(torch.stack(errors).amax() / torch.stack(sizes).amax().clamp_min(1e-30))
 
@@ -252,30 +252,49 @@ def _answer(model: nn.Module, images: Tensor) -> Tensor:
     return answer.double()
 
 
-def _put(model: nn.Module, layer: str, new: ConceptWhitening, head: nn.Linear | None) -> Callable[[], None]:
-    """Put a layer behind the one of this name, and undo it at once or in the head; what puts all back."""
+def _put(
+    model: nn.Module, layer: str, new: ConceptWhitening, head: nn.Linear | None
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Put a layer behind the one of this name, undone at once or in the head: what does so again, what puts it back."""
     parent, _, last = layer.rpartition(".")
     around, module = model.get_submodule(parent), model.get_submodule(layer)
-    weight, bias = (None, None) if head is None else (head.weight.clone(), head.bias)
-    kept = None if bias is None else bias.clone()
-    if head is None:
-        inside = nn.Sequential(module, new, Undo(new))
-    else:
-        _compensate(head, new)
-        inside = nn.Sequential(module, new)
+    inside = nn.Sequential(module, new) if head is not None else nn.Sequential(module, new, Undo(new))
     inside.eval()
-    setattr(around, last, inside)
+    states = [None if head is None else _affine(head)]
+    if head is not None:
+        _compensate(head, new)
+        states.append(_affine(head))
+    backs: list[Callable[[], None]] = []
+
+    def put() -> None:
+        setattr(around, last, inside)
+        backs.append(leave_fast_paths(model, inside))
+        _set_affine(head, states[-1])
 
     def restore() -> None:
         setattr(around, last, module)
-        with torch.no_grad():
-            if head is not None and weight is not None:
-                head.weight.copy_(weight)
-                head.register_parameter("bias", bias)
-                if bias is not None and kept is not None:
-                    bias.copy_(kept)
+        while backs:
+            backs.pop()()
+        _set_affine(head, states[0])
 
-    return restore
+    put()
+    return put, restore
+
+
+def _affine(head: nn.Linear) -> tuple[Tensor, nn.Parameter | None, Tensor | None]:
+    """Its weight, its bias, and the values of that."""
+    return head.weight.clone(), head.bias, None if head.bias is None else head.bias.clone()
+
+
+@torch.no_grad()
+def _set_affine(head: nn.Linear | None, state: tuple[Tensor, nn.Parameter | None, Tensor | None] | None) -> None:
+    if head is None or state is None:
+        return
+    weight, bias, values = state
+    head.weight.copy_(weight)
+    head.register_parameter("bias", bias)
+    if bias is not None and values is not None:
+        bias.copy_(values)
 
 
 def _compensate(head: nn.Linear, new: ConceptWhitening) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -72,19 +72,49 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
     new.to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
     parent, _, last_name = name.rpartition(".")
     setattr(model.get_submodule(parent), last_name, new)
-    for module in model.modules():
-        # torch's fast paths compute with the weights of LayerNorms that they take for granted.
-        if isinstance(module, nn.TransformerEncoderLayer) and new in module.children():
-            module.activation_relu_or_gelu = 0
-        elif isinstance(module, nn.TransformerEncoder) and new in module.modules():
-            module.enable_nested_tensor = module.use_nested_tensor = False
+    leave_fast_paths(model, new)
     return new
+
+
+def leave_fast_paths(model: nn.Module, new: nn.Module) -> Callable[[], None]:
+    """Keep torch's transformers from computing with the weights of layers that they take for granted.
+
+    Args:
+        model: may hold transformers.
+        new: a module in it that is not theirs.
+
+    Returns:
+        What puts them back.
+    """
+    changed: list[tuple[nn.Module, str, Any]] = []
+    for module in model.modules():
+        names = {nn.TransformerEncoderLayer: "activation_relu_or_gelu", nn.TransformerEncoder: "use_nested_tensor"}
+        for kind, name in names.items():
+            if isinstance(module, kind) and any(new is one for one in module.modules()):
+                changed.append((module, name, getattr(module, name)))
+                setattr(module, name, 0)
+
+    def back() -> None:
+        for module, name, value in changed:
+            setattr(module, name, value)
+
+    return back
 
 
 def named_once(model: nn.Module, name: str, key: str) -> None:
     """Refuse a module that the model may call by another name too, past what is put in its place."""
-    module = model.get_submodule(name)
-    others = [one for one, other in model.named_modules(remove_duplicate=False) if other is module and one != name]
+
+    def place(of: str) -> tuple[nn.Module, str]:
+        parent, _, last = of.rpartition(".")
+        return model.get_submodule(parent), last
+
+    module, (parent, last) = model.get_submodule(name), place(name)
+    others = [
+        one
+        for one, other in model.named_modules(remove_duplicate=False)
+        # Below a parent of two names both lead to the same place.
+        if other is module and not (place(one)[0] is parent and place(one)[1] == last)
+    ]
     if others:
         raise UserError(f"layer '{name}' is also '{others[0]}', which would stay as it is: take a copy for one", key)
 

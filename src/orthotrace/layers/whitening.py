@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import Function
 
 from orthotrace.errors import UserError, checked
@@ -126,6 +127,8 @@ class Whitening(nn.Module):
         if next(self.parameters(), None) is not None:
             return self._map()
         used = self._used()
+        if _followed(*used):
+            return self._map()
         if self._folded is None or not _same(used, self._folded[0]):
             # What is kept must serve a later gradient, wherever it was made.
             with torch.inference_mode(False):
@@ -143,6 +146,8 @@ class Whitening(nn.Module):
     def _running_root(self) -> Tensor:
         """W of each group by the running statistics, (groups, width, width), kept until they change."""
         used = [self.covariance, self.samples]
+        if _followed(*used):
+            return self._root(self.covariance, float(self.samples))
         if self._kept_root is None or not _same(used, self._kept_root[0]):
             with torch.no_grad(), torch.inference_mode(False):
                 self._kept_root = (
@@ -258,6 +263,11 @@ class Whitening(nn.Module):
                 f"take {self.remedy}",
                 stacklevel=2,
             )
+
+
+def _followed(*values: Tensor) -> bool:
+    """Whether a gradient, or a function of torch.func, asks after these very tensors: nothing of it may be kept."""
+    return any(value.requires_grad or is_functorch_wrapped_tensor(value) for value in values)
 
 
 def _same(values: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

@@ -92,6 +92,9 @@ class Method(nn.Module):
         self.number = number
         self.part = part
 
+    # Whether every task begins with the initial network.
+    restarts = False
+
     @property
     def fresh(self) -> bool:
         """Whether the running task began with the initial network, not with that of the task before."""

@@ -36,6 +36,8 @@ class Independent(Method):
     network to take: the newest is tested on all tasks.
     """
 
+    restarts = True
+
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Keep the initial weights."""
         super().setup(model, seeds, stream)

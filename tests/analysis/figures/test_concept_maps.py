@@ -66,6 +66,13 @@ def test_importance_is_logarithmic_about_one():
     plt.close(figure)
 
 
+def test_a_class_may_be_called_all():
+    table = np.arange(1.0, 10).reshape(3, 3)
+    figure, rows = importance_by_class([importance(table)], CONCEPTS, [["all", "bee"]])
+    assert [row["ratio"] for row in rows] == table.ravel().tolist()
+    plt.close(figure)
+
+
 def test_a_class_is_the_mean_of_the_networks_that_know_it():
     tables = [np.full((3, 3), value) for value in (1.0, 3.0)]
     figure, rows = importance_by_class([importance(one) for one in tables], CONCEPTS, [["ant", "bee"], ["ant", "cow"]])

@@ -108,6 +108,27 @@ def test_images_in_two_parts_are_told(tmp_path):
         folder(source(), str(tmp_path))
 
 
+def test_masks_of_any_suffix_and_links_to_folders(tmp_path):
+    fill(tmp_path / "there", "dotted")
+    fill(tmp_path / "top", "striped", "negatives", start=3)
+    (tmp_path / "top" / "dotted").symlink_to(tmp_path / "there" / "dotted")
+    (tmp_path / "top" / "dotted" / "round").symlink_to(tmp_path / "top")
+    inside, nothing = encoded(np.eye(6, dtype=np.uint8) * 255), encoded(np.zeros((6, 6), np.uint8))
+    for number in range(10):
+        (tmp_path / "top" / "striped" / f"{number}.mask.PNG").write_bytes(inside)
+        (tmp_path / "top" / "negatives" / f"{number}.mask.png").write_bytes(nothing)
+    sets = folder(source(), str(tmp_path / "top"))
+    assert sets.names == ("dotted", "striped")
+    part = sets.train
+    assert part.masks is not None
+    assert float(part.masks[part.has[:, 0]].min()) == 1
+    assert float(part.masks[part.has[:, 1]].sum((1, 2)).max()) == 6
+    assert float(part.masks[~part.has.any(1)].max()) == 0
+    # Other masks are other concepts.
+    (tmp_path / "top" / "striped" / "0.mask.PNG").write_bytes(encoded(np.ones((6, 6), np.uint8)))
+    assert folder(source(), str(tmp_path / "top")).digest() != sets.digest()
+
+
 def test_a_digest_tells_other_images(tmp_path):
     path = fill(tmp_path, "dotted", "striped")
     first = folder(source(), path).digest()
@@ -177,6 +198,7 @@ BAD = {
     "images without folders": (lambda top: (top / "a.png").write_bytes(encoded(np.zeros((6, 6), np.uint8))), {}, " has no folders of images"),
     "negatives alone": (lambda top: fill(top, "negatives"), {}, " has no folders of images"),
     "one image": (lambda top: (fill(top, "dotted"), fill(top, "striped", count=1)), {}, "path: the folder 'striped' has too few images (1): four are needed, two of them to judge by"),
+    "a broken link": (lambda top: (fill(top, "dotted", "striped"), (top / "dotted" / "z.png").symlink_to("nowhere.png")), {}, "dotted/z.png cannot be read as an image"),
     "an empty folder": (lambda top: (fill(top, "dotted", "striped"), (top / "hollow" / "inside").mkdir(parents=True)), {}, "hollow has no images (.bmp, "),
     "a black mask": (lambda top: (fill(top, "dotted", "striped"), (top / "dotted" / "1.mask.png").write_bytes(encoded(np.zeros((6, 6), np.uint8)))), {}, "dotted/1.mask.png is black all over"),
     "a mask alone": (lambda top: (fill(top, "dotted", "striped"), (top / "dotted" / "99.mask.png").write_bytes(encoded(np.ones((6, 6), np.uint8)))), {}, "dotted/99.mask.png belongs to no image"),

@@ -73,8 +73,12 @@ class ConceptSets:
 
     def digest(self) -> str:
         """What tells whether concepts and their images are still the same, part by part."""
-        parts = [(self.part(name).images.digest(), self.part(name).has.numpy().tobytes()) for name in PARTS]
-        return hashlib.sha256(repr((self.names, parts)).encode()).hexdigest()[:16]
+        whole = hashlib.sha256(repr(self.names).encode())
+        for part in map(self.part, PARTS):
+            whole.update(part.images.digest().encode() + part.has.numpy().tobytes())
+            if part.masks is not None:
+                whole.update(part.masks.numpy().tobytes())
+        return whole.hexdigest()[:16]
 
     def part(self, name: str) -> ConceptPart:
         """The part of a name: train, validation or test."""

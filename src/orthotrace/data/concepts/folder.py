@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -80,26 +81,37 @@ def _files(top: Path, negatives: str) -> dict[str, list[Path]]:
     """Concept -> its own images, both in order."""
     found: dict[str, list[Path]] = {}
     folders, masks = [], []
-    for file in sorted(top.rglob("*")):
-        place = file.relative_to(top)
-        if any(part.startswith(".") for part in place.parts):
+    # Folder -> itself and those above it, as they are on disk: links in a circle would lead nowhere.
+    above = {top: {top.resolve()}}
+    for folder, below, files in os.walk(top, followlinks=True):
+        here = Path(folder)
+        real = {name: (here / name).resolve() for name in below if name[0] != "."}
+        # In place, and sorted, so that the walk goes the same way everywhere.
+        below[:] = sorted(name for name, one in real.items() if one not in above[here])
+        above |= {here / name: above[here] | {real[name]} for name in below}
+        name = here.relative_to(top).as_posix()
+        if name == ".":
             continue
-        name = place.parent.as_posix()
-        if file.is_dir():
-            folders.append(place.as_posix())
-        elif file.suffix.lower() in SUFFIXES and name != ".":
-            if file.stem.endswith(MASK):
-                masks.append(file)
-            else:
-                found.setdefault(name, []).append(file)
+        folders.append(name)
+        for file in (here / one for one in sorted(files) if one[0] != "."):
+            if file.suffix.lower() in SUFFIXES:
+                if file.stem.endswith(MASK):
+                    masks.append(file)
+                else:
+                    found.setdefault(name, []).append(file)
     for name in folders:
         if not any(one == name or one.startswith(f"{name}/") for one in found):
             raise UserError(f"the folder {top / name} has no images ({', '.join(sorted(SUFFIXES))})", "path")
     known = {file.with_suffix("") for of in found.values() for file in of}
     for mask in masks:
-        if mask.with_name(mask.stem.removesuffix(MASK)) not in known:
+        if _of_mask(mask) not in known:
             raise UserError(f"the mask {mask} belongs to no image", "path")
     return found
+
+
+def _of_mask(mask: Path) -> Path:
+    """The image of a mask, without its suffix."""
+    return mask.with_name(mask.stem.removesuffix(MASK))
 
 
 def _check_leaks(files: dict[str, dict[str, list[Path]]]) -> None:
@@ -108,7 +120,11 @@ def _check_leaks(files: dict[str, dict[str, list[Path]]]) -> None:
     twice = []
     for part, of in files.items():
         for file in (file for own in of.values() for file in own):
-            other, first = seen.setdefault(hashlib.sha256(file.read_bytes()).digest(), (part, file))
+            try:
+                content = hashlib.sha256(file.read_bytes()).digest()
+            except OSError as error:
+                raise UserError(f"{file} cannot be read as an image ({one_line(error)})", "path") from error
+            other, first = seen.setdefault(content, (part, file))
             if other != part:
                 twice.append(f"{file} ({part}) is {first} ({other})")
     if twice:
@@ -139,14 +155,17 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     images, masks, has = [], [], []
     masked = False
     for name, of in files.items():
+        shown = [name == one or name.startswith(f"{one}/") for one in names]
+        # A photograph in JPEG may have a mask in PNG.
+        there = {_of_mask(one): one for one in {file.parent for file in of} for one in _masks(one)}
         for file in of:
             images.append(_decoded(file, channels, size))
-            mask = _mask(file)
+            mask = there.get(file.with_suffix(""))
             masked |= mask is not None
             masks.append(np.ones(size) if mask is None else _decoded(mask, 1, size)[0] / 255)
-            if not masks[-1].any():
+            if any(shown) and not masks[-1].any():
                 raise UserError(f"the mask {mask} is black all over: bright is where the concept is", "path")
-            has.append([name == one or name.startswith(f"{one}/") for one in names])
+            has.append(shown)
     pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
     # A data set of another scale of pixels, such as one of floating numbers in [0, 1].
     if stored.dtype != torch.uint8 or int(stored[:1000].max()) <= 16:
@@ -157,10 +176,9 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     return ConceptPart(part, torch.tensor(has).view(-1, len(names)), _tensor(masks) if masked else None)
 
 
-def _mask(file: Path) -> Path | None:
-    """The mask of an image: a photograph in JPEG may have one in PNG."""
-    names = (file.with_name(f"{file.stem}{MASK}{suffix}") for suffix in (file.suffix, *SUFFIXES))
-    return next((name for name in names if name.is_file()), None)
+def _masks(folder: Path) -> list[Path]:
+    """The masks in a folder."""
+    return [one for one in sorted(folder.iterdir()) if one.suffix.lower() in SUFFIXES and one.stem.endswith(MASK)]
 
 
 def _tensor(masks: list[np.ndarray]) -> Tensor:
