@@ -59,10 +59,7 @@ def folder(
     if any(given) and not all(given):
         missing = PARTS[given.index(False)]
         raise UserError(f"{path} has no folder {missing}: give {', '.join(PARTS)}, or none of them", "path")
-    if all(given):
-        found = {part: _files(top / part, negatives) for part in PARTS}
-    else:
-        found = _divided(_files(top, negatives), validation, test)
+    found = {part: _files(top / part) for part in PARTS} if all(given) else _divided(_files(top), validation, test)
     own = {name for of in found.values() for name in of if name != negatives and not name.startswith(f"{negatives}/")}
     # Those that others lie inside of are concepts too.
     names = sorted(
@@ -77,7 +74,7 @@ def folder(
     return checked_sets(names, parts)
 
 
-def _files(top: Path, negatives: str) -> dict[str, list[Path]]:
+def _files(top: Path) -> dict[str, list[Path]]:
     """Concept -> its own images, both in order."""
     found: dict[str, list[Path]] = {}
     folders, masks = [], []
