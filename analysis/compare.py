@@ -309,7 +309,7 @@ def _array(rdms: ArrayLike) -> Any:
         ValueError: text, objects, or complex numbers.
     """
     if hasattr(rdms, "detach"):
-        # A tensor; torch is not imported for what comes without it.
+        # A tensor, which ArrayLike does not know; torch is not imported for what comes without it.
         rdms = rdms.detach().cpu()  # type: ignore[union-attr]
     found = np.asarray(rdms)
     if found.dtype.kind not in "biuf":

@@ -220,11 +220,9 @@ def _sections(primary: DictConfig) -> dict[str, list[str]]:
 
 def _section(name: str, keys: Sequence[str]) -> str:
     names = ", ".join(key for key in keys if key != "_target_")
-    return (
-        f"has keys of its own: write {name}.KEY=..., where KEY is one of {names}"
-        if names
-        else (f"has keys of its own, which are yours to name: write +{name}.NAME=...")
-    )
+    if names:
+        return f"has keys of its own: write {name}.KEY=..., where KEY is one of {names}"
+    return f"has keys of its own, which are yours to name: write +{name}.NAME=..."
 
 
 class Multirun(Callback):

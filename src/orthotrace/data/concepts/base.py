@@ -122,8 +122,7 @@ def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: S
             count = int(content.has[:, number].sum())
             if count < least:
                 raise UserError(
-                    f"the concept '{name}' has {count or 'no'} image{'' if count == 1 else 's'} in the {part} part: "
-                    f"{('one', 'two')[least - 1]} at least {('is', 'are')[least - 1]} needed"
+                    f"the concept '{name}' has {count or 'no'} images in the {part} part: at least {least} needed"
                 )
             if count == len(content):
                 raise UserError(f"all images of the {part} part show '{name}': images that lack it are needed")
