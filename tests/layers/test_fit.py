@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 
 import numpy as np
@@ -239,6 +240,18 @@ def test_in_a_transformer_past_its_fast_path(layer):
         before = model(tokens)
         fit(model, layer, {"a": tokens[:10]}, tokens)
         assert torch.allclose(model(tokens), before, atol=1e-4)
+
+
+def test_a_transformer_keeps_its_fast_path_where_nothing_was_put(monkeypatch):
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+    tokens = torch.randn(40, 5, 8)
+    before = [(layer.activation_relu_or_gelu, model.use_nested_tensor) for layer in model.layers]
+    # No answer is near enough.
+    monkeypatch.setattr(sys.modules[fit.__module__], "TOLERANCE", -1)
+    with pytest.raises(UserError, match="too ill-conditioned"):
+        fit(model, "layers.0.norm1", {"a": tokens[:10]}, tokens)
+    assert [(layer.activation_relu_or_gelu, model.use_nested_tensor) for layer in model.layers] == before
+    assert all(kind for kind, _ in before)
 
 
 def test_names_that_lead_through_one_parent_are_no_others():
