@@ -29,22 +29,22 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.sources import digits, table
 from orthotrace.data.streams import Permuted
-from orthotrace.experiment import Experiment
 from orthotrace.methods.base import Method
 from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
-from orthotrace.run import Run
-from orthotrace.seeds import Seeds
-from orthotrace.tracking import Tracker
-from orthotrace.training import Training
+from orthotrace.results.run_folder import Run
+from orthotrace.training.experiment import Experiment
+from orthotrace.training.settings import Training
+from orthotrace.training.tracking import Tracker
 
 EPOCHS, BATCH, RATE, MOMENTUM = 5, 64, 0.05, 0.9
 ENERGY = [0.97, 0.99, 0.99]

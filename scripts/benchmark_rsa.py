@@ -14,7 +14,8 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
-from analysis import compare, inference, rdm
+from orthotrace.analysis import inference, rdm
+from orthotrace.analysis.rdm import compare
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

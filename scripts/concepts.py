@@ -18,19 +18,19 @@ import torch
 from family import cell
 from torch import nn
 
-from analysis.concept_study import ConceptNetwork, over_tasks, read_concepts
-from analysis.figures.concept_images import top_images_grid
-from analysis.figures.concept_maps import separability_maps
-from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
-from analysis.figures.style import styled
-from analysis.readings import Images, Judgement, axis_purity, judge, read
-from analysis.runs import ConceptImages, concept_layers, reduction
-from orthotrace.configuration import plain
+from orthotrace.analysis.concepts.layer_outputs import Images, Judgement, axis_purity, judge, read
+from orthotrace.analysis.concepts.study import ConceptNetwork, over_tasks, read_concepts
+from orthotrace.analysis.figures.concept_images import top_images_grid
+from orthotrace.analysis.figures.concept_maps import separability_maps
+from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
+from orthotrace.analysis.figures.style import styled
+from orthotrace.analysis.networks.runs import ConceptImages, concept_layers, reduction
+from orthotrace.config.build import plain
+from orthotrace.core.files import read_json, whole, write_json
 from orthotrace.data.streams import Stream
-from orthotrace.files import read_json, whole, write_json
 from orthotrace.layers import fit
-from orthotrace.run import Run, find
-from orthotrace.summary import groups
+from orthotrace.results.run_folder import Run, find
+from orthotrace.results.summary import groups
 
 RESULTS, DOCS = Path("scripts/results"), Path("docs")
 # Training images by whose statistics a trained network's features are whitened.

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from orthotrace.files import read_json, write_json
-from orthotrace.run import Run, find
+from orthotrace.core.files import read_json, write_json
+from orthotrace.results.run_folder import Run, find
 
 RESULTS = Path("scripts/results")
 SCORES = ("acc", "bwt", "learning_accuracy")

@@ -18,10 +18,10 @@ import torch
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
-from analysis.figures.style import COLOURS, DOUBLE, letter, styled
-from orthotrace.files import read, read_json, whole, write_json
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, letter, styled
+from orthotrace.core.files import read, read_json, whole, write_json
 from orthotrace.layers import deviations
-from orthotrace.run import Run, find
+from orthotrace.results.run_folder import Run, find
 
 RUNS, RESULTS, FIGURE = Path("runs/own_cifar10"), Path("scripts/results/own_cifar10.json"), Path("docs/own_curves.png")
 SETTING = (

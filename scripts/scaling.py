@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from measuring import measured
 
-from analysis import compare, rdm
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, STYLE, letter
-from orthotrace.files import read_json, whole, write_json
+from orthotrace.analysis import rdm
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, STYLE, letter
+from orthotrace.analysis.rdm import compare
+from orthotrace.core.files import read_json, whole, write_json
 
 RESULTS, FIGURE = Path("scripts/results/scaling.json"), Path("docs/scaling.png")
 ROUNDS = 3

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from orthotrace.configuration import build
-from orthotrace.files import read_json, write_json
-from orthotrace.judge import evaluate
-from orthotrace.run import Run, find
+from orthotrace.config.build import build
+from orthotrace.core.files import read_json, write_json
+from orthotrace.results.run_folder import Run, find
+from orthotrace.training.evaluation import evaluate
 
 RESULTS = Path("scripts/results/split_mnist.json")
 CHOICE = Path("scripts/results/split_mnist_search.json")
@@ -36,7 +36,7 @@ def validation_accuracy(run: Run) -> float:
     stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=run.scores["seeds"]["stream"])
     model = run.network()
     return statistics.fmean(
-        evaluate(model, stream.task(index).validation, stream.readout.judged(index, stream.tasks)).accuracy
+        evaluate(model, stream.task(index).validation, stream.active.evaluated(index, stream.tasks)).accuracy
         for index in range(stream.tasks)
     )
 

@@ -47,21 +47,21 @@ def call(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.Mon
 @pytest.fixture
 def train(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     """orthotrace-train in this process, in an empty folder."""
-    import orthotrace.entry
-    import orthotrace.train
+    import orthotrace.cli.launch
+    import orthotrace.cli.train
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(orthotrace.entry.Multirun, "failed", False)
-    return lambda *arguments: call(orthotrace.train.main, list(arguments), monkeypatch, capsys)
+    monkeypatch.setattr(orthotrace.cli.launch.Multirun, "failed", False)
+    return lambda *arguments: call(orthotrace.cli.train.main, list(arguments), monkeypatch, capsys)
 
 
 @pytest.fixture
 def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     """orthotrace-analyze in this process, in an empty folder."""
-    import analysis.analyze
+    import orthotrace.analysis.cli
 
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: call(analysis.analyze.main, list(arguments), monkeypatch, capsys)
+    return lambda *arguments: call(orthotrace.analysis.cli.main, list(arguments), monkeypatch, capsys)
 
 
 def surroundings() -> dict[str, str]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import jsonschema
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import FIVE, GROUPS, KEYS, SCHEMA, built, five
 from images import write_tables
-from omegaconf import OmegaConf
-from test_configuration import GROUPS
-from test_train import SCHEMA
 
-from orthotrace import _conf
-from orthotrace.errors import UserError
-from orthotrace.run import Run
-from orthotrace.train import assemble
+from orthotrace.core.errors import UserError
+from orthotrace.results.run_folder import Run
 
 SCENARIOS = ("task", "domain", "class")
 # What a stream does not admit, and why: everything else must run.
@@ -23,7 +16,6 @@ REFUSED = {
     ("blurred", "task"): "where boundaries are blurred no batch is of one task",
     ("sequence", "domain"): "have different classes",
 }
-FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")
 # A stream that needs data of its own.
 DATA = {
     "superclasses": lambda folder: [
@@ -36,27 +28,13 @@ DATA = {
         *(f"dataset.sources.{name}.size=8" for name in FIVE),
     ],
 }
-KEYS = {method: list(OmegaConf.load(_conf() / "method" / f"{method}.yaml")) for method in GROUPS["method"]}
 TINY = ("trainer.max_epochs=1", "model.hidden=[8]", "trainer.batch_size=64", "trainer.accelerator=cpu")
-
-
-def five(folder):
-    for classes, name in enumerate(FIVE, start=2):
-        write_tables(folder / name, classes, per_class=4, image="img" if name == "cifar10" else "image")
-    return folder
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     return {stream: make(folder) for stream, make in DATA.items()}
-
-
-def built(run: Run, *overrides: str):
-    with initialize_config_dir(str(_conf()), version_base="1.3"):
-        config = compose("train", list(overrides))
-    choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
-    return assemble(config, run, SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices))))[0]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_combinations import KEYS, built
-from test_configuration import GROUPS
+from composed import GROUPS, KEYS, MEMORY, StopError, Stopping, built
 
-from orthotrace.run import Run
-from orthotrace.tracking import Tracker
+from orthotrace.results.run_folder import Run
+from orthotrace.training.tracking import Tracker
 
 SMALL = ("stream=split", "stream.tasks=3", "stream.classes_per_task=2", "stream.scenario=class", "model.hidden=[12]")
 EPOCHS = ("trainer.max_epochs=4", "trainer.batch_size=32", "trainer.save_every=0", "trainer.accelerator=cpu")
@@ -33,22 +32,6 @@ CASES = {
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
 }
 CASES["scheduler step"] += ["scheduler.every=1", "scheduler.gamma=.5"]
-MEMORY = ("er", "derpp", "agem")
-
-
-class StopError(Exception):
-    pass
-
-
-class Stopping(Tracker):
-    """Stops a run when a row is told, before its epoch is saved."""
-
-    def __init__(self, task: int, epoch: int):
-        self.place = (task, epoch)
-
-    def epoch(self, row, number):
-        if (row["task"], row["epoch"]) == self.place:
-            raise StopError
 
 
 def state(run: Run) -> dict[str, torch.Tensor]:
@@ -126,7 +109,7 @@ def test_a_task_that_comes_again_keeps_its_head(tmp_path):
     progress = experiment.run()
     assert progress.tasks == 10
     states = [torch.load(Run(tmp_path).checkpoint(task), weights_only=True)["state_dict"] for task in range(1, 11)]
-    own = experiment.stream.readout.own
+    own = experiment.stream.active.own
     for visit in range(5):
         part = slice(own[visit].start, own[visit].stop)
         for later in range(visit, visit + 5):
@@ -140,7 +123,7 @@ def test_class_accuracies_are_over_samples_of_all_tasks_so_far(tmp_path):
     progress = experiment.run()
     model, stream = experiment.learner.model.eval(), experiment.stream
     for task in range(3):
-        for label in stream.readout.own[task]:
+        for label in stream.active.own[task]:
             part = stream.test(task)
             chosen = part.take((part.labels == label).nonzero().flatten())
             with torch.no_grad():
@@ -193,7 +176,7 @@ def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from test_continuing import GROUPS, Run, built, overrides_of\n"
+        "from composed import GROUPS, Run, built, overrides_of\n"
         "for method in GROUPS['method']:\n"
         "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method)).run()\n"
     )

@@ -11,10 +11,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from conftest import command
 
+from orthotrace.core.distributed import rows_of_processes, same_in_all_processes
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
-from orthotrace.reduce import rows_of_processes, same_in_all_processes
-from orthotrace.run import Run
+from orthotrace.results.run_folder import Run
 from orthotrace.subspace import (
     ComplementSubspace,
     HebbianSubspace,

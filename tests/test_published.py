@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from composed import five
 from images import write_tables
-from test_combinations import five
 
 # Experiment -> what its data needs, and where the network is made small enough for a test.
 PUBLISHED = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthotrace import _conf
+from orthotrace.config.conf import conf_folder
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -61,7 +61,7 @@ def test_networks_are_compared_from_plain_arrays_without_the_training_side():
     assert names["consistency"].between_networks(names["rdms"]).networks == 3
     assert names["found"].intervals().shape == (2, 2) and names["found"].compare("t").adjusted.shape == (2, 2)
     program = (
-        "import sys; from analysis import compare, consistency, inference, mds, rdm, rdms, similarity, storage;"
+        "import sys; from orthotrace.analysis import inference, networks, rdm, similarity; from orthotrace.analysis.rdm import compare, mds, rdms; from orthotrace.analysis.studies import consistency; from orthotrace.analysis.networks import storage;"
         "print([name for name in ('pytorch_lightning', 'hydra', 'wandb', 'omegaconf') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -78,7 +78,7 @@ def test_a_measure_of_ones_own_is_short_and_keeps_what_it_declares():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((40, 10)), rng.standard_normal((40, 300))
     # Independent representations of many features: the plain RV coefficient, linear CKA, is far from 0.
-    from analysis.similarity import linear_cka
+    from orthotrace.analysis.similarity.measures import linear_cka
 
     assert abs(names["rv2"](x, y)) < 0.1 < 0.4 < linear_cka(x, y) and names["rv2"](x, x) == pytest.approx(1)
 
@@ -94,7 +94,7 @@ def test_the_speeds_are_those_that_were_measured():
 
 def test_every_option_is_in_the_table():
     table = README[README.index("| group | options | keys |") :]
-    for folder in _conf().iterdir():
+    for folder in conf_folder().iterdir():
         if folder.is_dir():
             (row,) = [line for line in table.split("\n") if line.startswith(f"| `{folder.name}` |")]
             for file in folder.glob("*.yaml"):

@@ -32,14 +32,14 @@ def test_an_installed_wheel_runs_from_another_folder(tmp_path):
     (place / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python, folder = tmp_path / "env" / "bin" / "python", tmp_path / "elsewhere"
     folder.mkdir()
-    main = "import orthotrace, sys; assert 'elsewhere' not in orthotrace.__file__; from orthotrace.train import main; main()"
-    where = run(python, "-c", "import orthotrace, analysis; print(orthotrace.__file__, analysis.__file__)", cwd=folder)
+    main = "import orthotrace, sys; assert 'elsewhere' not in orthotrace.__file__; from orthotrace.cli.train import main; main()"
+    where = run(python, "-c", "import orthotrace.analysis as a; print(orthotrace.__file__, a.__file__)", cwd=folder)
     assert all(str(place) in path for path in where.split())
     assert "max_epochs: 5" in run(python, "-c", main, "--cfg", "job", cwd=folder)
     tiny = ["stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "hydra.run.dir=run"]
     assert "ACC" in run(python, "-c", main, *tiny, cwd=folder)
     assert (folder / "run" / "scores.json").is_file()
-    analyse = "from analysis.analyze import main; main()"
+    analyse = "from orthotrace.analysis.cli import main; main()"
     assert "report" in run(python, "-c", analyse, "runs=run", cwd=folder)
     names = run(
         python,

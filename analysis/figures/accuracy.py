@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, letter
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, letter
 
 Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
 

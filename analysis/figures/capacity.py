@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures.style import DOUBLE
+from orthotrace.analysis.figures.style import DOUBLE
 
 Gauges = Mapping[str, Mapping[str, Any]]
 # More cells than this are too small to write in.

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
-from analysis.concepts import top_images
-from analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, wrapped
+from orthotrace.analysis.concepts.axes import top_images
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, wrapped
 
 # White between images, in shares of an image.
 GAP = 0.12

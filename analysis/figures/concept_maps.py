@@ -15,10 +15,10 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from analysis.concepts import Separability
-from analysis.figures.concepts import fits
-from analysis.figures.style import DOUBLE, SINGLE, TALLEST, wrapped
-from analysis.importance import Importance
+from orthotrace.analysis.concepts.axes import Separability
+from orthotrace.analysis.concepts.importance import Importance
+from orthotrace.analysis.figures.concepts import fits
+from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, wrapped
 
 # More columns than this are too small to write in, more rows or columns to write in or name.
 WRITTEN, NAMED = 12, 40

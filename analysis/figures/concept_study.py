@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.figures.concept_images import top_images_grid
-from analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
-from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
+from orthotrace.analysis.figures.concept_images import top_images_grid
+from orthotrace.analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
+from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
 
 if TYPE_CHECKING:
-    from analysis.concept_study import ConceptNetwork
+    from orthotrace.analysis.concepts.study import ConceptNetwork
 
 # Axes of a matrix of correlations: the concepts', and as many free ones as stay readable.
 AXES = 24
@@ -27,7 +27,7 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
         networks: all that were read.
         view: task as which the images were shown.
     """
-    from analysis.concept_study import kinds, over_tasks, same
+    from orthotrace.analysis.concepts.study import kinds, over_tasks, same
 
     found: dict[str, Drawing] = {}
     every = kinds(networks)

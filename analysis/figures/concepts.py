@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from analysis.figures.layers import over_layers
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, wrapped
-from analysis.purity import Purity
+from orthotrace.analysis.concepts.purity import Purity
+from orthotrace.analysis.figures.layers import over_layers
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, wrapped
 
 PURITY = "Purity (area under the ROC curve)"
 

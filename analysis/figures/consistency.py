@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.consistency import PairMean
-from analysis.figures.layers import over_layers, places
-from analysis.figures.style import COLOURS, MARKERS
+from orthotrace.analysis.figures.layers import over_layers, places
+from orthotrace.analysis.figures.style import COLOURS, MARKERS
+from orthotrace.analysis.studies.consistency import PairMean
 
 NAMES = {
     "bootstrap": "{level:g}% interval: bootstrap over networks",

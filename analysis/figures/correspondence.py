@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures.style import DOUBLE
+from orthotrace.analysis.figures.style import DOUBLE
 
 if TYPE_CHECKING:
-    from analysis.results import Correspondence
+    from orthotrace.analysis.studies.findings import Correspondence
 
 # More layers than this are too many to write numbers in.
 WRITTEN = 10

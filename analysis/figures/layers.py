@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.ceilings import Ceiling
-from analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from orthotrace.analysis.inference.ceilings import Ceiling
 
 
 def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, Axes, int]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.figures.style import DOUBLE
+from orthotrace.analysis.figures.style import DOUBLE
 
 # More cells than this are too small to write in.
 WRITTEN = 10

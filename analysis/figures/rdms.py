@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.condensed import square
-from analysis.figures.style import DOUBLE, TALLEST
+from orthotrace.analysis.figures.style import DOUBLE, TALLEST
+from orthotrace.analysis.rdm.triangles import square
 
 
 def rdm_maps(

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.figures.style import COLOURS, MARKERS, SINGLE
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, SINGLE
 
 
 def rdms_in_a_plane(

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis.compare import pearson
-from analysis.figures.accuracy import accuracy_over_tasks
-from analysis.figures.capacity import capacity_by_layer
-from analysis.figures.concept_study import concept_drawings
-from analysis.figures.consistency import consistency_by_layer
-from analysis.figures.correspondence import layer_correspondence
-from analysis.figures.layers import values_by_layer
-from analysis.figures.matrices import accuracy_matrices
-from analysis.figures.rdms import rdm_maps
-from analysis.figures.scaling import rdms_in_a_plane
-from analysis.figures.style import save, styled
-from analysis.mds import smacof
+from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
+from orthotrace.analysis.figures.capacity import capacity_by_layer
+from orthotrace.analysis.figures.concept_study import concept_drawings
+from orthotrace.analysis.figures.consistency import consistency_by_layer
+from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis.figures.layers import values_by_layer
+from orthotrace.analysis.figures.matrices import accuracy_matrices
+from orthotrace.analysis.figures.rdms import rdm_maps
+from orthotrace.analysis.figures.scaling import rdms_in_a_plane
+from orthotrace.analysis.figures.style import save, styled
+from orthotrace.analysis.rdm.compare import pearson
+from orthotrace.analysis.rdm.mds import smacof
 
 if TYPE_CHECKING:
-    from analysis.concept_study import ConceptNetwork
-    from analysis.results import Findings
-    from analysis.runs import Network, Stimuli
-    from orthotrace.summary import Group
+    from orthotrace.analysis.concepts.study import ConceptNetwork
+    from orthotrace.analysis.networks.runs import Network, Stimuli
+    from orthotrace.analysis.studies.findings import Findings
+    from orthotrace.results.summary import Group
 
 # Figures with these names, or that begin with them, are ours to remove.
 NAMES = (

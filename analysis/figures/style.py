@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthotrace.files import whole, write_csv
+from orthotrace.core.files import whole, write_csv
 
 # Widths of Nature's columns, in inches.
 SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4

@@ -7,10 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
-from analysis import compare, noise, rdm
-from analysis.ceilings import ceiling
-from analysis.models import Weighted
-from analysis.samplers import Direct, Made
+from orthotrace.analysis import rdm
+from orthotrace.analysis.inference.ceilings import ceiling
+from orthotrace.analysis.inference.models import Weighted
+from orthotrace.analysis.inference.samplers import Direct, Made
+from orthotrace.analysis.rdm import compare, noise
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

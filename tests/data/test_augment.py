@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.augment import Augmentation, windows
-from orthotrace.errors import UserError
 
 
 def draws(seed: int = 0) -> torch.Generator:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data import cache
 from orthotrace.data.cache import cache_folder, cached, content_hash, stored
-from orthotrace.errors import UserError
 
 
 @pytest.fixture(autouse=True)

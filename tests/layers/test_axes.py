@@ -1,6 +1,6 @@
 import pytest
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers.axes import Axes
 
 LAID_OUT = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers import ConceptWhitening, fit
 from orthotrace.linalg import orthonormalise
 

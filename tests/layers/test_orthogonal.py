@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers import ONI, OWN, Stiefel, deviations, fold, orthogonalise
 from orthotrace.layers.orthogonal import nearest_orthogonal
 

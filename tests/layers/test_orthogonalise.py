@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers import deviations, fold, orthogonal_init, orthogonalise
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers import ConceptWhitening, Whitening, replace_norm
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers.whitening import Whitening
 
 

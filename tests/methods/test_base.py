@@ -1,11 +1,11 @@
 import torch
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Batch, Images
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods import Method, Outcome
 from orthotrace.methods.base import Slots, trainable
-from orthotrace.seeds import Seeds
 
 
 class Counting(Method):

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
-from orthotrace.errors import UserError
 from orthotrace.methods.gpm import GPM
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 TRAIN = digits().train
 

@@ -1,10 +1,10 @@
 import torch
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 TRAIN = digits().train
 INPUTS = TRAIN.inputs()

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.batches import Batches
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
 from orthotrace.methods.lwf import LwF, distillation
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 HEADS = {"task": [range(0, 2), range(2, 4)], "domain": [range(2)], "class": [range(4)]}
 OWN = {"task": range(4, 6), "domain": range(2), "class": range(6)}

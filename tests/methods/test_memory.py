@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images
-from orthotrace.errors import UserError
 from orthotrace.methods.memory import Memory, MemoryOptions
 from orthotrace.methods.replay import ExperienceReplay
 

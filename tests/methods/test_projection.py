@@ -1,14 +1,14 @@
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
-from orthotrace.errors import UserError
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 PROJECTING = {"gpm": GPM, "hlop": HLOP}
 TRAIN = digits().train.take(torch.arange(300))
@@ -144,9 +144,9 @@ def test_patches_are_a_budget_of_each_batch():
 
 
 def test_a_penalty_on_the_weights_is_projected_with_the_gradient(tmp_path):
-    from test_combinations import built
+    from composed import built
 
-    from orthotrace.run import Run
+    from orthotrace.results.run_folder import Run
 
     run = Run(tmp_path / "run")
     # A leak would warn, and warnings are errors here.

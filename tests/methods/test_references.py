@@ -1,10 +1,10 @@
 import torch
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
 from orthotrace.methods.references import Independent, Joint
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 
 def stream(scenario: str, **options) -> Split:

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.batches import Batches
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
-from orthotrace.errors import UserError
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.replay import AveragedGem, DarkExperienceReplay, ExperienceReplay
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 MEMORY = {"size": 40}
 
@@ -50,7 +50,7 @@ def test_replay_is_half_the_loss_and_each_image_counts_over_its_own_outputs(scen
     drawn = fresh.memory.draw(len(batch.labels))
     assert set(drawn.tasks.tolist()) == {0}
     old = model(again.prepare(drawn.pixels))
-    readout = method.readout
+    readout = method.active
     parts = {"task": (range(2, 4), range(0, 2)), "domain": (range(2), range(2)), "class": (range(4), range(4))}[
         scenario
     ]
@@ -108,7 +108,7 @@ def test_a_gem_takes_the_component_against_the_memory_and_nothing_else(against):
     loss.backward()
     state = torch.get_rng_state()
     drawn = method.memory.draw(len(batch.labels))
-    reference_loss = method.readout.loss(model(batches.prepare(drawn.pixels)), drawn.labels, 1)
+    reference_loss = method.active.loss(model(batches.prepare(drawn.pixels)), drawn.labels, 1)
     reference = torch.cat([g.flatten() for g in torch.autograd.grad(reference_loss, list(model.parameters()))])
     sign = float(gradients(model) @ reference)
     if (sign < 0) != against:

@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.methods.nscl import NSCL
 from orthotrace.methods.owm import OWM
 from orthotrace.methods.sgp import SGP
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 TRAIN = digits().train.take(torch.arange(300))
 INPUTS = TRAIN.inputs().flatten(1)

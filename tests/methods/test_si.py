@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
-from orthotrace.errors import UserError
 from orthotrace.methods.base import trainable
 from orthotrace.methods.si import SI
 from orthotrace.models.mlp import MLP
-from orthotrace.seeds import Seeds
 
 STREAM = Split(digits(), tasks=5, scenario="class", class_order="natural")
 

@@ -3,9 +3,9 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.methods.sizes import sizes
-from orthotrace.seeds import Seeds
 
 NAMES = ["fc1", "fc2", "head"]
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods.trgp import TRGP, Region, scaled_weight
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.protection.layers import parts
-from orthotrace.seeds import Seeds
 
 STREAM = Permuted(digits(), tasks=3)
 
@@ -30,7 +30,7 @@ def begun(task: int, steps: int = 20, model: nn.Module | None = None, stream=STR
         model.train()
         for inputs, labels in list(part.split(32, next(model.parameters())))[:steps]:
             optimizer.zero_grad()
-            loss = method.readout.loss(method.training_forward(model, inputs), labels, number)
+            loss = method.active.loss(method.training_forward(model, inputs), labels, number)
             loss.backward()
             optimizer.step()
         detach()
@@ -53,7 +53,7 @@ def test_regions_are_those_of_the_largest_gradients():
     assert len(one.task_parameters()) == len(one.guard.parts)
     # The gradient is that of the loss on the new task.
     inputs, labels = next(method.part.split(len(method.part), next(model.parameters())))
-    loss = method.readout.loss(model(inputs), labels, 2)
+    loss = method.active.loss(model(inputs), labels, 2)
     whole = torch.autograd.grad(loss, model.fc1.weight)[0]
     assert torch.cosine_similarity(whole.flatten(), gradients[0].flatten(), dim=0) > 0.9
 
@@ -98,7 +98,7 @@ def test_earlier_tasks_are_answered_as_they_were():
     detach = method.attach([optimizer])
     for images, labels in list(part.split(32, next(model.parameters())))[:20]:
         optimizer.zero_grad()
-        method.readout.loss(model(images), labels, 2).backward()
+        method.active.loss(model(images), labels, 2).backward()
         optimizer.step()
     detach()
     for task in range(2):

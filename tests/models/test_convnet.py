@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 
 RGB = (3, 32, 32)

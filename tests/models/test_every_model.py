@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18

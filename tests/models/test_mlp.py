@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.models.mlp import MLP
 
 

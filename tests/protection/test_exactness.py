@@ -8,15 +8,14 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from composed import GROUPS
 from hydra import compose, initialize_config_dir
-from test_configuration import GROUPS
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from orthotrace import _conf
-from orthotrace.averaging import Average
-from orthotrace.configuration import build
-from orthotrace.errors import UserError
+from orthotrace.config.build import build
+from orthotrace.config.conf import conf_folder
+from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
 from orthotrace.subspace import (
     ComplementSubspace,
@@ -26,6 +25,7 @@ from orthotrace.subspace import (
     SvdSubspace,
     WeightedSubspace,
 )
+from orthotrace.training.averaging import Average
 
 # Adadelta's rate is a factor on a step that fits by itself; what is tested should move, not explode.
 RATES = {"sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adadelta": 0.5, "adagrad": 0.02}
@@ -33,7 +33,7 @@ NAMES = ["sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam"
 
 
 def optimizer_of(name: str) -> Callable[..., torch.optim.Optimizer]:
-    with initialize_config_dir(str(_conf()), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("train", [f"optimizer={name}", f"optimizer.lr={RATES.get(name, 0.01)}"])
     return build(config, "optimizer")
 

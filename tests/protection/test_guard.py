@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
 from orthotrace.subspace import HebbianSubspace, RecursiveSubspace, SvdSubspace, WeightedSubspace
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad, unfold
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.protection import protectable
 from orthotrace.protection.layers import parts, rows
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.layers import ConceptWhitening
 from orthotrace.protection import Guard
 from orthotrace.protection.normalisation import Normalisation

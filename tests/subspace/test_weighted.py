@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.subspace import SvdSubspace, WeightedSubspace
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from orthotrace.errors import checked
+from orthotrace.core.errors import checked
 
 
 class Augmentation:

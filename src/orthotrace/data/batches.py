@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from orthotrace.core.distributed import of_process, processes, shard
+from orthotrace.core.seeds import derived, generator
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.images import Batch, Images
-from orthotrace.reduce import of_process, processes, shard
-from orthotrace.seeds import derived, generator
 
 
 class Batches:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthotrace.files import cannot_write
+from orthotrace.core.files import cannot_write
 
 # Stores up to this size are read into memory, larger ones are mapped.
 MEMORY_BYTES = 2 * 1024**3

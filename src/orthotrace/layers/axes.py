@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orthotrace.errors import UserError, nearest
+from orthotrace.core.errors import UserError, nearest
 
 
 @dataclass(frozen=True)

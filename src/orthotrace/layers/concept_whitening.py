@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from orthotrace.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
 from orthotrace.layers.concept_images import ConceptImages, Part
 from orthotrace.layers.reductions import Reduction, reduced

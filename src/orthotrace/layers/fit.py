@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orthotrace.errors import UserError, nearest
+from orthotrace.core.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.layers.replace import leave_fast_paths, named_once
 

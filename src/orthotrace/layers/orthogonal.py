@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.errors import UserError, checked
+from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import inverse_sqrt, polar
 
 # A ReLU halves the second moment of what comes in.

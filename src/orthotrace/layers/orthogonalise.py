@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils import parametrize
 
-from orthotrace.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.layers.orthogonal import ONI, OWN, RELU, Orthogonal, Stiefel, nearest_orthogonal
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

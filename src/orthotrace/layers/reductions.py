@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, max_pool1d, max_pool2d, max_pool3d
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 
 Reduction = Literal["mean", "max", "pos_mean", "pool_max"]
 _POOLS = (max_pool1d, max_pool2d, max_pool3d)

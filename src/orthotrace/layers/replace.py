@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from orthotrace.errors import UserError, nearest
+from orthotrace.core.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.layers.whitening import Whitening
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import Function
 
-from orthotrace.errors import UserError, checked
+from orthotrace.core.distributed import added, processes
+from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import inverse_sqrt, newton_schulz
-from orthotrace.reduce import added, processes
 
 Solver = Literal["eigh", "newton"]
 

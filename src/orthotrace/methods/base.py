@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.active_outputs import ActiveOutputs
 from orthotrace.data.images import Batch, Images
 from orthotrace.data.streams import Stream, Task
-from orthotrace.readout import Readout
-from orthotrace.seeds import Seeds
 from orthotrace.subspace import Capacity
 
 Forward = Callable[[Tensor], Tensor]
@@ -67,14 +67,14 @@ class Method(nn.Module):
     number: int = 0
     epoch: int = 0
     part: Images
-    readout: Readout
+    active: ActiveOutputs
     seeds: Seeds
     prepare: Forward
 
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Meet the network and the stream, once, before anything else."""
         self.seeds = seeds
-        self.readout = stream.readout
+        self.active = stream.active
         # Held out of the module tree: the network is not part of the method's state.
         self._model = (model,)
 
@@ -123,7 +123,7 @@ class Method(nn.Module):
             batch: of the task.
         """
         logits = self.training_forward(network, batch.inputs)
-        return self.readout.loss(logits, batch.labels, self.number, batch.tasks), logits
+        return self.active.loss(logits, batch.labels, self.number, batch.tasks), logits
 
     def on_gradients(self) -> None:
         """Change the gradients of a step, before clipping and the optimizer."""

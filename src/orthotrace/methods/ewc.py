@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.base import Method, Outcome, Slots, trainable
-from orthotrace.seeds import Seeds, generator
 
 
 class EWC(Method):
@@ -71,7 +71,7 @@ class EWC(Method):
         measured = fisher_diagonal(
             model,
             chosen,
-            self.readout.trained(self.number),
+            self.active.trained(self.number),
             generator(self.seeds.method, 5, self.number) if self.fisher == "sampled" else None,
         )
         for values, importance, centre, parameter in zip(

@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from orthotrace.core.distributed import shard
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
-from orthotrace.errors import checked
 from orthotrace.methods.projection import CountedProjection
-from orthotrace.reduce import shard
-from orthotrace.seeds import generator
 from orthotrace.subspace import ComplementSubspace, SvdSubspace
 
 

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import derived
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
-from orthotrace.errors import checked
 from orthotrace.methods.base import Forward
 from orthotrace.methods.projection import CountedProjection
-from orthotrace.seeds import derived
 from orthotrace.subspace import HebbianSubspace, Subspace
 
 

@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.base import Forward, Method
-from orthotrace.seeds import Seeds
 
 
 class LwF(Method):
@@ -54,7 +54,7 @@ class LwF(Method):
     def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and of the change of its answers."""
         loss, logits = super().loss(network, batch)
-        heads = self.readout.earlier(self.number)
+        heads = self.active.earlier(self.number)
         if not heads:
             return loss, logits
         # Here, not when training starts: Lightning warns of modules that are in evaluation mode then.

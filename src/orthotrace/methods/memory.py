@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
-from orthotrace.seeds import generator
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from orthotrace.core.distributed import shard
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.projection import ProjectionMethod
-from orthotrace.reduce import shard
-from orthotrace.seeds import Seeds
 from orthotrace.subspace import NullSpace
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.projection import ProjectionMethod
-from orthotrace.seeds import Seeds, derived
 from orthotrace.subspace import RecursiveSubspace
 
 

@@ -13,9 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from orthotrace.core.distributed import of_process, shard, sum_over_processes
+from orthotrace.core.errors import UserError, checked
+from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import UserError, checked
 from orthotrace.linalg import energy_shares
 from orthotrace.methods.base import Forward, Layer, Outcome
 from orthotrace.methods.memory import MemoryOptions
@@ -25,8 +27,6 @@ from orthotrace.protection import Guard, protectable
 from orthotrace.protection.guard import Rule
 from orthotrace.protection.layers import parts
 from orthotrace.protection.normalisation import Mode
-from orthotrace.reduce import of_process, shard, sum_over_processes
-from orthotrace.seeds import Seeds, derived
 from orthotrace.subspace import Subspace
 
 
@@ -93,7 +93,7 @@ class ProjectionMethod(Replay):
                 "normalisation",
             )
         layers = protectable(model)
-        head = readout_layer(layers, self.readout.outputs) if stream.scenario == "task" else None
+        head = readout_layer(layers, self.active.outputs) if stream.scenario == "task" else None
         labels = {part.label: name for name, layer in layers.items() if name != head for part in parts(name, layer)}
         options = self.options(labels, seeds)
         self.guard = Guard(
@@ -135,7 +135,7 @@ class ProjectionMethod(Replay):
     def enter(self, number: int, part: Images) -> None:
         """The outputs of this task are free."""
         super().enter(number, part)
-        self.guard.outputs = self.readout.trained(number)
+        self.guard.outputs = self.active.trained(number)
         self.guard.norms.enter(number)
 
     def begin_task(self) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream, Task
 from orthotrace.methods.base import Method, Outcome
-from orthotrace.seeds import Seeds
 
 
 class Joint(Method):

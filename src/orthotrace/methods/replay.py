@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from orthotrace.core.errors import UserError, checked
+from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
-from orthotrace.errors import UserError, checked
 from orthotrace.methods.base import Forward, Method, trainable
 from orthotrace.methods.memory import Memory, MemoryOptions
-from orthotrace.seeds import Seeds, derived
 
 
 class Replay(Method):
@@ -48,7 +48,7 @@ class Replay(Method):
             raise UserError(
                 f"{size} images cannot hold one of each of the {len(stream.classes)} classes", "memory.size"
             )
-        outputs = self.readout.outputs if self.keeps_logits else 0
+        outputs = self.active.outputs if self.keeps_logits else 0
         seed = derived(seeds.method, 3)
         self.memory = Memory(self.memory_options, stream.shape, stream.test(0).store.dtype, seed, outputs)
         self.memory.to(next(model.parameters()).device)
@@ -70,7 +70,7 @@ class Replay(Method):
         if drawn is None:
             return None
         logits = network(self.prepare(drawn.pixels))
-        return self.readout.loss(logits, drawn.labels, self.number, drawn.tasks)
+        return self.active.loss(logits, drawn.labels, self.number, drawn.tasks)
 
     def remember(self, batch: Batch, logits: Tensor) -> None:
         """Offer the batch to the memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orthotrace.errors import checked
+from orthotrace.core.errors import checked
 from orthotrace.methods.gpm import SampledProjection
 from orthotrace.subspace import WeightedSubspace
 

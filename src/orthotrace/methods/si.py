@@ -10,12 +10,12 @@ from pydantic import Field
 from torch import nn
 from torch.optim import Optimizer
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.base import Method, Outcome, Slots, trainable
 from orthotrace.methods.ewc import add_gradient
-from orthotrace.seeds import Seeds
 
 
 class SI(Method):

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orthotrace.errors import UserError, nearest
-from orthotrace.run import Run, find
-from orthotrace.seeds import Seeds
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.seeds import Seeds
+from orthotrace.results.run_folder import Run, find
 
 Energy = Annotated[float, Field(gt=0, le=1)]
 Rows = Annotated[int, Field(ge=0)]

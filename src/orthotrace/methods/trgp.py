@@ -12,12 +12,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import checked
 from orthotrace.methods.gpm import SampledProjection
 from orthotrace.protection.layers import Part, protectable
-from orthotrace.seeds import Seeds, generator
 from orthotrace.subspace import RegionSubspace
 
 
@@ -120,7 +120,7 @@ class TRGP(SampledProjection):
         model.eval()
         with torch.enable_grad():
             inputs, labels = next(sample.split(len(sample), next(model.parameters())))
-            loss = self.readout.loss(model(inputs), labels, self.number, sample.tasks)
+            loss = self.active.loss(model(inputs), labels, self.number, sample.tasks)
             weights = {name: layer.weight for name, layer in self.guard.layers.items() if layer.weight.requires_grad}
             found = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         model.train(training)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.errors import UserError, checked
+from orthotrace.core.errors import UserError, checked
 from orthotrace.models.width import scaled
 
 Probability = Annotated[float, Field(ge=0, lt=1)]

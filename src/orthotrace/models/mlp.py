@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.errors import checked
+from orthotrace.core.errors import checked
 from orthotrace.models.width import scaled
 
 

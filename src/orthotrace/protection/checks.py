@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.errors import UserError, nearest
+from orthotrace.core.distributed import processes, same_in_all_processes, sum_over_processes
+from orthotrace.core.errors import UserError, nearest
 from orthotrace.protection.layers import Part
-from orthotrace.reduce import processes, same_in_all_processes, sum_over_processes
 from orthotrace.subspace.base import Subspace
 
 
@@ -112,7 +112,7 @@ def same_everywhere(label: str, space: Subspace) -> None:
     if int(differs):
         raise UserError(
             f"layer '{label}': {type(space).__name__} differs between processes: in consolidate, sum what each has "
-            "seen by orthotrace.reduce.sum_over_processes"
+            "seen by orthotrace.core.distributed.sum_over_processes"
         )
 
 

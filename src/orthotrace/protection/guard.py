@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.errors import UserError, nearest
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.seeds import derived
 from orthotrace.linalg import leak
 from orthotrace.protection import checks
 from orthotrace.protection.head import Head
 from orthotrace.protection.layers import Part, parts, protectable
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.taps import Taps
-from orthotrace.seeds import derived
 from orthotrace.subspace.base import Subspace
 
 Rule = Literal["applied", "gradient"]

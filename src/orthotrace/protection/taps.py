@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 from orthotrace.protection.layers import rows
 
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.errors import UserError, checked
+from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import orthonormalise, project_out
 
 Threshold = Annotated[float, Field(gt=0, le=1)]

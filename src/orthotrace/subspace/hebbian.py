@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.errors import checked
+from orthotrace.core.distributed import sum_over_processes
+from orthotrace.core.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
-from orthotrace.reduce import sum_over_processes
 from orthotrace.subspace.base import CountedSubspace
 from orthotrace.subspace.svd import least_count
 

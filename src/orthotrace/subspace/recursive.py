@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.errors import checked
-from orthotrace.reduce import sum_over_processes
+from orthotrace.core.distributed import sum_over_processes
+from orthotrace.core.errors import checked
 from orthotrace.subspace.base import Subspace
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from orthotrace.core.distributed import rows_of_processes
 from orthotrace.linalg import principal
-from orthotrace.reduce import rows_of_processes
 from orthotrace.subspace.base import CountedSubspace
 
 

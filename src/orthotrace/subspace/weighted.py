@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.errors import checked
+from orthotrace.core.errors import checked
 from orthotrace.subspace.svd import SvdSubspace
 
 

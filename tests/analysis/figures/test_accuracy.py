@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.figures.accuracy import accuracy_over_tasks
+from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
 
 ONE = np.array([[0.9, 0.1], [0.5, 0.7]])
 TWO = np.array([[0.8, 0.1], [0.3, 0.9]])

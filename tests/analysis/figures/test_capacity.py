@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from analysis.figures.capacity import capacity_by_layer
+from orthotrace.analysis.figures.capacity import capacity_by_layer
 
 
 def gauge(features: int, *ranks: int, captured=None) -> dict:

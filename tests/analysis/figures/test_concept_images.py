@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.figures.concept_images import slice_of_axes, top_images_grid
+from orthotrace.analysis.figures.concept_images import slice_of_axes, top_images_grid
 
 RNG = np.random.default_rng(0)
 NAMES = ["thick", "two holes"]

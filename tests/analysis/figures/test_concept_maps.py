@@ -2,9 +2,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.concepts import axis_correlations, separability
-from analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
-from analysis.importance import Importance
+from orthotrace.analysis.concepts.axes import axis_correlations, separability
+from orthotrace.analysis.concepts.importance import Importance
+from orthotrace.analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
 
 RNG = np.random.default_rng(0)
 CONCEPTS = ["thick", "slanted left", "two holes"]

@@ -2,8 +2,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from analysis.figures.concepts import concepts_over_tasks, purity_by_concept
-from analysis.purity import purity
+from orthotrace.analysis.concepts.purity import purity
+from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
 
 RNG = np.random.default_rng(0)
 CONCEPTS = ["thick", "slanted left", "two holes"]

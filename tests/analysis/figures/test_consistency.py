@@ -1,8 +1,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis.consistency import pair_mean
-from analysis.figures.consistency import consistency_by_layer
+from orthotrace.analysis.figures.consistency import consistency_by_layer
+from orthotrace.analysis.studies.consistency import pair_mean
 
 
 def result(n: int):

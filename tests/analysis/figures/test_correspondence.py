@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 
-from analysis.figures.correspondence import layer_correspondence
-from analysis.results import Correspondence
+from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis.studies.findings import Correspondence
 
 
 def test_a_matrix_for_each_method_with_its_shares_written_in():

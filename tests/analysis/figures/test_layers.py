@@ -1,8 +1,8 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from analysis.ceilings import Ceiling
-from analysis.figures.layers import over_layers, values_by_layer
+from orthotrace.analysis.figures.layers import over_layers, values_by_layer
+from orthotrace.analysis.inference.ceilings import Ceiling
 
 VALUES = {"gpm": {"a": [0.1, 0.3], "b": [0.5, 0.7]}, "hlop": {"a": [0.2], "b": [0.4]}}
 

@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis.figures.matrices import accuracy_matrices, draw_matrix
+from orthotrace.analysis.figures.matrices import accuracy_matrices, draw_matrix
 
 
 def test_cells_are_means_over_seeds_and_written():

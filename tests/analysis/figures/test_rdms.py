@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
 
-from analysis.figures.rdms import rdm_maps
+from orthotrace.analysis.figures.rdms import rdm_maps
 
 
 def test_a_map_for_each_method_and_layer_and_means_between_classes():

@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from analysis.figures.scaling import rdms_in_a_plane
+from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 
 
 def test_a_line_for_each_network_through_its_layers():

@@ -1,6 +1,6 @@
 import shutil
 
-from analysis.figures.study import NAMES
+from orthotrace.analysis.figures.study import NAMES
 
 
 def test_figures_of_an_earlier_analysis_without_numbers_now_go(analyze, study, tmp_path):

@@ -3,7 +3,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.image import imread
 
-from analysis.figures.style import DOUBLE, save, styled
+from orthotrace.analysis.figures.style import DOUBLE, save, styled
 
 
 def draw(folder):

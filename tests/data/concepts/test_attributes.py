@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.concepts.attributes import ATTRIBUTES, brightness, edges, holes, slant, thickness
-from orthotrace.errors import UserError
 
 
 def bar(width: int, left: int = 6) -> torch.Tensor:

@@ -4,12 +4,12 @@ import torch
 from images import encoded
 from PIL import Image
 
-from orthotrace.alignment import masks_of
+from orthotrace.core.errors import UserError
 from orthotrace.data.concepts import folder
 from orthotrace.data.concepts.base import PARTS
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources import Source
-from orthotrace.errors import UserError
+from orthotrace.training.concept_alignment import masks_of
 
 # Flat images of one shade are the same.
 pytestmark = pytest.mark.filterwarnings("ignore:images are in two parts")

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.concepts import measured
 from orthotrace.data.concepts.base import PARTS
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources import Source, digits
-from orthotrace.errors import UserError
 
 
 def source(train: torch.Tensor, test: torch.Tensor, classes: tuple[str, ...] = ("a", "b")) -> Source:

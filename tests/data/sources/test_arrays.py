@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import archive, arrays
-from orthotrace.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
 LABELS = np.arange(6) % 3

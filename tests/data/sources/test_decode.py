@@ -7,11 +7,11 @@ import pytest
 import torch
 from images import encoded, write_tables
 
+from orthotrace.core.errors import UserError
 from orthotrace.data import cache
 from orthotrace.data.batches import Batches
 from orthotrace.data.sources import table
 from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
-from orthotrace.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from images import encoded
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import folder
-from orthotrace.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import digits
-from orthotrace.errors import UserError
 
 
 def test_digits_are_the_real_ones_in_fixed_parts():

@@ -1,8 +1,8 @@
 import pytest
 from images import write_tables
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import several
-from orthotrace.errors import UserError
 
 
 def test_each_has_its_name_and_folder(tmp_path):

@@ -14,8 +14,8 @@ import pytest
 import torch
 from images import encoded, pictures, write_tables
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import table
-from orthotrace.errors import UserError
 
 REAL = Path(__file__).parents[4] / "shared" / "data"
 

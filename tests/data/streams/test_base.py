@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
 from orthotrace.data.streams.base import divided
-from orthotrace.errors import UserError
 
 SOURCE = digits()
 
@@ -27,7 +27,7 @@ def split(**options) -> Split:
 )
 def test_labels_are_outputs(scenario, labels, classes):
     stream = split(scenario=scenario)
-    assert stream.classes == classes and stream.readout.outputs == len(classes)
+    assert stream.classes == classes and stream.active.outputs == len(classes)
     assert stream.shared_head == (scenario == "domain")
     for index in range(5):
         task = stream.task(index)
@@ -41,7 +41,7 @@ def test_a_task_that_comes_again_is_the_same_task_with_the_same_outputs():
     for index in range(5):
         one, two = stream.task(index), stream.task(index + 10)
         assert torch.equal(one.train.images, two.train.images) and torch.equal(one.test.labels, two.test.labels)
-        assert stream.readout.own[index] == stream.readout.own[index + 5]
+        assert stream.active.own[index] == stream.active.own[index + 5]
 
 
 @pytest.mark.parametrize("scenario", ["domain", "class"])
@@ -58,7 +58,7 @@ def test_blurred_boundaries_keep_every_image_once(scenario):
     # Foreign images keep their own labels.
     if scenario == "class":
         assert len(blurred.task(0).train.labels.unique()) == 10
-        assert blurred.readout.trained(0) == range(10)
+        assert blurred.active.trained(0) == range(10)
 
 
 def test_blurred_boundaries_between_permutations_permute_each_image_as_its_task_does():

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
-from orthotrace.errors import UserError
 
 SOURCE = digits()
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from scipy import ndimage
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Rotated
 from orthotrace.data.streams.rotated import rotate
-from orthotrace.errors import UserError
 
 SOURCE = digits()
 SHADES = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0))

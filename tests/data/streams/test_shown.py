@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.concepts import measured
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source, digits
 from orthotrace.data.streams import Permuted, Rotated, Split
-from orthotrace.errors import UserError
 
 DIGITS = digits()
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from orthotrace.errors import UserError
+from orthotrace.core.errors import UserError
 
 Values = NDArray[np.float64]
 # An image is enlarged so many times where the width of strokes is measured.

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.errors import UserError
-from orthotrace.seeds import generator
 
 PARTS = ("train", "validation", "test")
 

@@ -14,12 +14,12 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
 from orthotrace.data.concepts.base import PARTS, ConceptPart, ConceptSets, checked_sets, split_off
 from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
 from orthotrace.data.sources.decode import eight_bits
 from orthotrace.data.sources.folder import SUFFIXES
-from orthotrace.errors import UserError, checked, nearest, one_line, seen_from
 
 # Of a file "name.png" the mask is "name.mask.png".
 MASK = ".mask"

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.data.concepts.attributes import ATTRIBUTES, Attribute
 from orthotrace.data.concepts.base import ConceptPart, ConceptSets, checked_sets, split_off
 from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
-from orthotrace.errors import UserError, checked, nearest
 
 
 @checked

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.files import read
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source
-from orthotrace.errors import UserError, checked, nearest
-from orthotrace.files import read
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images, Scaling
-from orthotrace.errors import UserError
 
 
 @dataclass(frozen=True)

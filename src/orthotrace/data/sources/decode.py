@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.cache import cached, stored
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source
-from orthotrace.errors import UserError, one_line
 
 CHUNK = 1024
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from orthotrace.core.errors import UserError, checked, seen_from
+from orthotrace.core.seeds import generator
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
 from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
 from orthotrace.data.sources.table import Size
-from orthotrace.errors import UserError, checked, seen_from
-from orthotrace.seeds import generator
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 

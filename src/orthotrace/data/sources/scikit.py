@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from orthotrace.core.errors import checked
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source
-from orthotrace.errors import checked
 
 
 @checked

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from orthotrace.core.errors import UserError, checked
 from orthotrace.data.sources.base import Source, check_shapes
 from orthotrace.data.sources.table import table
-from orthotrace.errors import UserError, checked
 
 
 @checked

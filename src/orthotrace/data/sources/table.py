@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
 from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
-from orthotrace.errors import UserError, checked, nearest, one_line, seen_from
 
 if TYPE_CHECKING:
     from datasets import Features

@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from orthotrace.core.errors import UserError, checked
+from orthotrace.core.seeds import generator
+from orthotrace.data.active_outputs import ActiveOutputs, Scenario
 from orthotrace.data.images import Images, Scaling
-from orthotrace.errors import UserError, checked
-from orthotrace.readout import Readout, Scenario
-from orthotrace.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Stream(ABC):
             stops = [sum(counts[: number + 1]) for number in range(self.distinct)]
             own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
             self.classes = distinct(names)
-        self.readout = Readout(scenario, tuple(own * repeats), blurred=blur > 0)
+        self.active = ActiveOutputs(scenario, tuple(own * repeats), blurred=blur > 0)
 
     def _admitted(self, counts: list[int]) -> None:
         if self.scenario == "domain" and len(set(counts)) > 1:
@@ -173,7 +173,7 @@ class Stream(ABC):
 
     def _labelled(self, number: int, part: Images) -> Images:
         """With the numbers of outputs as labels."""
-        start = self.readout.own[number].start
+        start = self.active.own[number].start
         return replace(part, labels=part.labels + start) if start else part
 
     def _blurred(self, number: int, own: Images) -> Images:
@@ -193,9 +193,9 @@ class Stream(ABC):
 
     def _mislabelled(self, number: int, part: Images) -> Images:
         draws = generator(self.seed, 4, number)
-        own = self.readout.own[number]
+        own = self.active.own[number]
         if self.blur:
-            own = range(self.readout.outputs)
+            own = range(self.active.outputs)
         chosen = torch.randperm(len(part), generator=draws)[: round(self.label_noise * len(part))]
         # A step of 1 to k - 1 around the circle of labels never ends where it began.
         steps = torch.randint(1, len(own), (len(chosen),), generator=draws)

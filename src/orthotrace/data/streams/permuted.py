@@ -10,11 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
 from orthotrace.data.streams.base import Stream
-from orthotrace.errors import checked
-from orthotrace.seeds import generator
 
 
 class Permuted(Stream):

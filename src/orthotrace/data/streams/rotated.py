@@ -12,10 +12,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from orthotrace.core.errors import UserError, checked
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
 from orthotrace.data.streams.base import Stream
-from orthotrace.errors import UserError, checked
 
 
 class Rotated(Stream):

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from orthotrace.core.errors import UserError, checked
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources import Source
 from orthotrace.data.sources.base import check_shapes
 from orthotrace.data.streams.base import Stream, distinct
-from orthotrace.errors import UserError, checked
-from orthotrace.seeds import generator
 
 
 class Sequence(Stream):

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
+from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
 from orthotrace.data.streams.base import Stream, divided
-from orthotrace.errors import UserError, checked, nearest
-from orthotrace.seeds import generator
 
 
 class Split(Stream):
@@ -38,7 +38,7 @@ class Split(Stream):
     Example:
         >>> from orthotrace.data.sources import digits
         >>> stream = Split(digits(), tasks=5, class_order="natural", scenario="class")
-        >>> stream.classes[:4], stream.readout.own[1], stream.task(1).train.labels.unique().tolist()
+        >>> stream.classes[:4], stream.active.own[1], stream.task(1).train.labels.unique().tolist()
         (('0', '1', '2', '3'), range(2, 4), [2, 3])
     """
 

@@ -1,0 +1,218 @@
+"""orthotrace-analyze: from a folder of runs to figures, numbers and a report."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
+
+from orthotrace.cli.launch import check_keys, launch, quieten, told
+from orthotrace.config.build import build, plain
+from orthotrace.core.errors import UserError, checked, nearest, one_line
+from orthotrace.core.files import write_csv, write_json
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.networks.runs import Stimuli
+    from orthotrace.analysis.rdm.rdms import Measure
+    from orthotrace.analysis.studies.references import Reference
+    from orthotrace.results.run_folder import Run
+
+
+def main() -> None:
+    """The command."""
+    launch(job, "analyze")
+
+
+def job(config: DictConfig) -> None:
+    """One analysis."""
+    quieten()
+    with told("analyze"):
+        check_keys(config, "analyze")
+        print(f"report: {analyse(config)}", flush=True)
+
+
+@checked
+def check_interval(
+    method: Literal["jackknife", "bootstrap"],
+    level: Annotated[float, Field(gt=0, lt=1)],
+    resamples: Annotated[int, Field(ge=100)],
+    seed: int,
+    stimuli: bool,
+) -> None:
+    """Types and ranges of the keys below interval."""
+
+
+@checked
+def check_stimuli(
+    task: Annotated[int, Field(ge=1)] | None, per_class: Annotated[int, Field(ge=1)], classes: list[str | int] | None
+) -> None:
+    """Types and ranges of the keys below stimuli."""
+
+
+@checked
+def check_concepts(images: Annotated[int, Field(ge=10)] | None) -> None:
+    """Type and range of the keys below concepts."""
+
+
+@checked
+def check_layers(*, layers: list[str] | None) -> None:
+    """Type of the key layers."""
+
+
+def analyse(config: DictConfig) -> Path:
+    """Analyse the chosen runs and write the folder of the analysis.
+
+    Returns:
+        The report.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    options: dict[str, Any] = plain(config)
+    check_layers(layers=options["layers"])
+    for key, check in {"interval": check_interval, "stimuli": check_stimuli, "concepts": check_concepts}.items():
+        try:
+            check(**options[key])
+        except UserError as error:
+            raise error.below(key) from error
+    # torch takes a second to import: what does not need it has been answered.
+    from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
+    from orthotrace.analysis.figures.study import draw
+    from orthotrace.analysis.networks.read import members_of, read_networks
+    from orthotrace.analysis.networks.runs import select
+    from orthotrace.analysis.report.report import write_report
+    from orthotrace.analysis.studies.findings import find, keep_rdms
+    from orthotrace.analysis.studies.references import read_references
+    from orthotrace.results.summary import groups, print_summary
+
+    tracker = build(config, "logger")
+    measure = measure_of(options["rdm"])
+    similar = measures_of(config)
+    outside = references_of(options["references"])
+    runs = select(options["runs"], options["where"])
+    grouped = groups(runs)
+    stimuli = common_stimuli(runs, **options["stimuli"])
+    # Files from outside are read before the networks, which take long.
+    rdms = read_references(outside, stimuli, measure)
+    networks = read_networks(grouped, stimuli, options["tasks"], options["layers"], measure)
+    level, limit = options["interval"]["level"], options["concepts"]["images"]
+    concepts = read_concepts(grouped, options["tasks"], stimuli.task, limit, level)
+    findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **options["interval"])
+    out = Path(options["out"])
+    results = findings.as_json(grouped, stimuli, networks, options)
+    pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)
+    results["mds"] = plane
+    results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
+    keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
+    write_csv(out / "stimuli.csv", stimuli.rows())
+    report = write_report(out, grouped, results, pictures)
+    write_json(out / "results.json", results)
+    tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
+    try:
+        tracker.figures(
+            {f"figures/{path.stem}": path for path in pictures.values()},
+            {
+                f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
+                for one in results["consistency"]
+            },
+        )
+    finally:
+        tracker.finish()
+    print_summary(runs)
+    return report
+
+
+def measure_of(name: Any) -> Measure:
+    """A measure of dissimilarity by its name, or a function of the user's by its path.
+
+    Raises:
+        UserError: there is none.
+    """
+    from orthotrace.analysis.rdm.dissimilarity import MEASURES
+
+    if name in MEASURES:
+        return MEASURES[name]
+    if not isinstance(name, str) or "." not in name:
+        raise UserError(f"there is no measure '{name}'; {nearest(str(name), MEASURES)}; or package.function", "rdm")
+    return imported(name, "rdm")
+
+
+def imported(path: str, key: str) -> Any:
+    """A function by its path, package.function.
+
+    Raises:
+        UserError: it cannot be imported; names the nearest.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        there = importlib.import_module(module)
+    except Exception as error:
+        raise UserError(f"'{path}' cannot be imported: {one_line(error)}", key) from error
+    if not callable(getattr(there, name, None)):
+        functions = [one for one, value in vars(there).items() if callable(value) and not one.startswith("_")]
+        raise UserError(f"there is no function '{name}' in {module}; {nearest(name, functions)}", key)
+    return getattr(there, name)
+
+
+def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
+    """The measures of similarity that the configuration names.
+
+    Raises:
+        UserError: one without a _target_, or that cannot be imported; names it.
+    """
+    found = {}
+    for name, node in plain(config.measures).items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise UserError(f"write +measures.{name}._target_=package.function", f"measures.{name}")
+        imported(str(node["_target_"]), f"measures.{name}")
+        found[name] = build(config, f"measures.{name}", _partial_=True)
+    return found
+
+
+def references_of(nodes: Mapping[str, Any]) -> dict[str, Reference]:
+    """The references that the configuration names.
+
+    Raises:
+        UserError: one without a path, or with a value that does not fit; names it.
+    """
+    from orthotrace.analysis.studies.references import reference
+
+    found = {}
+    for name, node in nodes.items():
+        if not isinstance(node, dict) or "path" not in node:
+            raise UserError(f"write +references.{name}.path=FILE", f"references.{name}")
+        try:
+            found[name] = reference(**node)
+        except UserError as error:
+            raise error.below(f"references.{name}") from error
+    return found
+
+
+def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
+    """The stimuli of all runs, which must be the same images.
+
+    Raises:
+        UserError: two runs show other images.
+    """
+    from orthotrace.analysis.networks.runs import stimuli_of
+
+    found: dict[str, tuple[Run, Stimuli]] = {}
+    made: dict[str, Stimuli] = {}
+    for run in runs:
+        # Runs that show the same images need not make them again.
+        key = str([OmegaConf.to_container(run.config[name]) for name in ("dataset", "stream")])
+        key += "" if task is None else str(run.scores["seeds"]["stream"])
+        if key not in made:
+            made[key] = stimuli_of(run, task, per_class, classes)
+        found.setdefault(made[key].digest, (run, made[key]))
+    if len(found) > 1:
+        (first, _), (second, _) = list(found.values())[:2]
+        way = "choose runs of one data set by where, such as +where.dataset.path=FOLDER"
+        if task is not None:
+            way = "choose runs of one stream by where, or stimuli.task=null, whose images do not depend on the seed"
+        raise UserError(f"{first.folder.name} and {second.folder.name} show different images: {way}")
+    return next(iter(found.values()))[1]

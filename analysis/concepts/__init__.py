@@ -1,0 +1,1 @@
+"""Concept axes: purity, importance, separability, drift."""

@@ -1,0 +1,224 @@
+"""What concept layers answer to concept images: read from networks, judged in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from orthotrace.analysis.concepts.axes import Separability, axis_correlations, separability, whiteness
+from orthotrace.analysis.concepts.importance import Importance, importance
+from orthotrace.analysis.concepts.purity import Part, Purity, best_filter, concept_vector, linear_probe, purity
+
+Matrix = NDArray[np.float64]
+PARTS = ("train", "validation", "test")
+# Images that a network takes at once.
+BATCH = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Concept images, as a network takes them, without masks: where a concept is would tell that it is there.
+
+    Attributes:
+        inputs: (n, channels, height, width).
+        has: (n, concepts).
+    """
+
+    inputs: Tensor
+    has: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A layer of one network, for the images of every part.
+
+    Attributes:
+        concepts: names.
+        before: what enters the layer, reduced over places: part -> (n, channels).
+        after: what leaves it, likewise.
+        active: how active each concept is, by its axes: part -> (n, concepts); None for a layer without axes.
+        means: what leaves the layer for test images, mean over places, (n, channels).
+        white: |cov - I|_F / sqrt(d) of what leaves it, over test images and places.
+        axes: of each concept, the rows of its axes in the channels before the layer, (axes, channels); or None.
+        has: part -> (n, concepts).
+    """
+
+    concepts: tuple[str, ...]
+    before: Mapping[str, Matrix]
+    after: Mapping[str, Matrix]
+    active: Mapping[str, Matrix] | None
+    means: Matrix
+    white: float
+    axes: tuple[Matrix, ...] | None
+    has: Mapping[str, NDArray[np.bool_]]
+
+    def part(self, name: str, values: Mapping[str, Matrix]) -> Part:
+        """Values of a part beside which concepts its images have."""
+        return Part(values[name], self.has[name])
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """How well the concepts can be read from a layer, on test images.
+
+    Attributes:
+        axis: purity of the concepts' axes; None for a layer without axes.
+        filter: of the best single channel: of those before the layer where it has axes, else of those after it.
+        probe: of a linear probe on what leaves the layer.
+        vector: of a concept-activation vector on it.
+        separate: of the concepts' features, means over places.
+        correlations: of the channels after the layer, |r|, reduced over places.
+        white: as in Reading.
+    """
+
+    axis: Purity | None
+    filter: Purity
+    probe: Purity
+    vector: Purity
+    separate: Separability
+    correlations: Matrix
+    white: float
+
+
+def read(
+    model: nn.Module, layer: str, images: Mapping[str, Images], concepts: tuple[str, ...], reduction: Any
+) -> Reading:
+    """Read a layer of a network.
+
+    Args:
+        model: in evaluation mode.
+        layer: name of a module whose inputs and outputs have channels: (n, channels, places...).
+        images: of each part.
+        concepts: names, in the order of the images' ``has``.
+        reduction: of maps (n, channels, places...) to numbers, such as that of the concept layer.
+
+    Raises:
+        ValueError: there is no such layer, or it is not called once.
+    """
+    module: Any = dict(model.named_modules()).get(layer)
+    if module is None:
+        raise ValueError(f"there is no layer '{layer}'")
+    dim = getattr(module, "channel_dim", 1)
+    before: dict[str, Matrix] = {}
+    after: dict[str, Matrix] = {}
+    active: dict[str, Matrix] = {}
+    means, moments = np.zeros((0, 0)), 0.0
+    for part, of in images.items():
+        rows: list[list[Tensor]] = [[], [], [], []]
+        total: list[Tensor] = []
+        for given, found in _calls(model, module, of):
+            maps = found.movedim(dim, 1)
+            rows[0].append(reduction(given.movedim(dim, 1)))
+            rows[1].append(reduction(maps))
+            if hasattr(module, "concept_activations"):
+                rows[2].append(module.concept_activations(found))
+            if part == "test":
+                rows[3].append(maps.flatten(2).mean(2) if maps.ndim > 2 else maps)
+                total.append(maps.transpose(0, 1).flatten(1).T)
+        before[part], after[part] = (torch.cat(values).double().numpy() for values in rows[:2])
+        if rows[2]:
+            active[part] = torch.cat(rows[2]).double().numpy()
+        if part == "test":
+            means, moments = torch.cat(rows[3]).double().numpy(), whiteness(torch.cat(total))
+    axes = None
+    if active:
+        order = [list(module.axes.names).index(name) for name in concepts]
+        active = {part: values[:, order] for part, values in active.items()}
+        matrix = module.affine()[0].detach().double().numpy()
+        axes = tuple(matrix[list(module.axes.of[name])] for name in concepts)
+    has = {part: of.has for part, of in images.items()}
+    return Reading(concepts, before, after, active or None, means, moments, axes, has)
+
+
+def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
+    """Input and output of a module for each batch of images."""
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = module.register_forward_hook(lambda _, given, found: seen.append((given[0].clone(), found.clone())))
+    like = next(model.parameters())
+    try:
+        for start in range(0, len(images.inputs), BATCH):
+            seen.clear()
+            place = slice(start, start + BATCH)
+            with torch.no_grad():
+                model(images.inputs[place].to(like))
+            if len(seen) != 1:
+                raise ValueError(f"the layer is called {len(seen)} times in a forward pass, not once")
+            yield seen[0]
+    finally:
+        handle.remove()
+
+
+def judge(reading: Reading, level: float = 0.95) -> Judgement:
+    """Judge a reading.
+
+    Args:
+        reading: with train, validation and test part.
+        level: of intervals.
+    """
+    channels = reading.after if reading.active is None else reading.before
+    train, validation, test = (reading.part(name, reading.after) for name in PARTS)
+    return Judgement(
+        axis=axis_purity(reading, level),
+        filter=best_filter(reading.part("validation", channels), reading.part("test", channels), level),
+        probe=linear_probe(train, validation, test, level=level),
+        vector=concept_vector(train, test, level),
+        separate=separability(reading.means, reading.has["test"], self_pairs=True),
+        correlations=axis_correlations(reading.after["test"]),
+        white=reading.white,
+    )
+
+
+def axis_purity(reading: Reading, level: float = 0.95) -> Purity | None:
+    """Purity of the concepts' axes on test images; None for a layer without axes."""
+    return None if reading.active is None else purity(reading.active["test"], reading.has["test"], level)
+
+
+def concept_importance(
+    model: nn.Module,
+    layer: str,
+    inputs: Tensor,
+    labels: Tensor,
+    outputs: range,
+    concepts: Sequence[str],
+    repeats: int = 3,
+) -> Importance:
+    """Importance of the axes of each concept, together, for the classes, by permutation.
+
+    Args:
+        model: in evaluation mode.
+        layer: name of its concept layer.
+        inputs: test images.
+        labels: of the outputs.
+        outputs: that are asked.
+        concepts: names, in the order of the answer.
+        repeats: of the permutation.
+    """
+    module: Any = model.get_submodule(layer)
+    features = torch.cat(
+        [found for _, found in _calls(model, module, Images(inputs, np.zeros((len(inputs), 0), bool)))]
+    )
+    axes = [module.axes.of[name] for name in concepts]
+
+    def losses(changed: Tensor) -> Tensor:
+        parts = []
+        for start in range(0, len(inputs), BATCH):
+            place = slice(start, start + BATCH)
+            handle = module.register_forward_hook(lambda _, given, found, place=place: changed[place])
+            try:
+                with torch.no_grad():
+                    logits = model(inputs[place].to(features))
+            finally:
+                handle.remove()
+            parts.append(
+                cross_entropy(logits[:, outputs.start : outputs.stop], labels[place] - outputs.start, reduction="none")
+            )
+        return torch.cat(parts)
+
+    return importance(losses, features, axes, labels.numpy(), repeats, dim=module.channel_dim)

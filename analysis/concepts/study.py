@@ -1,0 +1,196 @@
+"""The concept layers of all runs of an analysis: what they answer, after every task that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from orthotrace.analysis.concepts.drift import concept_drift
+from orthotrace.analysis.concepts.importance import Importance
+from orthotrace.analysis.concepts.layer_outputs import (
+    PARTS,
+    Judgement,
+    Reading,
+    axis_purity,
+    concept_importance,
+    judge,
+    read,
+)
+from orthotrace.analysis.concepts.purity import Purity
+from orthotrace.analysis.networks.runs import ConceptImages, concept_layers, reduction, tasks_of
+from orthotrace.core.errors import UserError
+from orthotrace.data.images import extremes
+
+if TYPE_CHECKING:
+    from orthotrace.results.run_folder import Run
+    from orthotrace.results.summary import Group
+
+# Test images by which the importance of a concept is told.
+IMPORTANT = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptNetwork:
+    """A concept layer of one network after one task.
+
+    Attributes:
+        method: label of its group.
+        run: where it comes from.
+        task: after how many tasks.
+        layer: name.
+        reading: of its concept images.
+        purity: of its axes.
+        judgement: beside other readings; only after the last task that was chosen.
+        importance: of its concepts, likewise.
+        classes: names of those that the importance is told of.
+        pixels: of the test images, in [0, 1], likewise; empty where it is not the first of its method.
+    """
+
+    method: str
+    run: Run
+    task: int
+    layer: str
+    reading: Reading
+    purity: Purity
+    judgement: Judgement | None = None
+    importance: Importance | None = None
+    classes: tuple[str, ...] = ()
+    pixels: NDArray[np.float64] | None = None
+
+    @property
+    def axes(self) -> tuple[NDArray[np.float64], ...]:
+        """Rows of the axes of each concept, (axes, channels)."""
+        assert self.reading.axes is not None
+        return self.reading.axes
+
+    @property
+    def active(self) -> NDArray[np.float64]:
+        """How active each concept is, for the test images, (n, concepts)."""
+        assert self.reading.active is not None
+        return self.reading.active["test"]
+
+
+def read_concepts(
+    grouped: Sequence[Group], tasks: str | list[int], shown: int | None, limit: int | None, level: float
+) -> list[ConceptNetwork]:
+    """Read every concept layer of every run; none where no run has one.
+
+    Args:
+        grouped: the runs.
+        tasks: as for runs.tasks_of.
+        shown: task as which the images are shown, from 1; None for the first.
+        limit: concept images of each part.
+        level: of intervals.
+
+    Raises:
+        UserError: a checkpoint that is damaged, or a concept of which the limit leaves no images.
+    """
+    images = ConceptImages(limit)
+    found: list[ConceptNetwork] = []
+    runs = [(group.label, run) for group in grouped for run in group.runs if concept_layers(run)]
+    for method, run in track(runs, "concepts", transient=True, disable=not Console().is_terminal):
+        sets, stream = images.of(run, shown or 1)
+        chosen = tasks_of(run, tasks)
+        for task in chosen:
+            model = run.network(task)
+            last = task == chosen[-1]
+            parts = images.parts(sets, PARTS if last else ("test",))
+            for layer in concept_layers(run):
+                try:
+                    reading = read(model, layer, parts, sets.names, reduction(model.get_submodule(layer)))
+                    purity = axis_purity(reading, level)
+                    assert purity is not None
+                    more: dict[str, Any] = {}
+                    if last:
+                        test = stream.test((shown or 1) - 1)
+                        some = test.take(torch.arange(min(len(test), IMPORTANT)))
+                        outputs = stream.active.evaluated((shown or 1) - 1, task)
+                        first = not any((one.method, one.layer) == (method, layer) for one in found if one.judgement)
+                        told = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
+                        more = {
+                            "judgement": judge(reading, level),
+                            "importance": told,
+                            "classes": tuple(stream.classes[label] for label in told.classes),
+                            "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
+                        }
+                except ValueError as error:
+                    raise UserError(
+                        f"{run.folder.name}, after task {task}, layer {layer}: {error}", "concepts"
+                    ) from error
+                found.append(ConceptNetwork(method, run, task, layer, reading, purity, **more))
+    return found
+
+
+def _pixels(sets: Any, count: int) -> NDArray[np.float64]:
+    pixels = sets.test.images.images[:count].double()
+    dark, bright = extremes(pixels)
+    return ((pixels - dark) / (bright - dark).clamp_min(1e-12)).numpy()
+
+
+def same(networks: Sequence[ConceptNetwork], method: str, layer: str) -> list[ConceptNetwork]:
+    """The networks of one method, a concept layer of theirs, in order of runs and tasks."""
+    return [one for one in networks if (one.method, one.layer) == (method, layer)]
+
+
+def kinds(networks: Sequence[ConceptNetwork]) -> list[tuple[str, str]]:
+    """Method and layer of all networks, each once."""
+    return list(dict.fromkeys((one.method, one.layer) for one in networks))
+
+
+def over_tasks(networks: Sequence[ConceptNetwork]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Purities, and angles to the axes after the first task, of one method and layer, (seeds, tasks, concepts)."""
+    runs = dict.fromkeys(one.run.folder for one in networks)
+    purities, angles = [], []
+    for folder in runs:
+        own = [one for one in networks if one.run.folder == folder]
+        values = np.stack([one.purity.auc.value for one in own])
+        purities.append(values)
+        rows = [np.stack(of) for of in zip(*(one.axes for one in own), strict=True)]
+        angles.append(concept_drift(values, rows).angle)
+    return np.stack(purities), np.stack(angles)
+
+
+def concept_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
+    """The numbers of every concept, network by network."""
+    rows = []
+    for method, layer in kinds(networks):
+        own = same(networks, method, layer)
+        _, angles = over_tasks(own)
+        by_place = {(one.run.folder, one.task): one for one in own}
+        for place, (key, one) in enumerate(by_place.items()):
+            seed, task = divmod(place, angles.shape[1])
+            for number, concept in enumerate(one.reading.concepts):
+                auc, told = one.purity.auc, one.judgement
+                rows.append(
+                    {
+                        "method": method, "run": key[0].name, "task": one.task, "layer": layer, "concept": concept,
+                        "purity": float(auc.value[number]),
+                        "low": float(auc.low[number]), "high": float(auc.high[number]),
+                        "angle": float(angles[seed, task, number]),
+                        "filter": None if told is None else float(told.filter.auc.value[number]),
+                        "probe": None if told is None else float(told.probe.auc.value[number]),
+                        "vector": None if told is None else float(told.vector.auc.value[number]),
+                        "importance": None if one.importance is None else float(one.importance.ratio[number]),
+                    }
+                )  # fmt: skip
+    return rows
+
+
+def layer_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
+    """Whiteness and separability of every network that was judged."""
+    return [
+        {
+            "method": one.method, "run": one.run.folder.name, "task": one.task, "layer": one.layer,
+            "whiteness": told.white, "inter": told.separate.inter, "intra": told.separate.intra,
+            "similarity": None if np.isnan(told.separate.similarity) else told.separate.similarity,
+        }
+        for one in networks
+        if (told := one.judgement) is not None
+    ]  # fmt: skip

@@ -1,0 +1,167 @@
+"""Noise ceilings: how well any model could do, given how much the RDMs of several subjects differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.triangles import ranks
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Bounds of the mean score that the true model would reach.
+
+    Attributes:
+        lower: the mean score of the pooled RDM of all other subjects.
+        upper: the mean score of the pooled RDM of all subjects, fitted to itself.
+    """
+
+    lower: float
+    upper: float
+
+
+def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
+    """Noise ceiling of the RDMs of several subjects.
+
+    For Pearson and cosine in closed form, from the correlations C of the RDMs:
+
+        upper = mean_j sum_k C_kj / sqrt(sum_kl C_kl),  lower = the same over all but j
+
+    For others with the pooled RDM; for Kendall's the mean of ranks, which is close to the best but not it.
+
+    Args:
+        rdms: condensed vectors, (k, m), k >= 2.
+        method: a name of POOLS.
+
+    Raises:
+        ValueError: fewer than two RDMs, a method without a pooled RDM, or what the comparison refuses.
+
+    Source: Nili et al., PLoS Computational Biology 10:e1003553 (2014).
+
+    Example:
+        >>> found = ceiling([[1.0, 2.0, 3.0], [1.0, 3.0, 2.0]])
+        >>> round(found.lower, 6), round(found.upper, 6)
+        (0.5, 0.866025)
+    """
+    check_ceiling(method)
+    stack, _ = compare.stacks(rdms, None)
+    if len(stack) < 2:
+        raise ValueError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
+    if method in ("pearson", "cosine"):
+        lower, upper = bounds(compare.METHODS[method](stack)[None], np.ones((1, len(stack))))
+        return Ceiling(float(lower[0]), float(upper[0]))
+    pool = POOLS[method]
+    upper = compared(pool(stack), stack, method).mean()
+    others = [np.delete(stack, number, axis=0) for number in range(len(stack))]
+    lower = np.mean([compared(pool(other), one[None], method) for other, one in zip(others, stack, strict=True)])
+    return Ceiling(float(lower), float(upper))
+
+
+def constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
+    """Which RDMs have no spread, (k,); for a cosine, which are zero.
+
+    Example:
+        >>> constant(np.array([[1.0, 1.0], [1.0, 2.0]]), "pearson").tolist()
+        [True, False]
+    """
+    largest = np.abs(stack).max(axis=1)
+    spread = largest if method.startswith("cosine") else np.ptp(stack, axis=1)
+    return spread <= 1e-12 * largest
+
+
+def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
+    """A comparison in which an RDM without spread predicts nothing, and is not predicted: 0.
+
+    Parts of RDMs may be constant though they as a whole are not.
+
+    Args:
+        first: condensed vectors, (k, m).
+        second: likewise, (l, m).
+        method: a name of POOLS.
+
+    Returns:
+        (k, l).
+
+    Example:
+        >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").tolist()
+        [[0.0], [1.0]]
+    """
+    rows, columns = ~constant(first, method), ~constant(second, method)
+    found = np.zeros((len(first), len(second)))
+    if rows.any() and columns.any():
+        found[np.ix_(rows, columns)] = compare.METHODS[method](first[rows], second[columns])
+    return found
+
+
+def check_ceiling(method: str) -> None:
+    """Refuses a comparison whose best common RDM is not known.
+
+    Raises:
+        ValueError: names those that have one.
+    """
+    if method not in POOLS:
+        raise ValueError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}")
+
+
+def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:
+    """Lower and upper bound in closed form, of many resamples at once.
+
+    A subject that a resample drew twice is left out with its copy, and counts once in the mean, as in rsatoolbox.
+
+    Args:
+        correlations: of the RDMs, (B, k, k).
+        weights: how often each subject comes, (B, k), at least two of them.
+
+    Returns:
+        (B,) and (B,).
+
+    Example:
+        >>> [float(one[0].round(6)) for one in bounds(np.full((1, 2, 2), 0.5) + np.eye(2) / 2, np.ones((1, 2)))]
+        [0.5, 0.866025]
+    """
+    there = weights > 0
+    number = there.sum(axis=1)
+    with_all = np.einsum("bij,bj->bi", correlations, weights)
+    total = np.einsum("bi,bi->b", with_all, weights)[:, None]
+    # A pool whose RDMs cancel has no direction: it predicts nothing.
+    some = total > 1e-12 * weights.sum(axis=1, keepdims=True) ** 2
+    upper = np.where(some, with_all / np.sqrt(np.where(some, total, 1)), 0)
+    own = weights * np.einsum("bii->bi", correlations)
+    rest = total - 2 * weights * with_all + weights * own
+    some = rest > 1e-12 * weights.sum(axis=1, keepdims=True) ** 2
+    lower = np.where(some, (with_all - own) / np.sqrt(np.where(some, rest, 1)), 0)
+    return (np.where(there, lower, 0).sum(axis=1) / number, np.where(there, upper, 0).sum(axis=1) / number)
+
+
+def _lengths(stack: Matrix) -> Matrix:
+    size = np.linalg.norm(stack, axis=1, keepdims=True)
+    return (stack / np.where(size > 0, size, 1)).mean(0, keepdims=True)
+
+
+def _scores(stack: Matrix) -> Matrix:
+    return _lengths(stack - stack.mean(axis=1, keepdims=True))
+
+
+def _ranks(stack: Matrix) -> Matrix:
+    return ranks(stack).mean(0, keepdims=True)
+
+
+# The RDM that does best on a set of RDMs, (k, m) -> (1, m).
+POOLS: dict[str, Callable[[Matrix], Matrix]] = {
+    "pearson": _scores,
+    "squared_pearson": _scores,
+    "cosine": _lengths,
+    "spearman": _ranks,
+    "rho_a": _ranks,
+    "tau_b": _ranks,
+    "tau_a": _ranks,
+    "cosine_cov": _lengths,
+    "corr_cov": _scores,
+}

@@ -1,0 +1,253 @@
+"""How well models predict RDMs, and how sure that is: cross-validation, bootstraps, noise ceilings.
+
+Scores of models are means over the RDMs of several subjects. What they would be with other subjects, other stimuli or
+both is estimated by resampling; comparisons between models are in significance.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orthotrace.analysis.inference.ceilings import Ceiling, ceiling, check_ceiling, compared, constant
+from orthotrace.analysis.inference.models import Fixed, Selected, Weighted, as_models
+from orthotrace.analysis.inference.resampling import draw
+from orthotrace.analysis.inference.samplers import LEAST, Direct, Folded, Made, Sampler, folds
+from orthotrace.analysis.inference.significance import Evaluation, permutation_test
+from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
+from orthotrace.analysis.rdm.triangles import stimuli_of
+from orthotrace.core.errors import nearest
+
+__all__ = ["Evaluation", "Fixed", "Selected", "Weighted", "bootstrap", "ceiling", "evaluate", "permutation_test"]
+
+Matrix = NDArray[np.float64]
+Over = Literal["stimuli", "rdms", "both"]
+# Comparisons that a resample of the stimuli, which has no whole matrix, does not allow.
+WHOLE = ("cosine_cov", "corr_cov", "bures")
+# Comparisons whose resamples are products of matrices.
+DIRECT = ("pearson", "cosine")
+
+
+def evaluate(
+    models: Mapping[str, Fixed | ArrayLike],
+    data: ArrayLike,
+    method: str = "pearson",
+    rdm_folds: int = 1,
+    stimulus_folds: int = 1,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores of models for the RDM of each subject, cross-validated where models are fitted.
+
+    With folds, models are fitted to the RDMs and stimuli of all folds but one and scored on those of that one; the
+    score of a subject is the mean over the folds of stimuli. Weights are fitted by least squares, of centred RDMs
+    unless the method is a cosine; a model is selected by the method itself.
+
+    Args:
+        models: name -> model; a plain condensed vector is a fixed one. They may be of another measure than the data,
+            but not of other stimuli.
+        data: condensed RDMs, (k, m), one for each subject.
+        method: a name of ceilings.POOLS.
+        rdm_folds: 1 for none.
+        stimulus_folds: 1 for none; every fold has three stimuli or more.
+        seed: of the folds.
+
+    Returns:
+        Scores, and the noise ceiling where there are two subjects or more.
+
+    Raises:
+        ValueError: an unknown method, models or data of another size or that cannot be compared, too many folds, or a
+            fitted model without folds, which would be scored on what it was fitted to.
+
+    Source: Schutt, Kipnis, Diedrichsen & Kriegeskorte, eLife 12:e82566 (2023).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> truth = rng.random(45)
+        >>> data = truth + 0.2 * rng.random((5, 45))
+        >>> found = evaluate({"true": truth, "other": rng.random(45)}, data)
+        >>> [round(float(one), 2) for one in found.means], round(found.ceiling.lower, 2)
+        ([0.98, 0.36], 0.98)
+    """
+    named = as_models(models)
+    stack, parts = _checked(named, data, method, rdm_folds, stimulus_folds)
+    subjects = len(stack)
+    scores = np.zeros((len(named), subjects))
+    if rdm_folds == stimulus_folds == 1:
+        for number, part in enumerate(parts):
+            scores[number] = compare.METHODS[method](part, stack)[0]
+        return Evaluation(tuple(named), method, scores, _ceiling(stack, method))
+    n = stimuli_of(stack.shape[1])
+    rng = np.random.default_rng(seed)
+    fold_of_rdm = folds(subjects, rdm_folds, rng)
+    fold_of_stimulus = folds(n, stimulus_folds, rng)
+    rows, columns = np.triu_indices(n, 1)
+    limits = []
+    for fold in range(stimulus_folds):
+        test = fold_of_stimulus == fold
+        train = ~test if stimulus_folds > 1 else test
+        in_test, in_train = test[rows] & test[columns], train[rows] & train[columns]
+        limits.append(_ceiling(stack[:, in_test], method))
+        for group in range(rdm_folds):
+            tested = fold_of_rdm == group
+            fitted = stack[~tested if rdm_folds > 1 else tested][:, in_train]
+            for number, (model, part) in enumerate(zip(named.values(), parts, strict=True)):
+                weights = _fit(model, part[:, in_train], fitted, method)
+                predicted = weights @ part[:, in_test]
+                score = compared(predicted[None], stack[tested][:, in_test], method)[0]
+                scores[number, tested] += score / stimulus_folds
+    known = [(one.lower, one.upper) for one in limits if one is not None]
+    # Of as few stimuli as the scores are.
+    mean = Ceiling(*np.mean(known, axis=0).tolist()) if known else None
+    return Evaluation(tuple(named), method, scores, mean)
+
+
+def bootstrap(
+    models: Mapping[str, Fixed | ArrayLike],
+    data: ArrayLike,
+    method: str = "pearson",
+    over: Over = "both",
+    resamples: int = 1000,
+    rdm_folds: int = 1,
+    stimulus_folds: int = 1,
+    seed: int = 0,
+) -> Evaluation:
+    """Scores of models in resamples of the stimuli, of the subjects, or of both.
+
+    For Pearson and cosine all resamples are products of matrices (resampling.moments); for others each resample is
+    made. A resample has two different subjects and three different stimuli or more (six with folds); pairs of a
+    stimulus with its own copy are left out. With folds, each resample is cross-validated over the different stimuli and
+    subjects in it, with fewer folds where they are too few.
+
+    Args:
+        models: as for evaluate.
+        data: condensed RDMs, (k, m), k >= 3 unless over stimuli.
+        method: as for evaluate; fitted models need Pearson or cosine.
+        over: of the three. Over both, the variance is corrected for counting noise twice (significance.py).
+        resamples: how many, at least 2.
+        rdm_folds: as for evaluate.
+        stimulus_folds: as for evaluate.
+        seed: of the draws and the folds.
+
+    Returns:
+        As evaluate, with what was drawn.
+
+    Raises:
+        ValueError: as evaluate; a comparison that needs a whole matrix, over stimuli.
+
+    Source: Schutt, Kipnis, Diedrichsen & Kriegeskorte, eLife 12:e82566 (2023).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> truth = rng.random(45)
+        >>> data = truth + rng.random((5, 45))
+        >>> found = bootstrap({"true": truth, "other": rng.random(45)}, data, resamples=200)
+        >>> low, high = found.intervals()[0]
+        >>> bool(low < found.means[0] < high)
+        True
+    """
+    if over not in ("stimuli", "rdms", "both"):
+        raise ValueError(f"there is no bootstrap over '{over}'; there are: both, rdms, stimuli")
+    named = as_models(models)
+    stack, parts = _checked(named, data, method, rdm_folds, stimulus_folds)
+    if method not in DIRECT and (rdm_folds > 1 or stimulus_folds > 1):
+        raise ValueError(f"resamples are cross-validated with pearson or cosine (got {method})")
+    if over != "rdms" and method in WHOLE:
+        raise ValueError(f"'{method}' needs the whole matrix, which a resample of stimuli has not: bootstrap over rdms")
+    point = evaluate(named, data, method, rdm_folds, stimulus_folds, seed)
+    rng = np.random.default_rng(seed)
+    n, subjects = stimuli_of(stack.shape[1]), len(stack)
+    sampler = _sampler(named, parts, stack, method, rdm_folds, stimulus_folds, rng)
+    if resamples < 2:
+        raise ValueError(f"at least 2 resamples tell a spread (got {resamples})")
+    least = LEAST if stimulus_folds == 1 else 2 * LEAST
+    try:
+        stimuli = draw(n, resamples, rng, least) if over != "rdms" else np.ones((1, n))
+    except ValueError as error:
+        raise ValueError(f"stimuli: {error}") from error
+    try:
+        drawn = draw(subjects, resamples, rng, 2) if over != "stimuli" else np.ones((1, subjects))
+    except ValueError as error:
+        raise ValueError(f"RDMs: {error}; bootstrap over stimuli") from error
+    prepared = sampler.prepare(stimuli)
+    draws = {over: sampler.score(prepared, drawn)}
+    if over == "both":
+        draws["stimuli"] = sampler.score(prepared, np.ones((1, subjects)))
+        draws["rdms"] = sampler.score(sampler.prepare(np.ones((1, n))), drawn)
+    return Evaluation(tuple(named), method, point.scores, point.ceiling, draws, n)
+
+
+def _sampler(
+    models: Mapping[str, Fixed],
+    parts: list[Matrix],
+    stack: Matrix,
+    method: str,
+    rdm_folds: int,
+    stimulus_folds: int,
+    rng: np.random.Generator,
+) -> Sampler:
+    if rdm_folds > 1 or stimulus_folds > 1:
+        return Folded(list(models.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
+    return Direct(parts, stack, method) if method in DIRECT else Made(parts, stack, method)
+
+
+def _checked(
+    models: Mapping[str, Fixed], data: ArrayLike, method: str, rdm_folds: int, stimulus_folds: int
+) -> tuple[Matrix, list[Matrix]]:
+    """The data, and the RDMs of each model, as moderate numbers."""
+    if method not in compare.METHODS:
+        raise ValueError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
+    check_ceiling(method)
+    given = data.dissimilarities if isinstance(data, RDMs) else np.asarray(data, dtype=np.float64)
+    if not np.isfinite(given).all():
+        raise ValueError("the data have entries that are missing or infinite: leave out stimuli that not all have")
+    stack, _ = compare.stacks(given, None)
+    if (flat := constant(stack, method)).any():
+        raise ValueError(f"RDM {int(np.argmax(flat))} of the data is constant: its correlation is undefined")
+    parts = []
+    for name, model in models.items():
+        try:
+            if isinstance(data, RDMs) and isinstance(model.given, RDMs):
+                check_comparable(model.given.relabelled(None), data)
+            part, _ = compare.stacks(model.rdms, stack)
+        except ValueError as error:
+            raise ValueError(f"model '{name}': {error}") from error
+        if constant(part, method).any():
+            raise ValueError(f"model '{name}' has an RDM that is constant: its correlation is undefined")
+        parts.append(_moderate(part))
+    n, subjects = stimuli_of(stack.shape[1]), len(stack)
+    if not 1 <= rdm_folds <= subjects:
+        raise ValueError(f"1 to {subjects} folds of the RDMs (got {rdm_folds})")
+    if not 1 <= stimulus_folds <= n // LEAST:
+        raise ValueError(f"1 to {n // LEAST} folds of {n} stimuli, {LEAST} in each (got {stimulus_folds})")
+    if rdm_folds == stimulus_folds == 1:
+        for name, model in models.items():
+            if model.fitted:
+                raise ValueError(f"model '{name}' is fitted: give rdm_folds or stimulus_folds, or it is scored on that")
+    return _moderate(stack), parts
+
+
+def _ceiling(stack: Matrix, method: str) -> Ceiling | None:
+    """Of RDMs some of which may be constant, as parts of RDMs are."""
+    kept = stack[~constant(stack, method)]
+    return ceiling(kept, method) if len(kept) > 1 else None
+
+
+def _moderate(stack: Matrix) -> Matrix:
+    return stack / np.abs(stack).max(axis=1, keepdims=True)
+
+
+def _fit(model: Fixed, part: Matrix, data: Matrix, method: str) -> Matrix:
+    """Weights of the RDMs of a model from training data; what is constant there tells nothing."""
+    if type(model) is Selected:
+        return np.eye(len(part))[int(np.argmax(compared(part, data, method).mean(axis=1)))]
+    data = data[~constant(data, method)]
+    if not len(data):
+        return np.zeros(len(part)) if model.fitted else model.fit(np.eye(1), np.ones(1))
+    if not method.startswith("cosine"):
+        part, data = (one - one.mean(axis=1, keepdims=True) for one in (part, data))
+    target = (data / np.linalg.norm(data, axis=1, keepdims=True)).mean(axis=0)
+    return model.fit(part @ part.T, part @ target)

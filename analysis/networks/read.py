@@ -1,0 +1,165 @@
+"""From runs to RDMs and similarities: networks are rebuilt one after the other, and reduced as they come."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from orthotrace.analysis.networks.activations import activations, readable_layers
+from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
+from orthotrace.analysis.rdm.categories import centroids
+from orthotrace.analysis.similarity.invariances import declaration
+from orthotrace.analysis.studies.consistency import PairMean, pair_mean
+from orthotrace.core.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from orthotrace.analysis.rdm.rdms import Measure
+    from orthotrace.results.summary import Group
+
+# (method, task) -> the networks of all seeds.
+Members = dict[tuple[str, int], list[Network]]
+Similarity = Callable[[Any, Any], float]
+
+
+def read_networks(
+    grouped: Sequence[Group],
+    stimuli: Stimuli,
+    tasks: str | list[int],
+    layers: Sequence[str] | None,
+    measure: Measure,
+) -> list[Network]:
+    """Rebuild every network and reduce its activations to RDMs, layer by layer.
+
+    Args:
+        grouped: the runs.
+        stimuli: the images.
+        tasks: as for runs.tasks_of.
+        layers: names of modules, or None for all that can be read.
+        measure: of dissimilarity.
+
+    Raises:
+        UserError: layers that do not match, a checkpoint that is damaged, a pattern that the measure refuses.
+    """
+    jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
+    networks: list[Network] = []
+    for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
+        model = run.network(task)
+        names = list(layers) if layers else readable_layers(model)
+        if networks and list(networks[0].rdms) != names:
+            raise UserError(
+                f"the layers of {run.folder.name} ({', '.join(names)}) and of {networks[0].run.folder.name} "
+                f"({', '.join(networks[0].rdms)}) do not match: choose runs of one model by where, or name "
+                "layers that all have",
+                "layers",
+            )
+        rdms, centres = {}, {}
+        try:
+            for name, values in activations(model, stimuli.images, names):
+                try:
+                    rdms[name] = _dissimilar(measure, values)
+                    if len(stimuli.classes) > 2:
+                        centres[name] = _dissimilar(measure, centroids(values, stimuli.labels))
+                # The measure may be the user's own, and fail in any way.
+                except Exception as error:
+                    raise UserError(
+                        f"{run.folder.name}, after task {task}, layer {name}: {one_line(error)}", "rdm"
+                    ) from error
+        except ValueError as error:
+            raise UserError(f"{run.folder.name}: {error}", "layers") from error
+        networks.append(Network(method, run, task, rdms, centres))
+    return networks
+
+
+def _dissimilar(measure: Measure, values: Tensor) -> NDArray[np.float64]:
+    """An RDM that can be compared.
+
+    Raises:
+        ValueError: the measure gives no condensed RDM of finite numbers, or a constant one.
+    """
+    found = np.asarray(measure(values.clone()), dtype=np.float64)
+    entries = len(values) * (len(values) - 1) // 2
+    if found.shape != (entries,):
+        raise ValueError(f"the measure must give {entries} dissimilarities (got shape {found.shape})")
+    if not np.isfinite(found).all():
+        raise ValueError("the measure gives dissimilarities that are not finite")
+    if np.ptp(found) <= 1e-12 * np.abs(found).max():
+        raise ValueError("all dissimilarities are equal: such RDMs have no correlation")
+    return found
+
+
+def members_of(networks: Sequence[Network]) -> Members:
+    """Networks by method and task."""
+    found: Members = {}
+    for network in networks:
+        found.setdefault((network.method, network.task), []).append(network)
+    return found
+
+
+def similarities(
+    members: Members, stimuli: Stimuli, measures: Mapping[str, Similarity], **interval: Any
+) -> dict[str, dict[tuple[str, int], dict[str, PairMean]]]:
+    """Similarity of the activations of the networks of each method and task, layer by layer.
+
+    A layer of all seeds is held at once, so networks run once for each layer.
+
+    Args:
+        members: of which those with two seeds and more are compared.
+        stimuli: the images.
+        measures: name -> function of two activation matrices (n, p); one that is not declared symmetric is asked in
+            both directions, and the mean counts.
+        interval: as for consistency.pair_mean.
+
+    Returns:
+        Measure -> (method, task) -> layer -> mean over pairs.
+
+    Raises:
+        UserError: a measure that fails or gives no finite number; names it.
+    """
+    found: dict[str, dict[tuple[str, int], dict[str, PairMean]]] = {name: {} for name in measures}
+    if not measures:
+        return found
+    jobs = [(key, layer) for key, same in members.items() if len(same) > 1 for layer in same[0].rdms]
+    for key, layer in track(jobs, "similarities", transient=True, disable=not Console().is_terminal):
+        values = [
+            next(activations(one.run.network(one.task), stimuli.images, [layer]))[1].double() for one in members[key]
+        ]
+        for name, measure in measures.items():
+            matrix = np.eye(len(values))
+            for i, j in itertools.combinations(range(len(values)), 2):
+                matrix[i, j] = matrix[j, i] = _asked(name, measure, values[i], values[j], layer)
+            found[name].setdefault(key, {})[layer] = pair_mean(matrix, **interval)
+    return found
+
+
+def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
+    about = declaration(measure)
+    pairs = [(x, y)] if about is not None and about.symmetric else [(x, y), (y, x)]
+    try:
+        # Copies: a measure that works in place must not reach the others.
+        answers = [measure(a.clone(), b.clone()) for a, b in pairs]
+    # The user's own code may fail in any way.
+    except Exception as error:
+        told = (
+            one_line(error)
+            if isinstance(error, (ValueError, UserError))
+            else f"{type(error).__name__}: {one_line(error)}"
+        )
+        raise UserError(f"layer {layer}: {told}", f"measures.{name}") from error
+    try:
+        value = sum(float(answer) for answer in answers) / len(answers)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"layer {layer}: the measure must give one number (got {type(answers[0]).__name__})", f"measures.{name}"
+        ) from error
+    if not math.isfinite(value):
+        raise UserError(f"layer {layer}: the measure gives {value}, no finite number", f"measures.{name}")
+    return value

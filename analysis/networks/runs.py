@@ -1,0 +1,257 @@
+"""Finds runs and rebuilds what an analysis needs of them. The only file here that imports networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from orthotrace.analysis.concepts.layer_outputs import PARTS, Images
+from orthotrace.config.build import build, leaves, plain
+from orthotrace.config.network import concept_layers_of
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.concepts import ConceptSets
+from orthotrace.data.streams import Stream
+from orthotrace.layers.reductions import Reduction, reduced
+from orthotrace.results.run_folder import Run, find
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """A fixed set of labelled images.
+
+    Attributes:
+        images: inputs of a network, (n, channels, height, width), sorted by class.
+        labels: (n,).
+        classes: names of the classes that occur, in order.
+        per_class: images of each.
+        task: which shows them so, from 1; None for the images as their data set holds them.
+        digest: SHA-256 of images and labels: equal for equal stimuli only.
+        places: (n,), of the images among the test images.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    per_class: int
+    task: int | None
+    digest: str
+    places: Tensor
+
+    def descriptors(self) -> dict[str, NDArray[Any]]:
+        """Of each stimulus: its class and label, and which test image it is."""
+        names = np.array([self.classes[number // self.per_class] for number in range(len(self.labels))])
+        return {"class": names, "label": self.labels.numpy(), "test_image": self.places.numpy()}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What stimulus stands where: for data from outside, which must be in this order."""
+        found = {name: values.tolist() for name, values in self.descriptors().items()}
+        return [
+            {"stimulus": number, **{name: values[number] for name, values in found.items()}}
+            for number in range(len(self.labels))
+        ]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of a run, after some of its tasks.
+
+    Attributes:
+        method: label of its group.
+        run: where it comes from.
+        task: after how many tasks.
+        rdms: layer -> condensed RDM.
+        centroids: layer -> condensed RDM of the mean activations of each class; none below three classes.
+    """
+
+    method: str
+    run: Run
+    task: int
+    rdms: dict[str, NDArray[np.float64]]
+    centroids: dict[str, NDArray[np.float64]]
+
+
+def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
+    """Finished runs below a folder whose configuration matches.
+
+    Args:
+        folder: of runs.
+        where: key -> value or values; "method" and "stream" are the names of the options, other keys those of the
+            configuration. None matches all.
+
+    Raises:
+        UserError: no runs, none that is finished, none that matches, or a key that no run has.
+    """
+    runs = find(folder)
+    finished = [run for run in runs if run.finished]
+    if not finished:
+        raise UserError(f"none of the {len(runs)} runs in {folder} is finished: start them again to continue")
+    chosen = finished
+    # Keys may be nested: where.trainer.max_epochs is one of the configuration.
+    for key, wanted in leaves(where):
+        if wanted is None:
+            continue
+        values = {run.folder: _value(run, key) for run in finished}
+        if all(value is None for value in values.values()):
+            known = [name for name, _ in leaves(plain(finished[0].config)) if "_target_" not in name]
+            beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
+            names = beside if "." in key else [*map(str, finished[0].config), "method", "stream"]
+            raise UserError(f"no run has this key; {nearest(key, names)}", f"where.{key}")
+        options = {str(option) for option in (wanted if isinstance(wanted, (list, tuple)) else [wanted])}
+        chosen = [run for run in chosen if str(values[run.folder]) in options]
+        if not chosen:
+            found = ", ".join(sorted({str(value) for value in values.values()}))
+            raise UserError(f"no run has {' or '.join(sorted(options))}; there are: {found}", f"where.{key}")
+    return chosen
+
+
+def _value(run: Run, key: str) -> Any:
+    if key in ("method", "stream"):
+        return run.scores[key]
+    return OmegaConf.select(run.config, key)
+
+
+def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
+    """The tasks after which a run's network is looked at, from 1.
+
+    Args:
+        run: a finished run.
+        tasks: "last", "all", or one or more numbers from 1.
+
+    Raises:
+        UserError: a task that the run does not have, or no checkpoints.
+    """
+    there = run.tasks
+    if isinstance(tasks, int):
+        tasks = [tasks]
+    if tasks == "last":
+        return there[-1:]
+    if tasks == "all":
+        return there
+    if isinstance(tasks, str) or not all(isinstance(task, int) for task in tasks):
+        raise UserError(f"last, all or a list of numbers from 1 (got {tasks})", "tasks")
+    missing = [task for task in tasks if task not in there]
+    if missing:
+        raise UserError(f"{run.folder.name} has no checkpoint of task {missing[0]}; there are: {there}", "tasks")
+    return list(tasks)
+
+
+def stream_of(run: Run, source: Any = None) -> Stream:
+    """The stream of a run.
+
+    Args:
+        run: of the stream.
+        source: its data set, where it has been read already.
+    """
+    seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
+    return build(run.config, "stream", source=source or build(run.config, "dataset"), seed=seeds.stream)
+
+
+class ConceptImages:
+    """The concept images of runs, measured once for all that have the same.
+
+    Args:
+        limit: images of each part at most; None for all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self._made: dict[str, tuple[Any, ConceptSets, str]] = {}
+
+    def of(self, run: Run, task: int, sets: Mapping[str, Any] | None = None) -> tuple[ConceptSets, Stream]:
+        """The concepts of a run as one of its tasks shows them, and its stream.
+
+        Args:
+            run: of a network.
+            task: that shows them, from 1.
+            sets: configuration of the concepts; None for that of the run.
+        """
+        config: Any = run.config
+        if sets is not None:
+            config = OmegaConf.merge(config, {"concepts": {"sets": sets}})
+        key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)
+        if key not in self._made:
+            source = build(config, "dataset")
+            made = build(config, "concepts.sets", source=source)
+            self._made[key] = (source, made, made.digest())
+        source, found, digest = self._made[key]
+        if sets is None and run.scores.get("digests", {}).get("concepts", digest) != digest:
+            warnings.warn(
+                f"the concept images are not those that {run.folder.name} was trained with: held-out ones may have "
+                "been among those that it was aligned by, so that its purity is too good",
+                stacklevel=2,
+            )
+        stream = stream_of(run, source)
+        if not 1 <= task <= stream.tasks:
+            raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
+        return found.shown(stream, task - 1), stream
+
+    def parts(self, sets: ConceptSets, names: Sequence[str] = PARTS) -> dict[str, Images]:
+        """The images of some parts, as a network takes them."""
+        found = {}
+        for name in names:
+            part = sets.part(name).take(torch.arange(min(len(sets.part(name)), self.limit or len(sets.part(name)))))
+            found[name] = Images(part.images.inputs(), part.has.numpy())
+        return found
+
+
+def concept_layers(run: Run) -> list[str]:
+    """Names of the concept layers of a run's network."""
+    return concept_layers_of(run.config)
+
+
+def reduction(module: Any, name: Reduction = "pool_max") -> Any:
+    """How maps become numbers: as a concept layer does it, or by the named reduction."""
+    kind: Any = getattr(module, "reduction", name)
+    return lambda maps: reduced(maps, kind)
+
+
+def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:
+    """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
+
+    Args:
+        run: whose stream.
+        task: whose images, from 1; None for those of the data set, which are the same for every seed.
+        per_class: images of each class, at least 1.
+        classes: names of the classes, or None for all.
+
+    Raises:
+        UserError: fewer than two classes, an unknown class or task, or too few images of one.
+    """
+    stream = stream_of(run)
+    if task is not None and not 1 <= task <= stream.tasks:
+        raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
+    if per_class < 1:
+        raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
+    test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
+    # A task may have some of the classes only.
+    shown = [there[label] for label in test.labels.unique().tolist()]
+    names = shown if classes is None else [str(name) for name in classes]
+    for name in names:
+        if name not in there:
+            raise UserError(f"there is no class '{name}'; {nearest(name, there)}", "stimuli.classes")
+    if len(set(names)) < 2:
+        raise UserError(f"stimuli of at least two classes are needed (got {len(set(names))})", "stimuli.classes")
+    index = []
+    for name in names:
+        places = (test.labels == there.index(name)).nonzero().flatten()
+        if len(places) < per_class:
+            if name not in shown:
+                raise UserError(f"task {task} has no class '{name}'; it has: {', '.join(shown)}", "stimuli.classes")
+            raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
+        index.append(places[:per_class])
+    places = torch.cat(index)
+    chosen = test.take(places)
+    inputs = chosen.inputs()
+    digest = hashlib.sha256(inputs.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
+    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest, places)

@@ -1,0 +1,188 @@
+"""RDMs on disk: safetensors with a JSON sidecar, or HDF5 as rsatoolbox writes and reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.files import read, read_json, whole, write_json
+
+HDF5 = (".h5", ".hdf5")
+COPY = "put a good copy in its place"
+# Measures of rsatoolbox by our names; its squared distances are divided by the number of features.
+THEIRS = {"squared euclidean": "squared_euclidean", "squared mahalanobis": "mahalanobis"}
+DESCRIPTORS = ("descriptors", "rdm_descriptors", "pattern_descriptors")
+
+
+def write_rdms(path: Path | str, rdms: RDMs) -> None:
+    """Write RDMs and their descriptors.
+
+    Args:
+        path: ending in .safetensors, beside which a .json says what the RDMs are of; or in .h5 or .hdf5, which
+            rsatoolbox reads (its descriptors in ASCII).
+        rdms: descriptors of the whole must be what JSON or HDF5 holds.
+
+    Raises:
+        UserError: another suffix, a descriptor that cannot be kept (nothing is written then), or a file that cannot be
+            written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "one.safetensors"
+        >>> write_rdms(file, RDMs.of({"fc1": np.eye(4)}, pattern_descriptors={"kind": list("aabb")}))
+        >>> read_rdms(file).rdm_descriptors["name"].tolist()
+        ['fc1']
+    """
+    path = Path(path)
+    if path.suffix in HDF5:
+        with whole(path) as temporary:
+            _write_hdf5(temporary, rdms)
+        return
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
+    from safetensors.numpy import save_file
+
+    about: dict[str, Any] = {"schema": 1, "measure": rdms.measure, "order": "upper triangles, row by row"}
+    for which in DESCRIPTORS:
+        about[which] = {}
+        for name, value in getattr(rdms, which).items():
+            about[which][name] = _plain(value)
+            try:
+                json.dumps(about[which][name], allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{path}: {which}['{name}'] cannot be kept in JSON: {one_line(error)}") from error
+    with whole(path) as temporary:
+        save_file({"dissimilarities": np.ascontiguousarray(rdms.dissimilarities)}, temporary)
+    write_json(path.with_suffix(".json"), about)
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's values as Python's."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def read_rdms(path: Path | str) -> RDMs:
+    """Read what write_rdms or rsatoolbox wrote.
+
+    Raises:
+        UserError: a file that is missing or damaged, or that holds no RDMs; names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    if path.suffix not in (*HDF5, ".safetensors"):
+        raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
+    if path.suffix in HDF5:
+        return read(path, _read_hdf5, COPY)
+    from safetensors.numpy import load_file
+
+    tensors, about = read(path, load_file, COPY), read_json(path.with_suffix(".json"))
+    if "dissimilarities" not in tensors:
+        raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(tensors)) or 'nothing'}")
+    return _made(path, tensors["dissimilarities"], about.get("measure"), about)
+
+
+def _made(path: Path, values: NDArray[Any], measure: str | None, content: Mapping[str, Any]) -> RDMs:
+    try:
+        return RDMs(values, measure, **{name: content.get(name) or {} for name in DESCRIPTORS})
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _write_hdf5(path: Path, rdms: RDMs) -> None:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["dissimilarities"] = rdms.dissimilarities
+        if rdms.measure is None:
+            file["dissimilarity_measure"] = h5py.Empty("f")
+        else:
+            file.attrs["dissimilarity_measure"] = rdms.measure
+        # Theirs, for readers that ask.
+        file.attrs["rsatoolbox_version"] = "0.3.2"
+        for name in DESCRIPTORS:
+            group = file.create_group(name)
+            for key, value in getattr(rdms, name).items():
+                if "/" in key:
+                    raise UserError(f"{path}: {name}['{key}'] cannot be kept in HDF5: a slash is a path there")
+                try:
+                    if isinstance(value, str):
+                        group.attrs[key] = value
+                    elif value is None:
+                        group[key] = h5py.Empty("f")
+                    else:
+                        group[key] = _bytes(np.asarray(value))
+                except (TypeError, ValueError) as error:
+                    raise UserError(f"{path}: {name}['{key}'] cannot be kept in HDF5: {one_line(error)}") from error
+
+
+def _bytes(values: NDArray[Any]) -> NDArray[Any]:
+    """HDF5 has no arrays of numpy's characters."""
+    return np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
+
+
+def _read_hdf5(path: Path) -> RDMs:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        content = _content(file)
+    if "dissimilarities" not in content:
+        raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(content)) or 'nothing'}")
+    named = content.get("dissimilarity_measure")
+    return _made(path, content["dissimilarities"], None if named is None else THEIRS.get(named, named), content)
+
+
+def _content(group: Any) -> dict[str, Any]:
+    """Groups as dictionaries, arrays of bytes as text, what is empty as None."""
+    import h5py
+
+    found: dict[str, Any] = {key: str(value) if isinstance(value, str) else value for key, value in group.attrs.items()}
+    for key, value in group.items():
+        if isinstance(value, h5py.Group):
+            found[key] = _content(value)
+        elif value.shape is None:
+            found[key] = None
+        else:
+            # Text of any length comes as objects, unless it is asked for as text.
+            values = np.asarray(value.asstr("utf-8")[()] if value.dtype.kind == "O" else value[()])
+            values = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+            values = values.astype(str) if values.dtype.kind == "O" else values
+            found[key] = values if values.ndim else values.item()
+    return found
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file: .safetensors, .npy, or the measurements of rsatoolbox's HDF5 data set.
+
+    Raises:
+        UserError: a file that is missing, damaged, empty, of another kind, or that only pickle could read.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        found: Mapping[str, NDArray[Any]] = read(path, load_file, COPY)
+    elif path.suffix == ".npy":
+        # Objects would be code.
+        found = {path.stem: read(path, lambda file: np.load(file, allow_pickle=False), COPY)}
+    elif path.suffix in HDF5:
+
+        def measurements(file: Path) -> dict[str, NDArray[Any]]:
+            import h5py
+
+            with h5py.File(file, "r") as opened:
+                # A data set: the stubs do not tell it from a group.
+                return {path.stem: opened["measurements"][()]} if "measurements" in opened else {}  # type: ignore[index]
+
+        found = read(path, measurements, COPY)
+    else:
+        raise UserError(f"{path} ends in none of .safetensors, .npy, .h5 and .hdf5")
+    if not found:
+        raise UserError(f"{path} holds no arrays")
+    return dict(found)

@@ -1,0 +1,31 @@
+"""Representational dissimilarity matrices (RDMs): from activations, compared, embedded."""
+
+from orthotrace.analysis.rdm.dissimilarity import (
+    MEASURES,
+    cityblock,
+    correlation,
+    cosine,
+    crossnobis,
+    custom,
+    euclidean,
+    mahalanobis,
+    norm_difference,
+    squared_euclidean,
+    unit_euclidean,
+)
+from orthotrace.analysis.rdm.rdms import RDMs
+
+__all__ = [
+    "MEASURES",
+    "RDMs",
+    "cityblock",
+    "correlation",
+    "cosine",
+    "crossnobis",
+    "custom",
+    "euclidean",
+    "mahalanobis",
+    "norm_difference",
+    "squared_euclidean",
+    "unit_euclidean",
+]

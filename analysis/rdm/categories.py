@@ -1,0 +1,95 @@
+"""Categories of stimuli: their centroids, and how well they cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.triangles import stimuli_of
+
+
+def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
+    """Mean activations of each category.
+
+    The consistency of RDMs of centroids, beside that of all stimuli, tells whether networks agree on their categories
+    alone or on each exemplar.
+
+    Args:
+        patterns: activations (n, ...), flattened to (n, p).
+        labels: of each stimulus, (n,); categories come in their sorted order.
+
+    Returns:
+        (categories, p).
+
+    Raises:
+        ValueError: labels of another number, fewer than three categories, or what patterns.matrix refuses.
+
+    Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
+
+    Example:
+        >>> centroids([[0.0, 0.0], [2.0, 0.0], [5.0, 1.0], [7.0, 7.0]], ["a", "a", "b", "c"])
+        tensor([[1., 0.],
+                [5., 1.],
+                [7., 7.]], dtype=torch.float64)
+    """
+    x = matrix(patterns)
+    kinds, which = _kinds(labels, len(x), 3)
+    place = torch.from_numpy(which).to(x.device)
+    # Sums in float64, whatever the patterns: a category may be large.
+    sums = torch.zeros(len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
+    sums.index_add_(0, place, x.double())
+    counts = torch.from_numpy(np.bincount(which)).to(x.device)
+    return (sums / counts[:, None]).to(x.dtype)
+
+
+def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
+    """How much farther stimuli of two categories are apart than those of one.
+
+        (d_between - d_within) / (d_between + d_within),  means over pairs
+
+    Args:
+        rdm: condensed, (n (n - 1) / 2,), at least 0.
+        labels: of each stimulus, (n,).
+
+    Returns:
+        In [-1, 1]; 0 where categories make no difference.
+
+    Raises:
+        ValueError: labels of another number, one category, no category with two stimuli, or dissimilarities that are
+            below 0, missing, or all 0.
+
+    Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
+
+    Example:
+        >>> round(clustering_index([1.0, 3.0, 3.0, 3.0, 3.0, 1.0], ["a", "a", "b", "b"]), 6)
+        0.5
+    """
+    values = np.asarray(rdm, dtype=np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError(f"a condensed RDM of finite dissimilarities, at least 0, is needed, got shape {values.shape}")
+    n = stimuli_of(len(values))
+    _, which = _kinds(labels, n, 2)
+    rows, columns = np.triu_indices(n, 1)
+    same = which[rows] == which[columns]
+    if not same.any():
+        raise ValueError("no category has two stimuli: there is no distance within one")
+    within, between = float(values[same].mean()), float(values[~same].mean())
+    if within + between == 0:
+        raise ValueError("all dissimilarities are 0: the index is undefined")
+    return (between - within) / (between + within)
+
+
+def _kinds(labels: ArrayLike, number: int, least: int) -> tuple[NDArray, NDArray[np.intp]]:
+    given = np.asarray(labels)
+    if given.shape != (number,):
+        raise ValueError(f"{number} stimuli and labels of shape {given.shape}: give one of each")
+    try:
+        kinds, which = np.unique(given, return_inverse=True)
+    except TypeError as error:
+        raise ValueError("labels of one kind are needed, all numbers or all text") from error
+    if len(kinds) < least:
+        raise ValueError(f"at least {least} categories are needed (got {len(kinds)})")
+    return kinds, which

@@ -1,0 +1,362 @@
+"""A set of RDMs with what is known of its stimuli and of the RDMs themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
+from orthotrace.core.errors import nearest
+
+Measure = Callable[..., ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class RDMs:
+    """RDMs of the same stimuli, as condensed vectors. All functions on stacks of RDMs take it as it is.
+
+    Attributes:
+        dissimilarities: (k, n (n - 1) / 2), upper triangles, row by row.
+        measure: by which they were made; None where that is not known, which goes with any other.
+        pattern_descriptors: name -> (n,), of the stimuli, such as their categories.
+        rdm_descriptors: name -> (k,), of the RDMs, such as their layers and seeds.
+        descriptors: of the whole, such as a digest of the stimuli.
+
+    Raises:
+        ValueError: vectors that are no triangle of a matrix, or descriptors of another length.
+
+    Example:
+        >>> found = RDMs.of({"one": np.eye(4), "two": np.arange(8.0).reshape(4, 2)}, "euclidean",
+        ...                 pattern_descriptors={"kind": ["a", "a", "b", "b"]})
+        >>> len(found), found.stimuli, found.subset(name="two").matrices()[0, 0].round(2)
+        (2, 4, array([0.  , 2.83, 5.66, 8.49]))
+        >>> found.averaged("kind").dissimilarities.round(2)
+        array([[1.41],
+               [5.66]])
+    """
+
+    dissimilarities: NDArray[np.float64]
+    measure: str | None = None
+    pattern_descriptors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    rdm_descriptors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    descriptors: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.dissimilarities, dtype=np.float64)
+        values = values[None] if values.ndim == 1 else values
+        if values.ndim != 2 or not values.size:
+            raise ValueError(f"condensed RDMs (k, n (n - 1) / 2) are needed, got shape {values.shape}")
+        object.__setattr__(self, "dissimilarities", values)
+        sizes = {"pattern_descriptors": stimuli_of(values.shape[1]), "rdm_descriptors": len(values)}
+        for which, size in sizes.items():
+            given = {name: np.asarray(one) for name, one in getattr(self, which).items()}
+            for name, one in given.items():
+                if one.shape != (size,):
+                    raise ValueError(f"{which}['{name}'] has shape {one.shape}, not ({size},)")
+            object.__setattr__(self, which, given)
+
+    @classmethod
+    def of(
+        cls,
+        activations: Mapping[str, Any] | Sequence[Any] | Any,
+        measure: str | Measure = "correlation",
+        pattern_descriptors: Mapping[str, ArrayLike] | None = None,
+        **options: Any,
+    ) -> RDMs:
+        """RDMs of the activations of one or more layers or networks on the same stimuli.
+
+        Args:
+            activations: (n, ...), or name -> (n, ...), or a list of them.
+            measure: a name of rdm.MEASURES, or a function of activations that gives a condensed vector.
+            pattern_descriptors: name -> (n,).
+            options: of the measure.
+
+        Raises:
+            ValueError: an unknown measure, or what the measure refuses; names the representation.
+
+        Example:
+            >>> RDMs.of(np.eye(3), "squared_euclidean", per_feature=True).dissimilarities.round(3)
+            array([[0.667, 0.667, 0.667]])
+        """
+        from orthotrace.analysis.rdm.dissimilarity import MEASURES
+
+        if callable(measure):
+            function, name = measure, getattr(measure, "__name__", type(measure).__name__)
+        elif measure in MEASURES:
+            function, name = MEASURES[measure], measure
+        else:
+            raise ValueError(f"there is no measure '{measure}'; {nearest(measure, MEASURES)}")
+        if isinstance(activations, Mapping):
+            named = dict(activations)
+        elif isinstance(activations, (list, tuple)) and all(np.ndim(one) > 1 for one in activations):
+            named = {str(number): one for number, one in enumerate(activations)}
+        else:
+            named = {"0": activations}
+        if not named:
+            raise ValueError("no activations were given")
+        found = []
+        for key, values in named.items():
+            try:
+                found.append(np.asarray(function(values, **options), dtype=np.float64))
+            except ValueError as error:
+                raise ValueError(f"representation '{key}': {error}") from error
+            n = len(values)
+            if name != "crossnobis" and found[-1].shape != (n * (n - 1) // 2,):
+                raise ValueError(
+                    f"representation '{key}': of {n} stimuli {name} must give {n * (n - 1) // 2} dissimilarities (got "
+                    f"shape {found[-1].shape})"
+                )
+            if not np.isfinite(found[-1]).all():
+                raise ValueError(f"representation '{key}': {name} gives dissimilarities that are not finite")
+            if found[-1].shape != found[0].shape:
+                raise ValueError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
+        return cls(
+            np.stack(found),
+            name,
+            {key: np.asarray(one) for key, one in (pattern_descriptors or {}).items()},
+            {"name": np.array(list(named))},
+        )
+
+    def __len__(self) -> int:
+        return len(self.dissimilarities)
+
+    def __getitem__(self, index: Any) -> RDMs:
+        """RDMs at a place, a slice or a list of places."""
+        places = np.arange(len(self))[index] if isinstance(index, slice) else np.atleast_1d(index)
+        return self.take(places)
+
+    def __iter__(self) -> Iterator[RDMs]:
+        return (self[number] for number in range(len(self)))
+
+    def __repr__(self) -> str:
+        described = ", ".join([*self.rdm_descriptors, *self.pattern_descriptors]) or "nothing"
+        return f"RDMs({len(self)} of {self.stimuli} stimuli, measure={self.measure!r}, described by {described})"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.dissimilarities, dtype=dtype, copy=copy)
+
+    @property
+    def stimuli(self) -> int:
+        """How many."""
+        return stimuli_of(self.dissimilarities.shape[1])
+
+    def matrices(self) -> NDArray[np.float64]:
+        """(k, n, n), symmetric, with zeros on the diagonals."""
+        return np.stack([square(one) for one in self.dissimilarities])
+
+    def take(self, index: ArrayLike) -> RDMs:
+        """The RDMs at these places, in this order; a place may come more than once."""
+        at = _places(index, len(self), "RDMs")
+        return replace(
+            self,
+            dissimilarities=self.dissimilarities[at],
+            rdm_descriptors={name: one[at] for name, one in self.rdm_descriptors.items()},
+        )
+
+    def take_patterns(self, index: ArrayLike) -> RDMs:
+        """RDMs of the stimuli at these places, in this order, each at most once.
+
+        Raises:
+            ValueError: fewer than three stimuli, or one that comes twice: its distance from itself is no dissimilarity.
+        """
+        at = _places(index, self.stimuli, "stimuli")
+        if len(set(at.tolist())) < max(3, len(at)):
+            raise ValueError(f"three different stimuli or more are needed, each once (got {at.tolist()[:10]})")
+        rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
+        n = self.stimuli
+        low, high = np.minimum(rows, columns), np.maximum(rows, columns)
+        return replace(
+            self,
+            dissimilarities=self.dissimilarities[:, low * (2 * n - low - 1) // 2 + high - low - 1],
+            pattern_descriptors={name: one[at] for name, one in self.pattern_descriptors.items()},
+            descriptors=self._of_others(at.tolist()) if at.tolist() != list(range(n)) else self.descriptors,
+        )
+
+    def _of_others(self, how: Any) -> dict[str, Any]:
+        """The descriptors, with the digest of other stimuli made of these."""
+        found = dict(self.descriptors)
+        if found.get("stimuli") is not None:
+            found["stimuli"] = hashlib.sha256(f"{found['stimuli']}:{how}".encode()).hexdigest()
+        return found
+
+    def subset(self, **where: Any) -> RDMs:
+        """The RDMs whose descriptors have these values, or one of a list of values.
+
+        Raises:
+            ValueError: no such descriptor, or none that matches.
+        """
+        return self.take(_matching(self.rdm_descriptors, where, len(self)))
+
+    def subset_patterns(self, **where: Any) -> RDMs:
+        """RDMs of the stimuli whose descriptors have these values, or one of a list of values.
+
+        Raises:
+            ValueError: as subset; fewer than three stimuli.
+        """
+        return self.take_patterns(_matching(self.pattern_descriptors, where, self.stimuli))
+
+    def averaged(self, by: str) -> RDMs:
+        """RDMs of categories: the mean dissimilarity of the pairs of stimuli of two categories, in sorted order.
+
+        Args:
+            by: a descriptor of the stimuli.
+
+        Raises:
+            ValueError: no such descriptor, one category only, or entries that are missing.
+        """
+        kinds, which = np.unique(_descriptor(self.pattern_descriptors, by), return_inverse=True)
+        if np.isnan(self.dissimilarities).any():
+            raise ValueError("averages need every dissimilarity, some are missing (NaN)")
+        if len(kinds) < 2:
+            raise ValueError(f"all stimuli have the same '{by}': averages need two categories")
+        member = np.eye(len(kinds))[which] / np.bincount(which)[which][:, None]
+        between = member.T @ self.matrices() @ member
+        rows, columns = np.triu_indices(len(kinds), 1)
+        return replace(
+            self,
+            dissimilarities=between[:, rows, columns],
+            pattern_descriptors={by: kinds},
+            descriptors=self._of_others(which.tolist()),
+        )
+
+    def ranked(self) -> RDMs:
+        """Every dissimilarity by its rank from 1 within its RDM; ties share their mean, what is missing stays so."""
+        found = np.full_like(self.dissimilarities, np.nan)
+        for one, into in zip(self.dissimilarities, found, strict=True):
+            there = ~np.isnan(one)
+            into[there] = ranks(one[None, there])[0]
+        named = None if self.measure is None else f"{self.measure} (ranks)"
+        return replace(self, dissimilarities=found, measure=named)
+
+    def mean(self, by: str | None = None) -> RDMs:
+        """The mean RDM; of each value of a descriptor of the RDMs, in sorted order, where one is named.
+
+        Raises:
+            ValueError: no such descriptor.
+        """
+        if by is None:
+            return replace(self, dissimilarities=self.dissimilarities.mean(0, keepdims=True), rdm_descriptors={})
+        kinds, which = np.unique(_descriptor(self.rdm_descriptors, by), return_inverse=True)
+        means = np.stack([self.dissimilarities[which == number].mean(0) for number in range(len(kinds))])
+        return replace(self, dissimilarities=means, rdm_descriptors={by: kinds})
+
+    def relabelled(self, measure: str | None) -> RDMs:
+        """The same with another name of its measure; None goes with any other."""
+        return replace(self, measure=measure)
+
+
+def joined(parts: Iterable[RDMs]) -> RDMs:
+    """RDMs of the same stimuli, one set after the other, with the descriptors that all have.
+
+    What describes each set as a whole, and differs between them, such as their networks, describes their RDMs from then
+    on.
+
+    Raises:
+        ValueError: no parts, or parts that are not comparable.
+
+    Example:
+        >>> one = RDMs.of(np.eye(3))
+        >>> len(joined([one, one]))
+        2
+    """
+    all_parts = list(parts)
+    if not all_parts:
+        raise ValueError("no RDMs to join")
+    first = all_parts[0]
+    for other in all_parts[1:]:
+        check_comparable(first, other)
+    measures = {one.measure for one in all_parts}
+    descriptors, described = _of_sets(all_parts)
+    shared = [name for name in first.rdm_descriptors if all(name in one.rdm_descriptors for one in all_parts)]
+    return replace(
+        first,
+        # One that is not known leaves all unknown.
+        measure=None if None in measures else first.measure,
+        dissimilarities=np.concatenate([one.dissimilarities for one in all_parts]),
+        rdm_descriptors=described
+        | {name: np.concatenate([one.rdm_descriptors[name] for one in all_parts]) for name in shared},
+        descriptors=descriptors,
+    )
+
+
+def _of_sets(parts: Sequence[RDMs]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Descriptors of the whole that all sets share, and those that differ, for each RDM; what is no value goes."""
+    same: dict[str, Any] = {}
+    differing: dict[str, NDArray[Any]] = {}
+    for name in parts[0].descriptors:
+        values = [one.descriptors.get(name) for one in parts]
+        if all(value == values[0] for value in values):
+            same[name] = values[0]
+        elif all(isinstance(value, (str, int, float, np.generic)) for value in values):
+            differing[name] = np.repeat(np.array(values), [len(one) for one in parts])
+    return same, differing
+
+
+def check_comparable(first: RDMs, second: RDMs) -> None:
+    """Refuses RDMs of another number of stimuli, other stimuli, or the same in another order, or another measure.
+
+    Raises:
+        ValueError: names the first fault.
+    """
+    if first.stimuli != second.stimuli:
+        raise ValueError(f"RDMs of {first.stimuli} and of {second.stimuli} stimuli cannot be compared")
+    if None not in (first.measure, second.measure) and first.measure != second.measure:
+        raise ValueError(
+            f"RDMs by '{first.measure}' and by '{second.measure}': make both by one measure, or say "
+            "relabelled(None) where the difference is meant"
+        )
+    for name in first.pattern_descriptors.keys() & second.pattern_descriptors.keys():
+        ours, theirs = first.pattern_descriptors[name], second.pattern_descriptors[name]
+        same = (ours == theirs) | ((ours != ours) & (theirs != theirs))
+        if not np.all(same):
+            at = int(np.argmin(same))
+            raise ValueError(
+                f"the RDMs are of other stimuli, or in another order: '{name}' of stimulus {at} is {ours[at]} and "
+                f"{theirs[at]}"
+            )
+    digests = [one.descriptors.get("stimuli") for one in (first, second)]
+    if None not in digests and digests[0] != digests[1]:
+        raise ValueError(
+            f"the RDMs are of other stimuli, or in another order: their digests are {str(digests[0])[:12]} and "
+            f"{str(digests[1])[:12]}"
+        )
+
+
+def _places(index: ArrayLike, number: int, what: str) -> NDArray[np.intp]:
+    """Places, from numbers or flags.
+
+    Raises:
+        ValueError: none, or one that is not there.
+    """
+    given = np.asarray(index)
+    try:
+        found = np.arange(number)[given] if given.size else given
+    except IndexError as error:
+        raise ValueError(f"there are {number} {what}, places 0 to {number - 1} (got {given.tolist()})") from error
+    if found.ndim != 1 or not found.size:
+        raise ValueError(f"places of some {what} are needed (got {given.tolist()})")
+    return found
+
+
+def _descriptor(descriptors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
+    if name in descriptors and descriptors[name].dtype.kind == "O":
+        raise ValueError(f"descriptor '{name}' has values of several kinds, which have no order")
+    if name not in descriptors:
+        raise ValueError(f"there is no descriptor '{name}'; {nearest(name, descriptors)}")
+    return descriptors[name]
+
+
+def _matching(descriptors: Mapping[str, NDArray[Any]], where: Mapping[str, Any], size: int) -> NDArray[np.intp]:
+    kept = np.ones(size, dtype=bool)
+    for name, wanted in where.items():
+        values = _descriptor(descriptors, name)
+        options = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset, np.ndarray)) else {wanted}
+        kept &= np.array([value in options for value in values.tolist()], dtype=bool)
+    if not kept.any():
+        raise ValueError(f"nothing matches {', '.join(f'{name}={value}' for name, value in where.items())}")
+    return np.flatnonzero(kept)

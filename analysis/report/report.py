@@ -1,0 +1,130 @@
+"""The report of an analysis: one HTML file that opens offline, and tables for LaTeX."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from orthotrace import __version__
+from orthotrace.core.files import write_text
+from orthotrace.results.summary import SCORES, TITLES, Group
+from orthotrace.results.tables import latex
+
+
+def write_report(
+    folder: Path, grouped: Sequence[Group], results: Mapping[str, Any], pictures: Mapping[str, Path]
+) -> Path:
+    """Write report.html and tables/*.tex.
+
+    Args:
+        folder: of the analysis.
+        grouped: the runs.
+        results: the content of results.json.
+        pictures: caption -> PNG.
+
+    Returns:
+        The report.
+    """
+    scores = [["method", "seeds", *(TITLES[score] for score in SCORES)]]
+    scores += [[group.label, str(len(group.runs)), *(group.cell(score) for score in SCORES)] for group in grouped]
+    tables = {
+        "consistency": consistency_table(results["consistency"], results["layers"], (0, 1)),
+        "centroids": consistency_table(results["centroid_consistency"], results["layers"], (0, 1)),
+        **{
+            f"similarity-{name}": consistency_table(
+                [one for one in results["similarity"] if one["measure"] == name], results["layers"]
+            )
+            for name in dict.fromkeys(one["measure"] for one in results["similarity"])
+        },
+        "references": references_table(results),
+        "concepts": concepts_table(results["concepts"]),
+    }
+    write_text(folder / "tables" / "scores.tex", latex(scores))
+    for name, table in tables.items():
+        if table:
+            write_text(folder / "tables" / f"{name}.tex", latex(table))
+    # What an earlier analysis wrote here and this one has no numbers for.
+    for path in (folder / "tables").glob("*.tex"):
+        if path.stem != "scores" and not tables.get(path.stem):
+            path.unlink()
+    template = Environment(autoescape=True).from_string(
+        (files("orthotrace.analysis.report") / "report.html.j2").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        scores=scores,
+        tables=tables,
+        figures=[(caption, path.stem, *embedded(path)) for caption, path in pictures.items()],
+        results=results,
+        version=__version__,
+        networks=sum(len(group.runs) for group in grouped),
+    )
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def embedded(picture: Path) -> tuple[str, float]:
+    """A PNG of 300 dots an inch as text for a page, and its width in inches."""
+    content = picture.read_bytes()
+    # The header of a PNG holds the width in bytes 16 to 19.
+    return base64.b64encode(content).decode(), int.from_bytes(content[16:20], "big") / 300
+
+
+def consistency_table(
+    entries: Sequence[Mapping[str, Any]], layers: Sequence[str], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> list[list[str]]:
+    """Method and task by layer: mean and interval within the bounds; empty where no method has two seeds."""
+    if not entries:
+        return []
+    rows: dict[tuple[str, int], list[str]] = {}
+    for one in entries:
+        kind = one["interval"] + (" and stimuli" if one["stimuli"] else "")
+        row = rows.setdefault((one["method"], one["task"]), [kind])
+        row.append(f"{one['mean']:.3f}{_interval(one, bounds)}")
+    header = ["method", "after task", "interval", *layers]
+    return [header, *([method, str(task), *cells] for (method, task), cells in rows.items())]
+
+
+def references_table(results: Mapping[str, Any]) -> list[list[str]]:
+    """Reference, method and task by layer, with the noise ceiling; empty without references."""
+    rows: dict[tuple[str, str, int], list[str]] = {}
+    for one in results["references"]:
+        limits = one["ceiling"]
+        ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
+        row = rows.setdefault((one["reference"], one["method"], one["task"]), [one["by"], ceiling])
+        row.append(f"{one['mean']:.3f}{_interval(one)}")
+    if not rows:
+        return []
+    header = ["reference", "method", "after task", "by", "noise ceiling", *results["layers"]]
+    return [header, *([name, method, str(task), *cells] for (name, method, task), cells in rows.items())]
+
+
+def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Method, layer and reading by concept, after the last task: mean purity over networks; empty without concepts."""
+    judged = [one for one in entries if one["probe"] is not None]
+    if not judged:
+        return []
+    names = {"purity": "axis", "filter": "best filter", "probe": "linear probe", "vector": "concept vector"}
+    concepts = list(dict.fromkeys(one["concept"] for one in judged))
+    rows = [["method", "layer", "after task", "reading", *concepts]]
+    for method, layer, task in dict.fromkeys((one["method"], one["layer"], one["task"]) for one in judged):
+        own = [one for one in judged if (one["method"], one["layer"], one["task"]) == (method, layer, task)]
+        for key, name in names.items():
+            cells = []
+            for concept in concepts:
+                values = [one[key] for one in own if one["concept"] == concept]
+                cells.append(f"{sum(values) / len(values):.3f}" if values else "–")
+            rows.append([method, layer, str(task), name, *cells])
+    return rows
+
+
+def _interval(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
+    """Empty without one; what leaves the range of the values is cut, as in the figures."""
+    if one["low"] is None:
+        return ""
+    return f" [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"

@@ -1,0 +1,43 @@
+"""Similarity of two representations of the same stimuli, and what each measure is invariant to."""
+
+from orthotrace.analysis.similarity.measures import (
+    MEASURES,
+    canonical_correlations,
+    cca,
+    cca_squared,
+    debiased_cka,
+    distance_correlation,
+    hsic,
+    knn_jaccard,
+    linear_cka,
+    minibatch_cka,
+    procrustes,
+    procrustes_angle,
+    procrustes_cosine,
+    pwcca,
+    pwcca_mean,
+    rbf_cka,
+    regression,
+    svcca,
+)
+
+__all__ = [
+    "MEASURES",
+    "canonical_correlations",
+    "cca",
+    "cca_squared",
+    "debiased_cka",
+    "distance_correlation",
+    "hsic",
+    "knn_jaccard",
+    "linear_cka",
+    "minibatch_cka",
+    "procrustes",
+    "procrustes_angle",
+    "procrustes_cosine",
+    "pwcca",
+    "pwcca_mean",
+    "rbf_cka",
+    "regression",
+    "svcca",
+]

@@ -1,0 +1,1 @@
+"""What is asked of several networks: consistency, correspondence, agreement with other data."""

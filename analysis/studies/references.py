@@ -1,0 +1,169 @@
+"""Networks against data from outside: every layer's RDM against those of brains, of behaviour, or of other networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orthotrace.analysis.inference.ceilings import POOLS, Ceiling, ceiling
+from orthotrace.analysis.networks.outside import Kind, read_outside
+from orthotrace.analysis.networks.read import Members
+from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.rdms import Measure, RDMs, check_comparable
+from orthotrace.core.errors import UserError, checked, nearest
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the configuration says of one reference.
+
+    Attributes:
+        path: of the file.
+        kind: what its arrays are; None to tell by their shape.
+        method: of comparison.
+        name: of the one RDM that is meant, where a file has several; None for all, such as one for each subject.
+    """
+
+    path: str
+    kind: Kind | None = None
+    method: str = "pearson"
+    name: str | None = None
+
+
+@checked
+def reference(path: str, kind: Kind | None = None, method: str = "pearson", name: str | None = None) -> Reference:
+    """A reference, its values checked.
+
+    Raises:
+        UserError: a value of another type, or an unknown method.
+    """
+    if method not in compare.METHODS:
+        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}", "method")
+    return Reference(path, kind, method, name)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a layer of the networks of one method agrees with a reference.
+
+    Attributes:
+        values: of each network, the mean over the RDMs of the reference.
+        mean: over networks.
+        low, high: of its interval over networks, by Student's t; None for one network.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measure: Measure) -> dict[str, RDMs]:
+    """The RDMs of every reference.
+
+    Args:
+        references: name -> what the configuration says.
+        stimuli: that the data are of.
+        measure: of dissimilarity, for activations.
+
+    Raises:
+        UserError: what outside.read_outside refuses, or RDMs of other stimuli; names the reference.
+    """
+    found = {}
+    for name, one in references.items():
+        try:
+            rdms = read_outside(Path(one.path), len(stimuli.labels), one.kind, measure)
+        except UserError as error:
+            raise error.below(f"references.{name}") from error
+        try:
+            if one.name is not None:
+                rdms = rdms.subset(name=one.name)
+            # Whatever both sides say of a stimulus must agree.
+            seen = RDMs(np.ones((1, rdms.dissimilarities.shape[1])), None, stimuli.descriptors())
+            check_comparable(rdms.relabelled(None), seen)
+            constant = np.ptp(rdms.dissimilarities, axis=1) == 0
+            if constant.any():
+                raise ValueError(f"RDM {int(np.argmax(constant))} of {one.path} is constant: nothing goes with it")
+        except ValueError as error:
+            raise UserError(str(error), f"references.{name}") from error
+        if len(rdms) > 1 and "run" in rdms.descriptors:
+            names = ", ".join(map(str, rdms.rdm_descriptors.get("name", [])))
+            raise UserError(
+                f"{one.path} has the layers of a network ({names}), which are no subjects: choose one, "
+                f"+references.{name}.name=LAYER",
+                f"references.{name}",
+            )
+        digest = rdms.descriptors.get("stimuli")
+        if digest is not None and digest != stimuli.digest:
+            raise UserError(
+                f"{one.path} is of other stimuli, or in another order: their digest is {str(digest)[:12]}, here "
+                f"{stimuli.digest[:12]}",
+                f"references.{name}",
+            )
+        found[name] = rdms
+    return found
+
+
+def agreements(
+    members: Members, rdms: RDMs, method: str, level: float
+) -> tuple[dict[tuple[str, int], dict[str, Agreement]], Ceiling | None]:
+    """Agreement of every layer with one reference, and the noise ceiling where it has RDMs of two subjects and more.
+
+    Args:
+        members: the networks.
+        rdms: of the reference.
+        method: a name of compare.METHODS.
+        level: of the intervals, in (0, 1).
+
+    Returns:
+        (method, task) -> layer -> agreement, and the ceiling.
+
+    Raises:
+        ValueError: what the comparison refuses.
+    """
+    limits = ceiling(rdms.dissimilarities, method) if len(rdms) > 1 and method in POOLS else None
+    found = {}
+    for key, same in members.items():
+        found[key] = {
+            layer: _agreement(
+                compare.METHODS[method](np.stack([one.rdms[layer] for one in same]), rdms.dissimilarities).mean(axis=1),
+                level,
+            )
+            for layer in same[0].rdms
+        }
+    return found, limits
+
+
+def _agreement(values: Any, level: float) -> Agreement:
+    from scipy.stats import sem
+    from scipy.stats import t as student
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Agreement((mean,), mean, None, None)
+    half = float(student.ppf((1 + level) / 2, len(values) - 1) * sem(values))
+    return Agreement(tuple(values.tolist()), mean, mean - half, mean + half)
+
+
+def as_rows(
+    name: str, reference: Reference, found: Mapping[tuple[str, int], Mapping[str, Agreement]]
+) -> list[dict[str, Any]]:
+    """For results.json."""
+    return [
+        {
+            "reference": name,
+            "path": reference.path,
+            "by": reference.method,
+            "method": method,
+            "task": task,
+            "layer": layer,
+            **asdict(one),
+        }
+        for (method, task), by_layer in found.items()
+        for layer, one in by_layer.items()
+    ]

@@ -1,0 +1,1 @@
+"""The commands: orthotrace-train, what users are told, the progress bar."""

@@ -1,0 +1,253 @@
+"""orthotrace-train: from a configuration to a run's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from orthotrace.cli.launch import JOBS, check_keys, launch, quieten, told
+from orthotrace.config.build import build, differences, plain, relevant, write_hydra
+from orthotrace.config.conf import conf_folder
+from orthotrace.config.network import concept_layers_of
+from orthotrace.core.errors import UserError
+from orthotrace.core.files import write_text
+from orthotrace.results.run_folder import Run
+
+if TYPE_CHECKING:
+    from orthotrace.training.concept_alignment import Alignment
+    from orthotrace.training.experiment import Experiment
+    from orthotrace.training.tracking import Tracker
+
+
+def main() -> None:
+    """The command."""
+    launch(job, "train")
+
+
+def job(config: DictConfig) -> None:
+    """One job: a single run, or one of a multirun, where a failure must not stop the others."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    quieten()
+    hydra: Any = HydraConfig.get()
+    run = Run(hydra.runtime.output_dir)
+    if not is_first_process():
+        # Started by the first one, which tells what there is to tell.
+        assemble(config, run, hydra)[0].run()
+        return
+    if hydra.mode != RunMode.MULTIRUN:
+        with told("train"):
+            try:
+                train(config, run, hydra)
+            finally:
+                remove_if_empty(run.folder)
+        return
+    number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
+    try:
+        train(config, run, hydra, number)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
+        print(f"{number}failed: {run.folder.name}: {reason}", flush=True)
+        write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+
+
+def is_first_process() -> bool:
+    """Whether this process was not started by Lightning to help another."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
+
+
+def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> None:
+    """Train, or continue, or leave a finished run alone.
+
+    Args:
+        config: what to train.
+        run: where.
+        hydra: Hydra's own configuration.
+        number: of the job in a multirun, for what is printed.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    refuse_foreign(run)
+    if not config.overwrite and is_finished(run, config):
+        print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
+        return
+    check_keys(config, "train")
+    for override in hydra.overrides.task:
+        group, _, options = str(override).partition("=")
+        # Hydra would merge the options, and let the last one undo the others.
+        if options.startswith("[") and (conf_folder() / group).is_dir():
+            raise UserError(f"one option only (got {options}); set the keys of others beside it", group)
+    started = time.perf_counter()
+    experiment, tracker, bar = assemble(config, run, hydra, number)
+    if number and experiment.trainer.world_size > 1:
+        raise UserError("several devices and a multirun do not go together: start the runs singly", "trainer.devices")
+    if config.overwrite:
+        clear(run)
+    continues = run.last.is_file()
+    write_hydra(run.hydra, config, hydra)
+    run.failed_file.unlink(missing_ok=True)
+    choices = hydra.runtime.choices
+    tracker.start(
+        run.folder,
+        job_type="train",
+        group=config.name,
+        name=f"{choices.method} seed {config.seed}",
+        tags=[choices.method, choices.stream, choices.dataset, choices.model],
+        config=relevant(config),
+    )
+    failed = True
+    try:
+        with bar:
+            progress = experiment.run()
+        failed = False
+    except SystemExit as stop:
+        # Lightning leaves so on a signal: silently, and after SIGTERM with code 0.
+        print(f"{number}interrupted: {run.folder}; the same command continues", file=sys.stderr, flush=True)
+        raise SystemExit(stop.code or 143) from stop
+    finally:
+        tracker.finish(failed)
+    scores = progress.scores(experiment.stream.shared_head)
+    assert scores is not None
+    transfer = "" if scores.bwt is None else f"  BWT {scores.bwt:+.3f}"
+    how = "continued, " if continues else ""
+    seconds = time.perf_counter() - started
+    print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run which was refused."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def refuse_foreign(run: Run) -> None:
+    """Refuse a folder with files of a run's names that no run wrote.
+
+    Raises:
+        UserError: names the files.
+    """
+    own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
+    if own and not run.exists:
+        raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
+
+
+def is_finished(run: Run, config: DictConfig) -> bool:
+    """Whether the folder holds this very run, finished.
+
+    Raises:
+        UserError: the folder holds a run with another configuration.
+    """
+    if not run.exists:
+        return False
+    changed = differences(relevant(run.config), relevant(config))
+    if changed:
+        raise UserError(
+            f"{run.folder} holds a run with another configuration ({'; '.join(changed)}); "
+            "choose another hydra.run.dir, or overwrite=true to replace it"
+        )
+    return run.finished
+
+
+def clear(run: Run) -> None:
+    """Remove what a run wrote, and nothing else."""
+    for path in (run.scores_file, run.metrics_file, run.inside_file, run.failed_file):
+        path.unlink(missing_ok=True)
+    for folder in (run.checkpoints, run.folder / "wandb", run.hydra):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tuple[Experiment, Tracker, Any]:
+    """Build everything from the configuration; nothing is written.
+
+    Raises:
+        UserError: a value that does not fit.
+    """
+    # Lightning takes seconds to import: mistakes in names have been answered by now.
+    import torch
+
+    from orthotrace.cli.progress_bar import ProgressBar
+    from orthotrace.config.network import make_network
+    from orthotrace.core.seeds import Seeds, derived
+    from orthotrace.training.experiment import Experiment
+    from orthotrace.training.settings import Training
+    from orthotrace.training.tracking import Tracker
+
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile")
+    trainer: dict[str, Any] = plain(config.trainer)
+    try:
+        training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})
+    except UserError as error:
+        raise error.below("trainer") from error
+    try:
+        seeds = Seeds.of(**plain(config.seeds))
+    except UserError as error:
+        raise error.below("seeds") from error
+    source = build(config, "dataset")
+    stream = build(config, "stream", source=source, seed=seeds.stream)
+    alignment = _alignment(config, source, stream, seeds)
+    torch.manual_seed(derived(seeds.init))
+    names = alignment.sets.names if alignment else None
+    model = make_network(config, stream.shape, len(stream.classes), names)
+    method = build(config, "method")
+    if alignment:
+        alignment.check(model, method)
+    optimizer = build(config, "optimizer")
+    try:
+        # An option out of its range is told before anything is written.
+        optimizer([torch.zeros(1, requires_grad=True)])
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error).split("\n")[0], "optimizer") from error
+    tracker = build(config, "logger") if is_first_process() else Tracker()
+    bar = ProgressBar(f"{number}{hydra.runtime.choices.method}", stream.tasks, training.max_epochs)
+    experiment = Experiment(
+        run,
+        {"method": hydra.runtime.choices.method, "stream": hydra.runtime.choices.stream},
+        stream,
+        model,
+        method,
+        optimizer,
+        seeds,
+        training,
+        trainer,
+        tracker,
+        [bar, *([alignment] if alignment else [])],
+        plain(config.rates),
+        build(config, "regularizer"),
+        build(config, "scheduler"),
+        build(config, "augmentation"),
+        _digests(source, alignment),
+    )
+    return experiment, tracker, bar
+
+
+def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:
+    """What tells a run that goes on, and an analysis, whether they see the same images."""
+    sources = source if isinstance(source, (list, tuple)) else [source]
+    digests = {"dataset": "-".join(part.digest() for one in sources for part in (one.train, one.test))}
+    return digests | ({"concepts": alignment.sets.digest()} if alignment else {})
+
+
+def _alignment(config: DictConfig, source: Any, stream: Any, seeds: Any) -> Alignment | None:
+    """What turns concept layers while they train; None where there are none."""
+    if not concept_layers_of(config):
+        return None
+    from orthotrace.training.concept_alignment import Alignment
+
+    sets = build(config, "concepts.sets", source=source)
+    options = {name: config.concepts[name] for name in ("every", "batch_size", "freeze", "weight")}
+    try:
+        return Alignment(sets, stream, seed=seeds.method, **options)
+    except UserError as error:
+        raise error.below("concepts") from error

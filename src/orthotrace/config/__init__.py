@@ -1,0 +1,1 @@
+"""From a Hydra configuration to objects, names of folders, differences."""

@@ -1,0 +1,94 @@
+"""A network as a configuration describes it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from orthotrace.config.build import build, plain
+from orthotrace.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def make_network(
+    config: DictConfig, shape: Sequence[int], classes: int, concepts: Sequence[str] | None = None
+) -> nn.Module:
+    """The network of a configuration, its weights orthogonal and its layers concept whitening where it says so.
+
+    Args:
+        config: the whole configuration; ``model.weights`` with a ``kind`` holds the arguments of ``orthogonalise``,
+            anything else below ``model`` goes to the model's own class.
+        shape: of one input.
+        classes: outputs.
+        concepts: names, where ``concepts.layer`` names layers.
+
+    Raises:
+        UserError: a value that does not fit; names its path.
+
+    Example:
+        >>> node = {"_target_": "orthotrace.models.mlp.MLP", "hidden": [6], "weights": {"kind": "own", "group": 2}}
+        >>> make_network(OmegaConf.create({"model": node}), (1, 3, 3), 2).fc1
+        ParametrizedLinear(
+          in_features=9, out_features=6, bias=True
+          (parametrizations): ModuleDict(
+            (weight): ParametrizationList(
+              (0): OWN()
+            )
+          )
+        )
+    """
+    model = _weighted(config, shape, classes)
+    layers = concept_layers_of(config)
+    if layers:
+        from orthotrace.layers import replace_norm
+
+        for layer in layers:
+            try:
+                replace_norm(model, layer, concepts or (), **plain(config.concepts.whitening))
+            except UserError as error:
+                if error.key == "concepts":
+                    raise UserError(error.message, "concepts") from error
+                raise error.below("concepts" if error.key == "layer" else "concepts.whitening") from error
+    return model
+
+
+def concept_layers_of(config: DictConfig) -> list[str]:
+    """Names of the layers that become concept whitening; none where no concepts are chosen.
+
+    Raises:
+        UserError: concepts are chosen, and no layer.
+    """
+    if OmegaConf.select(config, "concepts.sets") is None:
+        return []
+    if OmegaConf.is_missing(config.concepts, "layer") or config.concepts.layer in (None, "", []):
+        raise UserError("name the normalisation layer that concept whitening takes the place of", "concepts.layer")
+    layer = plain(config.concepts.layer)
+    # Layers of a Sequential have numbers as names.
+    names = [str(name) for name in layer] if isinstance(layer, (list, tuple)) else [str(layer)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"'{twice[0]}' is named twice", "concepts.layer")
+    return names
+
+
+def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:
+    """The model, with orthogonal weights where it has them."""
+    weights = OmegaConf.select(config, "model.weights")
+    # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
+    if not OmegaConf.is_dict(weights) or "kind" not in weights:
+        return build(config, "model", shape=shape, classes=classes)
+    from orthotrace.layers import orthogonalise
+
+    rest = copy.deepcopy(config)
+    with open_dict(rest):
+        del rest.model["weights"]
+    model = build(rest, "model", shape=shape, classes=classes)
+    try:
+        orthogonalise(model, **plain(weights))
+    except UserError as error:
+        raise error.below("model.weights") from error
+    return model

@@ -1,0 +1,157 @@
+"""What users are told when something they gave cannot work."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class UserError(Exception):
+    """A mistake of the user: one line that says what is wrong, where, and what to do.
+
+    The entries print the message and exit with code 2, without a traceback.
+
+    Args:
+        message: the line.
+        key: the argument or configuration key at fault, if one is.
+
+    Example:
+        >>> str(UserError("must be positive", key="tasks"))
+        'tasks: must be positive'
+    """
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message, key)
+        self.message = message
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+    def below(self, path: str) -> "UserError":
+        """The same error with its key placed below a path of the configuration.
+
+        Example:
+            >>> str(UserError("must be positive", key="tasks").below("stream"))
+            'stream.tasks: must be positive'
+        """
+        return UserError(self.message, f"{path}.{self.key}" if self.key else path)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint with the nearest right name, and all names where none is near.
+
+    Example:
+        >>> nearest("hlpo", ["hlop", "gpm"])
+        "did you mean 'hlop'? There are: gpm, hlop"
+        >>> nearest("xyz", ["hlop", "gpm"])
+        'there are: gpm, hlop'
+    """
+    choices = sorted(set(names))
+    listed = ", ".join(choices) if choices else "none"
+    # A name with a path is as often wrong in its last part as in its whole.
+    last = {choice.rsplit(".", 1)[-1]: choice for choice in reversed(choices)}
+    match = difflib.get_close_matches(name, choices, n=1) or [
+        last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1)
+    ]
+    if match:
+        return f"did you mean '{match[0]}'? There are: {listed}"
+    return f"there are: {listed}"
+
+
+def seen_from(path: object) -> str:
+    """Where a relative path was looked for.
+
+    Example:
+        >>> seen_from("/data")
+        ''
+    """
+    return "" if Path(str(path)).is_absolute() else f" (looked for in {Path.cwd()})"
+
+
+def one_line(error: BaseException) -> str:
+    r"""The message of a library's error on one line of at most 300 characters.
+
+    Example:
+        >>> one_line(ValueError("it broke:\n\n   here"))
+        'it broke: here'
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def checked(function: Function) -> Function:
+    """Check a call against the types and ranges of the signature, as a user's input.
+
+    The annotations are read by pydantic: ``Annotated[int, Field(ge=1)]`` states a range once,
+    for Python and for the command line.
+
+    Raises:
+        UserError: names the first argument that does not fit, and what was given.
+
+    Example:
+        >>> from typing import Annotated
+        >>> from pydantic import Field
+        >>> @checked
+        ... def stream(tasks: Annotated[int, Field(ge=1)]) -> int:
+        ...     return tasks
+        >>> stream(tasks=-3)
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: tasks: input should be greater than or equal to 1 (got -3)
+    """
+    annotations = dict(function.__annotations__)
+    # What is returned is not checked, and may be a class whose body is not done yet.
+    function.__annotations__.pop("return", None)
+    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    parameters = list(inspect.signature(function).parameters)
+    function.__annotations__ = annotations
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return validated(*args, **kwargs)
+        except ValidationError as error:
+            raise _translate(error, kwargs, parameters) from error
+
+    return cast(Function, call)
+
+
+def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Sequence[str]) -> "UserError":
+    # Of the alternatives of a union pydantic reports each; the most specific complaint is the one with a
+    # bound in it, else the first.
+    faults = error.errors(include_url=False)
+    first = faults[0]["loc"][0]
+    same = [fault for fault in faults if fault["loc"][0] == first]
+    fault = next((fault for fault in same if "ctx" in fault), same[0])
+    # What was given by its place has a number.
+    first = parameters[first] if isinstance(first, int) and first < len(parameters) else first
+    key = _path((first, *fault["loc"][1:]), given)
+    if fault["type"] == "unexpected_keyword_argument":
+        return UserError("no such option", key)
+    if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
+        return UserError("is missing", key)
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return UserError(f"{message} (got {_short(fault['input'])})", key)
+
+
+def _path(place: Sequence[int | str], given: Any) -> str:
+    """The key at fault; below the argument as far as the user gave keys there."""
+    keys = [str(place[0])]
+    value = given.get(place[0])
+    for part in place[1:]:
+        if not isinstance(value, Mapping) or part not in value:
+            break
+        keys.append(str(part))
+        value = value[part]
+    return ".".join(keys)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,1 @@
+"""How tasks are trained, one after the other: loop, learner, evaluation, tracking."""

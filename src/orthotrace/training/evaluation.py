@@ -1,0 +1,70 @@
+"""How well a network does on images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
+
+from orthotrace.data.active_outputs import predicted
+from orthotrace.data.images import Images
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What a network gets right, averaged over samples, not over batches.
+
+    Attributes:
+        accuracy: share of the images told right, in [0, 1].
+        right: images told right, by label.
+        count: images, by label.
+        loss: mean cross-entropy; None where it was not asked for.
+    """
+
+    accuracy: float
+    right: Tensor
+    count: Tensor
+    loss: float | None = None
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, part: Images, outputs: range | None = None, batch_size: int = 1024, loss: bool = False
+) -> EvaluationResult:
+    """Judge a network in evaluation mode; its own mode is kept.
+
+    Args:
+        model: inputs to logits.
+        part: at least one image.
+        outputs: over which the network decides; None for all. An image of another label is told wrong.
+        batch_size: images at once.
+        loss: measure it too; then every label must be among the outputs.
+
+    Example:
+        >>> part = Images(torch.eye(3)[:, :2], torch.tensor([0, 1, 1]))
+        >>> found = evaluate(nn.Identity(), part, batch_size=2)
+        >>> round(found.accuracy, 4), found.right.tolist(), found.count.tolist()
+        (0.6667, [1, 1], [1, 2])
+    """
+    like = next(model.parameters(), part.store)
+    training = model.training
+    model.eval()
+    width, total = 1, 0.0
+    right = []
+    # A parametrised weight is computed once, not for every batch.
+    with parametrize.cached():
+        for inputs, labels in part.split(batch_size, like):
+            logits = model(inputs)
+            width = logits.shape[1]
+            chosen = outputs or range(width)
+            right.append(predicted(logits, chosen) == labels)
+            if loss:
+                of = logits[:, chosen.start : chosen.stop]
+                total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
+    model.train(training)
+    told, labels = torch.cat(right).cpu(), part.labels.cpu()
+    found, count = (torch.bincount(values, minlength=width) for values in (labels[told], labels))
+    return EvaluationResult(int(found.sum()) / len(part), found, count, total / len(part) if loss else None)

@@ -1,0 +1,243 @@
+"""The LightningModule: forward, loss, metrics of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from orthotrace.core.distributed import of_process, sum_over_processes
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.seeds import derived
+from orthotrace.data.images import Batch, Images
+from orthotrace.methods import Method
+from orthotrace.training.averaging import Average
+from orthotrace.training.evaluation import evaluate
+from orthotrace.training.regularizer import Regularizer
+from orthotrace.training.schedules import Constant
+
+
+class Learner(pl.LightningModule):
+    """Trains a network by a method, on whichever task it is at.
+
+    Args:
+        model: the network, inputs to logits.
+        method: how it learns one task after another; already set up with the model.
+        optimizer: makes an optimizer from parameters; a fresh one for each task.
+        seed: of what is drawn within a step.
+        rates: learning rates of single layers or parameters by name, in place of the optimizer's.
+        regularizer: of training.
+        schedule: of the learning rate, begun anew with each task.
+        compiled: train the network as torch.compile makes it.
+
+    Raises:
+        UserError: a rate for a name that matches no parameter, or that is not positive.
+
+    Attributes:
+        validation: images on which an epoch is judged, with the outputs that count for each part.
+        place: (task, epoch), both from 0.
+        length: (epochs of a task, steps of the optimizer in an epoch).
+        record: called with the metrics of every epoch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        optimizer: Callable[..., Optimizer],
+        seed: int = 0,
+        rates: Mapping[str, float] | None = None,
+        regularizer: Regularizer | None = None,
+        schedule: Constant | None = None,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        self.groups = parameter_groups(model, rates or {})
+        self.model = model
+        self.method = method
+        self.make_optimizer = optimizer
+        self.seed = seed
+        self.regularizer = regularizer or Regularizer()
+        # In a tuple: the network must not become a submodule twice.
+        network = self.regularizer.setup(model)
+        self._trained = (torch.compile(network) if compiled else network,)
+        decay = self.regularizer.average
+        self.average = None if decay is None else Average(model, decay)
+        self.schedule = schedule or Constant()
+        self.validation: Sequence[tuple[Images, range]] = ()
+        self.place: tuple[int, int] = (0, 0)
+        self.length: tuple[int, int] = (1, 1)
+        self.record: Callable[[dict[str, float]], None] = lambda row: None
+        self._detach: list[Callable[[], None]] = []
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        """What torch's DDP must leave alone: it would put the first process's statistics in the place of all."""
+        return [name for name, _ in self.named_buffers() if not name.startswith("model.")]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (n, outputs)."""
+        return self.model(inputs)
+
+    def configure_optimizers(self) -> Any:
+        """A fresh optimizer, with its schedule."""
+        # Copies: an optimizer writes into its groups, and a task must not inherit the rate of the one before.
+        groups = [dict(group) for group in self.groups]
+        if extra := self.method.task_parameters():
+            groups.append({"params": extra, "weight_decay": 0.0})
+        optimizer = self.make_optimizer(groups)
+        if not isinstance(optimizer, Optimizer):
+            raise UserError(
+                f"{type(optimizer).__name__} is no torch.optim.Optimizer, so nobody could see its steps: derive it "
+                "from that class",
+                "optimizer",
+            )
+        if extra:
+            optimizer.param_groups[-1]["lr"] *= self.method.rate
+        scheduler = self.schedule.scheduler(optimizer, *self.length)
+        self._plateau = None
+        if isinstance(scheduler, ReduceLROnPlateau):
+            # Lightning would want the score logged; it is stepped here instead.
+            self._plateau = scheduler
+        elif scheduler is not None:
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimizer
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches come on the device."""
+        return batch
+
+    def on_train_start(self) -> None:
+        """The method meets the task's optimizers, after the regularizer: its guard has the last word."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
+        if self.average is not None:
+            if self.place[1] == 0:
+                self.average.restart()
+            self._detach.append(self.average.attach(optimizers))
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau.load_state_dict(self._plateau_state)
+        self._plateau_state = None
+
+    def on_train_end(self) -> None:
+        """All part from the optimizers."""
+        for detach in self._detach:
+            detach()
+
+    def settle(self) -> None:
+        """A task has been trained: the network is from now on what is tested of it."""
+        if self.average is not None:
+            self.average.settle()
+            self.method.weights_written()
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Within the block the network is what would be tested of it."""
+        return nullcontext() if self.average is None else self.average.shown()
+
+    def on_train_epoch_start(self) -> None:
+        """What an epoch draws depends on its place alone: a run that continues here draws the same."""
+        torch.manual_seed(derived(self.seed, 1, *self.place, *of_process()))
+        self.method.epoch = self.place[1]
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Loss of a batch."""
+        loss, logits = self.method.loss(self._trained[0], batch)
+        told = self.method.active.predicted(logits.detach(), self.method.number, batch.tasks)
+        # Added up once an epoch: arithmetic on single numbers costs as much as on a small batch.
+        self._batches.append((loss.detach(), told, batch.labels))
+        return loss if batch.weight == 1 else loss * batch.weight
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Method and regularizer change the gradients, before they are clipped."""
+        self.method.on_gradients()
+        self.regularizer.on_gradients()
+        self.method.on_step()
+
+    def on_train_epoch_end(self) -> None:
+        """Hand over the metrics of the epoch."""
+        losses, told, labels = zip(*self._batches, strict=True)
+        weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
+        right = (torch.cat(told) == torch.cat(labels)).sum()
+        sums = torch.stack([torch.stack(losses).double().cpu() @ weights, right.double().cpu(), weights.sum()])
+        sums = sums.to(self.device)
+        sum_over_processes(sums)
+        loss, found, total = sums.tolist()
+        row = {"train_loss": loss / total, "train_accuracy": found / total}
+        if self.validation:
+            row["validation_loss"], row["validation_accuracy"] = self._validate()
+        if self._plateau is not None:
+            self._plateau.step(row[f"validation_{self.schedule.monitor}"])
+        self.record(row)
+
+    def _validate(self) -> tuple[float, float]:
+        with self.judged():
+            found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self.validation]
+        total = sum(count for _, count in found)
+        return (
+            sum((one.loss or 0.0) * count for one, count in found) / total,
+            sum(one.accuracy * count for one, count in found) / total,
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A task that has not begun in the checkpoint has begun here: of the checkpoint only the counters count."""
+        if self.place[1] == 0:
+            checkpoint["state_dict"] = self.state_dict()
+        else:
+            self._plateau_state = checkpoint.get("plateau")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Between tasks there is no optimizer whose state matters."""
+        if self.place[1] == 0:
+            checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
+        elif self._plateau is not None:
+            checkpoint["plateau"] = self._plateau.state_dict()
+
+
+def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The trainable parameters, grouped by learning rate, as optimizers take them.
+
+    Args:
+        model: whose parameters.
+        rates: name of a layer or a parameter -> its learning rate; the longest name that matches counts.
+
+    Raises:
+        UserError: a name that matches no trainable parameter, or a rate that is not positive.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+        >>> [(len(group["params"]), group.get("lr")) for group in parameter_groups(model, {"0.weight": 0.5})]
+        [(3, None), (1, 0.5)]
+    """
+    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    layers = {name.rpartition(".")[0] for name in parameters}
+    for name, rate in rates.items():
+        if not any(f"{parameter}.".startswith(f"{name}.") for parameter in parameters):
+            raise UserError(f"no parameter has the name '{name}'; {nearest(name, [*parameters, *layers])}", "rates")
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
+            raise UserError(f"the rate of {name} must be a positive number (got {rate})", "rates")
+    groups: dict[str | None, list[nn.Parameter]] = {None: []}
+    for parameter, value in parameters.items():
+        names = [name for name in rates if f"{parameter}.".startswith(f"{name}.")]
+        groups.setdefault(max(names, key=len, default=None), []).append(value)
+    return [
+        {"params": values} if name is None else {"params": values, "lr": rates[name]}
+        for name, values in groups.items()
+        if values
+    ]

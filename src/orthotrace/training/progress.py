@@ -1,0 +1,96 @@
+"""How far a run is: everything that is written about it, and that a checkpoint carries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from orthotrace.methods import Outcome
+from orthotrace.results.scores import Scores, summarise
+
+# What is told of each protected layer after each task.
+GAUGE = ("rank", "captured", "exact", "leak", "memory_bytes")
+
+
+@dataclass
+class Progress:
+    """The state of a sequence of tasks.
+
+    Attributes:
+        tasks: how many there are.
+        task: tasks that have ended.
+        epoch: epochs of the running task that have ended.
+        step: steps of the optimizer.
+        untrained: accuracy of the untrained network on each task.
+        accuracy: a row for each task that has ended, of T test accuracies.
+        by_class: a row for each task that has ended: accuracy on each class, over the test images of all tasks so far.
+        inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
+        leak: for each task that has ended the largest leak of its layers, None where nothing is protected.
+        capacity: layer -> features, and for each task rank, captured and exact share, leak and memory_bytes.
+        seconds: spent on each task.
+        epochs: the rows of metrics.csv.
+    """
+
+    tasks: int
+    task: int = 0
+    epoch: int = 0
+    step: int = 0
+    untrained: list[float] = field(default_factory=list)
+    accuracy: list[list[float]] = field(default_factory=list)
+    by_class: list[list[float | None]] = field(default_factory=list)
+    inside: list[dict[str, Any]] = field(default_factory=list)
+    leak: list[float | None] = field(default_factory=list)
+    capacity: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    def spend(self, seconds: float) -> None:
+        """Count time for the running task."""
+        while len(self.seconds) <= self.task:
+            self.seconds.append(0.0)
+        self.seconds[self.task] += seconds
+
+    def epoch_ended(self, step: int, row: dict[str, float]) -> dict[str, Any]:
+        """Count an epoch and keep its metrics; the row as it is written."""
+        self.epoch += 1
+        self.step = step
+        full = {"task": self.task + 1, "epoch": self.epoch, "step": step, **row}
+        self.epochs.append(full)
+        return full
+
+    def inside_rows(self) -> list[dict[str, Any]]:
+        """What was measured inside tasks, a column for each task."""
+        return [
+            {"task": row["task"], "step": row["step"]}
+            | {f"accuracy_task{j}": value for j, value in enumerate(row["accuracy"], start=1)}
+            for row in self.inside
+        ]
+
+    def task_ended(self, accuracy: list[float], by_class: list[float | None], outcome: Outcome) -> None:
+        """Count a task and keep what was measured."""
+        self.accuracy.append(accuracy)
+        self.by_class.append(by_class)
+        self.leak.append(max((layer.leak for layer in outcome.layers.values()), default=None))
+        for name, layer in outcome.layers.items():
+            entry = self.capacity.setdefault(
+                name,
+                {"features": layer.capacity.features, **{key: [] for key in GAUGE}},
+            )
+            values = (layer.capacity.rank, layer.captured, layer.exact, layer.leak, layer.memory_bytes)
+            for key, value in zip(GAUGE, values, strict=True):
+                entry[key].append(value)
+        self.task += 1
+        self.epoch = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all tasks have ended."""
+        return self.task == self.tasks
+
+    def scores(self, shared_head: bool) -> Scores | None:
+        """The summary, once all tasks have ended."""
+        return summarise(self.accuracy, self.untrained, shared_head) if self.finished else None

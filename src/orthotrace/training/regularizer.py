@@ -1,0 +1,169 @@
+"""Regularization of training: everything that keeps a network from fitting its task too closely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import dropout
+from torch.optim import Optimizer
+
+from orthotrace.core.errors import UserError, checked
+from orthotrace.data.augment import noisy
+from orthotrace.layers.whitening import Whitening
+
+NONLINEARITIES = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
+    nn.Softplus, nn.Hardswish,
+)  # fmt: skip
+
+
+class Regularizer:
+    """Any of these, together; each is off at its default.
+
+    "Weights" are parameters of at least two dimensions: biases and normalisation are left alone.
+
+    Args:
+        l1, l2: l1 sum |w| + l2 / 2 sum w^2 is added to the loss, by its gradient (elastic net where both are given).
+        max_norm: after each step the incoming weights of a unit are scaled to at most this Euclidean norm.
+        dropout: probability that an output of a nonlinearity is zeroed, the others scaled up.
+        dropconnect: probability that a weight is zeroed for a batch, the others scaled up.
+        input_noise: standard deviation of Gaussian noise on the inputs, in their units.
+        label_smoothing: share of the label spread over the outputs that count.
+        average: decay of an average of the weights over the steps of a task, in [0, 1): it is what is tested, and
+            what the next task starts from; see Average. None for the weights themselves.
+        early_stopping: epochs without a better validation score after which a task ends; None for never. The next
+            task has all its epochs again.
+        monitor: the validation score: "loss" or "accuracy".
+
+    Raises:
+        UserError: a value out of its range.
+
+    Sources: Srivastava et al., JMLR 2014 (dropout, max-norm); Wan et al., ICML 2013 (DropConnect); Szegedy et al.,
+    CVPR 2016 (label smoothing); Zou & Hastie, JRSS B 2005 (elastic net).
+    """
+
+    @checked
+    def __init__(
+        self,
+        l1: Annotated[float, Field(ge=0)] = 0.0,
+        l2: Annotated[float, Field(ge=0)] = 0.0,
+        max_norm: Annotated[float, Field(gt=0)] | None = None,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        dropconnect: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        input_noise: Annotated[float, Field(ge=0)] = 0.0,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        average: Annotated[float, Field(ge=0, lt=1)] | None = None,
+        early_stopping: Annotated[int, Field(ge=1)] | None = None,
+        monitor: Literal["loss", "accuracy"] = "loss",
+    ) -> None:
+        self.l1 = l1
+        self.l2 = l2
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.dropconnect = dropconnect
+        self.input_noise = input_noise
+        self.label_smoothing = label_smoothing
+        self.average = average
+        self.early_stopping = early_stopping
+        self.monitor = monitor
+        self._weights: dict[str, nn.Parameter] = {}
+        self._model: nn.Module = nn.Identity()
+
+    def setup(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Meet the network; the function returned is the network as it is trained.
+
+        Raises:
+            UserError: dropout for a network without nonlinearities as modules.
+        """
+        self._model = model
+        # The parameters of a rotation are no weights: they have no size to be small.
+        turning = {id(v) for layer in model.modules() if isinstance(layer, Whitening) for v in layer.parameters()}
+        self._weights = {
+            name: value
+            for name, value in model.named_parameters()
+            if value.requires_grad and value.ndim >= 2 and id(value) not in turning
+        }
+        if self.dropout:
+            layers = [module for module in model.modules() if isinstance(module, NONLINEARITIES)]
+            if not layers:
+                raise UserError("the model has no nonlinearity as a module of its own, whose outputs drop", "dropout")
+            for layer in layers:
+                layer.register_forward_hook(self._drop)
+        return self._forward if self.dropconnect or self.input_noise else model
+
+    def _drop(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return dropout(output, self.dropout, training=True) if module.training else output
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        if self.input_noise:
+            inputs = noisy(inputs.clone(), self.input_noise)
+        if not self.dropconnect:
+            return self._model(inputs)
+        return functional_call(self._model, dropped(self._weights, self.dropconnect), (inputs,))
+
+    @torch.no_grad()
+    def on_gradients(self) -> None:
+        """Add the gradients of the penalties, before clipping and the optimizer."""
+        if not (self.l1 or self.l2):
+            return
+        for value in self._weights.values():
+            if value.grad is not None:
+                if self.l1:
+                    value.grad.add_(value.sign(), alpha=self.l1)
+                if self.l2:
+                    value.grad.add_(value, alpha=self.l2)
+
+    def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
+        """Bound the weights after every step; a guard that is attached later has the last word."""
+        if self.max_norm is None:
+            return lambda: None
+        handles = [
+            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self._bound()) for optimizer in optimizers
+        ]
+
+        def detach() -> None:
+            for handle in handles:
+                handle.remove()
+
+        return detach
+
+    @torch.no_grad()
+    def _bound(self) -> None:
+        assert self.max_norm is not None
+        for value in self._weights.values():
+            value.copy_(value.renorm(2, 0, self.max_norm))
+
+    def stops(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a task ends after these epochs.
+
+        Args:
+            rows: metrics of the task's epochs so far.
+
+        Example:
+            >>> rows = [{"validation_loss": loss} for loss in (3.0, 2.0, 2.5, 2.1)]
+            >>> Regularizer(early_stopping=2).stops(rows), Regularizer(early_stopping=3).stops(rows)
+            (True, False)
+        """
+        if self.early_stopping is None:
+            return False
+        sign = 1 if self.monitor == "loss" else -1
+        values = [sign * row[f"validation_{self.monitor}"] for row in rows]
+        return len(values) - 1 - values.index(min(values)) >= self.early_stopping if values else False
+
+
+def dropped(weights: Mapping[str, Tensor], probability: float) -> dict[str, Tensor]:
+    """Weights with some of them zeroed at random and the others scaled up, so that the mean stays.
+
+    Source: Wan et al., Regularization of Neural Networks using DropConnect, ICML 2013.
+
+    Example:
+        >>> kept = dropped({"w": torch.ones(1000, 10)}, 0.2)["w"]
+        >>> kept.unique().tolist(), round(float(kept.mean()), 1)
+        ([0.0, 1.25], 1.0)
+    """
+    return {name: dropout(value, probability, training=True) for name, value in weights.items()}

@@ -1,0 +1,44 @@
+"""Evaluation inside a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class StabilityGap(Callback):
+    """Looks at a network at chosen steps of each task, where the average over tasks hides how deep it falls between.
+
+    Args:
+        steps: every so many steps of the optimizer, or at these steps of each task, from 1.
+        look: called with the step.
+
+    Source: De Lange, van de Ven & Tuytelaars, Continual evaluation for lifelong learning: identifying the stability
+    gap, ICLR 2023.
+    """
+
+    def __init__(self, steps: int | tuple[int, ...], look: Callable[[int], None]) -> None:
+        self.steps = steps
+        self.look = look
+        self._last = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """A task begins, or goes on."""
+        self._last = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Where the task stands: all its epochs have as many steps."""
+        self._start = pl_module.place[1] * pl_module.length[1] - trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Look, where the step is one of those chosen; once where gradients are accumulated."""
+        step = self._start + trainer.global_step
+        if step == self._last:
+            return
+        self._last = step
+        chosen = step % self.steps == 0 if isinstance(self.steps, int) else step in self.steps
+        if chosen:
+            self.look(step)

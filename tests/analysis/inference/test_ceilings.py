@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from orthotrace.analysis.inference.ceilings import POOLS, bounds, ceiling
+from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
+
+RNG = np.random.default_rng(0)
+SHARED = RNG.standard_normal((9, 6))
+RDMS = np.stack([squared_euclidean(SHARED + 0.7 * RNG.standard_normal((9, 6))) for _ in range(5)])
+
+
+def naive(stack, method):
+    """Leave one out, and all, with the pooled RDM written out."""
+
+    def pool(rows):
+        if method.startswith("cosine"):
+            return sum(row / np.sqrt(np.sum(row**2)) for row in rows)
+        if method in ("spearman", "rho_a", "tau_a", "tau_b"):
+            return sum(1 + sum((other < row) + 0.5 * (other == row) for other in row) - 0.5 for row in rows)
+        return sum((row - row.mean()) / row.std() for row in rows)
+
+    score = lambda a, b: compare.METHODS[method](a[None], b[None])[0, 0]  # noqa: E731
+    upper = np.mean([score(pool(stack), row) for row in stack])
+    lower = np.mean([score(pool(np.delete(stack, k, axis=0)), row) for k, row in enumerate(stack)])
+    return lower, upper
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_against_pooled_rdms(method):
+    found = ceiling(RDMS, method)
+    assert (found.lower, found.upper) == pytest.approx(naive(RDMS, method), abs=1e-10)
+    assert found.lower < found.upper
+
+
+def test_the_pooled_rdm_is_the_best_for_pearson():
+    best = ceiling(RDMS, "pearson").upper
+    for _ in range(200):
+        other = RDMS.mean(0) + 0.5 * RNG.standard_normal(36)
+        assert compare.pearson(other[None], RDMS).mean() <= best + 1e-12
+
+
+def test_equal_subjects_have_the_ceiling_1_and_opposite_ones_no_pool():
+    assert ceiling(np.tile(RDMS[0], (3, 1))).lower == pytest.approx(1)
+    lower, _ = bounds(np.array([[[1, -1, 0], [-1, 1, 0], [0, 0, 1.0]]]), np.ones((1, 3)))
+    assert np.isfinite(lower).all()
+
+
+@pytest.mark.parametrize(
+    ("stack", "method", "line"),
+    [
+        (RDMS[:1], "pearson", "two RDMs or more"),
+        (RDMS, "bures", "no noise ceiling for 'bures'; there is for: pearson"),
+        (RDMS, "nothing", "no noise ceiling for 'nothing'"),
+        (np.vstack([RDMS, np.ones(36)]), "pearson", "RDM 5 is constant"),
+        (np.vstack([RDMS, np.full(36, np.inf)]), "cosine", "RDM 5 has entries that are not finite"),
+    ],
+)
+def test_refused(stack, method, line):
+    with pytest.raises(ValueError, match=line):
+        ceiling(stack, method)
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_rdms_that_cancel_have_no_pool_and_no_nan(method):
+    found = ceiling([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], method)
+    assert np.isfinite([found.lower, found.upper]).all()
+    lower, upper = bounds(np.array([[[1, -1], [-1, 1.0]]]), np.ones((1, 2)))
+    assert upper[0] == 0 and lower[0] == -1

@@ -1,0 +1,235 @@
+"""Scores of models, against loops that cut the RDMs apart and put them together."""
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from orthotrace.analysis import inference
+from orthotrace.analysis.inference.ceilings import POOLS, ceiling
+from orthotrace.analysis.inference.evaluation import Selected, Weighted, bootstrap, evaluate
+from orthotrace.analysis.inference.samplers import Direct, Folded, Made
+from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
+from orthotrace.analysis.rdm.rdms import RDMs
+
+RNG = np.random.default_rng(0)
+N = 15
+PARTS = np.stack([squared_euclidean(RNG.standard_normal((N, 5))) for _ in range(4)])
+DATA = np.stack([np.abs(PARTS[0] + 0.6 * PARTS[1] + 3 * RNG.standard_normal(PARTS.shape[1])) for _ in range(6)])
+FIXED = {"first": PARTS[0], "second": PARTS[1], "other": PARTS[3]}
+FITTED = {"fixed": PARTS[0], "best": Selected(PARTS[1:]), "sum": Weighted(PARTS)}
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_scores_of_fixed_models_are_comparisons(method):
+    found = evaluate(FIXED, DATA, method)
+    expected = compare.METHODS[method](np.stack(list(FIXED.values())), DATA)
+    assert np.allclose(found.scores, expected, atol=1e-12)
+    assert found.models == ("first", "second", "other")
+    bounds = ceiling(DATA, method)
+    assert (found.ceiling.lower, found.ceiling.upper) == pytest.approx((bounds.lower, bounds.upper), abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["pearson", "cosine", "spearman", "corr_cov", "cosine_cov"])
+@pytest.mark.parametrize(("rdm_folds", "stimulus_folds"), [(3, 1), (1, 3), (2, 2), (6, 5)])
+def test_cross_validation_against_a_loop(method, rdm_folds, stimulus_folds):
+    found = evaluate(FITTED, DATA, method, rdm_folds, stimulus_folds, seed=4)
+    rng = np.random.default_rng(4)
+
+    def drawn(things, folds):
+        if folds == 1:
+            return np.zeros(things, int)
+        fold = np.empty(things, int)
+        fold[rng.permutation(things)] = np.arange(things) % folds
+        return fold
+
+    subjects, stimuli = drawn(6, rdm_folds), drawn(N, stimulus_folds)
+    matrices = [RDMs(one).matrices()[0] for one in (*PARTS, *DATA)]
+    scores = np.zeros((3, 6))
+    for fold in range(stimulus_folds):
+        test = np.flatnonzero(stimuli == fold)
+        train = np.flatnonzero(stimuli != fold) if stimulus_folds > 1 else test
+        cut = lambda one, at: one[np.ix_(at, at)][np.triu_indices(len(at), 1)]  # noqa: E731
+        for k in range(6):
+            fitted = [4 + s for s in range(6) if rdm_folds == 1 or subjects[s] != subjects[k]]
+            x, y = (np.stack([cut(matrices[i], train) for i in which]) for which in (range(4), fitted))
+            best = 1 + np.argmax(compare.METHODS[method](x[1:], y).mean(1))
+            if not method.startswith("cosine"):
+                x, y = (one - one.mean(1, keepdims=True) for one in (x, y))
+            target = np.mean([one / np.linalg.norm(one) for one in y], axis=0)
+            weights, _ = nnls(x.T, target)
+            made = [matrices[0], matrices[best], sum(w * m for w, m in zip(weights, matrices[:4], strict=True))]
+            for number, one in enumerate(made):
+                score = compare.METHODS[method](cut(one, test)[None], cut(matrices[4 + k], test)[None])[0, 0]
+                scores[number, k] += score / stimulus_folds
+    assert np.allclose(found.scores, scores, atol=1e-9)
+
+
+def test_direct_resamples_are_those_that_are_made():
+    from orthotrace.analysis.inference.resampling import draw
+
+    parts = [one[None] for one in FIXED.values()]
+    stimuli, subjects = draw(N, 12, RNG, 3), draw(6, 12, RNG, 2)
+    for method in ("pearson", "cosine"):
+        direct, made = (sampler(parts, DATA, method) for sampler in (Direct, Made))
+        for drawn in (subjects, np.ones((1, 6))):
+            pairs = [sampler.score(sampler.prepare(stimuli), drawn) for sampler in (direct, made)]
+            assert np.allclose(*pairs, atol=1e-12)
+
+
+def test_a_folded_resample_against_a_loop():
+    stimuli, subjects = np.array([[2, 0, 1, 1, 3, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0.0]]), np.array([[1, 2, 0, 1, 1, 1.0]])
+    sampler = Folded([FITTED["sum"]], [PARTS], DATA, "pearson", 2, 2, np.random.default_rng(0))
+    prepared = sampler.prepare(stimuli)
+    found = sampler.score(prepared, subjects)[0, 0]
+    rng = np.random.default_rng(0)
+    at = np.repeat(np.arange(N), stimuli[0].astype(int))
+    there, drawn = np.flatnonzero(stimuli[0]), np.flatnonzero(subjects[0])
+    fold_of = np.full(N, -1)
+    order = rng.permutation(len(there))
+    fold_of[there[order]] = np.arange(len(there)) % 2
+    subject_fold = np.full(6, -1)
+    order = rng.permutation(len(drawn))
+    subject_fold[drawn[order]] = np.arange(len(drawn)) % 2
+    matrices = [RDMs(one).matrices()[0] for one in (*PARTS, *DATA)]
+
+    def pairs(one, fold, same):
+        kept = [a for a in at if (fold_of[a] == fold) == same]
+        return np.array([one[a, b] for i, a in enumerate(kept) for b in kept[i + 1 :] if a != b])
+
+    total = 0.0
+    for fold in range(2):
+        for group in range(2):
+            x = np.stack([pairs(one, fold, False) for one in matrices[:4]])
+            chosen = [k for k in drawn for _ in range(int(subjects[0, k])) if subject_fold[k] != group]
+            y = np.stack([pairs(matrices[4 + k], fold, False) for k in chosen])
+            x, y = (one - one.mean(1, keepdims=True) for one in (x, y))
+            weights, _ = nnls(x.T, np.mean([one / np.linalg.norm(one) for one in y], axis=0))
+            predicted = sum(w * pairs(one, fold, True) for w, one in zip(weights, matrices[:4], strict=True))
+            for k in drawn[subject_fold[drawn] == group]:
+                total += subjects[0, k] * np.corrcoef(predicted, pairs(matrices[4 + k], fold, True))[0, 1]
+    assert found == pytest.approx(total / 2 / subjects.sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize("over", ["stimuli", "rdms", "both"])
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_a_bootstrap_is_repeatable_and_about_the_scores(over, method):
+    found, again = (bootstrap(FIXED, DATA, method, over, resamples=60, seed=3) for _ in range(2))
+    assert set(found.draws) == ({"both", "rdms", "stimuli"} if over == "both" else {over})
+    for kind, values in found.draws.items():
+        assert np.array_equal(values, again.draws[kind]) and values.shape == (60, 5) and np.isfinite(values).all()
+        assert np.allclose(values[:, :3].mean(0), found.means, atol=0.1)
+    other = bootstrap(FIXED, DATA, method, over, resamples=60, seed=4)
+    assert not np.array_equal(other.draws[over], found.draws[over])
+
+
+def test_a_bootstrap_of_fitted_models_is_cross_validated():
+    found = bootstrap(FITTED, DATA, over="both", resamples=40, rdm_folds=2, stimulus_folds=2)
+    assert found.draws["both"].shape == (40, 5) and np.isfinite(found.draws["both"]).all()
+    assert np.array_equal(found.scores, evaluate(FITTED, DATA, "pearson", 2, 2).scores)
+
+
+def test_whitened_comparisons_over_subjects():
+    found = bootstrap(FIXED, DATA, "corr_cov", "rdms", resamples=30)
+    assert np.isfinite(found.draws["rdms"]).all()
+
+
+def test_one_subject_has_no_ceiling():
+    assert evaluate(FITTED, DATA[:1], stimulus_folds=3).ceiling is None
+    found = bootstrap(FIXED, DATA[:1], over="stimuli", resamples=30)
+    assert found.ceiling is None and found.degrees == N - 1 and found.compare("t").ceiling is None
+
+
+IMAGES = {"image": np.arange(N)}
+OTHER = {"image": np.arange(N)[::-1]}
+BAD = {
+    "method": (lambda: evaluate(FIXED, DATA, "pearsn"), "no comparison 'pearsn'; did you mean 'pearson'"),
+    "no ceiling": (lambda: evaluate(FIXED, DATA, "bures"), "no noise ceiling for 'bures'"),
+    "size": (lambda: evaluate({"a": PARTS[0][:10]}, DATA), "model 'a': RDMs of one size"),
+    "order": (
+        lambda: evaluate({"a": inference.Fixed(RDMs(PARTS[:1], None, IMAGES))}, RDMs(DATA, None, OTHER)),
+        "model 'a': the RDMs are of other stimuli",
+    ),
+    "constant model": (lambda: evaluate({"a": np.ones(105)}, DATA), "model 'a' has an RDM that is constant"),
+    "constant data": (lambda: evaluate(FIXED, np.vstack([DATA, np.ones(105)])), "RDM 6 of the data is constant"),
+    "missing": (lambda: evaluate(FIXED, np.where(DATA[0, 0] == DATA, np.nan, DATA)), "missing or infinite"),
+    "fitted": (lambda: evaluate(FITTED, DATA), "model 'best' is fitted: give rdm_folds"),
+    "folds": (lambda: evaluate(FITTED, DATA, rdm_folds=7), r"1 to 6 folds of the RDMs \(got 7\)"),
+    "few stimuli": (lambda: evaluate(FITTED, DATA, stimulus_folds=6), "1 to 5 folds of 15 stimuli"),
+    "over": (lambda: bootstrap(FIXED, DATA, over="patterns"), "no bootstrap over 'patterns'"),
+    "whole": (lambda: bootstrap(FIXED, DATA, "corr_cov"), "needs the whole matrix"),
+    "one": (
+        lambda: bootstrap(FIXED, DATA[:1], over="both"),
+        "RDMs: at least 3 are needed to resample .* bootstrap over stimuli",
+    ),
+    "slow": (lambda: bootstrap(FITTED, DATA, "spearman", rdm_folds=2), "with pearson or cosine"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_refused_by_name(bad):
+    call, line = BAD[bad]
+    with pytest.raises(ValueError, match=line):
+        call()
+
+
+@pytest.mark.parametrize("folds", [(6, 1), (5, 2)])
+def test_many_folds_leave_the_resamples_to_chance(folds):
+    """A resample has as many folds as it has different subjects; none is drawn until all come."""
+    plain = bootstrap({"a": PARTS[0]}, DATA, over="rdms", resamples=200).errors[0]
+    found = bootstrap(FITTED, DATA, over="rdms", resamples=60, rdm_folds=folds[0], stimulus_folds=folds[1])
+    # Scores of fewer stimuli spread more.
+    assert 0.5 * plain < found.errors[0] < (2.5 if folds[1] == 1 else 6) * plain
+    assert np.isfinite(found.draws["rdms"]).all()
+
+
+def test_as_many_stimulus_folds_as_there_may_be():
+    found = bootstrap(FITTED, DATA, over="stimuli", resamples=20, stimulus_folds=5)
+    assert np.isfinite(found.draws["stimuli"]).all() and found.draws["stimuli"][:, 0].std() > 0
+
+
+def test_the_ceiling_is_that_of_as_few_stimuli_as_the_scores():
+    rng = np.random.default_rng(3)
+    above = []
+    for seed in range(20):
+        truth = squared_euclidean(rng.standard_normal((20, 5)))
+        data = truth + truth.std() * rng.standard_normal((6, 190))
+        found = evaluate({"true": truth}, data, stimulus_folds=5, seed=seed)
+        above.append(found.means[0] - found.ceiling.lower)
+    assert np.mean(above) > 0
+
+
+CATEGORIES = (lambda lab: (lab[:, None] != lab)[np.triu_indices(8, 1)].astype(float))(np.repeat([0, 1], 4))
+
+
+@pytest.mark.parametrize("method", ["spearman", "tau_b", "squared_pearson", "pearson", "rho_a"])
+def test_a_model_that_is_constant_in_a_resample_predicts_nothing_there(method):
+    data = CATEGORIES + np.random.default_rng(0).random((5, 28))
+    found = bootstrap({"kinds": CATEGORIES}, data, method, "stimuli", 300)
+    assert np.isfinite(found.draws["stimuli"]).all()
+
+
+@pytest.mark.parametrize("method", ["pearson", "cosine", "spearman"])
+def test_data_that_are_constant_in_a_fold_tell_nothing_there(method):
+    tied = np.round(np.random.default_rng(0).random((6, 66)) * 1.2)
+    model = np.random.default_rng(1).random((3, 66))
+    found = evaluate({"sum": Weighted(model), "best": Selected(model), "one": model[0]}, tied, method, 1, 4)
+    assert np.isfinite(found.scores).all()
+
+
+def test_a_sum_that_helps_nothing_predicts_nothing():
+    assert Weighted(np.random.default_rng(0).random((2, 6))).fit(np.zeros((2, 2)), np.zeros(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: bootstrap(FIXED, DATA[:2], over="rdms"), "RDMs: at least 3 are needed to resample"),
+        (lambda: bootstrap({"a": [1, 2, 3.0]}, [[1, 2, 4.0]] * 3, over="stimuli"), "stimuli: at least 5 are needed"),
+        (lambda: bootstrap(FIXED, DATA, resamples=1), "at least 2 resamples"),
+        (lambda: evaluate(PARTS[0], DATA), "models come by name"),
+    ],
+)
+def test_too_little_to_resample(call, line):
+    with pytest.raises(ValueError, match=line):
+        call()

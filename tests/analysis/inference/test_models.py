@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from orthotrace.analysis.inference.models import Fixed, Selected, Weighted, as_models
+
+RNG = np.random.default_rng(0)
+PARTS = RNG.random((4, 30))
+TARGET = PARTS.T @ [0.2, 0, 1.5, 0] + 0.1 * RNG.standard_normal(30)
+
+
+def test_weights_are_those_of_non_negative_least_squares():
+    expected, _ = nnls(PARTS.T, TARGET)
+    assert np.allclose(Weighted(PARTS).fit(PARTS @ PARTS.T, PARTS @ TARGET), expected, atol=1e-10)
+
+
+def test_weights_whatever_the_scale_of_each_rdm():
+    scale = np.array([1e-6, 1, 1e6, 3])
+    parts = PARTS * scale[:, None]
+    found = Weighted(parts).fit(parts @ parts.T, parts @ TARGET)
+    assert np.allclose(found * scale, Weighted(PARTS).fit(PARTS @ PARTS.T, PARTS @ TARGET), atol=1e-8)
+
+
+def test_dependent_rdms_predict_what_the_independent_ones_do():
+    parts = np.vstack([PARTS, PARTS[:2] @ np.eye(30), PARTS[2:3] + PARTS[3:]])
+    found = Weighted(parts).fit(parts @ parts.T, parts @ TARGET)
+    expected, _ = nnls(PARTS.T, TARGET)
+    assert (found >= 0).all() and np.allclose(found @ parts, expected @ PARTS, atol=1e-8)
+
+
+def test_the_selected_rdm_is_the_one_that_correlates_most():
+    products, with_data = PARTS @ PARTS.T, PARTS @ TARGET
+    best = np.argmax([one @ TARGET / np.linalg.norm(one) for one in PARTS])
+    assert np.argmax(Selected(PARTS).fit(products, with_data)) == best
+    products[best] = products[:, best] = with_data[best] = 0
+    assert np.argmax(Selected(PARTS).fit(products, with_data)) != best
+
+
+def test_plain_vectors_are_fixed_models():
+    found = as_models({"a": [1.0, 2.0, 3.0], "b": Weighted(PARTS)})
+    assert isinstance(found["a"], Fixed) and not found["a"].fitted and found["b"].fitted
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: Fixed(PARTS), r"a fixed model has one RDM \(got 4\): see Selected and Weighted"),
+        (lambda: Selected(PARTS[0]), "two RDMs or more"),
+        (lambda: Weighted(PARTS[:1]), "two RDMs or more"),
+        (lambda: Fixed([1.0, np.nan, 2.0]), "finite condensed RDMs"),
+        (lambda: as_models({}), "no models"),
+        (lambda: as_models({"grey": [[[1.0]]]}), "model 'grey': a model needs finite"),
+    ],
+)
+def test_refused(call, line):
+    with pytest.raises(ValueError, match=line):
+        call()

@@ -1,0 +1,178 @@
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+from orthotrace.analysis.networks.storage import read_arrays, read_rdms, write_rdms
+from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.core.errors import UserError
+
+RNG = np.random.default_rng(0)
+MADE = RDMs(
+    RNG.uniform(size=(2, 10)),
+    "correlation",
+    {"kind": np.array(["cat", "dog", "élan", "cat", "eel"]), "image": np.arange(5)},
+    {"name": np.array(["conv.1", "fc"]), "seed": np.array([0, 3])},
+    {"stimuli": "ab12", "task": 2},
+)
+
+
+def same(first: RDMs, second: RDMs) -> bool:
+    kept = all(
+        getattr(first, which)[name].tolist() == np.asarray(value).tolist()
+        for which in ("pattern_descriptors", "rdm_descriptors")
+        for name, value in getattr(second, which).items()
+    )
+    return kept and first.measure == second.measure and np.array_equal(first.dissimilarities, second.dissimilarities)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".h5", ".hdf5"])
+@pytest.mark.parametrize("measure", ["correlation", None])
+def test_a_round_trip_loses_nothing(tmp_path, suffix, measure):
+    path = tmp_path / f"x{suffix}"
+    write_rdms(path, MADE.relabelled(measure))
+    back = read_rdms(path)
+    assert same(back, MADE.relabelled(measure)) and back.descriptors["stimuli"] == "ab12"
+    assert int(back.descriptors["task"]) == 2
+    names = {"x.json", "x.safetensors"} if suffix == ".safetensors" else {path.name}
+    assert {one.name for one in tmp_path.iterdir()} == names
+    write_rdms(path, MADE)
+    assert read_rdms(path).measure == "correlation"
+
+
+def test_the_sidecar_says_what_the_rdms_are_of(tmp_path):
+    write_rdms(tmp_path / "x.safetensors", MADE)
+    about = json.loads((tmp_path / "x.json").read_text())
+    assert about["rdm_descriptors"]["name"] == ["conv.1", "fc"] and about["order"] == "upper triangles, row by row"
+
+
+def rsatoolbox():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from rsatoolbox import rdm
+    return rdm
+
+
+def test_rsatoolbox_reads_what_we_write(tmp_path):
+    plain = RDMs(
+        MADE.dissimilarities,
+        "euclidean",
+        {"kind": np.array(list("abcab"))},
+        {"name": np.array(["conv", "fc"])},
+        {"session": "one"},
+    )
+    write_rdms(tmp_path / "x.hdf5", plain)
+    theirs = rsatoolbox().load_rdm(str(tmp_path / "x.hdf5"), file_type="hdf5")
+    assert np.array_equal(theirs.dissimilarities, plain.dissimilarities)
+    assert theirs.dissimilarity_measure == "euclidean" and theirs.descriptors["session"] == "one"
+    assert list(theirs.pattern_descriptors["kind"]) == list("abcab")
+    assert list(theirs.rdm_descriptors["name"]) == ["conv", "fc"]
+
+
+def test_we_read_what_rsatoolbox_writes(tmp_path):
+    theirs = rsatoolbox().RDMs(
+        MADE.dissimilarities,
+        dissimilarity_measure="crossnobis",
+        descriptors={"session": "one"},
+        rdm_descriptors={"subject": ["s1", "s2"]},
+        pattern_descriptors={"kind": list("abcab"), "value": np.arange(5.0)},
+    )
+    theirs.save(str(tmp_path / "x.h5"), "hdf5")
+    back = read_rdms(tmp_path / "x.h5")
+    assert back.measure == "crossnobis" and np.array_equal(back.dissimilarities, MADE.dissimilarities)
+    assert back.rdm_descriptors["subject"].tolist() == ["s1", "s2"]
+    assert back.pattern_descriptors["kind"].tolist() == list("abcab") and back.descriptors["session"] == "one"
+
+
+def damaged(path):
+    path.write_bytes(b"half")
+
+
+def other_tensors(path):
+    from safetensors.numpy import save_file
+
+    save_file({"weights": np.ones(3)}, path)
+    path.with_suffix(".json").write_text("{}")
+
+
+def no_triangle(path):
+    from safetensors.numpy import save_file
+
+    save_file({"dissimilarities": np.ones((1, 7))}, path)
+    path.with_suffix(".json").write_text("{}")
+
+
+def no_rdms(path):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["other"] = np.ones(3)
+
+
+BAD = {
+    "x.safetensors": (damaged, r"x\.safetensors is damaged"),
+    "y.safetensors": (other_tensors, r"y\.safetensors holds no RDMs: it has weights"),
+    "z.safetensors": (no_triangle, r"z\.safetensors: 7 entries are no upper triangle"),
+    "x.h5": (damaged, r"x\.h5 is damaged"),
+    "y.h5": (no_rdms, r"y\.h5 holds no RDMs: it has other"),
+    "none.h5": (lambda path: None, r"there is no file .*none\.h5"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_named(tmp_path, name):
+    make, line = BAD[name]
+    make(tmp_path / name)
+    with pytest.raises(UserError, match=line):
+        read_rdms(tmp_path / name)
+
+
+def test_another_suffix_is_refused(tmp_path):
+    for call in (lambda path: write_rdms(path, MADE), read_arrays):
+        with pytest.raises(UserError, match=r"x\.pkl ends in"):
+            call(tmp_path / "x.pkl")
+
+
+def test_objects_are_not_unpickled(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(UserError, match=r"x\.npy is damaged \(Object arrays cannot be loaded"):
+        read_arrays(tmp_path / "x.npy")
+
+
+def test_from_one_format_to_the_other_and_back(tmp_path):
+    made = RDMs(MADE.dissimilarities, "cosine", {}, {}, {"task": 3, "good": True, "parts": [1, 2], "none": None})
+    write_rdms(str(tmp_path / "x.h5"), made)
+    write_rdms(tmp_path / "y.safetensors", read_rdms(str(tmp_path / "x.h5")))
+    back = read_rdms(tmp_path / "y.safetensors").descriptors
+    assert back == {"task": 3, "good": True, "parts": [1, 2], "none": None}
+
+
+def test_text_of_any_length_is_text(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["dissimilarities"] = np.ones((2, 3)) * [1, 2, 3]
+        group = file.create_group("rdm_descriptors")
+        group["name"] = ["é", "bb"]
+    assert len(read_rdms(tmp_path / "x.h5").subset(name="é")) == 1
+
+
+KEPT = {
+    ".safetensors": [({"a": {1, 2}}, "descriptors\\['a'\\] cannot be kept in JSON"), ({"a": np.nan}, "cannot be kept")],
+    ".h5": [({"a": {"b": 1}}, "descriptors\\['a'\\] cannot be kept in HDF5"), ({"a/b": 1}, "a slash is a path")],
+}
+
+
+@pytest.mark.parametrize(("suffix", "case"), [(suffix, case) for suffix in KEPT for case in (0, 1)])
+def test_what_cannot_be_kept_leaves_nothing_behind(tmp_path, suffix, case):
+    descriptors, line = KEPT[suffix][case]
+    with pytest.raises(UserError, match=line):
+        write_rdms(tmp_path / f"x{suffix}", RDMs(MADE.dissimilarities, None, {}, {}, descriptors))
+    assert not list(tmp_path.iterdir())
+
+
+def test_their_names_of_measures_are_ours(tmp_path):
+    theirs = rsatoolbox().RDMs(MADE.dissimilarities, dissimilarity_measure="squared euclidean")
+    theirs.save(str(tmp_path / "x.h5"), "hdf5")
+    assert read_rdms(tmp_path / "x.h5").measure == "squared_euclidean"

@@ -1,0 +1,443 @@
+"""The analysis from end to end, and every mistake with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, command, snapshot
+
+from orthotrace.analysis.networks.storage import read_rdms
+from orthotrace.analysis.rdm.compare import squared_pearson
+from orthotrace.analysis.rdm.dissimilarity import correlation
+
+FIGURES = (
+    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def analysed(study, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("analysed") / "out"
+    program = Path(sys.executable).with_name("orthotrace-analyze")
+    done = subprocess.run([program, f"runs={study}", f"out={out}", "tasks=all"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"report: {out}/report.html" in done.stdout and "finetune" in done.stdout
+    return out
+
+
+def test_a_folder_holds_what_is_promised(analysed):
+    found = {str(path.relative_to(analysed)) for path in analysed.rglob("*") if path.is_file()}
+    figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg", "png", "csv")}
+    rest = {name for name in found - figures if not name.startswith("rdms/")}
+    assert figures <= found
+    tables = {f"tables/{name}.tex" for name in ("scores", "consistency", "centroids")}
+    assert rest == {"report.html", "results.json", "stimuli.csv", *tables}
+    assert len([name for name in found if name.endswith(".safetensors")]) == 8 * 2
+
+
+def test_numbers_are_those_of_the_networks(analysed, study):
+    """From the networks to the consistency by another way."""
+    import torch
+
+    import orthotrace
+    from orthotrace.data.sources import digits
+
+    results = json.loads((analysed / "results.json").read_text())
+    test = digits().test
+    index = torch.cat([(test.labels == label).nonzero().flatten()[:20] for label in range(10)])
+    images = test.inputs(index)
+    rdms = []
+    for seed in range(3):
+        model = orthotrace.load(next(study.glob(f"method=gpm*seed={seed}*")), task=1)
+        with torch.no_grad():
+            hidden = model.relu1(model.fc1(images.flatten(1)))
+        rdms.append(1 - np.corrcoef(hidden.double().numpy())[np.triu_indices(200, 1)])
+    (found,) = [
+        one for one in results["consistency"] if (one["method"], one["task"], one["layer"]) == ("gpm", 1, "relu1")
+    ]
+    expected = [np.corrcoef(rdms[i], rdms[j])[0, 1] ** 2 for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert found["pairs"] == pytest.approx(expected, abs=1e-6)
+    assert found["mean"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert found["interval"] == "jackknife" and found["networks"] == 3
+    assert results["stimuli"]["count"] == 200
+
+
+def test_rdms_on_disk_are_what_was_compared(analysed):
+    results = json.loads((analysed / "results.json").read_text())
+    stacks = []
+    for run in results["runs"]["gpm"]:
+        rdms = read_rdms(analysed / "rdms" / f"{run}-task2.safetensors")
+        about = rdms.descriptors
+        assert about["stimuli"] == results["stimuli"]["sha256"] and about["task"] == 2 and about["run"] == run
+        assert rdms.measure == "correlation" and rdms.rdm_descriptors["name"].tolist() == results["layers"]
+        stacks.append(rdms.subset(name="head").dissimilarities[0])
+    (found,) = [
+        one for one in results["consistency"] if (one["method"], one["task"], one["layer"]) == ("gpm", 2, "head")
+    ]
+    assert found["pairs"] == pytest.approx(squared_pearson(stacks)[np.triu_indices(3, 1)].tolist(), abs=1e-12)
+    assert correlation(np.eye(3)).shape == (3,)
+
+
+def test_stimuli_are_told_in_their_order(analysed):
+    from orthotrace.data.sources import digits
+
+    with (analysed / "stimuli.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    labels = digits().test.labels
+    assert [row["class"] for row in rows] == [str(int(labels[int(row["test_image"])])) for row in rows]
+    assert [row["stimulus"] for row in rows] == [str(number) for number in range(200)]
+
+
+def test_centroids_clustering_and_correspondence_by_another_way(analysed):
+    from orthotrace.analysis.rdm.triangles import square
+
+    results = json.loads((analysed / "results.json").read_text())
+    rdms = {
+        run: read_rdms(analysed / "rdms" / f"{run}-task2.safetensors").subset(name="relu1")
+        for run in results["runs"]["gpm"]
+    }
+    at = lambda key: next(  # noqa: E731
+        one for one in results[key] if (one["method"], one["task"], one.get("layer", "relu1")) == ("gpm", 2, "relu1")
+    )
+    same = np.repeat(np.arange(10), 20)[:, None] == np.repeat(np.arange(10), 20)
+    for value, one in zip(at("clustering")["values"], rdms.values(), strict=True):
+        whole = square(one.dissimilarities[0])
+        within, between = whole[same & ~np.eye(200, dtype=bool)].mean(), whole[~same].mean()
+        assert value == pytest.approx((between - within) / (between + within))
+    centred = at("centroid_consistency")
+    assert len(centred["pairs"]) == 3 and 0 < centred["mean"] <= 1 and centred["pairs"] != at("consistency")["pairs"]
+    found = at("correspondence")
+    assert np.allclose(np.sum(found["frequency"], axis=1), 1)
+    assert found["accuracy"] == pytest.approx(np.trace(found["frequency"]) / 2)
+
+
+MINE = """
+def cosine_of_means(x, y):
+    return float((x.mean(0) @ y.mean(0)) / (x.mean(0).norm() * y.mean(0).norm()))
+
+
+def no_number(x, y):
+    return float("nan")
+
+
+def nothing(x, y):
+    pass
+
+
+def broken(x, y):
+    return {}["key"]
+
+
+def in_place(x, y):
+    x *= 0
+    return 0.5
+
+
+def constant(x):
+    return [1.0] * (len(x) * (len(x) - 1) // 2)
+
+
+def single(x):
+    return 1.0
+"""
+
+
+def test_a_measure_is_found_in_the_folder_of_the_command(study, tmp_path):
+    (tmp_path / "minehere.py").write_text(MINE)
+    done = command(
+        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]",
+        "+measures.mine._target_=minehere.cosine_of_means", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[relu1]", "rdm=orthotrace.analysis.rdm.dissimilarity.cosine",
+        "+measures.mine._target_=minemeasures.cosine_of_means", "interval.stimuli=true",
+        "+measures.rbf._target_=orthotrace.analysis.similarity.measures.rbf_cka", "+measures.rbf.fraction=0.8",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["measure"] == "orthotrace.analysis.rdm.dissimilarity.cosine"
+    mine, rbf = results["similarity"]
+    assert mine["measure"] == "mine" and mine["invariances"] is None and len(mine["pairs"]) == 3
+    assert rbf["invariances"] == ["orthogonal", "permutation", "scaling", "translation"]
+    values = activations_of(study, "gpm", "relu1")
+    from orthotrace.analysis.similarity.measures import rbf_cka
+
+    assert rbf["pairs"][0] == pytest.approx(rbf_cka(values[0], values[1], fraction=0.8), abs=1e-6)
+    means = [one.mean(0).double() for one in values]
+    assert mine["pairs"][2] == pytest.approx(float(means[1] @ means[2] / means[1].norm() / means[2].norm()), abs=1e-6)
+    assert (tmp_path / "out" / "figures" / "similarity-rbf.png").is_file()
+    assert (tmp_path / "out" / "tables" / "similarity-mine.tex").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Similarity between seeds: mine" in page
+
+
+def activations_of(study, method, layer):
+    """Activations of the last networks, from the networks themselves."""
+    import torch
+
+    import orthotrace
+    from orthotrace.data.sources import digits
+
+    test = digits().test
+    images = test.inputs(torch.cat([(test.labels == label).nonzero().flatten()[:20] for label in range(10)]))
+    found = []
+    for seed in range(3):
+        model = orthotrace.load(next(study.glob(f"method={method}*seed={seed}*")))
+        with torch.no_grad():
+            hidden = model.fc1(images.flatten(1))
+            found.append(model.relu1(hidden) if layer == "relu1" else model(images))
+    return found
+
+
+def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
+    from orthotrace.analysis.inference.ceilings import ceiling
+    from orthotrace.analysis.rdm.compare import spearman
+
+    rng = np.random.default_rng(0)
+    first, *_ = activations_of(study, "gpm", "relu1")
+    brain = np.stack([correlation(first.double().numpy() + rng.standard_normal(first.shape)) for _ in range(4)])
+    np.save(tmp_path / "brain.npy", brain)
+    np.save(tmp_path / "units.npy", first.numpy())
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.brain.path=brain.npy",
+        "+references.brain.method=spearman", "+references.units.path=units.npy",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    rows = {(one["reference"], one["layer"]): one for one in results["references"]}
+    rdms = [correlation(one) for one in activations_of(study, "gpm", "relu1")]
+    assert rows["brain", "relu1"]["values"] == pytest.approx(spearman(rdms, brain).mean(1).tolist(), abs=1e-6)
+    limits = ceiling(brain, "spearman")
+    assert rows["brain", "head"]["ceiling"] == pytest.approx({"lower": limits.lower, "upper": limits.upper})
+    assert (
+        rows["units", "relu1"]["values"][0] == pytest.approx(1, abs=1e-6) and rows["units", "relu1"]["ceiling"] is None
+    )
+    assert {"reference-brain.png", "reference-units.csv"} <= {p.name for p in (tmp_path / "out" / "figures").iterdir()}
+    # The same folder again without them: their figures and tables go.
+    assert analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=gpm").code == 0
+    assert not list((tmp_path / "out").rglob("reference*"))
+
+
+def test_rdms_of_other_networks_are_references_and_their_order_is_checked(analyze, study, analysed, tmp_path):
+    (path,) = (analysed / "rdms").glob("*method=hlop*seed=0*-task2.safetensors")
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(path.with_suffix(suffix), tmp_path / f"other{suffix}")
+    keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.other.path=other.safetensors")
+    answer = analyze(*keys)
+    assert answer.code == 2 and "layers of a network (relu1, head), which are no subjects: choose one" in answer.err
+    assert analyze(*keys, "+references.other.name=head").code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all(one["ceiling"] is None and one["path"] == "other.safetensors" for one in results["references"])
+    answer = analyze(*keys, "+references.other.name=head", "stimuli.classes=[1,0,2,3,4,5,6,7,8,9]")
+    assert answer.code == 2 and "references.other: the RDMs are of other stimuli, or in another order: '" in answer.err
+    answer = analyze(*keys, "+references.other.name=hed")
+    assert answer.code == 2 and "references.other: nothing matches name=hed" in answer.err
+
+
+def test_a_measure_that_works_in_place_reaches_no_other(analyze, study, tmp_path, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for first in ([], ["+measures.a._target_=minemeasures.in_place"]):
+        keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[head]")
+        assert (
+            analyze(*keys, *first, "+measures.b._target_=orthotrace.analysis.similarity.measures.procrustes").code == 0
+        )
+        results = json.loads((tmp_path / "out" / "results.json").read_text())
+        found.append(next(one for one in results["similarity"] if one["measure"] == "b"))
+    assert (
+        found[0] == found[1]
+        and found[0]["metric"]
+        and found[0]["function"] == "orthotrace.analysis.similarity.measures.procrustes"
+    )
+    assert "Distance of activations between seeds by b" in (tmp_path / "out" / "report.html").read_text()
+    assert results["options"]["measures"]["b"]["_target_"] == "orthotrace.analysis.similarity.measures.procrustes"
+
+
+def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyze, study, tmp_path):
+    keys = (
+        f"runs={study}",
+        f"out={tmp_path}/out",
+        "where.method=gpm",
+        "rdm=squared_euclidean",
+        "interval.stimuli=true",
+    )
+    assert analyze(*keys).code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["measure"] == "squared_euclidean" and all(one["stimuli"] for one in results["consistency"])
+    figures = tmp_path / "out" / "figures"
+    assert (
+        "squared euclidean" in (figures / "rdms.svg").read_text() and "1 − r" not in (figures / "rdms.svg").read_text()
+    )
+    # The line may be broken.
+    assert re.search(r"and stimuli|>stimuli", (figures / "consistency.svg").read_text())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "jackknife and stimuli" in page and "Representational dissimilarity (squared euclidean)" in page
+
+
+def test_rdms_of_all_networks_are_read_back_and_joined(analysed, tmp_path):
+    from orthotrace.analysis.networks.storage import write_rdms
+    from orthotrace.analysis.rdm.rdms import joined
+    from orthotrace.analysis.studies.consistency import by_descriptors
+
+    parts = [read_rdms(path) for path in sorted((analysed / "rdms").glob("*-task2.safetensors"))]
+    whole = joined(parts)
+    results = json.loads((analysed / "results.json").read_text())
+    found = by_descriptors(whole, "name", "method")
+    for one in results["consistency"]:
+        if one["task"] == 2:
+            assert found[one["layer"], one["method"]].mean == pytest.approx(one["mean"], abs=1e-9)
+    write_rdms(tmp_path / "whole.h5", whole)
+    seeds = read_rdms(tmp_path / "whole.h5").rdm_descriptors["seed_init"].tolist()
+    # Three seeds of two methods and two of one, of two layers each.
+    assert sorted(seeds) == [0] * 6 + [1] * 6 + [2] * 4
+
+
+def test_figures_come_with_their_numbers_and_repeat_byte_for_byte(analysed, study, analyze, tmp_path):
+    with (analysed / "figures" / "accuracy.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    results = json.loads((analysed / "results.json").read_text())
+    (last,) = [row for row in rows if row["method"] == "gpm" and row["task"] == "2" and row["panel"].startswith("Mean")]
+    assert float(last["mean"]) == pytest.approx(np.mean(results["scores"]["gpm"]["acc"]))
+    answer = analyze(f"runs={study}", f"out={tmp_path / 'again'}", "tasks=all")
+    assert answer.code == 0, answer.err
+    assert snapshot(tmp_path / "again") == snapshot(analysed)
+
+
+def test_two_networks_have_one_pair_and_no_interval(analysed):
+    results = json.loads((analysed / "results.json").read_text())
+    hlop = [one for one in results["consistency"] if one["method"] == "hlop"]
+    assert all(one["interval"] == "none" and one["low"] is None and len(one["pairs"]) == 1 for one in hlop)
+
+
+def test_filters_and_one_seed_alone(analyze, study, tmp_path):
+    answer = analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=hlop", "where.seed=0", "layers=[head]")
+    assert answer.code == 0, answer.err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert list(results["runs"]) == ["hlop"] and results["consistency"] == [] and results["layers"] == ["head"]
+    assert "nothing to compare" in (tmp_path / "out" / "report.html").read_text()
+    assert not (tmp_path / "out" / "figures" / "consistency.png").exists()
+
+
+BAD = {
+    "runs=nowhere": "there is no folder nowhere",
+    "runs=empty": "empty holds no runs",
+    "runs=foreign": "foreign holds no runs",
+    "where.method=hlpo": "where.method: no run has hlpo; there are: finetune, gpm, hlop",
+    "+where.model.depth=3": "where.model.depth: no run has this key",
+    "layers=relu1": "layers: input should be a valid list (got 'relu1')",
+    "where.metod=hlop": "where.metod: no such key; did you mean 'where.method'?",
+    "tasks=some": "tasks: last, all or a list",
+    "tasks=[9]": "tasks: ",
+    "layers=[fc9]": "layers: ",
+    "stimuli.classes=[3]": "stimuli.classes: stimuli of at least two classes are needed",
+    "stimuli.per_class=0": "stimuli.per_class: input should be greater than or equal to 1",
+    "stimuli.task=x": "stimuli.task: input should be a valid integer",
+    "stimuli.task=2": "method",
+    "interval.resamples=-5": "interval.resamples: input should be greater than or equal to 100",
+    "+foo=1": "foo: no such key",
+    "concepts=none": "concepts: has keys of its own: write concepts.KEY=..., where KEY is one of images",
+    "interval=none": "interval: has keys of its own: write interval.KEY=...",
+    "rdm=corelation": "rdm: there is no measure 'corelation'; did you mean 'correlation'",
+    "rdm=nowhere.measure": "rdm: 'nowhere.measure' cannot be imported",
+    "rdm=orthotrace.analysis.rdm.dissimilarity.corelation": "rdm: there is no function 'corelation' in orthotrace.analysis.rdm.dissimilarity; did you mean 'correlation'",
+    "rdm=minemeasures.constant": "rdm: ",
+    "rdm=minemeasures.single": "rdm: ",
+    "+measures.mine._target_=minemeasures.nothing": "measures.mine: layer relu1: the measure must give one number",
+    "+measures.mine._target_=minemeasures.broken": "measures.mine: layer relu1: KeyError: 'key'",
+    "measures.mine._target_=minemeasures.nothing": "measures.mine._target_: no such key; it is yours to name: write +m",
+    "+references.brain.path=constant.npy": "references.brain: RDM 0 of constant.npy is constant",
+    "+measures.mine=cka": "measures.mine: write +measures.mine._target_=package.function",
+    "+measures.mine._target_=nowhere.cka": "measures.mine: ",
+    "+measures.mine._target_=builtins.divmod": "measures.mine: layer relu1: ",
+    "+measures.mine._target_=minemeasures.no_number": "measures.mine: layer relu1: the measure gives nan",
+    "+references.brain.kind=rdms": "references.brain: write +references.brain.path=FILE",
+    "+references.brain.path=no.npy": "references.brain: there is no file no.npy",
+    "+references.brain.path=brain.csv": "references.brain: brain.csv ends in none of .safetensors",
+    "+references.brain={path:a.npy,method:pearsn}": "references.brain.method: there is no comparison 'pearsn'",
+    "+references.brain={path:a.npy,knd:rdms}": "references.brain.knd: ",
+    "interval.stimuli=3": "interval.stimuli: input should be a valid boolean",
+    "logger=wandbb": "logger=wandbb: no such option",
+    "out=/dev/null/x": "cannot write /dev/null/x",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_a_mistake_is_one_line(analyze, study, tmp_path, override, monkeypatch):
+    (tmp_path / "minemeasures.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    np.save(tmp_path / "constant.npy", np.ones(19900))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    before = snapshot(tmp_path)
+    runs = [] if override.startswith("runs=") else [f"runs={study}"]
+    out = [] if override.startswith(("runs=", "out=")) else [f"out={tmp_path}/out"]
+    answer = analyze(*runs, *out, override)
+    assert answer.code == 2
+    assert len(answer.err.strip().split("\n")) == 1
+    assert answer.err.startswith(f"error: {BAD[override]}"), answer.err
+    assert snapshot(tmp_path) == before and (tmp_path / "empty").is_dir()
+
+
+def test_runs_must_be_given(analyze):
+    answer = analyze()
+    assert answer.code == 2 and "runs" in answer.err and len(answer.err.strip().split("\n")) == 1
+
+
+def test_runs_without_checkpoints_and_damaged_ones_are_named(analyze, study, tmp_path):
+    shutil.copytree(study, tmp_path / "study")
+    run = next((tmp_path / "study").glob("method=gpm*seed=1*"))
+    (run / "checkpoints" / "task2.ckpt").write_bytes(b"half")
+    answer = analyze("runs=study")
+    assert answer.code == 2 and f"{run.name}/checkpoints/task2.ckpt is damaged" in answer.err
+    shutil.rmtree(run / "checkpoints")
+    answer = analyze("runs=study")
+    assert answer.code == 2 and f"{run.name} has no checkpoints" in answer.err
+    (run / "scores.json").write_text("{")
+    answer = analyze("runs=study")
+    assert answer.code == 2 and f"{run.name}/scores.json is damaged" in answer.err
+    assert not (tmp_path / "study" / "analysis").exists()
+
+
+def test_layers_that_do_not_match_name_both_runs(analyze, train, study, tmp_path):
+    shutil.copytree(next(study.glob("method=gpm*seed=1*")), tmp_path / "all" / "one")
+    assert train(*TINY[:2], "model.hidden=[40,40]", "hydra.run.dir=all/two").code == 0
+    answer = analyze("runs=all")
+    assert answer.code == 2
+    assert "layers: the layers of two (relu1, relu2, head) and of one (relu1, head) do not match" in answer.err
+    assert analyze("runs=all", "layers=[relu1]").code == 0
+
+
+def test_stimuli_that_differ_between_seeds_are_refused(analyze, study, tmp_path):
+    answer = analyze(f"runs={study}", f"out={tmp_path}/out", "stimuli.task=2")
+    assert answer.code == 2 and "show different images" in answer.err
+    assert analyze(f"runs={study}", f"out={tmp_path}/out", "stimuli.task=2", "where.seed=1").code == 0
+
+
+def test_an_analysis_goes_to_wandb(analyze, study, tmp_path):
+    answer = analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "logger=wandb_offline", "name=mine")
+    assert answer.code == 0, answer.err
+    from composed import inspect
+
+    (file,) = (tmp_path / "out").glob("wandb/offline-run-*/*.wandb")
+    content = inspect(file)
+    assert content["job_type"] == "analyse" and content["group"] == "mine"
+    row = {key: value for told in content["history"] for key, value in told.items()}
+    assert row["figures/accuracy._type"] == "image-file"
+    assert 0 <= row["consistency/gpm/task2/relu1"] <= 1

@@ -1,0 +1,74 @@
+"""What tests share: every option of every group, experiments built from configurations, runs that are stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+from conftest import command
+from hydra import compose, initialize_config_dir
+from images import write_tables
+from omegaconf import OmegaConf
+
+import orthotrace.results
+from orthotrace.cli.train import assemble
+from orthotrace.config.conf import conf_folder
+from orthotrace.results.run_folder import Run
+from orthotrace.training.tracking import Tracker
+
+GROUPS = {
+    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+    for folder in conf_folder().iterdir()
+    if folder.is_dir()
+}
+KEYS = {method: list(OmegaConf.load(conf_folder() / "method" / f"{method}.yaml")) for method in GROUPS["method"]}
+SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
+MEMORY = ("er", "derpp", "agem")
+FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")
+
+
+def composed(*overrides: str, name: str = "train"):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
+def built(run: Run, *overrides: str):
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("train", list(overrides))
+    choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
+    return assemble(config, run, SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices))))[0]
+
+
+def five(folder):
+    for classes, name in enumerate(FIVE, start=2):
+        write_tables(folder / name, classes, per_class=4, image="img" if name == "cifar10" else "image")
+    return folder
+
+
+class StopError(Exception):
+    pass
+
+
+class Stopping(Tracker):
+    """Stops a run when a row is told, before its epoch is saved."""
+
+    def __init__(self, task: int, epoch: int):
+        self.place = (task, epoch)
+
+    def epoch(self, row, number):
+        if (row["task"], row["epoch"]) == self.place:
+            raise StopError
+
+
+def inspect(file: Path) -> dict:
+    """Read an offline run of Weights & Biases back, by its own tool."""
+    done = command("wandb", "leet", "inspect", "--json", str(file), cwd=file.parent)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.strip().split("\n")]
+    (run,) = [record["run"] for record in records if record["type"] == "run"]
+    return {
+        "id": run["run_id"], "group": run["run_group"], "job_type": run["job_type"], "name": run["display_name"],
+        "tags": run.get("tags", []), "config": run["config"]["update"],
+        "history": [record["history"]["item"] for record in records if record["type"] == "history"],
+    }  # fmt: skip

@@ -1,0 +1,90 @@
+"""Every configuration that ships: composed, and its keys bound to what they configure."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+
+import pytest
+from composed import GROUPS, composed
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from orthotrace.config.build import differences, relevant, run_name
+from orthotrace.config.conf import conf_folder
+from orthotrace.layers.orthogonalise import KINDS
+
+OPTIONS = [f"{group}={option}" for group, options in GROUPS.items() for option in options]
+# What a node gets beside its own keys.
+GIVEN = {"stream": ("source", "seed"), "model": ("shape", "classes"), "optimizer": ("params",)}
+
+
+@pytest.mark.parametrize("override", OPTIONS)
+def test_every_key_is_one_of_its_target(override):
+    config = composed(override)
+    for key in config:
+        node = config[key]
+        if not OmegaConf.is_dict(node) or "_target_" not in node or OmegaConf.is_missing(node, "_target_"):
+            continue
+        own = [name for name in node if not str(name).startswith("_") and (key, name) != ("model", "weights")]
+        arguments = dict.fromkeys([*own, *GIVEN.get(key, ())])
+        signature = inspect.signature(get_object(node._target_))
+        signature.bind(**arguments)
+        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+        if takes_any:
+            # Options handed on to the base class are bound there.
+            known = {
+                name
+                for base in get_object(node._target_).__mro__[:-1]
+                if "__init__" in vars(base)
+                for name in inspect.signature(base).parameters
+            }
+            assert set(arguments) <= known
+
+
+@pytest.mark.parametrize("option", GROUPS["weights"])
+def test_every_key_of_weights_is_one_of_its_kind(option):
+    model = composed(f"weights={option}").model
+    if option == "free":
+        # Runs from before there was the choice keep their names, and continue.
+        assert "weights" not in model
+        return
+    assert model.weights.kind == option
+    found = inspect.signature(KINDS[option]).parameters
+    values = {name: model.weights[name] for name in model.weights if name not in ("kind", "layers")}
+    assert values == {name: found[name].default for name in found if name not in ("shape", "groups", "layer")}
+
+
+def test_the_analysis_composes():
+    assert composed("runs=x", name="analyze").out == "x/analysis"
+
+
+@pytest.mark.parametrize("experiment", GROUPS["experiment"])
+def test_experiments_say_their_command_and_name(experiment):
+    first = (conf_folder() / "experiment" / f"{experiment}.yaml").read_text().split("\n")[:3]
+    assert any("orthotrace-train" in line and f"experiment={experiment}" in line for line in first)
+    assert composed(f"experiment={experiment}").name == experiment
+
+
+def test_names_are_safe_short_and_told_apart():
+    overrides = [["seed=0"], ["seed=1"], ["+a=/x/y z"], ["a='[1,2]'"], [f"a={'long' * 50}"], [f"a={'long' * 51}"]]
+    names = [run_name(given, composed(*given[:0], f"seed={number}")) for number, given in enumerate(overrides)]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert len(name) <= 110 and not set(name) & set("/\\ '\"[]*?$")
+
+
+def test_the_name_follows_the_configuration_and_nothing_else():
+    base = run_name([], composed())
+    assert run_name([], composed("logger=wandb", "overwrite=true")) == base
+    for one, two in itertools.combinations(
+        [base, run_name([], composed("seed=1")), run_name([], composed("optimizer.lr=1"))], 2
+    ):
+        assert one != two
+    assert run_name(["b=1", "a=2"], composed()) == run_name(["a=2", "b=1"], composed())
+
+
+def test_what_is_irrelevant_is_no_difference():
+    assert relevant(composed("logger=wandb")) == relevant(composed())
+    assert differences(relevant(composed()), relevant(composed("optimizer=adamw")))[0].startswith("optimizer._target_:")
+    assert differences({"a": {}}, {"a": {"b": None}}) == ["a: {} -> (none)", "a.b: (none) -> None"]

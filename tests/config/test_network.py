@@ -1,0 +1,139 @@
+"""Networks from configurations: orthogonal weights chosen on the command line, trained, and rebuilt."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from composed import GROUPS, built, composed
+from conftest import TINY, snapshot
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.utils import parametrize
+
+from orthotrace import load
+from orthotrace.config.build import write_hydra
+from orthotrace.config.network import make_network
+from orthotrace.core.errors import UserError
+from orthotrace.layers import deviations
+from orthotrace.results.run_folder import Run
+
+SHAPE = (1, 8, 8)
+# A module of the user's own, whose constructor has an argument by the name of the group.
+MINE = """
+from torch import nn
+
+class Mine(nn.Sequential):
+    def __init__(self, shape, classes, weights="none"):
+        super().__init__(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, classes))
+        self.trained_on = weights
+"""
+
+
+def made(*overrides: str) -> nn.Module:
+    torch.manual_seed(0)
+    return make_network(composed("model.hidden=[24]", *overrides), SHAPE, 10)
+
+
+def test_the_model_is_instantiated_without_the_weights_and_left_alone_where_they_are_free():
+    free, own = made(), made("weights=own", "model.weights.group=5")
+    plain = get_object("orthotrace.models.mlp.MLP")
+    torch.manual_seed(0)
+    expected = plain(SHAPE, 10, hidden=[24])
+    assert all(value.equal(expected.state_dict()[name]) for name, value in free.state_dict().items())
+    assert type(own) is plain and own.fc1.parametrizations.weight.original.equal(expected.fc1.weight)
+    assert own.fc1.parametrizations.weight[0].count == 5 and own.head.weight.equal(expected.head.weight)
+
+
+@pytest.mark.parametrize("option", GROUPS["weights"])
+@pytest.mark.parametrize("model", [option for option in GROUPS["model"] if option != "custom"])
+def test_every_model_takes_every_kind_of_weights(model, option):
+    config = composed(f"model={model}", f"weights={option}", "model.width=0.1")
+    found = make_network(config, (3, 19, 19), 4)
+    layers = [name for name, one in found.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))]
+    assert list(deviations(found)) == (layers[:-1] if option in ("own", "oni", "stiefel") else [])
+    assert found.eval()(torch.zeros(2, 3, 19, 19)).shape == (2, 4)
+    # The configuration stays whole: it is written beside the run.
+    assert OmegaConf.select(config, "model.weights.kind") == (None if option == "free" else option)
+
+
+def test_a_module_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    custom = ("model=custom", "model._target_=mine.Mine")
+    own = make_network(composed(*custom, "weights=own", "model.weights.layers=['1']"), SHAPE, 10)
+    assert list(deviations(own)) == ["1"] and own.trained_on == "none"
+    # What is no choice of ours goes to the module.
+    assert make_network(composed(*custom, "+model.weights=faces"), SHAPE, 10).trained_on == "faces"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["weights=own", "model.weights.group=0"], "model.weights.group: input should be greater than or equal to 1"),
+        (
+            ["weights=oni", "model.weights.layers=[fc7]"],
+            "model.weights.layers: there is no Linear layer or convolution",
+        ),
+        (["weights=own", "+model.weights.x=1"], "model.weights.x: no such option"),
+        (["weights=own", "model.weights.kind=onw"], "model.weights.kind: there is no kind 'onw'"),
+        (["weights=own", "model.hidden=[]"], "model.weights.layers: the model has no Linear layer and no convolution"),
+        (["weights=own", "model.hidden=[-1]"], "model.hidden: input should be greater than or equal to 1"),
+    ],
+)
+def test_mistakes_are_named_by_their_path(overrides, line):
+    with pytest.raises(UserError) as refused:
+        made(*overrides)
+    assert str(refused.value).startswith(line)
+
+
+WRONG = {
+    "model.weights.group=3": "model.weights.group: no such key; the chosen weights has no keys",
+    "weights=own weights.group=3": "weights.group: no such key; did you mean 'model.weights.group'?",
+    "+weights.group=3": "weights: no such key",
+    "weights=own model.weights.gruop=3": "model.weights.gruop: no such key; did you mean 'model.weights.group'?",
+    "weights=onw": "weights=onw: no such option; did you mean 'own'?",
+    "weights=own model.weights.scale=0": "model.weights.scale: input should be greater than 0",
+    **{
+        f"weights=own method={method} {keys}": "method: the weight of layer 'fc1' is parametrised"
+        for method, keys in {"gpm": "", "hlop": "method.rows=2", "trgp": "", "owm": "", "nscl": ""}.items()
+    },
+}
+
+
+@pytest.mark.parametrize("overrides", WRONG)
+def test_a_mistake_is_one_line(train, tmp_path, overrides):
+    method = [] if "method" in overrides else ["method=finetune"]
+    answer = train(*TINY, *method, *overrides.split())
+    assert answer.code == 2 and answer.err.startswith(f"error: {WRONG[overrides]}"), answer.err
+    assert len(answer.err.strip().split("\n")) == 1 and not snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("option", GROUPS["weights"])
+def test_every_kind_trains_and_its_checkpoint_gives_the_network_back(tmp_path, option):
+    run = Run(tmp_path / "run")
+    experiment = built(run, *TINY, "stream=permuted", "method=finetune", f"weights={option}")
+    start = copy.deepcopy(experiment.learner.model)
+    assert experiment.run().finished
+    write_hydra(run.hydra, composed(*TINY, f"weights={option}"), OmegaConf.create({"overrides": {"task": []}}))
+    inputs = experiment.stream.test(1).inputs()
+    model, found = experiment.learner.model.eval(), run.network()
+    assert found(inputs).equal(model(inputs)) and not found(inputs).equal(start.eval()(inputs))
+    assert found.state_dict().keys() == model.state_dict().keys()
+    assert list(deviations(found)) == (["fc1"] if option in ("own", "oni", "stiefel") else [])
+    assert option == "oni" or all(value <= 1e-4 for value in deviations(found).values())
+
+
+def test_a_run_from_before_there_was_the_choice(train, tmp_path):
+    assert train(*TINY, "method=finetune", "hydra.run.dir=run").code == 0
+    written = OmegaConf.load(tmp_path / "run" / ".hydra" / "config.yaml")
+    assert "weights" not in written.model and not parametrize.is_parametrized(load(tmp_path / "run").fc1)
+
+
+@pytest.mark.parametrize("method", ["ewc", "si", "lwf", "er"])
+def test_methods_that_look_at_parameters_work_with_orthogonal_weights(train, tmp_path, method):
+    answer = train(*TINY, f"method={method}", "weights=own", "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    assert deviations(load(tmp_path / "run"))["fc1"] <= 1e-4

@@ -1,0 +1,69 @@
+import errno
+import os
+
+import pytest
+
+from orthotrace.core.errors import UserError
+from orthotrace.core.files import read, read_json, whole, write_csv, write_json, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match=r"cannot write .*a\.txt: no space left on device"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_one(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="not a directory|file exists"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_csv_has_a_column_for_every_key(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"a": 1}, {"b": "x,y"}])
+    assert (tmp_path / "a.csv").read_text() == 'a,b\n1,\n,"x,y"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(None, "there is no file"), ("{", "is damaged"), ("[1]", "not a JSON object"), ("", "is damaged")],
+)
+def test_damaged_and_missing_files_are_named(tmp_path, content, line):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError) as error:
+        read_json(path)
+    assert line in str(error.value) and str(path) in str(error.value)
+
+
+def test_an_error_for_users_passes_through_read(tmp_path):
+    def reader(path):
+        raise UserError("clear already")
+
+    with pytest.raises(UserError, match="^clear already$"):
+        read(tmp_path, reader)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from orthotrace.results.scores import summarise
+
+R = [[0.9, 0.3, 0.1], [0.6, 0.8, 0.2], [0.7, 0.5, 0.95]]
+B = [0.1, 0.15, 0.05]
+
+
+def test_definitions():
+    scores = summarise(R, B)
+    assert scores.acc == pytest.approx((0.7 + 0.5 + 0.95) / 3)
+    assert scores.aia == pytest.approx((0.9 + (0.6 + 0.8) / 2 + (0.7 + 0.5 + 0.95) / 3) / 3)
+    assert scores.bwt == pytest.approx(((0.7 - 0.9) + (0.5 - 0.8)) / 2)
+    assert scores.fwt == pytest.approx(((0.3 - 0.15) + (0.2 - 0.05)) / 2)
+    assert scores.forgetting == pytest.approx(((0.9 - 0.7) + (0.8 - 0.5)) / 2)
+    assert scores.learning_accuracy == pytest.approx((0.9 + 0.8 + 0.95) / 3)
+
+
+def test_forgetting_is_not_minus_bwt_where_a_task_improves_later():
+    matrix = [[0.5, 0.1, 0.1], [0.9, 0.8, 0.1], [0.7, 0.8, 0.8]]
+    scores = summarise(matrix, B)
+    assert scores.forgetting == pytest.approx((0.2 + 0.0) / 2)
+    assert scores.bwt == pytest.approx((0.2 + 0.0) / 2)
+
+
+def test_bwt_drops_no_task():
+    total = 6
+    matrix = np.full((total, total), 0.5)
+    matrix[-1, 0] = 0.0
+    assert summarise(matrix.tolist()).bwt == pytest.approx(-0.5 / (total - 1))
+
+
+def test_one_task_has_no_transfer():
+    scores = summarise([[0.9]], [0.1])
+    assert (scores.bwt, scores.fwt, scores.forgetting) == (None, None, None)
+    assert scores.acc == scores.aia == scores.learning_accuracy == 0.9
+
+
+@pytest.mark.parametrize(("untrained", "shared"), [(None, True), (B, False)])
+def test_forward_transfer_needs_the_untrained_net_and_one_head(untrained, shared):
+    assert summarise(R, untrained, shared).fwt is None
+
+
+@pytest.mark.parametrize("matrix", [[], [[0.1, 0.2]], [[0.1, float("nan")], [0.1, 0.2]], [[0.1, None], [0.1, 0.2]]])
+def test_incomplete_matrices_are_refused(matrix):
+    with pytest.raises(ValueError, match="matrix"):
+        summarise(matrix)
+
+
+def test_worst_accuracies_are_over_all_steps_after_a_task():
+    from orthotrace.results.scores import inside_scores
+
+    accuracy = [[0.9, 0.1, 0.0], [0.8, 0.7, 0.1], [0.6, 0.5, 0.9]]
+    inside = [
+        {"task": 1, "accuracy": [0.2]},  # within task 1 itself: not after it
+        {"task": 2, "accuracy": [0.3, 0.0]},
+        {"task": 3, "accuracy": [0.7, 0.4, 0.5]},
+    ]
+    found = inside_scores(inside, accuracy)
+    assert found.min_acc == pytest.approx((0.3 + 0.4) / 2)
+    assert found.wc_acc == pytest.approx(0.9 / 3 + 2 / 3 * 0.35)
+    # Without steps that fall lower the ends of tasks count.
+    assert inside_scores(inside[:1], accuracy).min_acc == pytest.approx((0.6 + 0.5) / 2)
+    assert inside_scores([], accuracy) is None and inside_scores(inside, [[1.0]]) is None
+
+
+def test_references():
+    from orthotrace.results.scores import intransigence, reference_transfer
+
+    accuracy = [[0.9, 0.1, 0.0], [0.8, 0.7, 0.1], [0.6, 0.5, 0.9]]
+    assert intransigence(accuracy, [0.95, 0.8, 0.85]) == pytest.approx((0.05 + 0.1 - 0.05) / 3)
+    assert reference_transfer(accuracy, [0.9, 0.6, 0.95]) == pytest.approx((0.1 - 0.05) / 2)
+    with pytest.raises(ValueError, match="2 reference accuracies for 3 tasks"):
+        intransigence(accuracy, [0.9, 0.8])

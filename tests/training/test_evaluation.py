@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from orthotrace.data.images import Images
+from orthotrace.training.evaluation import evaluate
+
+
+def test_accuracy_is_averaged_over_samples_not_batches():
+    # 5 samples in batches of 4: the last, smaller batch must not count more.
+    logits = torch.eye(2)[[0, 0, 0, 0, 0]]
+    part = Images(logits, torch.tensor([0, 0, 0, 0, 1]))
+    found = evaluate(nn.Identity(), part, batch_size=4, loss=True)
+    assert found.accuracy == pytest.approx(4 / 5)
+    assert found.loss == pytest.approx(float(nn.functional.cross_entropy(logits, part.labels)))
+    assert found.right.tolist() == [4, 0] and found.count.tolist() == [4, 1]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_is_judged_in_evaluation_mode_and_its_mode_kept(training):
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).double()
+    model.train(training)
+    part = Images(torch.ones(50, 4), torch.zeros(50, dtype=torch.int64))
+    one, two = (evaluate(model, part, loss=True) for _ in range(2))
+    assert one.loss == two.loss and one.accuracy == two.accuracy
+    assert model.training == training
+
+
+def test_only_the_outputs_that_count_are_chosen_among():
+    logits = torch.tensor([[5.0, 1.0, 2.0, 0.0], [0.0, 9.0, 1.0, 2.0]])
+    part = Images(logits, torch.tensor([2, 3]))
+    assert evaluate(nn.Identity(), part).accuracy == 0
+    found = evaluate(nn.Identity(), part, range(2, 4), loss=True)
+    assert found.accuracy == 1
+    assert found.loss == pytest.approx(float(nn.functional.cross_entropy(logits[:, 2:], part.labels - 2)))
+    # A class that was not taught yet is none of the outputs: it cannot be told.
+    unseen = evaluate(nn.Identity(), part, range(2))
+    assert unseen.accuracy == 0 and unseen.loss is None and unseen.count.tolist() == [0, 0, 1, 1]
+
+
+def test_a_parametrised_weight_is_computed_once():
+    class Counted(nn.Module):
+        calls = 0
+
+        def forward(self, weight):
+            self.calls += 1
+            return 2 * weight
+
+    layer, counted = nn.Linear(2, 2), Counted()
+    parametrize.register_parametrization(layer, "weight", counted)
+    part = Images(torch.randn(12, 2), torch.zeros(12, dtype=torch.int64))
+    before = counted.calls
+    evaluate(layer, part, batch_size=4)
+    assert counted.calls == before + 1
+    # What is kept ends with the block: a step in between is seen.
+    with torch.no_grad():
+        layer.parametrizations.weight.original.zero_()
+    assert not layer.weight.any()

@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
+from orthotrace.methods.finetune import Finetune
+from orthotrace.models.mlp import MLP
+from orthotrace.results.run_folder import Run
+from orthotrace.training.experiment import Experiment
+from orthotrace.training.settings import Training
+from orthotrace.training.tracking import Tracker
+
+
+class Recorder(Tracker):
+    def __init__(self):
+        self.told = []
+
+    def epoch(self, row, number):
+        self.told.append(("epoch", number, row["task"], row["epoch"]))
+
+    def task(self, progress, scores):
+        self.told.append(("task", progress.task, scores is not None))
+
+
+def experiment(folder, tracker=None, seed=0, **trainer) -> Experiment:
+    stream = Permuted(digits(), tasks=2)
+    torch.manual_seed(0)
+    return Experiment(
+        Run(folder), {"method": "finetune", "stream": "permuted"}, stream, MLP(stream.shape, 10, hidden=[16]), Finetune(),
+        lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(order=seed), Training.of(max_epochs=2, batch_size=256),
+        {"accelerator": "cpu", "devices": 1, **trainer}, tracker or Tracker(),
+    )  # fmt: skip
+
+
+def test_everything_is_told_in_order(tmp_path):
+    recorder = Recorder()
+    progress = experiment(tmp_path, recorder).run()
+    assert recorder.told == [
+        ("epoch", 1, 1, 1), ("epoch", 2, 1, 2), ("task", 1, False),
+        ("epoch", 3, 2, 1), ("epoch", 4, 2, 2), ("task", 2, True),
+    ]  # fmt: skip
+    steps = [row["step"] for row in progress.epochs]
+    assert steps == [6, 12, 18, 24]
+
+
+def test_it_trains_what_a_plain_loop_trains(tmp_path):
+    """The same net, order and optimizer in twelve lines of torch give the same weights."""
+    from orthotrace.data.batches import Batches
+
+    ours = experiment(tmp_path)
+    ours.run()
+    stream = Permuted(digits(), tasks=2)
+    torch.manual_seed(0)
+    model = MLP(stream.shape, 10, hidden=[16])
+    for index in range(2):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        batches = Batches(stream.task(index).train, 256, 0, index)
+        for epoch in range(2):
+            batches.epoch = epoch
+            for batch in batches:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
+                optimizer.step()
+    for a, b in zip(model.parameters(), ours.learner.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_scores_are_whole_from_the_start_on(tmp_path):
+    made = experiment(tmp_path)
+    told = made.report()
+    assert told["accuracy"] == [[None, None]] * 2 and told["acc"] is None and told["leak"] is None
+    assert told["parameters"] == 64 * 16 + 16 + 160 + 10
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_precisions_that_round_the_protection_away_are_refused(tmp_path, precision):
+    with pytest.raises(UserError, match="precision"):
+        experiment(tmp_path, precision=precision)
+
+
+class Wrong(torch.nn.Module):
+    def __init__(self, outputs, features=64):
+        super().__init__()
+        self.layer = torch.nn.Linear(features, outputs)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (Wrong(3), "model: gives (2, 3) for two images, where (2, 10) is needed"),
+        (Wrong(10, 9), "model: fails on images of the shape (1, 8, 8): mat1 and mat2 shapes cannot be multiplied"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, line):
+    stream = Permuted(digits(), tasks=2)
+    with pytest.raises(UserError) as error:
+        Experiment(
+            Run(tmp_path / "run"), {"method": "finetune", "stream": "permuted"}, stream, model, Finetune(),
+            lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(), Training.of(max_epochs=1),
+            {"accelerator": "cpu", "devices": 1}, Tracker(),
+        )  # fmt: skip
+    assert str(error.value).startswith(line) and not (tmp_path / "run").exists()

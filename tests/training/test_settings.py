@@ -1,0 +1,35 @@
+"""What a user sets of training. What goes together is tested through the command, in test_entry.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from orthotrace.core.errors import UserError
+from orthotrace.training.settings import Training, make_trainer
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 0}, {"max_epochs": 1, "threads": 0}, {"max_epochs": 1, "save_every": -1}]
+)
+def test_trainings_that_cannot_be(options):
+    with pytest.raises(UserError):
+        Training.of(**options)
+
+
+def test_steps_are_a_number_or_a_list():
+    assert Training.of(max_epochs=1, evaluate_inside=[1, 5]).evaluate_inside == (1, 5)
+    assert Training.of(max_epochs=1, evaluate_inside=3).evaluate_inside == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"logger": True}, "trainer.logger: is set by orthotrace itself"),
+        ({"precison": 32}, "trainer.precison: no such option; did you mean 'precision'?"),
+        ({"accelerator": "abacus"}, "trainer: "),
+    ],
+)
+def test_trainers_that_cannot_be(options, line):
+    with pytest.raises(UserError) as error:
+        make_trainer(options, [])
+    assert str(error.value).startswith(line)

@@ -1,0 +1,25 @@
+from types import SimpleNamespace
+
+import pytest
+
+from orthotrace.training.stability_gap import StabilityGap
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(3, [3, 6, 3, 6]), ((1, 7), [1, 7, 1, 7]), (1, list(range(1, 9)) * 2), ((99,), [])],
+)
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_it_looks_once_at_each_chosen_step_of_every_task(steps, expected, accumulated):
+    """Two tasks of two epochs of four steps; with gradients accumulated a step has several batches."""
+    seen = []
+    probe, trainer = StabilityGap(steps, seen.append), SimpleNamespace(global_step=0)
+    for task in range(2):
+        probe.on_train_start(trainer, None)
+        for epoch in range(2):
+            probe.on_train_epoch_start(trainer, SimpleNamespace(place=(task, epoch), length=(2, 4)))
+            for batch in range(4 * accumulated):
+                trainer.global_step += (batch + 1) % accumulated == 0
+                if trainer.global_step:
+                    probe.on_train_batch_end(trainer, None, None, None, batch)
+    assert [step for step in seen if step] == expected
