@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from conftest import command
 
-from orthotrace.core.distributed import rows_of_processes, same_in_all_processes
+from orthotrace.core.distributed import all_gather_rows, broadcast_from_first
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.results.run_folder import Run
@@ -65,8 +65,8 @@ def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
 def work(rank: int, world: int, port: int, folder: str) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     found = learned(rank, world)
-    found["rows"] = rows_of_processes(torch.full((rank + 1, 2), float(rank)))
-    same_in_all_processes(value := torch.tensor([float(rank)]))
+    found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
+    broadcast_from_first(value := torch.tensor([float(rank)]))
     found["same"] = value
     part = Images(torch.zeros(21, 1, 2, 2), torch.arange(21))
     served = list(Batches(part, 4, seed=3, task=0))

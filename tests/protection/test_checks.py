@@ -130,11 +130,11 @@ def test_a_subspace_that_does_not_project_is_refused():
 def test_what_differs_between_processes_is_refused(monkeypatch):
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)
-    monkeypatch.setattr(checks, "processes", lambda: (1, 2))
-    monkeypatch.setattr(checks, "sum_over_processes", lambda *values: None)
+    monkeypatch.setattr(checks, "rank_and_world_size", lambda: (1, 2))
+    monkeypatch.setattr(checks, "all_reduce_sum", lambda *values: None)
     guard.remember(model, rand(20, 20))
     # What the first process holds is something else.
-    monkeypatch.setattr(checks, "same_in_all_processes", lambda value: value.add_(1e-3))
+    monkeypatch.setattr(checks, "broadcast_from_first", lambda value: value.add_(1e-3))
     with pytest.raises(UserError, match="SvdSubspace differs between processes: in consolidate, sum"):
         guard.remember(model, rand(20, 20, seed=1))
 

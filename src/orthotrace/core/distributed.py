@@ -1,4 +1,4 @@
-"""Sums and rows over the processes of a distributed run; with a single process, what went in."""
+"""Collective operations of a distributed run; with a single process each leaves its values as they are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-def processes() -> tuple[int, int]:
-    """Number of this process, and how many there are.
+def rank_and_world_size() -> tuple[int, int]:
+    """The rank of this process, from 0, and the number of processes.
 
     Example:
-        >>> processes()
+        >>> rank_and_world_size()
         (0, 1)
     """
     if dist.is_available() and dist.is_initialized():
@@ -22,35 +22,35 @@ def processes() -> tuple[int, int]:
     return 0, 1
 
 
-def sum_over_processes(*tensors: Tensor) -> None:
+def all_reduce_sum(*tensors: Tensor) -> None:
     """Replace each tensor by its sum over all processes.
 
     Args:
         tensors: of the same shapes in all processes.
 
     Example:
-        >>> sum_over_processes(total := torch.tensor([1.0, 2.0]))
+        >>> all_reduce_sum(total := torch.tensor([1.0, 2.0]))
         >>> total
         tensor([1., 2.])
     """
-    if processes()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         for tensor in tensors:
             dist.all_reduce(tensor)
 
 
-def rows_of_processes(rows: Tensor) -> Tensor:
-    """The rows of all processes, in their order.
+def all_gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes, in order of their ranks.
 
     Args:
         rows: (n, features); n may differ between processes.
 
     Example:
-        >>> rows_of_processes(torch.eye(2)).shape
+        >>> all_gather_rows(torch.eye(2)).shape
         torch.Size([2, 2])
     """
-    if processes()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return rows
-    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(processes()[1])]
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(rank_and_world_size()[1])]
     dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device))
     most = max(int(count) for count in counts)
     padded = torch.cat([rows, rows.new_zeros(most - len(rows), rows.shape[1])])
@@ -59,59 +59,59 @@ def rows_of_processes(rows: Tensor) -> Tensor:
     return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
 
 
-def same_in_all_processes(*tensors: Tensor) -> None:
+def broadcast_from_first(*tensors: Tensor) -> None:
     """Replace each tensor by that of the first process.
 
     Args:
         tensors: of the same shapes in all processes.
 
     Example:
-        >>> same_in_all_processes(kept := torch.tensor([1.0]))
+        >>> broadcast_from_first(kept := torch.tensor([1.0]))
         >>> kept
         tensor([1.])
     """
-    if processes()[1] > 1:
+    if rank_and_world_size()[1] > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
 
-def shard(places: Tensor) -> Tensor:
-    """The part of this process: every so-manieth, so that parts differ by one at most.
+def shard(values: Tensor) -> Tensor:
+    """The share of this process, ``values[rank::world_size]``; the sizes of all shares differ by at most one.
 
     Example:
         >>> shard(torch.arange(3))
         tensor([0, 1, 2])
     """
-    rank, count = processes()
-    return places[rank::count]
+    rank, world_size = rank_and_world_size()
+    return values[rank::world_size]
 
 
-def of_process() -> tuple[int, ...]:
-    """What tells the draws of this process from those of the first; empty in the first.
+def rank_seed_parts() -> tuple[int, ...]:
+    """What to add to a seed so that each process draws its own numbers: (rank,), and nothing in the first process.
 
     Example:
-        >>> of_process()
+        >>> rank_seed_parts()
         ()
     """
-    rank = processes()[0]
+    rank = rank_and_world_size()[0]
     return (rank,) if rank else ()
 
 
-def added(values: Tensor) -> Tensor:
-    """The sum over all processes, with its gradient.
+def differentiable_all_reduce_sum(values: Tensor) -> Tensor:
+    """The sum over all processes, with its gradient; ``values`` stay as they are.
 
     Args:
         values: of the same shape in all processes.
 
     Example:
-        >>> added(torch.tensor([1.0]))
+        >>> differentiable_all_reduce_sum(torch.tensor([1.0]))
         tensor([1.])
     """
-    return _Added.apply(values) if processes()[1] > 1 else values
+    return _AllReduceSum.apply(values) if rank_and_world_size()[1] > 1 else values
 
 
-class _Added(Function):
-    """A sum over processes; what each process' result depends on, every process' gradient adds to."""
+class _AllReduceSum(Function):
+    """The loss of each process depends on the values of all, so the gradient is the sum of all gradients."""
 
     @staticmethod
     def forward(values: Tensor) -> Tensor:
@@ -125,4 +125,4 @@ class _Added(Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Tensor:
-        return _Added.apply(grad_outputs[0])
+        return _AllReduceSum.apply(grad_outputs[0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from orthotrace.core.distributed import of_process, processes, shard
+from orthotrace.core.distributed import rank_and_world_size, rank_seed_parts, shard
 from orthotrace.core.seeds import derived, generator
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.images import Batch, Images
@@ -66,7 +66,7 @@ class Batches:
     @property
     def _least(self) -> int:
         """Images of a last batch that is one of its own: normalisation needs two in every process."""
-        return (2 if self.size > 1 else 1) * processes()[1]
+        return (2 if self.size > 1 else 1) * rank_and_world_size()[1]
 
     def __len__(self) -> int:
         if not len(self.part):
@@ -82,10 +82,10 @@ class Batches:
         places, labels = self._split(order), self._split(shuffled.labels.to(device))
         tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
         index = self._split(order if shuffled.index is None else shuffled.index)
-        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch, *of_process()))
+        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch, *rank_seed_parts()))
         whole = self._batches(order)
         for number, pixels in enumerate(self._pixels(index)):
-            weight = len(places[number]) * processes()[1] / len(whole[number])
+            weight = len(places[number]) * rank_and_world_size()[1] / len(whole[number])
             yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number], weight)
 
     def _batches(self, values: Tensor) -> list[Tensor]:

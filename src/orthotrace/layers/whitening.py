@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import Function
 
-from orthotrace.core.distributed import added, processes
+from orthotrace.core.distributed import differentiable_all_reduce_sum, rank_and_world_size
 from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import inverse_sqrt, newton_schulz
 
@@ -211,14 +211,14 @@ class Whitening(nn.Module):
     def _whitened(self, columns: Tensor) -> Tensor:
         """Columns whitened by their own statistics, which the running ones take up."""
         count = columns.shape[1]
-        if processes()[1] > 1:
-            count = int(added(torch.tensor([count], device=columns.device)))
+        if rank_and_world_size()[1] > 1:
+            count = int(differentiable_all_reduce_sum(torch.tensor([count], device=columns.device)))
         if count < 2:
             raise UserError(f"{self.label}in training two samples or more are needed to whiten (got {count})")
-        mean = added(columns.sum(1)) / count
+        mean = differentiable_all_reduce_sum(columns.sum(1)) / count
         centred = columns - mean[:, None]
         stacked = centred.view(self.groups, self.channels // self.groups, columns.shape[1])
-        covariance = added(_Gram.apply(stacked)) / count
+        covariance = differentiable_all_reduce_sum(_Gram.apply(stacked)) / count
         root = self._root(covariance, count)
         self._take(mean.detach(), covariance.detach(), count)
         if self.groups == 1:

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.core.distributed import of_process, shard, sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum, rank_seed_parts, shard
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.images import Images
@@ -173,7 +173,7 @@ class ProjectionMethod(Replay):
         self.guard.norms.keep(model, self.number % self.distinct)
         leaks = self.guard.leaks()
         self.learn(model, train, batch_size)
-        sum_over_processes(shown := self.guard.shown.clone())
+        all_reduce_sum(shown := self.guard.shown.clone())
         if not int(shown):
             raise UserError(
                 f"{type(self).__name__} showed its subspaces nothing of task {self.number + 1}: let learn call "
@@ -212,7 +212,7 @@ class ProjectionMethod(Replay):
             size: images at once.
         """
         for index, (batch, _) in enumerate(part.split(size, next(model.parameters()))):
-            seed = derived(self.seeds.method, draw, self.number, index, *of_process())
+            seed = derived(self.seeds.method, draw, self.number, index, *rank_seed_parts())
             with torch.no_grad(), self.guard.taps.watching(seed) as inputs:
                 model(batch)
             yield inputs
@@ -228,7 +228,7 @@ class ProjectionMethod(Replay):
                 # The sum over batches in float64; the products of one batch need no more than float32.
                 moment = (rows.T @ rows).double()
                 moments[part.label] = moments[part.label] + moment if part.label in moments else moment
-        sum_over_processes(*moments.values())
+        all_reduce_sum(*moments.values())
         shares: dict[str, Any] = {}
         for label, space in spaces.items():
             if moments[label].any():

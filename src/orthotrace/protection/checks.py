@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.core.distributed import processes, same_in_all_processes, sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.protection.layers import Part
 from orthotrace.subspace.base import Subspace
@@ -103,16 +103,16 @@ def projects(label: str, space: Subspace) -> None:
 
 def same_everywhere(label: str, space: Subspace) -> None:
     """A subspace holds the same in every process."""
-    if processes()[1] == 1:
+    if rank_and_world_size()[1] == 1:
         return
     total = space.inside(torch.ones(1, space.features).to(space.basis)).double().sum().reshape(1)
-    same_in_all_processes(first := total.clone())
+    broadcast_from_first(first := total.clone())
     differs = (first != total).to(torch.int64)
-    sum_over_processes(differs)
+    all_reduce_sum(differs)
     if int(differs):
         raise UserError(
             f"layer '{label}': {type(space).__name__} differs between processes: in consolidate, sum what each has "
-            "seen by orthotrace.core.distributed.sum_over_processes"
+            "seen by orthotrace.core.distributed.all_reduce_sum"
         )
 
 

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.core.distributed import sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import CountedSubspace
@@ -176,7 +176,7 @@ class HebbianSubspace(CountedSubspace):
 
     def _learn(self, weight: float) -> None:
         weight = weight if int(self.steps) else 1.0
-        sum_over_processes(self.correlation, self.energies, self.seen)
+        all_reduce_sum(self.correlation, self.energies, self.seen)
         if int(self.steps) and not float(self.energies[0]):
             # Inputs that are all zero say nothing: what was learned stays.
             for buffer in (self.correlation, self.energies, self.seen, self.batches):

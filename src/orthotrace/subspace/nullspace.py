@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.core.distributed import sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.subspace.base import Subspace
 
@@ -67,7 +67,7 @@ class NullSpace(Subspace):
         """
         if not int(self.seen):
             raise ValueError("no rows were observed in this task")
-        sum_over_processes(self.running, self.seen)
+        all_reduce_sum(self.running, self.seen)
         if not self.running.isfinite().all():
             raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
         before, now = int(self.seen_before), int(self.seen)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.core.distributed import sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.subspace.base import Subspace
 
@@ -64,7 +64,7 @@ class RecursiveSubspace(Subspace):
         """One step of the recursion by the mean of a batch of inputs, (n, features)."""
         rows = self.taken(rows)
         total, count = rows.sum(0, dtype=torch.float64), torch.tensor(len(rows), device=rows.device)
-        sum_over_processes(total, count)
+        all_reduce_sum(total, count)
         if not int(count):
             return
         mean = total / count

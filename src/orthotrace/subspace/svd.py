@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthotrace.core.distributed import rows_of_processes
+from orthotrace.core.distributed import all_gather_rows
 from orthotrace.linalg import principal
 from orthotrace.subspace.base import CountedSubspace
 
@@ -75,7 +75,7 @@ class SvdSubspace(CountedSubspace):
         Raises:
             ValueError: nothing was observed, or the sample has NaN or infinite entries.
         """
-        sample = rows_of_processes(self.sample)
+        sample = all_gather_rows(self.sample)
         if not len(sample):
             raise ValueError("no rows were observed in this task")
         if not sample.isfinite().all():

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.core.distributed import same_in_all_processes
+from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import derived
 from orthotrace.data.concepts import ConceptPart, ConceptSets
@@ -166,7 +166,7 @@ class Alignment(Callback):
         if not layers or not self._known:
             return []
         # Statistics of other layers are those of each process' own images: all must see the same.
-        same_in_all_processes(*model.buffers())
+        broadcast_from_first(*model.buffers())
         part = self._part
         places = {}
         for name in self._known:

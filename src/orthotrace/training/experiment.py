@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import orthotrace
-from orthotrace.core.distributed import same_in_all_processes
+from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.files import read, whole, write_csv, write_json
 from orthotrace.core.seeds import Seeds
@@ -175,7 +175,7 @@ class Experiment:
         self._marked = time.perf_counter()
         self._fit(resume)
         # Statistics of the last step differ between processes.
-        same_in_all_processes(*self.learner.model.buffers())
+        broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         device = self.trainer.strategy.root_device

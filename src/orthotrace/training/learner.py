@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from orthotrace.core.distributed import of_process, sum_over_processes
+from orthotrace.core.distributed import all_reduce_sum, rank_seed_parts
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import derived
 from orthotrace.data.images import Batch, Images
@@ -152,7 +152,7 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
-        torch.manual_seed(derived(self.seed, 1, *self.place, *of_process()))
+        torch.manual_seed(derived(self.seed, 1, *self.place, *rank_seed_parts()))
         self.method.epoch = self.place[1]
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -177,7 +177,7 @@ class Learner(pl.LightningModule):
         right = (torch.cat(told) == torch.cat(labels)).sum()
         sums = torch.stack([torch.stack(losses).double().cpu() @ weights, right.double().cpu(), weights.sum()])
         sums = sums.to(self.device)
-        sum_over_processes(sums)
+        all_reduce_sum(sums)
         loss, found, total = sums.tolist()
         row = {"train_loss": loss / total, "train_accuracy": found / total}
         if self.validation:
