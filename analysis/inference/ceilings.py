@@ -90,8 +90,9 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
         (k, l).
 
     Example:
-        >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").tolist()
-        [[0.0], [1.0]]
+        >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").round(6)
+        array([[0.],
+               [1.]])
     """
     rows, columns = ~constant(first, method), ~constant(second, method)
     found = np.zeros((len(first), len(second)))

@@ -25,8 +25,6 @@ Matrix = NDArray[np.float64]
 BLOCK = 4096
 # The same for products alone.
 WIDE = 16384
-# What one thread adds up.
-PIECE = 512
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -349,7 +347,10 @@ def _correlation(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Mat
 
 
 def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
-    """By the moments of all entries; None where a digit may be lost, or something is not finite."""
+    """By the moments of all entries; None where a digit may be lost, or something is not finite.
+
+    Equal to rounding, not bit by bit, under another number of threads: a BLAS may divide the sum among them.
+    """
     import torch
 
     same = second is first
@@ -359,7 +360,7 @@ def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     for a, b in _blocks(first, second, WIDE):
         x = _tensor(a)
         y = x if same else _tensor(b)
-        product += _product(x, y)
+        product += x @ y.T
         for place, one in enumerate((x,) if same else (x, y)):
             sums[place, : len(one)] += one.sum(1)
             if not same:
@@ -380,13 +381,6 @@ def _once(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     if same:
         np.fill_diagonal(result, 1.0)
     return result
-
-
-def _product(x: Tensor, y: Tensor) -> Tensor:
-    """X Y^T, added up in pieces of fixed size: the same bits whatever the number of threads."""
-    whole = x.shape[1] // PIECE * PIECE
-    left, right = (one[:, :whole].unflatten(1, (-1, PIECE)).transpose(0, 1) for one in (x, y))
-    return left.bmm(right.transpose(1, 2)).sum(0) + x[:, whole:] @ y[:, whole:].T
 
 
 def _tensor(block: Matrix) -> Tensor:
