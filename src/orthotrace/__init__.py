@@ -4,120 +4,86 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+# For type checkers, which cannot follow _PUBLIC. A test compares the two.
 if TYPE_CHECKING:
-    from orthotrace import analysis
-    from orthotrace.core.errors import UserError
-    from orthotrace.layers import (
-        ConceptWhitening,
-        Orthogonal,
-        Whitening,
-        fit,
-        fold,
-        orthogonal_init,
-        orthogonalise,
-        replace_norm,
-    )
-    from orthotrace.methods.ewc import EWC, OnlineEWC
-    from orthotrace.methods.finetune import Finetune
-    from orthotrace.methods.gpm import GPM
-    from orthotrace.methods.hlop import HLOP
-    from orthotrace.methods.lwf import LwF
-    from orthotrace.methods.nscl import NSCL
-    from orthotrace.methods.owm import OWM
-    from orthotrace.methods.references import Independent, Joint
-    from orthotrace.methods.replay import AveragedGem, DarkExperienceReplay, ExperienceReplay
-    from orthotrace.methods.sgp import SGP
-    from orthotrace.methods.si import SI
-    from orthotrace.methods.trgp import TRGP
-    from orthotrace.protection import Guard
-    from orthotrace.results.run_folder import load
-    from orthotrace.subspace import HebbianSubspace, SvdSubspace
+    from orthotrace import analysis as analysis
+    from orthotrace.core.errors import UserError as UserError
+    from orthotrace.layers import ConceptWhitening as ConceptWhitening
+    from orthotrace.layers import Orthogonal as Orthogonal
+    from orthotrace.layers import Whitening as Whitening
+    from orthotrace.layers import fit as fit
+    from orthotrace.layers import fold as fold
+    from orthotrace.layers import orthogonal_init as orthogonal_init
+    from orthotrace.layers import orthogonalise as orthogonalise
+    from orthotrace.layers import replace_norm as replace_norm
+    from orthotrace.methods.ewc import EWC as EWC
+    from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
+    from orthotrace.methods.finetune import Finetune as Finetune
+    from orthotrace.methods.gpm import GPM as GPM
+    from orthotrace.methods.hlop import HLOP as HLOP
+    from orthotrace.methods.lwf import LwF as LwF
+    from orthotrace.methods.nscl import NSCL as NSCL
+    from orthotrace.methods.owm import OWM as OWM
+    from orthotrace.methods.references import Independent as Independent
+    from orthotrace.methods.references import Joint as Joint
+    from orthotrace.methods.replay import AveragedGem as AveragedGem
+    from orthotrace.methods.replay import DarkExperienceReplay as DarkExperienceReplay
+    from orthotrace.methods.replay import ExperienceReplay as ExperienceReplay
+    from orthotrace.methods.sgp import SGP as SGP
+    from orthotrace.methods.si import SI as SI
+    from orthotrace.methods.trgp import TRGP as TRGP
+    from orthotrace.protection import Guard as Guard
+    from orthotrace.results.run_folder import load as load
+    from orthotrace.subspace import HebbianSubspace as HebbianSubspace
+    from orthotrace.subspace import SvdSubspace as SvdSubspace
 
 __version__ = version("orthotrace")
 
-# Where each public name lives. Imported when it is asked for: the command line answers --help and mistakes at once.
-_PLACES = {
+# Module -> its public names. Imported when asked for, so that the command line answers --help and mistakes at once.
+_PUBLIC = {
     # a trained run
-    "load": "results.run_folder",
+    "results.run_folder": ["load"],
     # protection from catastrophic forgetting, in any training loop
-    "Guard": "protection",
-    "HebbianSubspace": "subspace",
-    "SvdSubspace": "subspace",
+    "protection": ["Guard"],
+    "subspace": ["HebbianSubspace", "SvdSubspace"],
     # methods: orthogonal projections
-    "HLOP": "methods.hlop",
-    "GPM": "methods.gpm",
-    "SGP": "methods.sgp",
-    "TRGP": "methods.trgp",
-    "OWM": "methods.owm",
-    "NSCL": "methods.nscl",
+    "methods.hlop": ["HLOP"],
+    "methods.gpm": ["GPM"],
+    "methods.sgp": ["SGP"],
+    "methods.trgp": ["TRGP"],
+    "methods.owm": ["OWM"],
+    "methods.nscl": ["NSCL"],
     # methods: what they are compared with
-    "Finetune": "methods.finetune",
-    "EWC": "methods.ewc",
-    "OnlineEWC": "methods.ewc",
-    "SI": "methods.si",
-    "LwF": "methods.lwf",
-    "ExperienceReplay": "methods.replay",
-    "DarkExperienceReplay": "methods.replay",
-    "AveragedGem": "methods.replay",
-    "Joint": "methods.references",
-    "Independent": "methods.references",
+    "methods.finetune": ["Finetune"],
+    "methods.ewc": ["EWC", "OnlineEWC"],
+    "methods.si": ["SI"],
+    "methods.lwf": ["LwF"],
+    "methods.replay": ["ExperienceReplay", "DarkExperienceReplay", "AveragedGem"],
+    "methods.references": ["Joint", "Independent"],
     # readable layers
-    "Whitening": "layers",
-    "ConceptWhitening": "layers",
-    "replace_norm": "layers",
-    "fit": "layers",
-    "Orthogonal": "layers",
-    "orthogonalise": "layers",
-    "orthogonal_init": "layers",
-    "fold": "layers",
+    "layers": [
+        "Whitening", "ConceptWhitening", "replace_norm", "fit",
+        "Orthogonal", "orthogonalise", "orthogonal_init", "fold",
+    ],
     # representational similarity analysis
-    "analysis": "",
+    "analysis": ["analysis"],
     # what a user's mistake raises
-    "UserError": "core.errors",
-}
+    "core.errors": ["UserError"],
+}  # fmt: skip
 
-__all__ = [
-    "EWC",
-    "GPM",
-    "HLOP",
-    "NSCL",
-    "OWM",
-    "SGP",
-    "SI",
-    "TRGP",
-    "AveragedGem",
-    "ConceptWhitening",
-    "DarkExperienceReplay",
-    "ExperienceReplay",
-    "Finetune",
-    "Guard",
-    "HebbianSubspace",
-    "Independent",
-    "Joint",
-    "LwF",
-    "OnlineEWC",
-    "Orthogonal",
-    "SvdSubspace",
-    "UserError",
-    "Whitening",
-    "analysis",
-    "fit",
-    "fold",
-    "load",
-    "orthogonal_init",
-    "orthogonalise",
-    "replace_norm",
-]
+__all__ = [name for names in _PUBLIC.values() for name in names]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+# Hidden from type checkers: they would take any name for a public one.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for place, names in _PUBLIC.items():
+            if name in names:
+                module = import_module(f"orthotrace.{place}")
+                globals()[name] = value = module if name == place else getattr(module, name)
+                return value
         raise AttributeError(f"module 'orthotrace' has no attribute {name!r}")
-    place = _PLACES[name]
-    module = import_module(f"orthotrace.{place}" if place else f"orthotrace.{name}")
-    value = getattr(module, name) if place else module
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:
