@@ -36,7 +36,7 @@ def validation_accuracy(run: Run) -> float:
     stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=run.scores["seeds"]["stream"])
     model = run.network()
     return statistics.fmean(
-        evaluate(model, stream.task(index).validation, stream.active.evaluated(index, stream.tasks)).accuracy
+        evaluate(model, stream.task(index).validation, stream.active.for_evaluation(index, stream.tasks)).accuracy
         for index in range(stream.tasks)
     )
 

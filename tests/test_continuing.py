@@ -109,7 +109,7 @@ def test_a_task_that_comes_again_keeps_its_head(tmp_path):
     progress = experiment.run()
     assert progress.tasks == 10
     states = [torch.load(Run(tmp_path).checkpoint(task), weights_only=True)["state_dict"] for task in range(1, 11)]
-    own = experiment.stream.active.own
+    own = experiment.stream.active.by_task
     for visit in range(5):
         part = slice(own[visit].start, own[visit].stop)
         for later in range(visit, visit + 5):
@@ -123,7 +123,7 @@ def test_class_accuracies_are_over_samples_of_all_tasks_so_far(tmp_path):
     progress = experiment.run()
     model, stream = experiment.learner.model.eval(), experiment.stream
     for task in range(3):
-        for label in stream.active.own[task]:
+        for label in stream.active.by_task[task]:
             part = stream.test(task)
             chosen = part.take((part.labels == label).nonzero().flatten())
             with torch.no_grad():

@@ -111,7 +111,7 @@ def read_concepts(
                     if last:
                         test = stream.test((shown or 1) - 1)
                         some = test.take(torch.arange(min(len(test), IMPORTANT)))
-                        outputs = stream.active.evaluated((shown or 1) - 1, task)
+                        outputs = stream.active.for_evaluation((shown or 1) - 1, task)
                         first = not any((one.method, one.layer) == (method, layer) for one in found if one.judgement)
                         told = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
                         more = {

@@ -331,7 +331,7 @@ def test_the_network_that_is_loaded_is_the_one_that_was_tested(train, own):
     run = Run("run")
     stream = build(run.config, "stream", source=build(run.config, "dataset"), seed=0)
     for task in (1, 2):
-        found = evaluate(run.network(task), stream.test(task - 1), stream.active.own[task - 1])
+        found = evaluate(run.network(task), stream.test(task - 1), stream.active.by_task[task - 1])
         assert found.accuracy == run.scores["accuracy"][task - 1][task - 1]
 
 

@@ -1,4 +1,4 @@
-"""Which outputs of a network count for which task, and the loss over them."""
+"""Which outputs of a network are active for which task, and the loss over them."""
 
 from __future__ import annotations
 
@@ -16,71 +16,72 @@ Scenario = Literal["task", "domain", "class"]
 
 @dataclass(frozen=True)
 class ActiveOutputs:
-    """The outputs that a network may use, by scenario.
+    """The outputs (logits) that are active in training and evaluation, by scenario.
 
-    Labels are numbers of outputs. In the task-incremental scenario a task has outputs of its own, and is trained and
-    tested over them alone: the others might as well be the heads of other networks. In the domain-incremental one
-    all tasks share all outputs. In the class-incremental one a task is trained and tested over the outputs of all
-    classes so far: nothing tells which task an image is of.
+    - task: each task has a head of its own, and is trained and tested over its outputs alone.
+    - domain: all tasks share all outputs.
+    - class: a task is trained and tested over the outputs of all classes so far; the task of an image is not known.
+
+    Labels are numbers of outputs.
 
     Attributes:
-        scenario: of the three.
-        own: outputs of each task, in order of the tasks; a task that comes again has the same ones again.
-        blurred: images of later tasks may come early, so that all outputs count from the start.
-        smoothing: of the labels, in [0, 1).
+        scenario: one of the three.
+        by_task: the outputs of each task's classes, in order of the tasks; a repeated task has the same ones again.
+        blurred: images of later tasks may come early, so that all outputs are active from the start.
+        smoothing: label smoothing, in [0, 1).
 
     Source: van de Ven, Tuytelaars & Tolias, Three types of incremental learning, Nature Machine Intelligence 2022.
 
     Example:
-        >>> readout = ActiveOutputs("class", (range(0, 2), range(2, 4)))
-        >>> readout.trained(0), readout.trained(1), readout.evaluated(0, after=2)
+        >>> active = ActiveOutputs("class", (range(0, 2), range(2, 4)))
+        >>> active.for_training(0), active.for_training(1), active.for_evaluation(0, after=2)
         (range(0, 2), range(0, 4), range(0, 4))
     """
 
     scenario: Scenario
-    own: tuple[range, ...]
+    by_task: tuple[range, ...]
     blurred: bool = False
     smoothing: float = 0.0
 
     @cached_property
     def outputs(self) -> int:
-        """Of the network."""
-        return max(part.stop for part in self.own)
+        """The number of outputs of the network."""
+        return max(part.stop for part in self.by_task)
 
-    def trained(self, task: int) -> range:
-        """The outputs over which a task is trained, from 0."""
+    def for_training(self, task: int) -> range:
+        """The active outputs while a task is trained, from 0."""
         if self.scenario == "task":
-            return self.own[task]
+            return self.by_task[task]
         if self.scenario == "class" and not self.blurred:
-            return range(max(part.stop for part in self.own[: task + 1]))
+            return range(max(part.stop for part in self.by_task[: task + 1]))
         return range(self.outputs)
 
-    def evaluated(self, task: int, after: int) -> range:
-        """The outputs over which a task is tested, after so many tasks.
+    def for_evaluation(self, task: int, after: int) -> range:
+        """The active outputs while a task is tested, after training on so many tasks.
 
-        The untrained network has seen no class: it is judged over all.
+        The untrained network (after = 0) has seen no class: all its outputs are active, or those of the task's head.
         """
-        if self.scenario == "task" or after == 0:
-            return self.trained(task) if self.scenario == "task" else range(self.outputs)
-        return self.trained(after - 1)
-
-    def earlier(self, task: int) -> list[range]:
-        """The outputs that tasks before this one have taught, as heads of their own where they are."""
         if self.scenario == "task":
-            return list(dict.fromkeys(self.own[:task]))
-        return [self.trained(task - 1)] if task else []
+            return self.by_task[task]
+        return self.for_training(after - 1) if after else range(self.outputs)
+
+    def of_earlier_tasks(self, task: int) -> list[range]:
+        """The outputs that earlier tasks have trained: one range for each head, each once."""
+        if self.scenario == "task":
+            return list(dict.fromkeys(self.by_task[:task]))
+        return [self.for_training(task - 1)] if task else []
 
     def loss(self, logits: Tensor, labels: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy over the outputs that count.
+        """Mean cross-entropy over the active outputs.
 
         Args:
             logits: (n, outputs).
             labels: (n,), numbers of outputs.
-            task: that is trained.
-            tasks: (n,), of which task each image is; where None, of the one that is trained.
+            task: the task in training.
+            tasks: (n,), the task of each image; None where all are of the task in training.
         """
         if tasks is None or self.scenario != "task":
-            return self._loss(logits, labels, self.trained(task))
+            return self._loss(logits, labels, self.for_training(task))
         total = logits.new_zeros(())
         for part, chosen in self._groups(tasks):
             total = total + self._loss(logits[chosen], labels[chosen], part) * (len(chosen) / len(labels))
@@ -92,22 +93,22 @@ class ActiveOutputs:
         return cross_entropy(logits, labels, label_smoothing=self.smoothing)
 
     def predicted(self, logits: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:
-        """The output with the largest logit among those that count, for each image, (n,)."""
+        """For each image the active output with the largest logit, (n,)."""
         if tasks is None or self.scenario != "task":
-            return predicted(logits, self.trained(task))
-        told = torch.empty(len(logits), dtype=torch.int64, device=logits.device)
+            return predicted(logits, self.for_training(task))
+        found = torch.empty(len(logits), dtype=torch.int64, device=logits.device)
         for part, chosen in self._groups(tasks):
-            told[chosen] = predicted(logits[chosen], part)
-        return told
+            found[chosen] = predicted(logits[chosen], part)
+        return found
 
     def _groups(self, tasks: Tensor) -> Iterator[tuple[range, Tensor]]:
-        """The outputs of each task that occurs, and the places of its images."""
+        """For each task that occurs: its outputs, and the indices of its images."""
         for number in tasks.unique().tolist():
-            yield self.own[number], (tasks == number).nonzero().flatten()
+            yield self.by_task[number], (tasks == number).nonzero().flatten()
 
 
 def predicted(logits: Tensor, part: range) -> Tensor:
-    """The output with the largest logit among those of a range.
+    """For each image the output with the largest logit within a range, (n,).
 
     Example:
         >>> predicted(torch.tensor([[9.0, 1.0, 2.0]]), range(1, 3))

@@ -71,7 +71,7 @@ class EWC(Method):
         measured = fisher_diagonal(
             model,
             chosen,
-            self.active.trained(self.number),
+            self.active.for_training(self.number),
             generator(self.seeds.method, 5, self.number) if self.fisher == "sampled" else None,
         )
         for values, importance, centre, parameter in zip(

@@ -54,7 +54,7 @@ class LwF(Method):
     def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and of the change of its answers."""
         loss, logits = super().loss(network, batch)
-        heads = self.active.earlier(self.number)
+        heads = self.active.of_earlier_tasks(self.number)
         if not heads:
             return loss, logits
         # Here, not when training starts: Lightning warns of modules that are in evaluation mode then.

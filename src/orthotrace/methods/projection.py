@@ -135,7 +135,7 @@ class ProjectionMethod(Replay):
     def enter(self, number: int, part: Images) -> None:
         """The outputs of this task are free."""
         super().enter(number, part)
-        self.guard.outputs = self.active.trained(number)
+        self.guard.outputs = self.active.for_training(number)
         self.guard.norms.enter(number)
 
     def begin_task(self) -> None:

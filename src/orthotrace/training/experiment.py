@@ -211,9 +211,9 @@ class Experiment:
         if not len(part):
             return []
         if part.tasks is None or readout.scenario != "task":
-            return [(part, readout.trained(number))]
+            return [(part, readout.for_training(number))]
         return [
-            (part.take((part.tasks == one).nonzero().flatten()), readout.own[one])
+            (part.take((part.tasks == one).nonzero().flatten()), readout.by_task[one])
             for one in part.tasks.unique().tolist()
         ]
 
@@ -265,7 +265,9 @@ class Experiment:
         taught = after if after is not None else self.progress.task + 1 if self.progress.untrained else 0
         found = [
             evaluate(
-                learner.method.network(learner.model, index), self.stream.test(index), readout.evaluated(index, taught)
+                learner.method.network(learner.model, index),
+                self.stream.test(index),
+                readout.for_evaluation(index, taught),
             )
             for index in range(self.stream.tasks if tasks is None else tasks)
         ]

@@ -41,7 +41,7 @@ def test_a_task_that_comes_again_is_the_same_task_with_the_same_outputs():
     for index in range(5):
         one, two = stream.task(index), stream.task(index + 10)
         assert torch.equal(one.train.images, two.train.images) and torch.equal(one.test.labels, two.test.labels)
-        assert stream.active.own[index] == stream.active.own[index + 5]
+        assert stream.active.by_task[index] == stream.active.by_task[index + 5]
 
 
 @pytest.mark.parametrize("scenario", ["domain", "class"])
@@ -58,7 +58,7 @@ def test_blurred_boundaries_keep_every_image_once(scenario):
     # Foreign images keep their own labels.
     if scenario == "class":
         assert len(blurred.task(0).train.labels.unique()) == 10
-        assert blurred.active.trained(0) == range(10)
+        assert blurred.active.for_training(0) == range(10)
 
 
 def test_blurred_boundaries_between_permutations_permute_each_image_as_its_task_does():

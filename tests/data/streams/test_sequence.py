@@ -21,7 +21,7 @@ DARK, BRIGHT, OTHER = source("dark", 0, "ab"), source("bright", 200, "abc"), sou
 
 def test_each_task_is_a_data_set_with_outputs_of_its_own():
     stream = Sequence((DARK, BRIGHT), scenario="class")
-    assert stream.tasks == 2 and stream.active.own == (range(0, 2), range(2, 5))
+    assert stream.tasks == 2 and stream.active.by_task == (range(0, 2), range(2, 5))
     assert stream.classes == ("a (task 1)", "b (task 1)", "a (task 2)", "b (task 2)", "c (task 2)")
     assert torch.equal(stream.test(1).images, BRIGHT.test.images)
 

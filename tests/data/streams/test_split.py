@@ -30,12 +30,12 @@ def test_the_order_of_classes_is_drawn_from_the_seed_or_given():
     assert drawn[0] == drawn[1] != drawn[2] and sorted(drawn[2]) == list("0123456789")
     given = Split(SOURCE, tasks=2, scenario="class", class_order=[9, "3", 1, 0])
     assert given.classes == ("9", "3", "1", "0")
-    assert given.task(0).train.labels.unique().tolist() == [0, 1] and given.active.own == (range(0, 2), range(2, 4))
+    assert given.task(0).train.labels.unique().tolist() == [0, 1] and given.active.by_task == (range(0, 2), range(2, 4))
 
 
 def test_tasks_of_different_sizes():
     stream = Split(SOURCE, tasks=3, classes_per_task=[4, 2, 1], scenario="class")
-    assert [len(part) for part in stream.active.own] == [4, 2, 1] and len(stream.classes) == 7
+    assert [len(part) for part in stream.active.by_task] == [4, 2, 1] and len(stream.classes) == 7
     with pytest.raises(UserError, match="scenario: the tasks have 4, 2, 1 classes"):
         Split(SOURCE, tasks=3, classes_per_task=[4, 2, 1], scenario="domain")
 

@@ -173,7 +173,7 @@ class Stream(ABC):
 
     def _labelled(self, number: int, part: Images) -> Images:
         """With the numbers of outputs as labels."""
-        start = self.active.own[number].start
+        start = self.active.by_task[number].start
         return replace(part, labels=part.labels + start) if start else part
 
     def _blurred(self, number: int, own: Images) -> Images:
@@ -193,7 +193,7 @@ class Stream(ABC):
 
     def _mislabelled(self, number: int, part: Images) -> Images:
         draws = generator(self.seed, 4, number)
-        own = self.active.own[number]
+        own = self.active.by_task[number]
         if self.blur:
             own = range(self.active.outputs)
         chosen = torch.randperm(len(part), generator=draws)[: round(self.label_noise * len(part))]

@@ -38,7 +38,7 @@ class Split(Stream):
     Example:
         >>> from orthotrace.data.sources import digits
         >>> stream = Split(digits(), tasks=5, class_order="natural", scenario="class")
-        >>> stream.classes[:4], stream.active.own[1], stream.task(1).train.labels.unique().tolist()
+        >>> stream.classes[:4], stream.active.by_task[1], stream.task(1).train.labels.unique().tolist()
         (('0', '1', '2', '3'), range(2, 4), [2, 3])
     """
 
