@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +27,7 @@ from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 import orthotrace
 from orthotrace.cli.train import main as train
 
-PACKAGE = os.path.dirname(os.path.realpath(orthotrace.__file__)) + os.sep
+PACKAGE = f"{Path(orthotrace.__file__).resolve().parent}{os.sep}"
 INNER = {"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"}
 STEPS = 20
 
@@ -64,7 +65,7 @@ def changes_of_file(calls: list[Call]) -> int:
         >>> changes_of_file([("a.py", "f"), ("a.py", "g"), ("b.py", "f")])
         1
     """
-    return sum(one[0] != other[0] for one, other in zip(calls, calls[1:], strict=False))
+    return sum(one[0] != other[0] for one, other in pairwise(calls))
 
 
 @contextmanager
@@ -73,11 +74,11 @@ def traced(task: int) -> Iterator[list[list[Call]]]:
     steps: list[list[Call]] = []
     advance = _TrainingEpochLoop.advance
 
-    def traced_advance(loop: _TrainingEpochLoop, fetcher: Any) -> None:
-        if loop.trainer.current_epoch == task and len(steps) < STEPS:
-            steps.append(calls_of(lambda: advance(loop, fetcher)))
+    def traced_advance(self: _TrainingEpochLoop, data_fetcher: Any) -> None:
+        if self.trainer.current_epoch == task and len(steps) < STEPS:
+            steps.append(calls_of(lambda: advance(self, data_fetcher)))
         else:
-            advance(loop, fetcher)
+            advance(self, data_fetcher)
 
     _TrainingEpochLoop.advance = traced_advance
     try:

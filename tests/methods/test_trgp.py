@@ -10,7 +10,7 @@ from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods.trgp import TRGP, Region, scaled_weight
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
-from orthotrace.protection.layers import parts
+from orthotrace.protection.layers import weight_matrices
 
 STREAM = Permuted(digits(), tasks=3)
 
@@ -139,7 +139,7 @@ def test_convolutions_and_groups():
     torch.manual_seed(0)
     layer = nn.Conv2d(4, 6, 3, groups=2, bias=False).double()
     chosen = []
-    for part in parts("conv", layer):
+    for part in weight_matrices("conv", layer):
         span = torch.linalg.qr(torch.randn(18, 5, dtype=torch.float64)).Q.T
         scale = nn.Parameter(torch.randn(5, 5, dtype=torch.float64))
         chosen.append((part, [Region(part.weight @ span.T, span, scale)] if part.group else []))

@@ -9,7 +9,7 @@ from torch.nn.functional import pad, unfold
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import protectable
-from orthotrace.protection.layers import parts, rows
+from orthotrace.protection.layers import rows, weight_matrices
 
 
 class Odd(nn.Module):
@@ -99,7 +99,9 @@ def test_patches_are_as_the_layer_sees_them(case):
     layer, x = convolution(*case)
     found = rows(layer, x)
     assert torch.equal(found, unfolded(layer, x))
-    outputs = torch.cat([found[part.group] @ part.weight.T + part.bias for part in parts("conv", layer)], dim=1)
+    outputs = torch.cat(
+        [found[part.group] @ part.weight.T + part.bias for part in weight_matrices("conv", layer)], dim=1
+    )
     expected = layer(x).permute(0, 2, 3, 1).flatten(0, 2)
     assert torch.allclose(outputs, expected, atol=1e-12)
 
@@ -111,12 +113,12 @@ def test_projecting_the_weight_is_projecting_unfolded_inputs(case):
     patches = unfolded(layer, x)
     delta = torch.randn_like(layer(x))
     layer(x).backward(delta)
-    for part in parts("conv", layer):
+    for part in weight_matrices("conv", layer):
         basis = torch.linalg.qr(torch.randn(part.features, 1 + part.features // 2, dtype=torch.float64)).Q.T
         errors = delta[:, part.outputs].permute(1, 0, 2, 3).flatten(1)
         projected = patches[part.group] - patches[part.group] @ basis.T @ basis
         expected = errors @ projected
-        gradient = part.gradient
+        gradient = layer.weight.grad[part.outputs].flatten(1)
         assert torch.allclose(gradient - gradient @ basis.T @ basis, expected, rtol=0, atol=1e-10)
 
 
@@ -129,7 +131,7 @@ def test_channels_last_single_images_and_other_dimensions():
         torch.manual_seed(0)
         one = kind(4, 6, 3, stride=2, padding=1, groups=2).double()
         x = torch.randn(shape, dtype=torch.float64)
-        found = torch.cat([rows(one, x)[p.group] @ p.weight.T + p.bias for p in parts("c", one)], dim=1)
+        found = torch.cat([rows(one, x)[p.group] @ p.weight.T + p.bias for p in weight_matrices("c", one)], dim=1)
         assert torch.allclose(found, one(x).movedim(1, -1).flatten(0, -2), atol=1e-12)
 
 

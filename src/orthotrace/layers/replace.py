@@ -7,14 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.normalisation import is_normalisation
 from orthotrace.layers.whitening import Whitening
-
-NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, Whitening)
 
 
 def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options: Any) -> ConceptWhitening:
@@ -42,11 +39,11 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
         True
     """
     modules = dict(model.named_modules())
-    known = [key for key, module in modules.items() if isinstance(module, NORMS)]
+    known = [key for key, module in modules.items() if is_normalisation(module)]
     if name not in modules or not name:
         raise UserError(f"there is no layer '{name}'; {nearest(name, known)}", "layer")
     old = modules[name]
-    if not isinstance(old, NORMS):
+    if not is_normalisation(old):
         raise UserError(
             f"layer '{name}' ({type(old).__name__}) is no normalisation layer; {nearest(name, known)}", "layer"
         )

@@ -45,7 +45,7 @@ class Whitening(nn.Module):
     Attributes:
         label: begins messages, such as "layer 'bn1': ".
         frozen: keep the statistics, and use them in training too.
-        guarded: a guard holds it: nothing may change what it computes.
+        guarded: whether a guard holds it, so that nothing may change what it computes.
 
     Source: Kessy, Lewin & Strimmer, Optimal whitening and decorrelation, 2018; Huang et al., Decorrelated batch
     normalization, CVPR 2018; Chen et al., Shrinkage algorithms for MMSE covariance estimation, 2010, eq. 23.
@@ -61,6 +61,7 @@ class Whitening(nn.Module):
     covariance: Tensor
     samples: Tensor
     batches: Tensor
+    is_normalisation = True
     # Against fewer samples than channels.
     remedy = "larger batches or more groups"
 
@@ -172,6 +173,10 @@ class Whitening(nn.Module):
     def unaveraged(self) -> list[Tensor]:
         """Buffers that no average over training steps may be taken of: counts of samples may be infinite."""
         return [self.samples]
+
+    def guard(self, on: bool) -> None:
+        """A guard begins, or ends, to hold the layer."""
+        self.guarded = on
 
     def _turned(self, matrix: Tensor) -> Tensor:
         """A rotation after the whitening; here none."""

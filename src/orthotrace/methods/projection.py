@@ -23,9 +23,9 @@ from orthotrace.methods.base import Forward, Layer, Outcome
 from orthotrace.methods.memory import MemoryOptions
 from orthotrace.methods.replay import Replay
 from orthotrace.methods.sizes import Energies, RowCounts, sizes
-from orthotrace.protection import Guard, protectable
-from orthotrace.protection.guard import Rule
-from orthotrace.protection.layers import parts
+from orthotrace.protection import protectable
+from orthotrace.protection.guard import Projector, Rule
+from orthotrace.protection.layers import weight_matrices
 from orthotrace.protection.normalisation import Mode
 from orthotrace.subspace import Subspace
 
@@ -38,7 +38,7 @@ class ProjectionMethod(Replay):
 
     Args:
         patches: drawn from the inputs of a convolution, of each batch that is looked at; None for all.
-        rule: "applied", or "gradient" as in the papers, see Guard.
+        rule: "applied", or "gradient" as in the papers, see Projector.
         normalisation: "frozen" after the first task, or one for each "task", see Normalisation.
         audit: compare what is held with the exact principal directions, over all training images of a task. Costs
             one pass, and a matrix of width x width for each layer.
@@ -52,7 +52,7 @@ class ProjectionMethod(Replay):
         more: how to hold more, for whom nothing is held.
     """
 
-    guard: Guard
+    guard: Projector
     watches: bool = False
     more: str = "a higher energy or more rows hold more"
 
@@ -94,9 +94,11 @@ class ProjectionMethod(Replay):
             )
         layers = protectable(model)
         head = readout_layer(layers, self.active.outputs) if stream.scenario == "task" else None
-        labels = {part.label: name for name, layer in layers.items() if name != head for part in parts(name, layer)}
+        labels = {
+            part.label: name for name, layer in layers.items() if name != head for part in weight_matrices(name, layer)
+        }
         options = self.options(labels, seeds)
-        self.guard = Guard(
+        self.guard = Projector(
             model,
             {
                 label: partial(self._made, label, derived(seeds.method, number), options[label])
@@ -135,8 +137,7 @@ class ProjectionMethod(Replay):
     def enter(self, number: int, part: Images) -> None:
         """The outputs of this task are free."""
         super().enter(number, part)
-        self.guard.outputs = self.active.for_training(number)
-        self.guard.norms.enter(number)
+        self.guard.enter(number, self.active.for_training(number))
 
     def begin_task(self) -> None:
         """Remember the weights, make the subspaces ready."""

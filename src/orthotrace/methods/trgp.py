@@ -17,7 +17,7 @@ from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods.gpm import SampledProjection
-from orthotrace.protection.layers import Part, protectable
+from orthotrace.protection.layers import WeightMatrix, protectable
 from orthotrace.subspace import RegionSubspace
 
 
@@ -70,7 +70,7 @@ class TRGP(SampledProjection):
             chosen = [(number, part) for number, part in enumerate(self.guard.parts) if part.name == name]
             layer.forward = MethodType(self._forward(chosen), layer)
 
-    def _forward(self, parts: list[tuple[int, Part]]) -> Any:
+    def _forward(self, parts: list[tuple[int, WeightMatrix]]) -> Any:
         # The argument has the name that torch gives it: layers may be called by keyword.
         def forward(layer: Any, input: Tensor) -> Tensor:  # noqa: A002
             if not any(number in self._running for number, _ in parts):
@@ -189,7 +189,7 @@ class Region(NamedTuple):
     scale: Tensor
 
 
-def scaled_weight(weight: Tensor, regions: list[tuple[Part, list[Region]]]) -> Tensor:
+def scaled_weight(weight: Tensor, regions: list[tuple[WeightMatrix, list[Region]]]) -> Tensor:
     """W + sum_j A_j (Q_j - I) B_j, in the shape of W.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a user can get wrong with a guard: each would lose protection silently, each is told in one line."""
+"""What a user can get wrong with a guard: each would lose protection silently, each is reported in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
 from orthotrace.core.errors import UserError, nearest
-from orthotrace.protection.layers import Part
+from orthotrace.protection.layers import WeightMatrix
 from orthotrace.subspace.base import Subspace
 
 
@@ -56,6 +56,12 @@ def has_layers(model: nn.Module, layers: Iterable[nn.Module]) -> None:
         )
 
 
+def has_outputs(head: str, outputs: range | None) -> None:
+    """The active outputs of a head, if there is one, are known."""
+    if head and outputs is None:
+        raise UserError(f"say which outputs of '{head}' the task uses, such as guard.outputs = range(0, 2)", "head")
+
+
 def has_hooks(optimizer: object) -> None:
     """The guard can see the optimizer's steps."""
     if not hasattr(optimizer, "register_step_post_hook"):
@@ -89,15 +95,15 @@ def are_inputs(batches: Sequence[object]) -> None:
 
 
 def projects(label: str, space: Subspace) -> None:
-    """What is inside a subspace that holds whole is so whole."""
+    """An exact projection, applied twice, is the same as applied once."""
     if not (space.exact and space.active):
         return
     update = torch.ones(1, space.features).to(space.basis)
     inside = space.inside(update)
     if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
         raise UserError(
-            f"layer '{label}': {type(space).__name__} does not project: what it takes of an update, taken again, is "
-            "something else; hold orthonormal rows, or set exact = False where directions are held by degrees"
+            f"layer '{label}': {type(space).__name__} does not project: inside(inside(update)) differs from "
+            "inside(update); hold orthonormal rows, or set exact = False for a soft projection"
         )
 
 
@@ -116,7 +122,7 @@ def same_everywhere(label: str, space: Subspace) -> None:
         )
 
 
-def warn_of_full(parts: Sequence[Part]) -> None:
+def warn_of_full(parts: Sequence[WeightMatrix]) -> None:
     """Layers that cannot learn any more, once for all groups of a convolution."""
     for name in dict.fromkeys(part.name for part in parts):
         groups = [part for part in parts if part.name == name]

@@ -1,10 +1,10 @@
-"""The guard: projects what an optimizer applied, so that protection is exact under any optimizer."""
+"""Projects what an optimizer applied, so that protection is exact under any optimizer."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
 import torch
@@ -16,7 +16,7 @@ from orthotrace.core.seeds import derived
 from orthotrace.linalg import leak
 from orthotrace.protection import checks
 from orthotrace.protection.head import Head
-from orthotrace.protection.layers import Part, parts, protectable
+from orthotrace.protection.layers import WeightMatrix, protectable, weight_matrices
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.taps import Taps
 from orthotrace.subspace.base import Subspace
@@ -28,23 +28,23 @@ LEAK = 1e-4
 DIRECTIONS = ("momentum_buffer", "exp_avg", "prev")
 
 
-class Guard(nn.Module):
+class Projector(nn.Module):
     """Keeps the weights of layers from moving along the rows that their subspaces hold.
 
     After every step of the optimizer the component of W - W0 in the rows held is taken from W, with W0 the weight at
-    the task's start: exact whatever the optimizer did (momentum, adaptive rates, weight decay, clipping), and what
-    rounding leaves is taken at the next step instead of adding up. A subspace that holds by degrees (SGP, OWM) takes
-    its share of each step instead. Where nothing is held, nothing is done.
+    the task's start. This is exact whatever the optimizer did (momentum, adaptive rates, weight decay, clipping), and
+    what rounding leaves is taken at the next step instead of adding up. A subspace with a soft projection (SGP, OWM)
+    takes a share of each step instead. Where nothing is held, nothing is done.
 
     The rule "gradient" projects the gradient, as the papers do: exact for plain SGD, and for momentum with a fresh
-    buffer, but not under weight decay, adaptive rates or clipping by value. It measures what leaks, and warns.
+    buffer, but not under weight decay, adaptive rates or clipping by value. The leak is measured, with a warning.
 
-    A convolution is protected in its weight, as the matrix that is multiplied with its patches, a subspace for each
-    group. A bias is the weight of a constant input, which is the same in every sample of every task. Its direction is
-    held whole as soon as a layer holds anything, and counts for no threshold: it hides none of the data's own
-    directions, and the bias stays as it was learned. (Appending the constant to the rows, scaled to their size, and
-    letting its direction be learned like theirs leaves a part of it free, which moves most when the scales of inputs
-    and biases differ; see the table in docs/decisions.md.)
+    A convolution is protected in its weight, as the matrix that is multiplied with its patches, with a subspace for
+    each group. A bias is the weight of a constant input, which is the same in every sample of every task. Its direction
+    is held as soon as a layer holds anything, and counts for no threshold: it hides none of the data's own directions,
+    and the bias stays as it was learned. (Appending the constant to the rows, scaled to their size, and letting its
+    direction be learned like theirs leaves a part of it free, which moves most when the scales of inputs and biases
+    differ; see the table in docs/decisions.md.)
 
     Statistics and affine of normalisation layers are frozen after the first task, see Normalisation.
 
@@ -52,36 +52,38 @@ class Guard(nn.Module):
         model: its Linear layers and convolutions are protected, biases included.
         subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
             label.
-        head: name of a Linear layer whose outputs belong to tasks: all but the outputs in use, which ``outputs`` says
-            before each task, are held as they are, and no subspace is needed.
-        rule: of the two.
-        patches: of a convolution's inputs so many are drawn in each call, at most; None for all.
+        head: name of a Linear layer whose outputs belong to tasks: all but the active ones stay as they are, and no
+            subspace is needed.
+        rule: "applied" or "gradient".
+        patches: of a convolution's inputs, drawn in each call, at most; None for all.
         seed: of that draw.
         normalisation: see Normalisation.
         tasks: how many there are, where normalisation is kept by task.
-        **options: handed to subspace: ``energy=0.97`` or ``rows=20``; of rows a list says those of each task.
+        **options: handed to subspace: ``energy=0.97`` or ``rows=20``; a list of rows gives those of each task.
 
     Raises:
         UserError: the model has trainable parameters that cannot be protected, a name matches no layer, or a value is
             out of its range.
 
     Attributes:
-        outputs: of the head, the range in use, such as ``range(2, 4)``; None for all.
+        layers: the protected layers by name.
+        parts: their matrices, one of each layer, or of each group of a convolution.
+        labels: of the matrices.
+        subspaces: of each matrix, by label.
 
     Example:
         >>> from orthotrace.subspace import SvdSubspace
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-        >>> x, old = torch.rand(2, 20, 4), torch.rand(1, 4)
-        >>> guard = Guard(model, SvdSubspace, energy=1.0)
-        >>> guard.remember(model, old)
-        >>> before = model(old)
-        >>> optimizer = torch.optim.Adam(model.parameters())
-        >>> with guard.protecting(optimizer):
-        ...     for batch in x:
-        ...         model(batch).square().sum().backward()
-        ...         optimizer.step()
-        >>> torch.allclose(model(old), before, atol=1e-6)
-        True
+        >>> layer = nn.Linear(2, 1, bias=False)
+        >>> projector = Projector(layer, SvdSubspace, rows=1)
+        >>> with projector.watching() as inputs:
+        ...     _ = layer(torch.tensor([[3.0, 0.0]]))
+        >>> projector.observe(inputs)
+        >>> projector.consolidate()
+        >>> projector.begin()
+        >>> _ = nn.init.ones_(layer.weight)
+        >>> projector.enforce()
+        >>> projector.update("")[:, 0].abs() < 1e-6
+        tensor([True])
     """
 
     watched: Tensor
@@ -104,19 +106,18 @@ class Guard(nn.Module):
         if rule not in get_args(Rule):
             raise UserError(f"applied or gradient (got {rule!r})", "rule")
         checks.one_value_for_all(options)
-        layers = protectable(model)
-        # In a tuple: the model is not part of the guard.
+        # In plain containers: model and layers are not part of the projector's state.
         self._model = (model,)
-        if head is not None and not isinstance(layers.get(head), nn.Linear):
-            raise UserError(f"there is no Linear layer '{head}'; {nearest(head, layers)}", "head")
+        self.layers = protectable(model)
+        if head is not None and not isinstance(self.layers.get(head), nn.Linear):
+            raise UserError(f"there is no Linear layer '{head}'; {nearest(head, self.layers)}", "head")
         self.head_name = head or ""
-        self.head = None if head is None else Head(layers.pop(head))
-        # Held out of the module tree: the layers belong to the model, the taps have no state.
-        self._layers = (layers,)
-        self._parts = ([part for name, layer in layers.items() for part in parts(name, layer)],)
+        self.head = None if head is None else Head(self.layers.pop(head))
+        self._outputs: range | None = None
+        self.parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
         self.rule: Rule = rule
         self.seed = seed
-        self.taps = Taps(layers, patches)
+        self.taps = Taps(self.layers, patches)
         self.labels = [part.label for part in self.parts]
         makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.labels, subspace)
         checks.one_for_each(makers, self.labels)
@@ -125,64 +126,34 @@ class Guard(nn.Module):
             # Statistics and projections need float32 at least.
             dtype = torch.promote_types(part.weight.dtype, torch.float32)
             space = makers[part.label](part.features, dtype=dtype, **options)
-            space.label = f"layer '{part.label}': "
-            self._spaces.append(space.to(part.weight.device))
+            self._spaces.append(space.named(f"layer '{part.label}': ").to(part.weight.device))
             self.register_buffer(f"start_{number}", part.joined())
+        self.subspaces: dict[str, Any] = dict(zip(self.labels, self._spaces, strict=True))
+        self._pairs: list[tuple[WeightMatrix, Any]] = list(zip(self.parts, self._spaces, strict=True))
         self.norms = Normalisation(model, normalisation, tasks)
         device = next(iter(model.parameters())).device
-        self.register_buffer("watched", torch.zeros((), dtype=torch.int64, device=device))
-        self.register_buffer("started", torch.zeros((), dtype=torch.int64, device=device))
-        # Batches of the running task that the subspaces were shown.
-        self.register_buffer("shown", torch.zeros((), dtype=torch.int64, device=device))
-        self._last: list[Any] = []
-        self._steps = 0
+        # Forward passes watched, tasks started, and batches of the running task that the subspaces observed.
+        for name in ("watched", "started", "shown"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.int64, device=device))
+        # Of each matrix of a soft projection, what it was after the last step.
+        self._last: list[Any] = [None] * len(self.parts)
+        self._steps: list[Any] | None = None
         # Whether a task has ended before the one that is trained.
         self._later = False
-        self._judged = True
-        # In a plain loop: a task that was begun and not ended; weights at the last end, and whether steps were guarded
-        # since.
-        self._open = self._guarded = False
-        self._ended: list[float] | None = None
-
-    @property
-    def layers(self) -> dict[str, Any]:
-        """The protected layers by name."""
-        return self._layers[0]
-
-    @property
-    def parts(self) -> list[Part]:
-        """Their matrices: one of each layer, or of each group of a convolution."""
-        return self._parts[0]
-
-    def _pairs(self) -> Iterator[tuple[Part, Any]]:
-        return zip(self._parts[0], self._spaces, strict=True)
-
-    @property
-    def subspaces(self) -> dict[str, Any]:
-        """The subspace of each matrix by label."""
-        return dict(zip(self.labels, self._spaces, strict=True))
 
     @property
     def outputs(self) -> range | None:
-        """Of the head, those in use."""
-        return None if self.head is None else self.head.outputs
+        """The active outputs of the head, such as ``range(2, 4)``; None for all."""
+        return self._outputs
 
     @outputs.setter
     def outputs(self, outputs: range | None) -> None:
-        if self.head is None:
-            return
-        there = self.head.layer.out_features
-        if outputs is not None and not (
-            isinstance(outputs, range) and outputs.step == 1 and 0 <= outputs.start < outputs.stop <= there
-        ):
-            raise UserError(f"a range within the {there} outputs of the head (got {outputs!r})", "outputs")
-        self.head.outputs = outputs
+        if self.head is not None:
+            self._outputs = self.head.checked(outputs)
 
     def start(self, number: int) -> Tensor:
         """A matrix at the task's start, by its place, with the biases as its last column if there are any."""
-        start = self._buffers[f"start_{number}"]
-        assert start is not None
-        return start
+        return getattr(self, f"start_{number}")
 
     def update(self, label: str) -> Tensor:
         """What a matrix, with the biases as its last column, has moved since the task's start."""
@@ -198,7 +169,7 @@ class Guard(nn.Module):
         """
         heads = {} if self.head is None else {self.head_name: self.head.layer}
         checks.same_layers(protectable(self._model[0]), self.layers | heads)
-        for number, (part, space) in enumerate(self._pairs()):
+        for number, (part, space) in enumerate(self._pairs):
             self.start(number).copy_(part.joined())
             space.begin()
         if self.head is not None:
@@ -206,87 +177,98 @@ class Guard(nn.Module):
         self._note()
         self.started += 1
 
-    def enter(self) -> None:
-        """A task that has begun is about to be trained, or to be continued."""
-        self.norms.enter(int(self.started) - 1)
+    def enter(self, number: int, outputs: range | None = None) -> None:
+        """A task is about to be trained, or to be continued.
+
+        Args:
+            number: of the task, from 0.
+            outputs: the active ones of the head; None for all.
+
+        Raises:
+            UserError: no such outputs.
+        """
+        self.outputs = outputs
+        self.norms.enter(number)
 
     @torch.no_grad()
     def enforce(self) -> None:
         """A step was applied: take back what has moved along the rows held."""
-        self._steps += 1
-        self._take_back(whole=False)
+        self._project(whole=False)
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Something else has written the weights, such as an average: take back what subspaces hold whole."""
-        self._take_back(whole=True)
-        # Of the others it is no step.
+        """Something else has written the weights, such as an average: take back what exact projections hold."""
+        self._project(whole=True)
+        # For a soft projection it was no step.
         self._note()
 
-    def _take_back(self, whole: bool) -> None:
+    def _project(self, whole: bool) -> None:
         device = self.watched.device.type
         if torch.is_autocast_enabled(device):
             with torch.autocast(device, enabled=False):
                 self._project(whole)
-        else:
-            self._project(whole)
-
-    def _project(self, whole: bool) -> None:
+            return
         if self.head is not None:
-            self.head.hold()
-        self.norms.hold()
+            self.head.hold(self._outputs)
+        if self.norms.held:
+            self.norms.hold()
         if self.rule == "gradient":
             return
-        for number, (part, space) in enumerate(self._pairs()):
-            if not space.active:
-                if self._later and space.holds_constant and part.layer.bias is not None:
-                    part.layer.bias[part.outputs] = self.start(number)[:, -1]
-                continue
+        # In every step, so by the shortest way.
+        for weight, bias, outputs, before, constant, space in self._steps or self._moving():
             if whole and not space.exact:
                 continue
-            # In every step: the common case by the shortest way.
-            start, layer = self.start(number), part.layer
-            before = start[:, : part.features] if space.exact else self._last[number]
-            if part.is_whole:
-                layer.weight.sub_(space.inside(layer.weight - before))
-                if layer.bias is not None:
-                    layer.bias.copy_(start[:, -1])
+            if outputs is None:
+                weight.sub_(space.inside(weight - before))
             else:
-                layer.weight[part.outputs].sub_(part.shaped(space.inside(part.weight - before)))
-                if layer.bias is not None:
-                    layer.bias[part.outputs] = start[:, -1]
+                weight = weight[outputs]
+                weight.sub_(space.inside(weight.flatten(1) - before).view_as(weight))
+            if bias is not None:
+                bias.copy_(constant)
             if not space.exact:
-                self._last[number].copy_(part.weight)
+                before.copy_(weight.flatten(1))
+
+    def _moving(self) -> list[Any]:
+        """What a step needs of each matrix with rows held; kept once all have some, until a task begins or ends."""
+        found = []
+        for number, (part, space) in enumerate(self._pairs):
+            start, weight, bias = self.start(number), part.layer.weight, part.bias
+            if space.active:
+                outputs = None if weight.ndim == 2 else part.outputs
+                before = start[:, : part.features] if space.exact else self._last[number]
+                found.append((weight, bias, outputs, before, start[:, -1], space))
+            elif self._later and space.holds_constant and bias is not None:
+                bias.copy_(start[:, -1])
+        self._steps = found if len(found) == len(self.parts) else None
+        return found
+
+    def _note(self) -> None:
+        """Remember the weights of which a soft projection takes its share of the next step."""
+        self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs]
+        self._steps = None
 
     @torch.no_grad()
     def project_gradients(self) -> None:
         """Under the rule "gradient": take the component in the rows held from each gradient."""
-        if self.rule != "gradient":
-            return
-        for part, space in self._pairs():
-            gradient = part.gradient
-            bias = part.layer.bias
-            if bias is not None and bias.grad is not None and self._constant(space):
-                bias.grad[part.outputs] = 0
-            if space.active and gradient is not None:
-                part.layer.weight.grad[part.outputs] -= part.shaped(space.inside(gradient))
+        if self.rule == "gradient":
+            for part, space in self._pairs:
+                weight, bias = part.layer.weight.grad, None if part.layer.bias is None else part.layer.bias.grad
+                part.project_out(space, weight, bias if self._constant(space) else None)
 
     @torch.no_grad()
     def project_moments(self, *optimizers: Optimizer) -> None:
         """Under the rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
         for optimizer in optimizers:
-            for part, space in self._pairs():
-                layer = part.layer
+            for part, space in self._pairs:
+                weight, bias = (optimizer.state.get(value, {}) for value in (part.layer.weight, part.layer.bias))
                 for name in DIRECTIONS:
-                    kept = optimizer.state.get(layer.weight, {}).get(name)
-                    if space.active and kept is not None:
-                        kept[part.outputs] -= part.shaped(space.inside(kept[part.outputs].flatten(1)))
-                    kept = optimizer.state.get(layer.bias, {}).get(name)
-                    if self._constant(space) and kept is not None:
-                        kept[part.outputs] = 0
+                    part.project_out(space, weight.get(name), bias.get(name) if self._constant(space) else None)
 
-    def attach(self, *optimizers: Optimizer) -> Callable[[], None]:
-        """Enforce after every step of the optimizers; the function returned ends it.
+    def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
+        """Enforce after every step of the optimizers.
+
+        Returns:
+            A function that ends it, and checks that the steps were seen, unless it is called with check=False.
 
         Raises:
             UserError: an optimizer has no hooks; at the end, none of them ever called the guard though weights moved.
@@ -298,37 +280,30 @@ class Guard(nn.Module):
         if self.rule == "gradient":
             self.project_moments(*optimizers)
         self._note()
-        self._steps = 0
-        self._judged = True
-        self._guarded = True
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
 
-        def detach() -> None:
+        def detach(check: bool = True) -> None:
             for handle in handles:
                 handle.remove()
             thaw()
-            if self._judged:
+            if check:
                 self._check(", ".join(type(optimizer).__name__ for optimizer in optimizers))
 
         return detach
 
-    def _note(self) -> None:
-        """Remember what a subspace that holds by degrees takes its share of: the step since the last time."""
-        self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs()]
-
     def _check(self, optimizers: str) -> None:
         """Never a silent loss of protection."""
         if not all(part.weight.isfinite().all() for part in self.parts):
-            # Training has diverged: that is what is to be told.
+            # Training has diverged: that is what is to be reported.
             return
         leaks = self.leaks([label for label, space in self.subspaces.items() if space.exact])
         if self.rule == "applied":
-            # Those that hold by degrees leak by what they are; what counts is a step that they did not see.
-            for (label, space), last, part in zip(self.subspaces.items(), self._last, self.parts, strict=True):
+            # Soft projections leak by definition; what counts is a step that they did not see.
+            for (part, space), last in zip(self._pairs, self._last, strict=True):
                 if last is not None and space.active:
-                    leaks[label] = float((part.weight - last).norm() / part.weight.norm().clamp_min(1e-30))
-        if self.rule == "applied" and self.head is not None and self.head.moved():
+                    leaks[part.label] = float((part.weight - last).norm() / part.weight.norm().clamp_min(1e-30))
+        if self.rule == "applied" and self.head is not None and self.head.moved(self._outputs):
             leaks["the head"] = 1.0
         worst = max(leaks, key=leaks.__getitem__, default=None)
         if worst is None or leaks[worst] <= LEAK:
@@ -345,65 +320,12 @@ class Guard(nn.Module):
             "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
         )
 
-    @contextmanager
-    def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
-        """A task in a plain loop: begin, and enforce after every step within the block.
-
-        Warns where no task before was remembered: nothing is held; and where the weights moved since the last one.
-
-        Raises:
-            UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
-                said, or, at the end, steps were not seen.
-        """
-        if self.head is not None and self.outputs is None:
-            raise UserError(
-                f"say which outputs of '{self.head_name}' the task uses, such as guard.outputs = range(0, 2)", "head"
-            )
-        checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
-        if self._open and not any(space.active for space in self._spaces):
-            warnings.warn(
-                "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
-                stacklevel=3,
-            )
-        self.begin()
-        self._warn_of_free_steps(stacklevel=4)
-        self._open = True
-        self.enter()
-        # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
-        # gradient later: what leaks then is told at the end.)
-        before = [
-            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: self.project_gradients())
-            for optimizer in (optimizers if self.rule == "gradient" else ())
-        ]
-        detach = self.attach(*optimizers)
-        try:
-            yield
-        except BaseException:
-            # The error that ended the block is the one to be told.
-            self._judged = False
-            raise
-        finally:
-            for handle in before:
-                handle.remove()
-            detach()
-
-    def _warn_of_free_steps(self, stacklevel: int) -> None:
-        """Weights that moved since a task was remembered, though no step was guarded, are told."""
-        if self._ended is not None and not self._guarded and self._ended != self._sums():
-            warnings.warn(
-                "the weights have moved since the last task, but no optimizer was guarded: what was held is not safe; "
-                "train within guard.protecting(optimizer)",
-                stacklevel=stacklevel,
-            )
-
-    @contextmanager
-    def watching(self) -> Iterator[dict[str, list[Tensor]]]:
+    def watching(self) -> AbstractContextManager[dict[str, list[Tensor]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
-        self.watched += 1
-        seed = 0 if self.taps.patches is None else derived(self.seed, int(self.watched))
-        with self.taps.watching(seed) as inputs:
-            yield inputs
+        self.watched.add_(1)
+        return self.taps.watching(derived(self.seed, int(self.watched)) if self.taps.draws else 0)
 
+    @torch.no_grad()
     def observe(self, inputs: Mapping[str, list[Tensor]], see: Callable[..., None] | None = None) -> None:
         """Hand inputs, as taps collect them, to the subspaces.
 
@@ -414,18 +336,18 @@ class Guard(nn.Module):
         Raises:
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
-        see = see or type(self)._observe
-        self.shown += 1
-        device = self.watched.device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            for part, space in self._pairs():
+        self.shown.add_(1)
+        with torch.autocast(self.shown.device.type, enabled=False):
+            for part, space in self._pairs:
+                calls = inputs.get(part.name, ())
+                rows = calls[0][part.group] if len(calls) == 1 else self.rows(part, inputs)
                 try:
-                    see(space, self.rows(part, inputs))
+                    space.observe(rows) if see is None else see(space, rows)
                 except ValueError as error:
                     raise UserError(f"layer '{part.label}': {error}") from error
 
     @staticmethod
-    def rows(part: Part, inputs: Mapping[str, list[Tensor]]) -> Tensor:
+    def rows(part: WeightMatrix, inputs: Mapping[str, list[Tensor]]) -> Tensor:
         """What a matrix was multiplied with in all calls of its layer, (n, features).
 
         Raises:
@@ -437,40 +359,7 @@ class Guard(nn.Module):
                 f"the protected layer '{part.name}' was not called: it would lose its protection; call it in every "
                 "forward pass, in evaluation too, or take it out of the model"
             )
-        return calls[0][part.group] if len(calls) == 1 else torch.cat([call[part.group] for call in calls])
-
-    @staticmethod
-    def _observe(space: Subspace, rows: Tensor) -> None:
-        space.observe(rows)
-
-    def remember(self, model: nn.Module, *batches: Tensor | tuple[Tensor, ...]) -> None:
-        """End a task in a plain loop: observe these inputs of the model and consolidate.
-
-        Args:
-            model: the model, called in evaluation mode.
-            *batches: inputs of the task, as the model takes them; a tuple for a model of several.
-
-        Warns where the weights have moved since the last task though no optimizer was guarded.
-
-        Raises:
-            UserError: another model, no batch, one that is no tensor, or a layer that was not called.
-        """
-        checks.are_inputs(batches)
-        checks.has_layers(model, self.layers.values())
-        self._warn_of_free_steps(stacklevel=3)
-        training = model.training
-        model.eval()
-        try:
-            for batch in batches:
-                with torch.no_grad(), self.watching() as inputs:
-                    model(*batch) if isinstance(batch, tuple) else model(batch)
-                self.observe(inputs)
-        finally:
-            model.train(training)
-        if not int(self.started):
-            # The task ran before the guard was asked to protect anything: the first one.
-            self.started += 1
-        self.consolidate()
+        return torch.cat([call[part.group] for call in calls]) if len(calls) > 1 else calls[0][part.group]
 
     @torch.no_grad()
     def consolidate(self) -> None:
@@ -480,8 +369,9 @@ class Guard(nn.Module):
             UserError: a subspace cannot, is not what it says that it is, or differs between processes.
         """
         self.shown.zero_()
+        self._steps = None
         full = []
-        for part, space in self._pairs():
+        for part, space in self._pairs:
             free = space.free
             try:
                 space.consolidate()
@@ -492,12 +382,6 @@ class Guard(nn.Module):
             if free and not space.free and space.exact:
                 full.append(part)
         checks.warn_of_full(full)
-        self._open = self._guarded = False
-        self._ended = self._sums()
-
-    def _sums(self) -> list[float]:
-        """What tells whether the weights are still the same."""
-        return [float(part.weight.detach().double().sum()) for part in self.parts]
 
     def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
         """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
@@ -517,7 +401,7 @@ class Guard(nn.Module):
         kept = [self.start(number), *self._spaces[number].state_dict().values()]
         return sum(value.numel() * value.element_size() for value in kept)
 
-    def _held(self, label: str, part: Part) -> Tensor:
+    def _held(self, label: str, part: WeightMatrix) -> Tensor:
         """The rows held, with the constant's direction where there is a bias."""
         space = self.subspaces[label]
         basis = space.held()

@@ -1,27 +1,25 @@
-"""A readout whose outputs belong to tasks: those of other tasks stay as they are."""
+"""An output layer whose outputs belong to tasks: those of other tasks stay as they are."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from orthotrace.core.errors import UserError
+
 
 class Head(nn.Module):
-    """Puts the weights of all outputs but those in use back to what they were at the task's start.
+    """Puts the weights of all outputs but the active ones back to what they were at the task's start.
 
     Args:
         layer: Linear.
 
-    Attributes:
-        outputs: in use; None for all.
-
     Example:
         >>> layer = nn.Linear(3, 4)
         >>> head = Head(layer)
-        >>> head.outputs = range(2, 4)
         >>> with torch.no_grad():
         ...     _ = layer.weight.fill_(7.0)
-        ...     head.hold()
+        ...     head.hold(range(2, 4))
         >>> (layer.weight == 7.0).all(1).tolist()
         [False, False, True, True]
     """
@@ -32,12 +30,11 @@ class Head(nn.Module):
         super().__init__()
         # In a tuple: the layer belongs to the model.
         self._layer = (layer,)
-        self.outputs: range | None = None
         self.register_buffer("start", self._joined())
 
     @property
     def layer(self) -> nn.Linear:
-        """The readout."""
+        """The output layer."""
         return self._layer[0]
 
     def _joined(self) -> Tensor:
@@ -48,21 +45,42 @@ class Head(nn.Module):
         """Remember the weights."""
         self.start.copy_(self._joined())
 
-    def moved(self) -> bool:
-        """Whether the weights of an output that is not in use have changed since the task's start."""
-        if self.outputs is None:
+    def checked(self, outputs: range | None) -> range | None:
+        """Active outputs as they were given.
+
+        Raises:
+            UserError: they are no range within those of the layer.
+        """
+        there = self.layer.out_features
+        if outputs is not None and not (
+            isinstance(outputs, range) and outputs.step == 1 and 0 <= outputs.start < outputs.stop <= there
+        ):
+            raise UserError(f"a range within the {there} outputs of the head (got {outputs!r})", "outputs")
+        return outputs
+
+    def moved(self, active: range | None) -> bool:
+        """Whether the weights of an inactive output have changed since the task's start.
+
+        Args:
+            active: outputs; None for all.
+        """
+        if active is None:
             return False
         changed = (self._joined() != self.start).any(1)
-        changed[self.outputs.start : self.outputs.stop] = False
+        changed[active.start : active.stop] = False
         return bool(changed.any())
 
     @torch.no_grad()
-    def hold(self) -> None:
-        """Put the others back."""
-        if self.outputs is None:
+    def hold(self, active: range | None) -> None:
+        """Put the weights of inactive outputs back.
+
+        Args:
+            active: outputs; None for all.
+        """
+        if active is None:
             return
         layer = self.layer
-        for other in (slice(0, self.outputs.start), slice(self.outputs.stop, None)):
+        for other in (slice(0, active.start), slice(active.stop, None)):
             layer.weight[other] = self.start[other, : layer.in_features]
             if layer.bias is not None:
                 layer.bias[other] = self.start[other, -1]

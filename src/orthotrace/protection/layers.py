@@ -9,20 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError
-from orthotrace.layers.whitening import Whitening
+from orthotrace.layers.normalisation import is_normalisation
+from orthotrace.subspace.base import Subspace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-# Their statistics and affine drift too, and are frozen or kept by name.
-NORMALISATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, Whitening)
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightMatrix:
     """The weight matrix of a layer, or of one group of a convolution.
 
     Attributes:
@@ -42,11 +40,6 @@ class Part:
     features: int
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the matrix is the layer's weight as it is."""
-        return self.layer.weight.ndim == 2
-
-    @property
     def weight(self) -> Tensor:
         """The matrix (out, features), not to be written to: it may be a copy."""
         weight = self.layer.weight.detach()
@@ -57,35 +50,38 @@ class Part:
         """The biases (out,), as they are in the layer."""
         return None if self.layer.bias is None else self.layer.bias.detach()[self.outputs]
 
-    @property
-    def gradient(self) -> Tensor | None:
-        """The gradient of the matrix."""
-        gradient = self.layer.weight.grad
-        return None if gradient is None else gradient[self.outputs].flatten(1)
-
     def joined(self) -> Tensor:
         """A copy of the matrix, with the biases as its last column if there are any."""
         bias = self.bias
         return self.weight.clone() if bias is None else torch.cat([self.weight, bias[:, None]], dim=1)
 
-    def shaped(self, matrix: Tensor) -> Tensor:
-        """A matrix (out, features) in the shape that the layer's weight has there."""
-        weight = self.layer.weight
-        return matrix if weight.ndim == 2 else matrix.view(len(matrix), *weight.shape[1:])
+    def project_out(self, space: Subspace, weight: Tensor | None, bias: Tensor | None) -> None:
+        """Take what a subspace holds from values in the shapes of the layer's weight and bias, in place.
+
+        Args:
+            space: of this matrix.
+            weight: such as a gradient; None for none.
+            bias: of which all is taken; None for none.
+        """
+        if weight is not None and space.active:
+            rows = weight[self.outputs]
+            rows -= space.inside(rows.flatten(1)).view_as(rows)
+        if bias is not None:
+            bias[self.outputs] = 0
 
 
-def parts(name: str, layer: Any) -> list[Part]:
+def weight_matrices(name: str, layer: Any) -> list[WeightMatrix]:
     """The matrices of a layer.
 
     Example:
-        >>> [(part.label, part.features) for part in parts("conv", nn.Conv2d(4, 6, 3, groups=2))]
+        >>> [(part.label, part.features) for part in weight_matrices("conv", nn.Conv2d(4, 6, 3, groups=2))]
         [('conv[1]', 18), ('conv[2]', 18)]
     """
     groups = getattr(layer, "groups", 1)
     width = layer.weight.shape[0] // groups
     features = layer.weight[0].numel()
     return [
-        Part(
+        WeightMatrix(
             name if groups == 1 else f"{name}[{group + 1}]",
             name,
             layer,
@@ -168,9 +164,9 @@ def protectable(model: nn.Module) -> dict[str, Any]:
     """
     layers = {name: module for name, module in model.named_modules() if type(module) in LAYERS}
     # Normalisations are frozen whole, with what is inside them: a rotation that is trained.
-    norms = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, NORMALISATIONS))
+    norms = tuple(f"{name}." for name, module in model.named_modules() if is_normalisation(module))
     for name, module in model.named_modules():
-        if name not in layers and not isinstance(module, NORMALISATIONS) and not name.startswith(norms):
+        if name not in layers and not is_normalisation(module) and not name.startswith(norms):
             _refuse_trainable(name, module)
     if not layers:
         raise UserError("the model has no Linear layer and no convolution that could be protected")

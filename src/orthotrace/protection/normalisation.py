@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.layers.whitening import Whitening
-from orthotrace.protection.layers import NORMALISATIONS
+from orthotrace.layers.normalisation import is_normalisation
 
 Mode = Literal["frozen", "task"]
 
@@ -23,7 +22,7 @@ class Normalisation(nn.Module):
     "frozen": the first task learns statistics and affine; from then on the layers work in evaluation mode and their
     affine does not move, so that what follows sees the inputs that it saw.
     "task": each task has statistics and affine of its own, which go on from those of the task before; at the test one
-    must be told which task an image is of.
+    must know which task an image is of.
 
     Args:
         model: whose layers.
@@ -49,17 +48,17 @@ class Normalisation(nn.Module):
 
     def __init__(self, model: nn.Module, mode: Mode = "frozen", tasks: int = 0) -> None:
         super().__init__()
-        layers = [module for module in model.modules() if isinstance(module, NORMALISATIONS)]
+        layers: list[Any] = [module for module in model.modules() if is_normalisation(module)]
         if mode not in get_args(Mode):
             raise UserError(f"frozen or task (got {mode!r})", "normalisation")
         if mode == "task" and layers and tasks < 1:
             raise UserError("normalisation='task' keeps some for each task: say how many there are", "tasks")
-        # In a tuple: the layers belong to the model.
-        self._layers = (layers,)
+        # In lists: the layers belong to the model.
+        self._layers = layers
         self.mode = mode
         self.frozen = False
-        self._held: list[Tensor] = []
-        self._trainable = ([value for layer in layers for value in layer.parameters() if value.requires_grad],)
+        self.held: list[Tensor] = []
+        self._trainable = [value for layer in layers for value in layer.parameters() if value.requires_grad]
         if mode == "task" and layers:
             for task in range(tasks):
                 for number, value in enumerate(self._values(model)):
@@ -68,39 +67,39 @@ class Normalisation(nn.Module):
     @staticmethod
     def _values(model: nn.Module) -> list[Tensor]:
         """Statistics and affine of all normalisation layers of a model, in order."""
-        found = (module for module in model.modules() if isinstance(module, NORMALISATIONS))
+        found = (module for module in model.modules() if is_normalisation(module))
         return [value for layer in found for value in layer.state_dict(keep_vars=True).values()]
 
     def enter(self, started: int) -> None:
         """Training of a task starts or continues, after so many others."""
         self.frozen = self.mode == "frozen" and started > 0
-        for value in self._trainable[0]:
+        for value in self._trainable:
             value.requires_grad_(not self.frozen)
             if self.frozen:
                 value.grad = None
-        self._held = [value.detach().clone() for value in self._trainable[0]] if self.frozen else []
+        self.held = [value.detach().clone() for value in self._trainable] if self.frozen else []
 
     @torch.no_grad()
     def hold(self) -> None:
         """Put a frozen affine back: an optimizer may have gone on by what it remembers, or by a gradient left over."""
-        if self._held:
-            for value, kept in zip(self._trainable[0], self._held, strict=True):
+        if self.held:
+            for value, kept in zip(self._trainable, self.held, strict=True):
                 value.copy_(kept)
 
     def attach(self) -> Callable[[], None]:
         """Frozen layers stay in evaluation mode, whoever calls train(), until the function returned is called."""
-        layers = self._layers[0] if self.frozen else []
+        layers = self._layers if self.frozen else []
         for layer in layers:
             layer.eval()
             layer.train = MethodType(_stays, layer)
-            if isinstance(layer, Whitening):
-                layer.guarded = True
+            if hasattr(layer, "guard"):
+                layer.guard(True)
 
         def detach() -> None:
             for layer in layers:
                 layer.__dict__.pop("train", None)
-                if isinstance(layer, Whitening):
-                    layer.guarded = False
+                if hasattr(layer, "guard"):
+                    layer.guard(False)
 
         return detach
 
@@ -119,7 +118,7 @@ class Normalisation(nn.Module):
 
     def of(self, model: nn.Module, task: int) -> nn.Module:
         """The model with those of a task, where each task has its own."""
-        if self.mode == "frozen" or not self._layers[0]:
+        if self.mode == "frozen" or not self._layers:
             return model
         model = copy.deepcopy(model)
         self.put(model, task)

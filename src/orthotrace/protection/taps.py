@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection.layers import rows
@@ -20,7 +20,7 @@ class Taps:
 
     Args:
         layers: Linear layers and convolutions by name.
-        patches: of a convolution's inputs at most so many are drawn in each call; None for all.
+        patches: of a convolution's inputs at most this many are drawn in each call; None for all.
 
     Raises:
         UserError: fewer than one patch.
@@ -38,20 +38,27 @@ class Taps:
     def __init__(self, layers: Mapping[str, Any], patches: int | None = None) -> None:
         if patches is not None and patches < 1:
             raise UserError(f"at least 1, or None for all (got {patches})", "patches")
-        self.layers = dict(layers)
+        # Their inputs become rows after the forward pass: what patches are drawn is nothing for torch.compile to trace.
+        self._convolutions = {name: layer for name, layer in layers.items() if not isinstance(layer, nn.Linear)}
         self.patches = patches
         self._inputs: dict[str, list[Tensor]] | None = None
         self._generator = torch.Generator()
         for name, layer in layers.items():
-            layer.register_forward_pre_hook(self._hook(name), with_kwargs=True)
+            layer.register_forward_pre_hook(self._hook(name, name in self._convolutions), with_kwargs=True)
 
-    def _hook(self, name: str) -> Any:
+    @property
+    def draws(self) -> bool:
+        """Whether patches are drawn, so that a seed counts."""
+        return self.patches is not None and bool(self._convolutions)
+
+    def _hook(self, name: str, convolution: bool) -> Any:
         def collect(module: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
             if self._inputs is not None:
-                # A copy: a later in-place operation on the input must not reach the rows. What patches are drawn
-                # of it is decided later, so that torch.compile can trace this.
-                inputs = args[0] if args else kwargs["input"]
-                self._inputs.setdefault(name, []).append(inputs.detach().clone())
+                # A copy: a later in-place operation on the input must not reach the rows.
+                inputs = (args[0] if args else kwargs["input"]).detach().clone()
+                if not convolution:
+                    inputs = inputs.reshape(1, -1, inputs.shape[-1])
+                self._inputs.setdefault(name, []).append(inputs)
 
         return collect
 
@@ -68,6 +75,9 @@ class Taps:
             yield found
             self._generator.manual_seed(seed)
             for name, calls in self._inputs.items():
-                found[name] = [rows(self.layers[name], inputs, self.patches, self._generator) for inputs in calls]
+                layer = self._convolutions.get(name)
+                found[name] = (
+                    calls if layer is None else [rows(layer, inputs, self.patches, self._generator) for inputs in calls]
+                )
         finally:
             self._inputs = before

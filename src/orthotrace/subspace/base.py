@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -48,8 +48,8 @@ class Subspace(nn.Module, ABC):
         UserError: no features.
 
     Attributes:
-        exact: whether project takes the rows held whole, so that doing it twice changes nothing. Else it takes a
-            share of every step.
+        exact: whether project removes the whole component in the rows held, so that doing it twice changes nothing.
+            A soft projection (False) removes a share of it, from every step.
         nested: whether rows once held stay held.
         holds_constant: whether the constant input of a bias is held where no row is: inputs that were all zero need
             no row, and yet the bias.
@@ -79,8 +79,13 @@ class Subspace(nn.Module, ABC):
 
     @property
     def active(self) -> bool:
-        """Whether project changes anything."""
+        """Whether project changes anything; once it does, it does so until the end of the task."""
         return self.rank > 0
+
+    def named(self, label: str) -> Self:
+        """Itself, with a label for its warnings."""
+        self.label = label
+        return self
 
     def held(self) -> Tensor:
         """The rows held, (rank, features)."""
@@ -148,7 +153,7 @@ class Subspace(nn.Module, ABC):
         """The component of an update in the rows held, (dW M^T) M."""
         update = update.to(self.basis.dtype)
         # Below half the width two thin products cost less than one with M^T M.
-        if 2 * self.rank <= self.features:
+        if 2 * len(self.basis) <= self.features:
             return (update @ self.basis.T) @ self.basis
         if self._projector is None or self._projector[0] is not self.basis:
             self._projector = (self.basis, self.basis.T @ self.basis)

@@ -155,7 +155,9 @@ class HebbianSubspace(CountedSubspace):
             self._learn(1 - self.momentum)
 
     def _see(self, rows: Tensor) -> None:
-        rows = self.taken(rows)
+        # In every step, where there is mostly nothing to change.
+        if rows.requires_grad or rows.dtype != self.basis.dtype or rows.shape[1:] != self.basis.shape[1:]:
+            rows = self.taken(rows)
         if not int(self.begun):
             self.begin()
         if not len(rows):

@@ -1,0 +1,19 @@
+"""Which modules are normalisation layers."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+# All of torch: batch and instance normalisation share a base.
+NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+
+
+def is_normalisation(module: nn.Module) -> bool:
+    """Whether a module is a normalisation layer of torch, or says so by an attribute ``is_normalisation = True``.
+
+    Example:
+        >>> is_normalisation(nn.LayerNorm(3)), is_normalisation(nn.Linear(3, 3))
+        (True, False)
+    """
+    return isinstance(module, NORMALISATIONS) or getattr(module, "is_normalisation", False) is True

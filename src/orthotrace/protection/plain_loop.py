@@ -1,0 +1,141 @@
+"""The protocol of a user's own training loop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orthotrace.protection import checks
+from orthotrace.protection.guard import Projector
+
+
+class Guard(Projector):
+    """Protects a model from catastrophic forgetting in any training loop.
+
+    Each task is trained within ``protecting``, and ends with ``remember``. Before a task that uses some outputs of a
+    head alone, ``outputs`` is set to them. What is projected, and how, says Projector.
+
+    Args: as for Projector.
+
+    Raises:
+        UserError: see Projector.
+
+    Example:
+        >>> from orthotrace.subspace import SvdSubspace
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> x, old = torch.rand(2, 20, 4), torch.rand(1, 4)
+        >>> guard = Guard(model, SvdSubspace, energy=1.0)
+        >>> guard.remember(model, old)
+        >>> before = model(old)
+        >>> optimizer = torch.optim.Adam(model.parameters())
+        >>> with guard.protecting(optimizer):
+        ...     for batch in x:
+        ...         model(batch).square().sum().backward()
+        ...         optimizer.step()
+        >>> torch.allclose(model(old), before, atol=1e-6)
+        True
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Whether a task was begun and not ended, and whether steps were guarded since the last end; the weights then.
+        self._open = self._guarded = False
+        self._ended: list[float] | None = None
+
+    @contextmanager
+    def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
+        """Begin a task, and enforce after every step within the block.
+
+        Warns where no task before was remembered: nothing is held; and where the weights moved since the last one.
+
+        Raises:
+            UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
+                set, or, at the end, steps were not seen.
+        """
+        checks.has_outputs(self.head_name, self.outputs)
+        checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
+        if self._open and not any(space.active for space in self.subspaces.values()):
+            warnings.warn(
+                "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
+                stacklevel=3,
+            )
+        self.begin()
+        self._warn_of_free_steps(stacklevel=4)
+        self._open = True
+        self.enter(int(self.started) - 1, self.outputs)
+        # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
+        # gradient later: what leaks then is reported at the end.)
+        before = [
+            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: self.project_gradients())
+            for optimizer in (optimizers if self.rule == "gradient" else ())
+        ]
+        detach = self.attach(*optimizers)
+        check = False
+        try:
+            yield
+            check = True
+        finally:
+            for handle in before:
+                handle.remove()
+            # An error that ended the block is the one to be reported.
+            detach(check)
+
+    def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
+        """Enforce after every step of the optimizers, see Projector."""
+        detach = super().attach(*optimizers)
+        self._guarded = True
+        return detach
+
+    def remember(self, model: nn.Module, *batches: Tensor | tuple[Tensor, ...]) -> None:
+        """End a task: observe these inputs of the model and consolidate.
+
+        Args:
+            model: the model, called in evaluation mode.
+            *batches: inputs of the task, as the model takes them; a tuple for a model of several.
+
+        Warns where the weights have moved since the last task though no optimizer was guarded.
+
+        Raises:
+            UserError: another model, no batch, one that is no tensor, or a layer that was not called.
+        """
+        checks.are_inputs(batches)
+        checks.has_layers(model, self.layers.values())
+        self._warn_of_free_steps(stacklevel=3)
+        training = model.training
+        model.eval()
+        try:
+            for batch in batches:
+                with torch.no_grad(), self.watching() as inputs:
+                    model(*batch) if isinstance(batch, tuple) else model(batch)
+                self.observe(inputs)
+        finally:
+            model.train(training)
+        if not int(self.started):
+            # The task ran before the guard was asked to protect anything: the first one.
+            self.started += 1
+        self.consolidate()
+
+    def consolidate(self) -> None:
+        """End a task: every subspace takes up what it saw, see Projector."""
+        super().consolidate()
+        self._open = self._guarded = False
+        self._ended = self._sums()
+
+    def _warn_of_free_steps(self, stacklevel: int) -> None:
+        """Report weights that moved since a task was remembered, though no step was guarded."""
+        if self._ended is not None and not self._guarded and self._ended != self._sums():
+            warnings.warn(
+                "the weights have moved since the last task, but no optimizer was guarded: what was held is not safe; "
+                "train within guard.protecting(optimizer)",
+                stacklevel=stacklevel,
+            )
+
+    def _sums(self) -> list[float]:
+        """By which weights that moved are recognised."""
+        return [float(part.weight.detach().double().sum()) for part in self.parts]
