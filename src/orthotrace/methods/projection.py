@@ -160,7 +160,8 @@ class ProjectionMethod(Replay):
 
     def on_step(self) -> None:
         """Project the gradients, where that is the rule."""
-        self.guard.project_gradients()
+        if self.rule == "gradient":
+            self.guard.project_gradients()
 
     def weights_written(self) -> None:
         """What an average rounds must not stay in the rows held."""

@@ -191,8 +191,12 @@ class Projector(nn.Module):
         self.norms.enter(number)
 
     @torch.no_grad()
-    def enforce(self) -> None:
-        """A step was applied: take back what has moved along the rows held."""
+    def enforce(self, *hook: object) -> None:
+        """A step was applied: take back what has moved along the rows held.
+
+        Args:
+            *hook: what an optimizer calls its hooks with; not needed.
+        """
         self._project(whole=False)
 
     @torch.no_grad()
@@ -249,15 +253,14 @@ class Projector(nn.Module):
 
     @torch.no_grad()
     def project_gradients(self) -> None:
-        """Under the rule "gradient": take the component in the rows held from each gradient."""
-        if self.rule == "gradient":
-            for part, space in self._pairs:
-                weight, bias = part.layer.weight.grad, None if part.layer.bias is None else part.layer.bias.grad
-                part.project_out(space, weight, bias if self._constant(space) else None)
+        """The rule "gradient": take the component in the rows held from each gradient."""
+        for part, space in self._pairs:
+            weight, bias = part.layer.weight.grad, None if part.layer.bias is None else part.layer.bias.grad
+            part.project_out(space, weight, bias if self._constant(space) else None)
 
     @torch.no_grad()
     def project_moments(self, *optimizers: Optimizer) -> None:
-        """Under the rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
+        """The rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
         for optimizer in optimizers:
             for part, space in self._pairs:
                 weight, bias = (optimizer.state.get(value, {}) for value in (part.layer.weight, part.layer.bias))
@@ -276,7 +279,7 @@ class Projector(nn.Module):
         handles = []
         for optimizer in optimizers:
             checks.has_hooks(optimizer)
-            handles.append(optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.enforce()))
+            handles.append(optimizer.register_step_post_hook(self.enforce))
         if self.rule == "gradient":
             self.project_moments(*optimizers)
         self._note()

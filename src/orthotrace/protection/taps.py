@@ -41,15 +41,12 @@ class Taps:
         # Their inputs become rows after the forward pass: what patches are drawn is nothing for torch.compile to trace.
         self._convolutions = {name: layer for name, layer in layers.items() if not isinstance(layer, nn.Linear)}
         self.patches = patches
+        # Whether patches are drawn, so that a seed counts.
+        self.draws = patches is not None and bool(self._convolutions)
         self._inputs: dict[str, list[Tensor]] | None = None
         self._generator = torch.Generator()
         for name, layer in layers.items():
             layer.register_forward_pre_hook(self._hook(name, name in self._convolutions), with_kwargs=True)
-
-    @property
-    def draws(self) -> bool:
-        """Whether patches are drawn, so that a seed counts."""
-        return self.patches is not None and bool(self._convolutions)
 
     def _hook(self, name: str, convolution: bool) -> Any:
         def collect(module: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:

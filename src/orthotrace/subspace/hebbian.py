@@ -194,7 +194,10 @@ class HebbianSubspace(CountedSubspace):
             raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
         if not len(self.learning):
             return
-        learned = torch.linalg.qr(project_out(self._moved(latest, weight), self.basis).T).Q.T.contiguous()
+        moved = self._moved(latest, weight)
+        if len(self.basis):
+            moved = moved - (moved @ self.basis.T) @ self.basis
+        learned = torch.linalg.qr(moved.T).Q.T.contiguous()
         turned = learned @ self.learning.T
         self.trace = turned @ self.trace
         if self.step is not None:
