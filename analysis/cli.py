@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from orthotrace.cli.launch import check_keys, launch, quieten, told
+from orthotrace.cli.errors import mistakes_on_one_line
+from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
+from orthotrace.config.keys import check_keys
+from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, nearest, one_line
 from orthotrace.core.files import write_csv, write_json
 
@@ -30,7 +33,7 @@ def main() -> None:
 def job(config: DictConfig) -> None:
     """One analysis."""
     quieten()
-    with told("analyze"):
+    with mistakes_on_one_line("analyze"):
         check_keys(config, "analyze")
         print(f"report: {analyse(config)}", flush=True)
 
@@ -147,7 +150,7 @@ def imported(path: str, key: str) -> Any:
     Raises:
         UserError: it cannot be imported; names the nearest.
     """
-    module, _, name = path.rpartition(".")
+    module, _, name = current(path).rpartition(".")
     try:
         there = importlib.import_module(module)
     except Exception as error:

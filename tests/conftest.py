@@ -47,11 +47,11 @@ def call(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.Mon
 @pytest.fixture
 def train(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     """orthotrace-train in this process, in an empty folder."""
-    import orthotrace.cli.launch
+    import orthotrace.cli.multirun
     import orthotrace.cli.train
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(orthotrace.cli.launch.Multirun, "failed", False)
+    monkeypatch.setattr(orthotrace.cli.multirun.Multirun, "failed", False)
     return lambda *arguments: call(orthotrace.cli.train.main, list(arguments), monkeypatch, capsys)
 
 

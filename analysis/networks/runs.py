@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from orthotrace.analysis.concepts.layer_outputs import PARTS, Images
-from orthotrace.config.build import build, leaves, plain
+from orthotrace.config.build import build, plain
+from orthotrace.config.folder_names import leaves
 from orthotrace.config.network import concept_layers_of
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import Seeds

@@ -10,8 +10,8 @@ from composed import GROUPS, composed
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-from orthotrace.config.build import differences, relevant, run_name
 from orthotrace.config.conf import conf_folder
+from orthotrace.config.folder_names import differences, relevant, run_name
 from orthotrace.layers.orthogonalise import KINDS
 
 OPTIONS = [f"{group}={option}" for group, options in GROUPS.items() for option in options]

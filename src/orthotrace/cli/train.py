@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from orthotrace.cli.launch import JOBS, check_keys, launch, quieten, told
-from orthotrace.config.build import build, differences, plain, relevant, write_hydra
+from orthotrace.cli.errors import mistakes_on_one_line
+from orthotrace.cli.launch import launch, quieten
+from orthotrace.cli.multirun import JOBS
+from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.conf import conf_folder
+from orthotrace.config.folder_names import differences, relevant
+from orthotrace.config.keys import check_keys
 from orthotrace.config.network import concept_layers_of
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
@@ -45,7 +49,7 @@ def job(config: DictConfig) -> None:
         assemble(config, run, hydra)[0].run()
         return
     if hydra.mode != RunMode.MULTIRUN:
-        with told("train"):
+        with mistakes_on_one_line("train"):
             try:
                 train(config, run, hydra)
             finally:

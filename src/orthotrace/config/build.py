@@ -1,21 +1,15 @@
-"""From a Hydra configuration to objects, names and differences."""
+"""From a Hydra configuration to objects."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.config.renamed import in_current_names
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.files import write_text
-
-# What may change without changing a run's results.
-IRRELEVANT = ("hydra", "overwrite", "logger")
 
 
 def build(config: DictConfig, path: str, **arguments: Any) -> Any:
@@ -33,7 +27,7 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
     from hydra.utils import instantiate
 
     try:
-        return instantiate(OmegaConf.select(config, path), **arguments, _convert_="all")
+        return instantiate(in_current_names(OmegaConf.select(config, path)), **arguments, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
@@ -46,64 +40,6 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
 def plain(node: Any) -> Any:
     """A node of a configuration, resolved, as dictionaries and lists; a plain value as it is."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def relevant(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration, as far as results depend on it."""
-    # Key by key: what is irrelevant may not be resolvable yet, as the name of the folder is.
-    nodes = {str(key): config._get_node(key) for key in config if key not in IRRELEVANT}
-    return {key: plain(node) if OmegaConf.is_config(node) else config[key] for key, node in nodes.items()}
-
-
-def run_name(overrides: list[str], config: DictConfig) -> str:
-    """A folder's name: the overrides, made safe and short, and a hash of the whole configuration.
-
-    Overrides are sorted and those without effect on the results left out, so the same configuration gets the same
-    name in a single run and in a multirun.
-
-    Example:
-        >>> config = OmegaConf.create({"seed": 0, "path": "/data/a b"})
-        >>> run_name(["seed=0", "path='/data/a b'", "hydra.job.chdir=false"], config)
-        'path=data-a-b,seed=0-3c8a8aec'
-    """
-    names = []
-    for override in sorted(overrides):
-        key, _, value = override.lstrip("+~").partition("=")
-        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
-            continue
-        # A minus belongs to its number.
-        minus = "-" if re.match(r"-\d", value) else ""
-        safe = minus + re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
-        names.append(f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key)
-    digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
-    label = ",".join(names)[:96].rstrip(",-.")
-    return f"{label}-{digest}" if label else digest
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between two configurations, one line a key.
-
-    Example:
-        >>> differences({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3})
-        ['a.b: 1 -> 2', 'c: (none) -> 3']
-    """
-    left, right = dict(leaves(old)), dict(leaves(new))
-    none = "(none)"
-    return [
-        f"{key}: {left.get(key, none)} -> {right.get(key, none)}"
-        for key in dict.fromkeys([*left, *right])
-        if left.get(key, none) != right.get(key, none)
-    ]
-
-
-def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a nested mapping, under its keys joined by dots."""
-    for key, item in value.items():
-        place = f"{path}.{key}" if path else str(key)
-        if isinstance(item, Mapping) and item:
-            yield from leaves(item, place)
-        else:
-            yield place, item
 
 
 def write_hydra(folder: Path, config: DictConfig, hydra: DictConfig) -> None:

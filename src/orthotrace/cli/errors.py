@@ -1,0 +1,86 @@
+"""A user's mistake on one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from omegaconf import OmegaConf
+
+from orthotrace.config.conf import conf_folder
+from orthotrace.config.keys import hint, known_keys, write_keys
+from orthotrace.core.errors import UserError, nearest, one_line
+from orthotrace.core.files import cannot_write
+
+
+@contextmanager
+def mistakes_on_one_line(config_name: str) -> Iterator[None]:
+    """Within the block a user's mistake is one line and exit code 2; another error passes.
+
+    Around the whole command, and around a job: Hydra prints a line of its own above an error that passes through it.
+    """
+    try:
+        yield
+    except UserError as error:
+        fail(str(error))
+    except Exception as error:
+        # Hydra's error of a missing option is an OSError too.
+        line = translated(error, config_name, sys.argv[1:])
+        if line is None and isinstance(error, OSError):
+            line = str(cannot_write(error.filename or "the folder", error))
+        if line is None:
+            raise
+        fail(line)
+
+
+def fail(line: str) -> NoReturn:
+    """Print a line and exit with 2."""
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
+
+
+def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()) -> str | None:
+    """One line for what Hydra says of a wrong command line; None where the fault is not the user's.
+
+    Args:
+        error: Hydra's.
+        config_name: of the primary configuration.
+        overrides: as the user wrote them: keys are looked up below the chosen options of the groups.
+    """
+    from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: no such option; {nearest(option, error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: not understood; write key=value, with quotes around special characters"
+    if isinstance(error, ConfigCompositionException):
+        found = re.search(r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", text)
+        if found:
+            return _of_key(found[1].lstrip("+~"), error, config_name, overrides)
+    if isinstance(error, OmegaConfBaseException) and (found := re.search(r"[Mm]issing mandatory value: (\S+)", text)):
+        return f"{found[1]}: is missing; write {found[1]}=VALUE"
+    return one_line(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else None
+
+
+def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[str]) -> str:
+    """One line for a key that Hydra could not set."""
+    section = OmegaConf.select(OmegaConf.load(conf_folder() / f"{config_name}.yaml"), name)
+    if OmegaConf.is_dict(section):
+        # Hydra takes what is also the name of a group for one.
+        return f"{name}: {write_keys(name, section)}"
+    cause = error.__cause__
+    if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
+        return f"{name}: {one_line(cause)}"
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+    folders = parser.parse_known_args(sys.argv[1:])[0].config_dir
+    choices = dict(override.split("=", 1) for override in overrides if "=" in override)
+    return f"{name}: no such key; {hint(name, known_keys(config_name, choices, folders))}"

@@ -1,0 +1,62 @@
+"""Several runs by one command."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace.cli.errors import fail, translated
+
+# The variable of the environment that holds the number of jobs.
+JOBS = "ORTHOTRACE_JOBS"
+
+
+class Multirun(Callback):
+    """Before a multirun: compose every job, so that a typo costs a second. After it: a table of all jobs."""
+
+    failed = False
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compose every job and note its folder."""
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        self.folders: list[Path] = []
+        # Another sweeper chooses its jobs as it goes.
+        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+            return
+        loader = GlobalHydra.instance().config_loader()
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        values: dict[str, list[str]] = {}
+        for one in OverridesParser.create(config_loader=loader).parse_overrides(
+            [*params, *config.hydra.overrides.task]
+        ):
+            sweep = one.sweep_string_iterator() if one.is_discrete_sweep() else [one.get_value_element_as_str()]
+            values[one.get_key_element()] = list(sweep)
+        for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):
+            try:
+                composed = loader.load_sweep_config(config, list(job))
+            except Exception as error:
+                line = translated(error, str(config.hydra.job.config_name), job)
+                if line is None:
+                    raise
+                fail(f"{line} (in the job {' '.join(job)})")
+            self.folders.append(Path(config.hydra.sweep.dir) / str(OmegaConf.select(composed, "hydra.sweep.subdir")))
+        os.environ[JOBS] = str(len(self.folders))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the table."""
+        from orthotrace.results.run_folder import Run, below
+        from orthotrace.results.summary import failures, print_summary, write_summary
+
+        runs = [Run(folder) for folder in self.folders]
+        print_summary(runs)
+        # Methods with options of their own come in several multiruns to one folder: the tables are of all.
+        sweep = Path(config.hydra.sweep.dir)
+        write_summary(sweep / "summary.tex", below(sweep))
+        Multirun.failed = bool(failures(runs))

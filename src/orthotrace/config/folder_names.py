@@ -1,0 +1,79 @@
+"""The name of a run's folder, and what differs between two configurations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace.config.build import plain
+from orthotrace.config.renamed import in_original_names
+
+# What may change without changing a run's results.
+IRRELEVANT = ("hydra", "overwrite", "logger")
+
+
+def relevant(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration, as far as results depend on it, in the names of version 0.1.
+
+    Those names make the folder names and comparisons of old and new runs the same.
+    """
+    # Key by key: what is irrelevant may not be resolvable yet, as the name of the folder is.
+    nodes = {str(key): config._get_node(key) for key in config if key not in IRRELEVANT}
+    found = {key: plain(node) if OmegaConf.is_config(node) else config[key] for key, node in nodes.items()}
+    return in_original_names(found)
+
+
+def run_name(overrides: list[str], config: DictConfig) -> str:
+    """A folder's name: the overrides, made safe and short, and a hash of the whole configuration.
+
+    Overrides are sorted and those without effect on the results left out, so the same configuration gets the same
+    name in a single run and in a multirun.
+
+    Example:
+        >>> config = OmegaConf.create({"seed": 0, "path": "/data/a b"})
+        >>> run_name(["seed=0", "path='/data/a b'", "hydra.job.chdir=false"], config)
+        'path=data-a-b,seed=0-3c8a8aec'
+    """
+    names = []
+    for override in sorted(overrides):
+        key, _, value = override.lstrip("+~").partition("=")
+        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
+            continue
+        # A minus belongs to its number.
+        minus = "-" if re.match(r"-\d", value) else ""
+        safe = minus + re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
+        names.append(f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key)
+    digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
+    label = ",".join(names)[:96].rstrip(",-.")
+    return f"{label}-{digest}" if label else digest
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between two configurations, one line a key.
+
+    Example:
+        >>> differences({"a": {"b": 1}}, {"a": {"b": 2}, "c": 3})
+        ['a.b: 1 -> 2', 'c: (none) -> 3']
+    """
+    left, right = dict(leaves(old)), dict(leaves(new))
+    none = "(none)"
+    return [
+        f"{key}: {left.get(key, none)} -> {right.get(key, none)}"
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key, none) != right.get(key, none)
+    ]
+
+
+def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a nested mapping, under its keys joined by dots."""
+    for key, item in value.items():
+        place = f"{path}.{key}" if path else str(key)
+        if isinstance(item, Mapping) and item:
+            yield from leaves(item, place)
+        else:
+            yield place, item

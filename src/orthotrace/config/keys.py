@@ -1,0 +1,136 @@
+"""The keys that the files of conf/ have, and a hint for one that they do not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace.config.conf import conf_folder
+from orthotrace.core.errors import UserError, nearest
+
+# Keys below which users name their own.
+OPEN = ("measures", "references")
+
+
+def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """The keys of a configuration with the chosen options, as the files have them, without a user's own.
+
+    Read from the files: Hydra takes some .3 s to compose them.
+
+    Args:
+        config_name: of the primary configuration.
+        choices: group -> option, beside those of the primary configuration; options without a file are left out.
+        folders: of the user's own options.
+    """
+    found = _load(conf_folder() / f"{config_name}.yaml")
+    options = _defaults(found) | dict(choices)
+    if experiment := _option(f"experiment/{options.get('experiment')}", folders):
+        options |= _defaults(_load(experiment)) | dict(choices)
+    for group, option in options.items():
+        file = _option(f"{group}/{option}", folders)
+        # An experiment's keys are those of the groups.
+        if file and group != "experiment":
+            header = re.match(r"# @package (\S+)", file.read_text(encoding="utf-8"))
+            package = header[1] if header else group
+            if package != "_global_":
+                OmegaConf.update(found, package, _whole(file))
+    content: Any = OmegaConf.to_container(found)
+    return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+
+
+def check_keys(config: DictConfig, config_name: str) -> None:
+    """Refuse keys at the top that nothing reads, and values in the place of keys.
+
+    Raises:
+        UserError: names the first.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    known = known_keys(config_name, HydraConfig.get().runtime.choices if HydraConfig.initialized() else {})
+    # The keys of weights are those of a model.
+    names = [*(group for group in groups() if group != "weights"), *known]
+    for key in config:
+        if key not in names:
+            raise UserError(f"no such key; {nearest(str(key), names)}", str(key))
+    deeper = {f"{key}.{name}": keys for key in known if key in groups() for name, keys in (known[key] or {}).items()}
+    for path, keys in (known | deeper | {"rates": config.get("rates") and {}}).items():
+        if isinstance(keys, dict) and not OmegaConf.is_dict(OmegaConf.select(config, path)):
+            raise UserError(write_keys(path, keys), path)
+
+
+def groups() -> list[str]:
+    """The groups of options."""
+    return [path.name for path in conf_folder().iterdir() if path.is_dir()]
+
+
+def write_keys(name: str, keys: Mapping[str, Any]) -> str:
+    """What to write instead of a value for what has keys.
+
+    Example:
+        >>> write_keys("seeds", {"init": 0, "order": 0})
+        'has keys of its own: write seeds.KEY=..., where KEY is one of init, order'
+    """
+    names = ", ".join(key for key in keys if key != "_target_")
+    if names:
+        return f"has keys of its own: write {name}.KEY=..., where KEY is one of {names}"
+    return f"has keys of its own, which are yours to name: write +{name}.NAME=..."
+
+
+def hint(name: str, known: Mapping[str, Any]) -> str:
+    """The nearest of the keys beside one that is wrong: all keys would not fit on a line."""
+    keys = sorted({*groups(), *_paths(known)})
+    deeper = [key for key in keys if key.endswith(f".{name}")]
+    if deeper:
+        return f"did you mean '{deeper[0]}'?"
+    parent = name.rpartition(".")[0]
+    # Of a path that is wrong above its last part the first part that exists counts.
+    while parent and parent not in keys:
+        parent = parent.rpartition(".")[0]
+    beside = [key for key in keys if parent and key.rpartition(".")[0] == parent]
+    if name.startswith("model.weights.") and "model.weights" not in keys:
+        return "the chosen weights has no keys"
+    if not beside and parent in OPEN:
+        return f"it is yours to name: write +{name}=..."
+    if not beside and parent in keys:
+        return f"the chosen {parent} has no keys"
+    return nearest(name, beside or [key for key in keys if "." not in key])
+
+
+def _paths(node: Any, path: str = "") -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, Mapping) else ():
+        if key != "_target_":
+            yield f"{path}{key}"
+            yield from _paths(value, f"{path}{key}.")
+
+
+def _load(file: Path) -> DictConfig:
+    loaded = OmegaConf.load(file)
+    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create()
+
+
+def _option(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of an option; None where there is none."""
+    return next((file for folder in (conf_folder(), *folders) if (file := folder / f"{name}.yaml").is_file()), None)
+
+
+def _defaults(node: DictConfig) -> dict[str, str]:
+    """Group -> option of a defaults list."""
+    entries = [item for entry in node.get("defaults", []) if OmegaConf.is_dict(entry) for item in entry.items()]
+    return {str(group).removeprefix("override ").lstrip("/"): str(option) for group, option in entries}
+
+
+def _whole(file: Path) -> DictConfig:
+    """An option with the files that its defaults list names: beside it, or /FILE@PACKAGE at the top of conf/."""
+    content, found = _load(file), OmegaConf.create()
+    for entry in content.pop("defaults", []):
+        name, _, package = str(entry).partition("@")
+        base = conf_folder() / f"{name[1:]}.yaml" if name.startswith("/") else file.with_name(f"{name}.yaml")
+        if base.is_file():
+            part = _whole(base)
+            found.merge_with(OmegaConf.create({package: part}) if package not in ("", "_here_") else part)
+    found.merge_with(content)
+    return found

@@ -1,0 +1,114 @@
+"""Names that version 0.1 had for today's modules, so that its commands and run folders keep working."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
+
+# Module of version 0.1 -> module of now. A package that moved as a whole comes after the modules that left it.
+_MOVED = {
+    **{f"orthotrace.{old}": f"orthotrace.{new}" for old, new in (pair.split(":") for pair in """
+    errors:core.errors files:core.files seeds:core.seeds reduce:core.distributed readout:data.active_outputs
+    configuration:config.build networks:config.network run:results.run_folder scores:results.scores
+    summary:results.summary comparison:results.statistics latex:results.tables entry.Multirun:cli.multirun.Multirun
+    entry:cli.launch train:cli.train bar:cli.progress_bar experiment:training.experiment judge:training.evaluation
+    probe:training.stability_gap progress:training.progress learner:training.learner averaging:training.averaging
+    schedules:training.schedules regularizer:training.regularizer tracking:training.tracking
+    alignment:training.concept_alignment""".split())},
+    **{f"analysis.{old}": f"orthotrace.analysis.{new}" for old, new in (pair.split(":") for pair in """
+    rdm:rdm.dissimilarity rdms:rdm.rdms condensed:rdm.triangles patterns:rdm.patterns noise:rdm.noise
+    categories:rdm.categories mds:rdm.mds compare:rdm.compare similarity:similarity.measures
+    invariances:similarity.invariances inference:inference.evaluation ceilings:inference.ceilings
+    models:inference.models resampling:inference.resampling samplers:inference.samplers
+    significance:inference.significance activations:networks.activations networks:networks.read runs:networks.runs
+    storage:networks.storage outside:networks.outside concepts:concepts.axes purity:concepts.purity
+    importance:concepts.importance roc:concepts.roc drift:concepts.drift readings:concepts.layer_outputs
+    concept_study:concepts.study consistency:studies.consistency correspondence:studies.correspondence
+    references:studies.references results:studies.findings report:report.report analyze:cli""".split())},
+    "analysis": "orthotrace.analysis",
+}  # fmt: skip
+_ORIGINAL = {new: old for old, new in _MOVED.items()}
+
+
+def current(name: str) -> str:
+    """The name of now for a dotted name of version 0.1; any other name as it is.
+
+    A module ``analysis`` of the user's own keeps its name.
+
+    Example:
+        >>> current("orthotrace.schedules.Step"), current("analysis.rdm.cosine"), current("torch.optim.SGD")
+        ('orthotrace.training.schedules.Step', 'orthotrace.analysis.rdm.dissimilarity.cosine', 'torch.optim.SGD')
+    """
+    return name if name.startswith("analysis.") and _is_users(name) else _replaced(name, _MOVED)
+
+
+def original(name: str) -> str:
+    """The name that version 0.1 had for a dotted name of now; any other name as it is.
+
+    Example:
+        >>> original("orthotrace.training.schedules.Step")
+        'orthotrace.schedules.Step'
+    """
+    return _replaced(name, _ORIGINAL)
+
+
+def in_current_names(node: Any) -> Any:
+    """A copy of a node of a configuration whose every ``_target_`` has its name of now.
+
+    Example:
+        >>> in_current_names(OmegaConf.create({"a": [{"_target_": "orthotrace.schedules.Step"}]}))
+        {'a': [{'_target_': 'orthotrace.training.schedules.Step'}]}
+    """
+    node = copy.deepcopy(node)
+    _translate(node)
+    return node
+
+
+def in_original_names(value: Any) -> Any:
+    """The same value, a nested mapping or list, whose every ``_target_`` has its name of version 0.1."""
+    return _mapped(value, original)
+
+
+def _replaced(name: str, names: Mapping[str, str]) -> str:
+    for length in range(name.count(".") + 1, 0, -1):
+        parts = name.split(".")
+        if (module := ".".join(parts[:length])) in names:
+            return ".".join([names[module], *parts[length:]])
+    return name
+
+
+def _is_users(name: str) -> bool:
+    """Whether a module of the user's own, or of another package, has this name."""
+    ours = Path(__file__).parents[1] / "analysis"
+    try:
+        spec = find_spec(".".join(name.split(".")[:2]))
+    except ImportError:
+        return False
+    return spec is not None and not (spec.origin and Path(spec.origin).resolve().is_relative_to(ours.resolve()))
+
+
+def _translate(node: Any) -> None:
+    if not isinstance(node, (DictConfig, ListConfig)):
+        return
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            continue
+        value = node[key]
+        if key == "_target_" and isinstance(value, str):
+            with flag_override(node, ["readonly", "struct"], False):
+                node[key] = current(value)
+        _translate(value)
+
+
+def _mapped(value: Any, name: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: name(item) if key == "_target_" and isinstance(item, str) else _mapped(item, name)
+            for key, item in value.items()
+        }
+    return [_mapped(item, name) for item in value] if isinstance(value, list) else value
