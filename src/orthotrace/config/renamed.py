@@ -10,28 +10,31 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 
-# Module of version 0.1 -> module of now. A package that moved as a whole comes after the modules that left it.
-_MOVED = {
-    **{f"orthotrace.{old}": f"orthotrace.{new}" for old, new in (pair.split(":") for pair in """
-    errors:core.errors files:core.files seeds:core.seeds reduce:core.distributed readout:data.active_outputs
-    configuration:config.build networks:config.network run:results.run_folder scores:results.scores
-    summary:results.summary comparison:results.statistics latex:results.tables entry.Multirun:cli.multirun.Multirun
-    entry:cli.launch train:cli.train bar:cli.progress_bar experiment:training.experiment judge:training.evaluation
-    probe:training.stability_gap progress:training.progress learner:training.learner averaging:training.averaging
-    schedules:training.schedules regularizer:training.regularizer tracking:training.tracking
-    alignment:training.concept_alignment""".split())},
-    **{f"analysis.{old}": f"orthotrace.analysis.{new}" for old, new in (pair.split(":") for pair in """
-    rdm:rdm.dissimilarity rdms:rdm.rdms condensed:rdm.triangles patterns:rdm.patterns noise:rdm.noise
-    categories:rdm.categories mds:rdm.mds compare:rdm.compare similarity:similarity.measures
-    invariances:similarity.invariances inference:inference.evaluation ceilings:inference.ceilings
-    models:inference.models resampling:inference.resampling samplers:inference.samplers
-    significance:inference.significance activations:networks.activations networks:networks.read runs:networks.runs
-    storage:networks.storage outside:networks.outside concepts:concepts.axes purity:concepts.purity
-    importance:concepts.importance roc:concepts.roc drift:concepts.drift readings:concepts.layer_outputs
-    concept_study:concepts.study consistency:studies.consistency correspondence:studies.correspondence
-    references:studies.references results:studies.findings report:report.report analyze:cli""".split())},
-    "analysis": "orthotrace.analysis",
-}  # fmt: skip
+# Below orthotrace: module of version 0.1, module of now.
+_PACKAGE = """
+errors:core.errors files:core.files seeds:core.seeds reduce:core.distributed readout:data.active_outputs
+configuration:config.build networks:config.network run:results.run_folder scores:results.scores
+summary:results.summary comparison:results.statistics latex:results.tables entry.Multirun:cli.multirun.Multirun
+entry:cli.launch train:cli.train bar:cli.progress_bar experiment:training.experiment judge:training.evaluation
+probe:training.stability_gap progress:training.progress learner:training.learner averaging:training.averaging
+schedules:training.schedules regularizer:training.regularizer tracking:training.tracking
+alignment:training.concept_alignment
+"""
+# Below analysis, now orthotrace.analysis.
+_ANALYSIS = """
+rdm:rdm.dissimilarity rdms:rdm.rdms condensed:rdm.triangles patterns:rdm.patterns noise:rdm.noise
+categories:rdm.categories mds:rdm.mds compare:rdm.compare similarity:similarity.measures
+invariances:similarity.invariances inference:inference.evaluation ceilings:inference.ceilings
+models:inference.models resampling:inference.resampling samplers:inference.samplers
+significance:inference.significance activations:networks.activations networks:networks.read runs:networks.runs
+storage:networks.storage outside:networks.outside concepts:concepts.axes purity:concepts.purity
+importance:concepts.importance roc:concepts.roc drift:concepts.drift readings:concepts.layer_outputs
+concept_study:concepts.study consistency:studies.consistency correspondence:studies.correspondence
+references:studies.references results:studies.findings report:report.report analyze:cli
+"""
+_MOVED = {"analysis": "orthotrace.analysis"}
+for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "analysis", "orthotrace.analysis")):
+    _MOVED |= {f"{_old}.{was}": f"{_new}.{now}" for was, now in (pair.split(":") for pair in _names.split())}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
 
 
@@ -83,13 +86,14 @@ def _replaced(name: str, names: Mapping[str, str]) -> str:
 
 
 def _is_users(name: str) -> bool:
-    """Whether a module of the user's own, or of another package, has this name."""
+    """Whether the module of this name is the user's own, or another package's."""
     ours = Path(__file__).parents[1] / "analysis"
     try:
-        spec = find_spec(".".join(name.split(".")[:2]))
+        spec = find_spec(name.rpartition(".")[0])
     except ImportError:
         return False
-    return spec is not None and not (spec.origin and Path(spec.origin).resolve().is_relative_to(ours.resolve()))
+    # A mere folder has no origin, and no functions.
+    return bool(spec and spec.origin) and not Path(spec.origin).resolve().is_relative_to(ours.resolve())
 
 
 def _translate(node: Any) -> None:
