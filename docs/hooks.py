@@ -1,0 +1,77 @@
+"""What mkdocs does besides: pages from notebooks, options from conf/, the changelog, formulas as MathML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "scripts" / "results"
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are made from something else."""
+    files.append(File.generated(config, "changelog.md", content=(ROOT / "CHANGELOG.md").read_text()))
+    for path in sorted(RESULTS.iterdir()):
+        files.append(File.generated(config, f"results/data/{path.name}", abs_src_path=str(path)))
+    for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb")):
+        text, images = page_of(path)
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
+        for name, data in images.items():
+            files.append(File.generated(config, f"tutorials/{name}", content=data))
+    return files
+
+
+def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
+    """A notebook as Markdown, and its figures."""
+    parts, images = [], {}
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            if "text" in output:
+                parts.append("```text title='output'\n" + "".join(output["text"]) + "```")
+            else:
+                name = f"{path.stem}-{len(images) + 1}.png"
+                images[name] = base64.b64decode(output["data"]["image/png"])
+                parts.append(f"![The figure of the cell above]({name})")
+    parts.append(f"[Download this notebook]({path.name})")
+    return "\n\n".join(parts), images
+
+
+def options(folder: Path) -> str:
+    """One group of conf/: its files with their comments, which say what each key means."""
+    found = []
+    for path in sorted(folder.glob("*.yaml")):
+        found.append(f'??? note "`{folder.name}={path.stem}`"\n\n    ```yaml')
+        found.append("".join(f"    {line}\n" for line in path.read_text().splitlines()) + "    ```\n")
+    return "\n".join(found)
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Fill in what conf/ says, and point at the copies of the results."""
+    markdown = re.sub(r"\{\{ group (\w+) \}\}", lambda match: options(ROOT / "conf" / match[1]), markdown)
+    markdown = re.sub(
+        r"\{\{ file (\S+) \}\}", lambda match: f"```yaml\n{(ROOT / match[1]).read_text().rstrip()}\n```", markdown
+    )
+    return markdown.replace("](../../scripts/results/", "](data/")
+
+
+def on_page_content(html_text: str, **_: Any) -> str:
+    """Formulas as MathML, which browsers show without a script."""
+    return re.sub(
+        r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>',
+        lambda match: convert(html.unescape(match[2]), display="block" if match[1] == "div" else "inline"),
+        html_text,
+        flags=re.DOTALL,
+    )
