@@ -1,32 +1,38 @@
-"""Similarity of two representations of the same stimuli, and what each measure is invariant to."""
+"""Similarity of two representations of the same stimuli: functions of two activation matrices, (n, p) and (n, q).
 
-from orthotrace.analysis.similarity.measures import (
-    MEASURES,
+Every measure declares what it is invariant to (see invariances); the tests check each declaration.
+"""
+
+from orthotrace.analysis.similarity.canonical import (
     canonical_correlations,
     cca,
     cca_squared,
-    debiased_cka,
-    distance_correlation,
-    hsic,
-    knn_jaccard,
-    linear_cka,
-    minibatch_cka,
-    procrustes,
-    procrustes_angle,
-    procrustes_cosine,
     pwcca,
     pwcca_mean,
-    rbf_cka,
     regression,
     svcca,
 )
+from orthotrace.analysis.similarity.cka import debiased_cka, hsic, linear_cka, minibatch_cka, rbf_cka
+from orthotrace.analysis.similarity.distances import distance_correlation, knn_jaccard
+from orthotrace.analysis.similarity.invariances import check, declare
+from orthotrace.analysis.similarity.shape import procrustes, procrustes_angle, procrustes_cosine
+
+MEASURES = {
+    function.__name__: function
+    for function in (
+        linear_cka, debiased_cka, minibatch_cka, rbf_cka, cca, cca_squared, svcca, pwcca, pwcca_mean, procrustes,
+        procrustes_cosine, procrustes_angle, distance_correlation, knn_jaccard, regression,
+    )
+}  # fmt: skip
 
 __all__ = [
     "MEASURES",
     "canonical_correlations",
     "cca",
     "cca_squared",
+    "check",
     "debiased_cka",
+    "declare",
     "distance_correlation",
     "hsic",
     "knn_jaccard",

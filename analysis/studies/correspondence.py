@@ -57,7 +57,7 @@ def activation_similarities(
         ValueError: fewer than two networks, or what the measure refuses.
 
     Example:
-        >>> from orthotrace.analysis.similarity.measures import linear_cka
+        >>> from orthotrace.analysis.similarity import linear_cka
         >>> one = [np.eye(4), np.arange(8.0).reshape(4, 2) ** 2]
         >>> activation_similarities([one, one], linear_cka)[0, 1].round(2)
         array([[1.  , 0.58],

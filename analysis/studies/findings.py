@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orthotrace.analysis import similarity
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.networks.read import Members, Similarity, similarities
 from orthotrace.analysis.networks.runs import Network, Stimuli
@@ -216,7 +217,10 @@ def _target(measure: Similarity) -> str:
     function: Any = getattr(measure, "func", measure)
     given = getattr(measure, "keywords", {})
     arguments = f"({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', function)}{arguments}"
+    module = getattr(function, "__module__", "")
+    # Ours are known by the package that has them all.
+    module = similarity.__name__ if module.startswith(f"{similarity.__name__}.") else module
+    return f"{module}.{getattr(function, '__qualname__', function)}{arguments}"
 
 
 def _invariances(measure: Similarity) -> list[str] | None:

@@ -165,7 +165,7 @@ def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path,
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[relu1]", "rdm=orthotrace.analysis.rdm.dissimilarity.cosine",
         "+measures.mine._target_=minemeasures.cosine_of_means", "interval.stimuli=true",
-        "+measures.rbf._target_=orthotrace.analysis.similarity.measures.rbf_cka", "+measures.rbf.fraction=0.8",
+        "+measures.rbf._target_=orthotrace.analysis.similarity.rbf_cka", "+measures.rbf.fraction=0.8",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -174,7 +174,7 @@ def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path,
     assert mine["measure"] == "mine" and mine["invariances"] is None and len(mine["pairs"]) == 3
     assert rbf["invariances"] == ["orthogonal", "permutation", "scaling", "translation"]
     values = activations_of(study, "gpm", "relu1")
-    from orthotrace.analysis.similarity.measures import rbf_cka
+    from orthotrace.analysis.similarity import rbf_cka
 
     assert rbf["pairs"][0] == pytest.approx(rbf_cka(values[0], values[1], fraction=0.8), abs=1e-6)
     means = [one.mean(0).double() for one in values]
@@ -254,18 +254,16 @@ def test_a_measure_that_works_in_place_reaches_no_other(analyze, study, tmp_path
     found = []
     for first in ([], ["+measures.a._target_=minemeasures.in_place"]):
         keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[head]")
-        assert (
-            analyze(*keys, *first, "+measures.b._target_=orthotrace.analysis.similarity.measures.procrustes").code == 0
-        )
+        assert analyze(*keys, *first, "+measures.b._target_=orthotrace.analysis.similarity.procrustes").code == 0
         results = json.loads((tmp_path / "out" / "results.json").read_text())
         found.append(next(one for one in results["similarity"] if one["measure"] == "b"))
     assert (
         found[0] == found[1]
         and found[0]["metric"]
-        and found[0]["function"] == "orthotrace.analysis.similarity.measures.procrustes"
+        and found[0]["function"] == "orthotrace.analysis.similarity.procrustes"
     )
     assert "Distance of activations between seeds by b" in (tmp_path / "out" / "report.html").read_text()
-    assert results["options"]["measures"]["b"]["_target_"] == "orthotrace.analysis.similarity.measures.procrustes"
+    assert results["options"]["measures"]["b"]["_target_"] == "orthotrace.analysis.similarity.procrustes"
 
 
 def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyze, study, tmp_path):

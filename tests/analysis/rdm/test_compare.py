@@ -192,6 +192,7 @@ def test_rdms_of_other_sizes_and_constant_ones(name):
         METHODS[name](EUCLIDEAN, constant)
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("centre", [True, False])
 @pytest.mark.parametrize("entries", [45, compare.WIDE, 3 * compare.WIDE + 5])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -224,6 +225,9 @@ def test_what_is_doubtful_is_not_done_in_one_pass(case):
 
 
 def test_the_number_of_threads_changes_rounding_alone():
+=======
+def test_the_number_of_threads_changes_no_bit():
+>>>>>>> 52e41a7 (Analysis: comparisons of RDMs and measures of similarity, one idea a file)
     stack = np.random.default_rng(0).random((16, 19_900))
     before, found = torch.get_num_threads(), []
     try:

@@ -8,8 +8,8 @@ import torch
 from scipy.linalg import orthogonal_procrustes, subspace_angles
 
 from orthotrace.analysis import similarity
+from orthotrace.analysis.similarity import MEASURES
 from orthotrace.analysis.similarity.invariances import check
-from orthotrace.analysis.similarity.measures import MEASURES
 
 RNG = np.random.default_rng(42)
 Z = RNG.standard_normal((60, 12))

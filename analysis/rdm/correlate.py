@@ -1,0 +1,126 @@
+"""Correlations and cosines of all pairs of RDMs, in one pass over their entries where that is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
+from orthotrace.analysis.rdm.stacks import Matrix, as_array, refuse_nothing, sizes_of, stacks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Entries at once: a block of some RDMs stays in the cache.
+BLOCK = 4096
+# The same for products alone.
+WIDE = 16384
+
+
+def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
+    """Correlation, or cosine, in one pass where nothing is in doubt; else step by step, which tells what is wrong."""
+    if isinstance(rdms, RDMs) and isinstance(others, RDMs):
+        check_comparable(rdms, others)
+    first = as_array(rdms)
+    second = first if others is None else as_array(others)
+    if first.ndim == second.ndim == 2 and first.size and second.size and first.shape[1] == second.shape[1]:
+        found = in_one_pass(first, second, centre)
+        if found is not None:
+            return found
+    return in_steps(*stacks(rdms, others), centre)
+
+
+def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
+    """By the moments of all entries; None where a digit may be lost, or something is not finite.
+
+    Equal to rounding, not bit by bit, under another number of threads: a BLAS may divide the sum among them.
+    """
+    import torch
+
+    same = second is first
+    m = first.shape[1]
+    product = torch.zeros(len(first), len(second), dtype=torch.float64)
+    sums, squares = (torch.zeros(2, max(len(first), len(second)), dtype=torch.float64) for _ in range(2))
+    for a, b in blocks(first, second, WIDE):
+        x = _tensor(a)
+        y = x if same else _tensor(b)
+        product += x @ y.T
+        for place, one in enumerate((x,) if same else (x, y)):
+            sums[place, : len(one)] += one.sum(1)
+            if not same:
+                squares[place, : len(one)] += one.square().sum(1)
+    if same:
+        squares[0, : len(first)], sums[1] = product.diagonal(), sums[0]
+        squares[1] = squares[0]
+    left = squares - sums**2 / m if centre else squares
+    for place, number in ((0, len(first)), (1, len(second))):
+        # The variance must be a good part of what was summed, and of the size of moderate numbers; NaN is neither.
+        own, total = left[place, :number], squares[place, :number]
+        if not ((own > 1e-3 * total) & (own > 1e-120) & (own < 1e120)).all():
+            return None
+    if centre:
+        product -= torch.outer(sums[0, : len(first)], sums[1, : len(second)]) / m
+    product /= torch.outer(left[0, : len(first)].sqrt(), left[1, : len(second)].sqrt())
+    result = product.clamp(-1, 1).numpy()
+    if same:
+        np.fill_diagonal(result, 1.0)
+    return result
+
+
+def _tensor(block: Matrix) -> Tensor:
+    """As float64, without a copy where torch takes it as it is."""
+    import torch
+
+    plain = block.dtype == np.float64 and block.dtype.isnative and min(block.strides) >= 0
+    if not plain or not block.flags.writeable:
+        # Converted by numpy, which knows all its types.
+        return torch.from_numpy(np.array(block, dtype=np.float64))
+    return torch.from_numpy(block)
+
+
+def in_steps(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:
+    """Correlation, or cosine, by one pass over blocks of entries."""
+    same = second is first
+    sizes = sizes_of(first)
+    others = sizes if same else sizes_of(second)
+    means = _means(first, sizes, centre)
+    others_means = means if same else _means(second, others, centre)
+    product = np.zeros((len(first), len(second)))
+    own, own_second = np.zeros(len(first)), np.zeros(len(second))
+    for a, b in blocks(first, second):
+        x = a / sizes - means
+        y = x if same else b / others - others_means
+        product += x @ y.T
+        own += np.einsum("ij,ij->i", x, x)
+        if not same:
+            own_second += np.einsum("ij,ij->i", y, y)
+    norms = np.sqrt(own)
+    norms_second = norms if same else np.sqrt(own_second)
+    for which, values in ((0, norms), (len(first), norms_second)):
+        for number, value in enumerate(values):
+            refuse_nothing(
+                number + (0 if same else which), value, first.shape[1] ** 0.5, "constant" if centre else "zero"
+            )
+    result = np.clip(product / norms[:, None] / norms_second[None], -1, 1)
+    if same:
+        np.fill_diagonal(result, 1.0)
+    return result
+
+
+def _means(stack: Matrix, sizes: Matrix, centre: bool) -> Matrix:
+    """Of each RDM in units of its size, (k, 1), without a copy of all; 0 where nothing is to be taken off."""
+    total = np.zeros_like(sizes)
+    if centre:
+        for part, _ in blocks(stack, stack):
+            total += (part / sizes).sum(axis=1, keepdims=True)
+    return total / stack.shape[1]
+
+
+def blocks(first: Matrix, second: Matrix, width: int = BLOCK) -> Iterator[tuple[Matrix, Matrix]]:
+    """Both stacks by blocks of their entries."""
+    for start in range(0, first.shape[1], width):
+        part = first[:, start : start + width]
+        yield part, part if second is first else second[:, start : start + width]

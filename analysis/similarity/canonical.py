@@ -1,0 +1,171 @@
+"""What linear maps have in common: canonical correlations (CCA, SVCCA, PWCCA) and linear regression."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from orthotrace.analysis.similarity.invariances import declare
+from orthotrace.analysis.similarity.pairs import Activations, centred_pair
+
+
+def _basis(x: Tensor, name: str) -> Tensor:
+    """An orthonormal basis of the columns of x, (n, rank).
+
+    Raises:
+        ValueError: the columns span all that n centred stimuli can, so that they correlate with anything.
+    """
+    u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
+    rank = int((s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps).sum())
+    if rank >= len(x) - 1:
+        raise ValueError(
+            f"the {name} representation has as many dimensions as there are stimuli: any two would correlate "
+            "perfectly; take more stimuli, fewer features, or svcca"
+        )
+    return u[:, :rank]
+
+
+def canonical_correlations(x: Activations, y: Activations) -> Tensor:
+    """The canonical correlations of two representations, largest first.
+
+        rho = singular values of Q_x^T Q_y, with Q the orthonormal bases of the centred columns
+
+    Args:
+        x: activations (n, ...) of the same stimuli; more stimuli than dimensions.
+        y: likewise.
+
+    Returns:
+        (min(rank x, rank y),), in [0, 1].
+
+    Raises:
+        ValueError: as linear_cka; a representation of as many dimensions as there are stimuli.
+
+    Source: Bjorck & Golub, Mathematics of Computation 27 (1973).
+    """
+    a, b = centred_pair(x, y)
+    return torch.linalg.svdvals(_basis(a, "first").T @ _basis(b, "second")).clamp_max(1)
+
+
+@declare("orthogonal", "permutation", "scaling", "translation", "linear")
+def cca(x: Activations, y: Activations) -> float:
+    """Mean canonical correlation, see canonical_correlations.
+
+    Example:
+        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(cca(x, x @ torch.triu(torch.ones(4, 4))), 6)
+        1.0
+    """
+    return float(canonical_correlations(x, y).mean())
+
+
+@declare("orthogonal", "permutation", "scaling", "translation", "linear")
+def cca_squared(x: Activations, y: Activations) -> float:
+    """Mean squared canonical correlation, see canonical_correlations.
+
+    Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, R^2_CCA.
+    """
+    return float(canonical_correlations(x, y).square().mean())
+
+
+@declare("orthogonal", "permutation", "scaling", "translation")
+def svcca(x: Activations, y: Activations, variance: float = 0.99) -> float:
+    """Mean canonical correlation of the leading principal components of each representation.
+
+    Kept are the first components whose squared singular values sum to the share of the variance.
+
+    Args:
+        x: activations (n, ...) of the same stimuli.
+        y: likewise.
+        variance: share to keep, in (0, 1].
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: as canonical_correlations; a share out of its range.
+
+    Source: Raghu, Gilmer, Yosinski & Sohl-Dickstein, NeurIPS 2017.
+
+    Example:
+        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(svcca(x, 2 * x), 6)
+        1.0
+    """
+    if not 0 < variance <= 1:
+        raise ValueError(f"a share of the variance in (0, 1] is needed (got {variance})")
+    return cca(*(_leading(one, variance) for one in centred_pair(x, y)))
+
+
+def _leading(x: Tensor, variance: float) -> Tensor:
+    u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
+    shares = s.square().cumsum(0) / s.square().sum()
+    kept = int((shares < variance * (1 - 1e-12)).sum()) + 1
+    return (u * s)[:, :kept]
+
+
+@declare("permutation", "scaling", "translation", symmetric=False)
+def pwcca(x: Activations, y: Activations) -> float:
+    """Canonical correlations weighted by how much of the first representation each canonical variable accounts for.
+
+        sum_i a_i rho_i / sum_i a_i,  a_i = sum_j |<h_i, x_j>|
+
+    with h_i the canonical variables of X and x_j its centred columns.
+
+    Args:
+        x: activations (n, ...) of the same stimuli; more stimuli than dimensions.
+        y: likewise.
+
+    Returns:
+        In [0, 1]; not symmetric, see pwcca_mean.
+
+    Raises:
+        ValueError: as canonical_correlations.
+
+    Source: Morcos, Raghu & Bengio, NeurIPS 2018.
+
+    Example:
+        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(pwcca(x, 2 * x), 6)
+        1.0
+    """
+    a, b = centred_pair(x, y)
+    basis = _basis(a, "first")
+    left, rho, _ = torch.linalg.svd(basis.T @ _basis(b, "second"), full_matrices=False)
+    weights = ((basis @ left).T @ a.double()).abs().sum(1)
+    return float((weights * rho.clamp_max(1)).sum() / weights.sum())
+
+
+@declare("permutation", "scaling", "translation")
+def pwcca_mean(x: Activations, y: Activations) -> float:
+    """Mean of pwcca in both directions."""
+    return (pwcca(x, y) + pwcca(y, x)) / 2
+
+
+@declare("orthogonal", "permutation", "scaling", "translation", symmetric=False)
+def regression(x: Activations, y: Activations) -> float:
+    """Share of the variance of the second representation that a linear map of the first explains, R^2.
+
+        |Q_x^T Y|_F^2 / |Y|_F^2
+
+    Invariant to any invertible map of the first, and to orthogonal maps and scalings of the second.
+
+    Args:
+        x: activations (n, ...) of the same stimuli; more stimuli than dimensions of the first.
+        y: likewise.
+
+    Returns:
+        In [0, 1]; not symmetric.
+
+    Raises:
+        ValueError: as canonical_correlations.
+
+    Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, R^2_LR.
+
+    Example:
+        >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+        >>> round(regression(x, x[:, :2] - x[:, 2:]), 6)
+        1.0
+    """
+    a, b = centred_pair(x, y)
+    b = b.double()
+    return float((_basis(a, "first").T @ b).square().sum() / b.square().sum())

@@ -1,0 +1,200 @@
+"""Centred kernel alignment (CKA): linear, debiased, from batches, with Gaussian kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from orthotrace.analysis.similarity.invariances import declare
+from orthotrace.analysis.similarity.pairs import (
+    Activations,
+    centred_pair,
+    double_centred,
+    gram_matrix,
+    squared_distances,
+)
+
+Estimator = Literal["song", "lange"]
+
+
+@declare("orthogonal", "permutation", "scaling", "translation")
+def linear_cka(x: Activations, y: Activations) -> float:
+    """Linear centred kernel alignment.
+
+        |Y^T X|_F^2 / (|X^T X|_F |Y^T Y|_F)
+
+    By features or by stimuli, whichever are fewer. Biased: independent representations of many features come near 1;
+    see debiased_cka.
+
+    Args:
+        x: activations (n, ...) of the same stimuli, n >= 3, flattened.
+        y: likewise.
+
+    Returns:
+        In [0, 1]; 1 where one is an orthogonal map and a scaling of the other.
+
+    Raises:
+        ValueError: fewer than three stimuli, different numbers of them, entries that are not finite, or a
+            representation that is constant.
+
+    Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, eq. 3.
+
+    Example:
+        >>> x = torch.eye(4)[:, :2]
+        >>> round(linear_cka(x, 3 * x[:, [1, 0]]), 6)
+        1.0
+    """
+    a, b = centred_pair(x, y)
+    n = len(a)
+    if n < max(a.shape[1], b.shape[1]):
+        k, other = gram_matrix(a), gram_matrix(b)
+        return float((k * other).sum() / (k.norm() * other.norm()))
+    return float((b.T @ a).double().square().sum() / ((a.T @ a).double().norm() * (b.T @ b).double().norm()))
+
+
+def hsic(k: Tensor, other: Tensor, estimator: Estimator = "song") -> float:
+    """Hilbert-Schmidt independence criterion of two Gram matrices, without the bias of their diagonals.
+
+    "song": with zero diagonals, [tr(KL) + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1] / (n (n-3)), unbiased.
+    "lange": the sum over i != j of (HKH)_ij (HLH)_ij, over n (n-3); not unbiased, but a scalar product.
+
+    Args:
+        k: (n, n), symmetric, n >= 4.
+        other: L, likewise.
+        estimator: of the two.
+
+    Sources: Song et al., JMLR 13 (2012), eq. 5; Lange et al., 2023.
+    """
+    n = len(k)
+    if estimator == "lange":
+        k, other = double_centred(k), double_centred(other)
+        return float(((k * other).sum() - (k.diagonal() * other.diagonal()).sum()) / (n * (n - 3)))
+    k, other = (one - torch.diag(one.diagonal()) for one in (k, other))
+    rows, others = k.sum(0), other.sum(0)
+    whole = rows.sum() * others.sum() / ((n - 1) * (n - 2))
+    return float(((k * other).sum() + whole - 2 / (n - 2) * (rows @ others)) / (n * (n - 3)))
+
+
+@declare("orthogonal", "permutation", "scaling", "translation")
+def debiased_cka(x: Activations, y: Activations, estimator: Estimator = "song") -> float:
+    """Linear centred kernel alignment without the bias of few stimuli and many features.
+
+        HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), with K = X X^T and L = Y Y^T
+
+    Args:
+        x: activations (n, ...) of the same stimuli, n >= 4.
+        y: likewise.
+        estimator: of HSIC, see hsic.
+
+    Returns:
+        At most 1; around 0, and below, for independent representations.
+
+    Raises:
+        ValueError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is not
+            positive.
+
+    Source: Nguyen, Raghu & Kornblith, ICLR 2021, for HSIC_1 in CKA.
+
+    Example:
+        >>> x = torch.randn(50, 400, generator=torch.Generator().manual_seed(0))
+        >>> y = torch.randn(50, 400, generator=torch.Generator().manual_seed(1))
+        >>> linear_cka(x, y) > 0.8, abs(debiased_cka(x, y)) < 0.1
+        (True, True)
+    """
+    a, b = centred_pair(x, y, least=4)
+    return _aligned([(gram_matrix(a), gram_matrix(b))], estimator)
+
+
+@declare("orthogonal", "permutation", "scaling", "translation")
+def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Estimator = "song") -> float:
+    """Debiased CKA from batches of stimuli: the ratio of the means of HSIC over batches.
+
+    Args:
+        x: activations (n, ...) of the same stimuli, in the same order.
+        y: likewise.
+        batch: stimuli of one, at least 4; what is left over is a last batch if it has 4 or more.
+        estimator: of HSIC, see hsic.
+
+    Raises:
+        ValueError: a batch of fewer than four stimuli; as debiased_cka.
+
+    Source: Nguyen, Raghu & Kornblith, ICLR 2021, eq. 5.
+
+    Example:
+        >>> x = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+        >>> round(minibatch_cka(x, x), 6)
+        1.0
+    """
+    if batch < 4:
+        raise ValueError(f"a batch of at least four stimuli is needed to debias (got {batch})")
+    a, b = centred_pair(x, y, least=4)
+    parts = [
+        (gram_matrix(p), gram_matrix(q)) for p, q in zip(a.split(batch), b.split(batch), strict=True) if len(p) >= 4
+    ]
+    return _aligned(parts, estimator)
+
+
+def _aligned(parts: list[tuple[Tensor, Tensor]], estimator: Estimator) -> float:
+    """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), summed over batches."""
+    if estimator not in ("song", "lange"):
+        raise ValueError(f"there is no estimator '{estimator}'; there are: song, lange")
+    both = sum(hsic(*pair, estimator) for pair in parts)
+    own = [sum(hsic(pair[i], pair[i], estimator) for pair in parts) for i in range(2)]
+    for name, value in zip(("first", "second"), own, strict=True):
+        if value <= 0:
+            raise ValueError(
+                f"the {name} representation has no structure that its noise would not hide: HSIC {value:.2g}"
+            )
+    return both / math.sqrt(own[0] * own[1])
+
+
+@declare("orthogonal", "permutation", "scaling", "translation")
+def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
+    """Centred kernel alignment with Gaussian kernels.
+
+        tr(K H L H) / sqrt(tr(K H K H) tr(L H L H))
+
+    with K_ij = exp(-|x_i - x_j|^2 / (2 s^2)) and s = fraction x the median of |x_i - x_j|.
+
+    Args:
+        x: activations (n, ...) of the same stimuli, n >= 3.
+        y: likewise.
+        fraction: of the median distance between stimuli, above 0 (paper: .2, .4, .8).
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: as linear_cka; a fraction that is not positive; half of the stimuli coincide.
+
+    Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, section 4.
+
+    Example:
+        >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
+        >>> round(rbf_cka(x, 2 * x + 1), 6)
+        1.0
+    """
+    if not 0 < fraction < math.inf:
+        raise ValueError(f"a positive fraction of the median distance is needed (got {fraction})")
+    kernels = []
+    for name, one in zip(("first", "second"), centred_pair(x, y), strict=True):
+        squared = squared_distances(one)
+        # torch's own median takes the lower of the two in the middle.
+        ordered = _upper(squared).sqrt().sort().values
+        median = float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
+        if not median:
+            raise ValueError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
+        kernels.append(double_centred(torch.exp(-squared / (2 * (fraction * median) ** 2))))
+    k, other = kernels
+    value = float((k * other).sum() / (k.norm() * other.norm()))
+    if not math.isfinite(value):
+        raise ValueError(f"a kernel of {fraction:g} of the median distance tells no stimuli apart")
+    return value
+
+
+def _upper(values: Tensor) -> Tensor:
+    rows, columns = torch.triu_indices(len(values), len(values), 1, device=values.device)
+    return values[rows, columns]
