@@ -18,13 +18,19 @@ import torch
 from family import cell
 from torch import nn
 
-from orthotrace.analysis.concepts.layer_outputs import Images, Judgement, axis_purity, judge, read
+from orthotrace.analysis.concepts.images import ConceptImageLoader, concept_layers, reduction
+from orthotrace.analysis.concepts.layer_outputs import (
+    ConceptEvaluation,
+    LabelledImages,
+    axis_purity,
+    evaluate_concepts,
+    read_layer,
+)
 from orthotrace.analysis.concepts.study import ConceptNetwork, over_tasks, read_concepts
 from orthotrace.analysis.figures.concept_images import top_images_grid
 from orthotrace.analysis.figures.concept_maps import separability_maps
 from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
 from orthotrace.analysis.figures.style import styled
-from orthotrace.analysis.networks.runs import ConceptImages, concept_layers, reduction
 from orthotrace.config.build import plain
 from orthotrace.core.files import read_json, whole, write_json
 from orthotrace.data.streams import Stream
@@ -49,9 +55,9 @@ def compare(name: str) -> dict[str, Any]:
     whitened = [run for run in runs if concept_layers(run)]
     layer = concept_layers(whitened[0])[0]
     sets = plain(whitened[0].config.concepts.sets)
-    images = ConceptImages()
+    images = ConceptImageLoader()
     found: dict[str, Any] = {"layer": layer, "concepts": [], "kinds": {}}
-    judged: dict[str, list[Judgement]] = {"cw": [], "bn": []}
+    evaluated: dict[str, list[ConceptEvaluation]] = {"cw": [], "bn": []}
     fitted: list[dict[str, Any]] = []
     shown: Any = None
     for run in runs:
@@ -59,27 +65,27 @@ def compare(name: str) -> dict[str, Any]:
         of_run, stream = images.of(run, 1, sets)
         parts = images.parts(of_run)
         model = run.network()
-        reading = read(model, layer, parts, of_run.names, reduction(model.get_submodule(layer)))
+        outputs = read_layer(model, layer, parts, of_run.names, reduction(model.get_submodule(layer)))
         found["concepts"] = list(of_run.names)
-        judged[kind].append(judge(reading))
+        evaluated[kind].append(evaluate_concepts(outputs))
         of = found["kinds"].setdefault(kind, {"seeds": [], "accuracy": [], "seconds": []})
         of["seeds"].append(run.scores["seeds"]["init"])
         of["accuracy"].append(run.scores["acc"])
         of["seconds"].append(round(sum(run.scores["seconds"])))
         if kind == "cw" and shown is None:
-            shown = (of_run.test.images.images.double().numpy(), reading)
+            shown = (of_run.test.images.images.double().numpy(), outputs)
         if kind == "bn":
             fitted.append(after_training(model, layer, parts, of_run.names, stream))
-    for kind, all_judged in judged.items():
-        found["kinds"][kind] |= numbers(all_judged)
+    for kind, all_evaluated in evaluated.items():
+        found["kinds"][kind] |= numbers(all_evaluated)
     found["fit"] = {key: [one[key] for one in fitted] for key in fitted[0]}
     with styled():
-        draw(name, judged, found["concepts"], shown)
+        draw(name, evaluated, found["concepts"], shown)
     return found
 
 
 def after_training(
-    model: nn.Module, layer: str, parts: Mapping[str, Images], concepts: Sequence[str], stream: Stream
+    model: nn.Module, layer: str, parts: Mapping[str, LabelledImages], concepts: Sequence[str], stream: Stream
 ) -> dict[str, Any]:
     """What becomes of a trained network without concepts when they are laid along axes of a layer, without training."""
     test = stream.test(0)
@@ -100,44 +106,44 @@ def after_training(
             reduction="pool_max",
         )
         after = accuracy()
-    reading = read(model, f"{layer}.1", parts, tuple(concepts), reduction(model.get_submodule(f"{layer}.1")))
-    axis = axis_purity(reading)
+    outputs = read_layer(model, f"{layer}.1", parts, tuple(concepts), reduction(model.get_submodule(f"{layer}.1")))
+    axis = axis_purity(outputs)
     assert axis is not None
     return {"before": before, "after": after, "axis": [round(float(value), 4) for value in axis.auc.value]}
 
 
-def numbers(judged: Sequence[Judgement]) -> dict[str, Any]:
-    """Purity by every reading, (networks, concepts), and how separate and white the features are."""
+def numbers(evaluated: Sequence[ConceptEvaluation]) -> dict[str, Any]:
+    """Purity of every detector, (networks, concepts), and how separate and white the features are."""
     found: dict[str, Any] = {}
     for key in ("axis", "filter", "probe", "vector"):
-        purities = [getattr(one, key) for one in judged]
+        purities = [getattr(one, key) for one in evaluated]
         if purities[0] is not None:
             found[key] = [[round(float(value), 4) for value in one.auc.value] for one in purities]
     found["axis_interval"] = [
         [[round(float(a), 4), round(float(b), 4)] for a, b in zip(one.axis.auc.low, one.axis.auc.high, strict=True)]
-        for one in judged
+        for one in evaluated
         if one.axis is not None
     ]
     for key in ("inter", "intra", "similarity"):
-        found[key] = [round(float(getattr(one.separate, key)), 4) for one in judged]
-    found["whiteness"] = [round(one.white, 4) for one in judged]
+        found[key] = [round(float(getattr(one.separate, key)), 4) for one in evaluated]
+    found["whiteness"] = [round(one.white, 4) for one in evaluated]
     return found
 
 
-def draw(name: str, judged: Mapping[str, Sequence[Judgement]], concepts: Sequence[str], shown: Any) -> None:
+def draw(name: str, evaluated: Mapping[str, Sequence[ConceptEvaluation]], concepts: Sequence[str], shown: Any) -> None:
     """The figures of a comparison."""
     purities = {
-        "concept axis": [one.axis for one in judged["cw"] if one.axis is not None],
-        "best filter of batch norm": [one.filter for one in judged["bn"]],
-        "linear probe": [one.probe for one in judged["cw"]],
-        "concept vector": [one.vector for one in judged["cw"]],
+        "concept axis": [one.axis for one in evaluated["cw"] if one.axis is not None],
+        "best filter of batch norm": [one.filter for one in evaluated["bn"]],
+        "linear probe": [one.probe for one in evaluated["cw"]],
+        "concept vector": [one.vector for one in evaluated["cw"]],
     }
     keep(purity_by_concept(purities, concepts), f"{name}_purity")
-    alike = {KINDS[kind]: judged[kind][0].separate for kind in ("bn", "cw")}
+    alike = {KINDS[kind]: evaluated[kind][0].separate for kind in ("bn", "cw")}
     keep(separability_maps(alike, concepts), f"{name}_separability")
-    pixels, reading = shown
+    pixels, outputs = shown
     values = pixels / pixels.max()
-    keep(top_images_grid(values, reading.active["test"], concepts, reading.has["test"]), f"{name}_images")
+    keep(top_images_grid(values, outputs.active["test"], concepts, outputs.has["test"]), f"{name}_images")
 
 
 def keep(drawn: tuple[Any, Any], name: str) -> None:
@@ -155,7 +161,7 @@ def drift(name: str) -> dict[str, Any]:
     for one in networks:
         by_method.setdefault(str(one.run.scores["method"]), []).append(one)
     values = {method: over_tasks(of) for method, of in by_method.items()}
-    concepts = list(networks[0].reading.concepts)
+    concepts = list(networks[0].outputs.concepts)
     with styled():
         keep(concepts_over_tasks({method: one[0] for method, one in values.items()}, concepts), f"{name}_purity")
     found: dict[str, Any] = {"layer": networks[0].layer, "concepts": concepts, "methods": {}}
@@ -179,11 +185,11 @@ def compared_table(found: Mapping[str, Any]) -> list[str]:
         "| concept | axis | best filter of batch norm | linear probe | concept vector | axis fitted after training |",
         "|---|---|---|---|---|---|",
     ]
-    readings = (cw["axis"], bn["filter"], cw["probe"], cw["vector"], found["fit"]["axis"])
+    detectors = (cw["axis"], bn["filter"], cw["probe"], cw["vector"], found["fit"]["axis"])
     for number, concept in enumerate(found["concepts"]):
-        cells = [cell([one[number] for one in of]) for of in readings]
+        cells = [cell([one[number] for one in of]) for of in detectors]
         lines.append(f"| {concept} | {' | '.join(cells)} |")
-    means = [cell([statistics.fmean(one) for one in of]) for of in readings]
+    means = [cell([statistics.fmean(one) for one in of]) for of in detectors]
     lines += [f"| **mean** | {' | '.join(means)} |", ""]
     lines += ["| | concept whitening | batch norm | fitted after training |", "|---|---|---|---|"]
     for key, title in {

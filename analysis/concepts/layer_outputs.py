@@ -1,4 +1,4 @@
-"""What concept layers answer to concept images: read from networks, judged in numbers."""
+"""Outputs of layers for concept images, and how well concepts can be read from them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,24 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from orthotrace.analysis.concepts.axes import Separability, axis_correlations, separability, whiteness
+from orthotrace.analysis.concepts.images import PARTS, LabelledImages
 from orthotrace.analysis.concepts.importance import Importance, importance
-from orthotrace.analysis.concepts.purity import Part, Purity, best_filter, concept_vector, linear_probe, purity
+from orthotrace.analysis.concepts.purity import (
+    ConceptFeatures,
+    Purity,
+    best_filter,
+    concept_vector,
+    linear_probe,
+    purity,
+)
 
 Matrix = NDArray[np.float64]
-PARTS = ("train", "validation", "test")
 # Images that a network takes at once.
 BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
-    """Concept images, as a network takes them, without masks: where a concept is would tell that it is there.
-
-    Attributes:
-        inputs: (n, channels, height, width).
-        has: (n, concepts).
-    """
-
-    inputs: Tensor
-    has: NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
+class LayerOutputs:
     """A layer of one network, for the images of every part.
 
     Attributes:
@@ -59,13 +53,13 @@ class Reading:
     axes: tuple[Matrix, ...] | None
     has: Mapping[str, NDArray[np.bool_]]
 
-    def part(self, name: str, values: Mapping[str, Matrix]) -> Part:
+    def part(self, name: str, values: Mapping[str, Matrix]) -> ConceptFeatures:
         """Values of a part beside which concepts its images have."""
-        return Part(values[name], self.has[name])
+        return ConceptFeatures(values[name], self.has[name])
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class ConceptEvaluation:
     """How well the concepts can be read from a layer, on test images.
 
     Attributes:
@@ -75,7 +69,7 @@ class Judgement:
         vector: of a concept-activation vector on it.
         separate: of the concepts' features, means over places.
         correlations: of the channels after the layer, |r|, reduced over places.
-        white: as in Reading.
+        white: as in LayerOutputs.
     """
 
     axis: Purity | None
@@ -87,9 +81,9 @@ class Judgement:
     white: float
 
 
-def read(
-    model: nn.Module, layer: str, images: Mapping[str, Images], concepts: tuple[str, ...], reduction: Any
-) -> Reading:
+def read_layer(
+    model: nn.Module, layer: str, images: Mapping[str, LabelledImages], concepts: tuple[str, ...], reduction: Any
+) -> LayerOutputs:
     """Read a layer of a network.
 
     Args:
@@ -134,10 +128,10 @@ def read(
         matrix = module.affine()[0].detach().double().numpy()
         axes = tuple(matrix[list(module.axes.of[name])] for name in concepts)
     has = {part: of.has for part, of in images.items()}
-    return Reading(concepts, before, after, active or None, means, moments, axes, has)
+    return LayerOutputs(concepts, before, after, active or None, means, moments, axes, has)
 
 
-def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
+def _calls(model: nn.Module, module: nn.Module, images: LabelledImages) -> Any:
     """Input and output of a module for each batch of images."""
     seen: list[tuple[Tensor, Tensor]] = []
     handle = module.register_forward_hook(lambda _, given, found: seen.append((given[0].clone(), found.clone())))
@@ -155,29 +149,29 @@ def _calls(model: nn.Module, module: nn.Module, images: Images) -> Any:
         handle.remove()
 
 
-def judge(reading: Reading, level: float = 0.95) -> Judgement:
-    """Judge a reading.
+def evaluate_concepts(outputs: LayerOutputs, level: float = 0.95) -> ConceptEvaluation:
+    """How well the concepts can be read from the outputs of a layer.
 
     Args:
-        reading: with train, validation and test part.
+        outputs: with train, validation and test part.
         level: of intervals.
     """
-    channels = reading.after if reading.active is None else reading.before
-    train, validation, test = (reading.part(name, reading.after) for name in PARTS)
-    return Judgement(
-        axis=axis_purity(reading, level),
-        filter=best_filter(reading.part("validation", channels), reading.part("test", channels), level),
+    channels = outputs.after if outputs.active is None else outputs.before
+    train, validation, test = (outputs.part(name, outputs.after) for name in PARTS)
+    return ConceptEvaluation(
+        axis=axis_purity(outputs, level),
+        filter=best_filter(outputs.part("validation", channels), outputs.part("test", channels), level),
         probe=linear_probe(train, validation, test, level=level),
         vector=concept_vector(train, test, level),
-        separate=separability(reading.means, reading.has["test"], self_pairs=True),
-        correlations=axis_correlations(reading.after["test"]),
-        white=reading.white,
+        separate=separability(outputs.means, outputs.has["test"], self_pairs=True),
+        correlations=axis_correlations(outputs.after["test"]),
+        white=outputs.white,
     )
 
 
-def axis_purity(reading: Reading, level: float = 0.95) -> Purity | None:
+def axis_purity(outputs: LayerOutputs, level: float = 0.95) -> Purity | None:
     """Purity of the concepts' axes on test images; None for a layer without axes."""
-    return None if reading.active is None else purity(reading.active["test"], reading.has["test"], level)
+    return None if outputs.active is None else purity(outputs.active["test"], outputs.has["test"], level)
 
 
 def concept_importance(
@@ -202,7 +196,7 @@ def concept_importance(
     """
     module: Any = model.get_submodule(layer)
     features = torch.cat(
-        [found for _, found in _calls(model, module, Images(inputs, np.zeros((len(inputs), 0), bool)))]
+        [found for _, found in _calls(model, module, LabelledImages(inputs, np.zeros((len(inputs), 0), bool)))]
     )
     axes = [module.axes.of[name] for name in concepts]
 

@@ -1,4 +1,4 @@
-"""How pure concept axes are: each tells the images of its concept from all others, beside what other readings reach.
+"""How pure concept axes are: each tells the images of its concept from all others, beside what other detectors reach.
 
 Filters, probes and concept vectors are chosen and fitted without the test images, which only score them.
 """
@@ -19,7 +19,7 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ConceptFeatures:
     """Images of one part of the data: train, validation or test.
 
     Attributes:
@@ -48,7 +48,7 @@ class Purity:
     chosen: tuple[float, ...] | None = None
 
     def minus(self, other: Purity) -> Difference:
-        """How much purer than another reading of the same test images, concept by concept; DeLong's paired test.
+        """How much purer than another detector on the same test images, concept by concept; DeLong's paired test.
 
         Raises:
             ValueError: other images or concepts.
@@ -79,14 +79,14 @@ def purity(activations: ArrayLike, has: ArrayLike, level: float = 0.95) -> Purit
         >>> found.auc.value, found.auc.low.round(2)
         (array([1., 1.]), array([0.72, 0.72]))
     """
-    x, concepts = _checked(Part(activations, has), "test")
+    x, concepts = _checked(ConceptFeatures(activations, has), "test")
     k = concepts.shape[1]
     if x.shape[1] < k:
         raise ValueError(f"an axis for each of {k} concepts is needed, got {x.shape[1]} axes")
     return Purity(auc(x[:, :k], concepts, level), x[:, :k], concepts)
 
 
-def best_filter(validation: Part, test: Part, level: float = 0.95) -> Purity:
+def best_filter(validation: ConceptFeatures, test: ConceptFeatures, level: float = 0.95) -> Purity:
     """The single filter that tells each concept best, chosen on validation images and scored on test images.
 
     Like an axis, a filter is read as it is, high for the concept. Of equals the first is taken.
@@ -105,7 +105,7 @@ def best_filter(validation: Part, test: Part, level: float = 0.95) -> Purity:
         >>> rng = np.random.default_rng(0)
         >>> def part():
         ...     has = rng.random((60, 1)) < 0.5
-        ...     return Part(has * [0.0, 3.0] + rng.standard_normal((60, 2)), has)
+        ...     return ConceptFeatures(has * [0.0, 3.0] + rng.standard_normal((60, 2)), has)
         >>> best_filter(part(), part()).chosen
         (1.0,)
     """
@@ -115,7 +115,11 @@ def best_filter(validation: Part, test: Part, level: float = 0.95) -> Purity:
 
 
 def linear_probe(
-    train: Part, validation: Part, test: Part, strengths: Sequence[float] = STRENGTHS, level: float = 0.95
+    train: ConceptFeatures,
+    validation: ConceptFeatures,
+    test: ConceptFeatures,
+    strengths: Sequence[float] = STRENGTHS,
+    level: float = 0.95,
 ) -> Purity:
     """A linear probe of each concept: what the layer knows of it, along whatever direction.
 
@@ -138,7 +142,7 @@ def linear_probe(
         >>> rng = np.random.default_rng(0)
         >>> def part():
         ...     has = rng.random((60, 1)) < 0.5
-        ...     return Part(has * [3.0, 3.0] + rng.standard_normal((60, 2)), has)
+        ...     return ConceptFeatures(has * [3.0, 3.0] + rng.standard_normal((60, 2)), has)
         >>> bool(linear_probe(part(), part(), part()).auc.value[0] > 0.97)
         True
     """
@@ -147,7 +151,7 @@ def linear_probe(
     if not len(strengths) or min(strengths) <= 0:
         raise ValueError(f"strengths above 0 are needed (got {list(strengths)})")
     parts = _parts(train=train, validation=validation, test=test)
-    (x, of), (held, judged), (shown, has) = parts
+    (x, of), (held, held_has), (shown, has) = parts
     mean, scale = x.mean(axis=0), x.std(axis=0)
     # A channel that is constant in training tells nothing.
     scale = np.where(np.ptp(x, axis=0) > 0, scale, np.inf)
@@ -156,14 +160,14 @@ def linear_probe(
     scores, chosen = [], []
     for concept in range(of.shape[1]):
         probes = [LogisticRegression(C=1 / one, max_iter=2000).fit(x, of[:, concept]) for one in order]
-        values = [areas(probe.decision_function(held), judged[:, concept])[0] for probe in probes]
+        values = [areas(probe.decision_function(held), held_has[:, concept])[0] for probe in probes]
         best = int(np.argmax(values))
         scores.append(probes[best].decision_function(shown))
         chosen.append(order[best])
     return _scored(np.stack(scores, axis=1), has, level, chosen)
 
 
-def concept_vector(train: Part, test: Part, level: float = 0.95) -> Purity:
+def concept_vector(train: ConceptFeatures, test: ConceptFeatures, level: float = 0.95) -> Purity:
     """Concept activation vectors (CAV): the normal of a linear classifier of the concept's images against all others.
 
     A linear support vector machine with squared hinge loss, C = 1, both kinds of images weighted alike, on features
@@ -185,7 +189,7 @@ def concept_vector(train: Part, test: Part, level: float = 0.95) -> Purity:
         >>> rng = np.random.default_rng(0)
         >>> def part():
         ...     has = rng.random((60, 1)) < 0.5
-        ...     return Part(has * [3.0, 3.0] + rng.standard_normal((60, 2)), has)
+        ...     return ConceptFeatures(has * [3.0, 3.0] + rng.standard_normal((60, 2)), has)
         >>> bool(concept_vector(part(), part()).auc.value[0] > 0.97)
         True
     """
@@ -211,17 +215,19 @@ def _scored(scores: Matrix, has: NDArray[np.bool_], level: float, chosen: Sequen
     return Purity(auc(scores, has, level), scores, has, None if chosen is None else tuple(map(float, chosen)))
 
 
-def _parts(**parts: Part) -> list[tuple[Matrix, NDArray[np.bool_]]]:
+def _parts(**parts: ConceptFeatures) -> list[tuple[Matrix, NDArray[np.bool_]]]:
     """Parts by name, each checked, and that they fit each other."""
     found = [_checked(part, name) for name, part in parts.items()]
     shapes = {(x.shape[1], has.shape[1]) for x, has in found}
     if len(shapes) > 1:
-        told = ", ".join(f"{name} {x.shape[1]} and {has.shape[1]}" for name, (x, has) in zip(parts, found, strict=True))
-        raise ValueError(f"parts of the same channels and concepts are needed, got {told}")
+        sizes = ", ".join(
+            f"{name} {x.shape[1]} and {has.shape[1]}" for name, (x, has) in zip(parts, found, strict=True)
+        )
+        raise ValueError(f"parts of the same channels and concepts are needed, got {sizes}")
     return found
 
 
-def _checked(part: Part, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
+def _checked(part: ConceptFeatures, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
     x, has = np.asarray(part.features, dtype=np.float64), np.asarray(part.has)
     if x.ndim != 2 or has.ndim != 2 or len(x) != len(has) or not has.shape[1]:
         raise ValueError(

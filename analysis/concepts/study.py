@@ -13,18 +13,19 @@ from rich.console import Console
 from rich.progress import track
 
 from orthotrace.analysis.concepts.drift import concept_drift
+from orthotrace.analysis.concepts.images import ConceptImageLoader, concept_layers, reduction
 from orthotrace.analysis.concepts.importance import Importance
 from orthotrace.analysis.concepts.layer_outputs import (
     PARTS,
-    Judgement,
-    Reading,
+    ConceptEvaluation,
+    LayerOutputs,
     axis_purity,
     concept_importance,
-    judge,
-    read,
+    evaluate_concepts,
+    read_layer,
 )
 from orthotrace.analysis.concepts.purity import Purity
-from orthotrace.analysis.networks.runs import ConceptImages, concept_layers, reduction, tasks_of
+from orthotrace.analysis.networks.runs import tasks_of
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import extremes
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from orthotrace.results.run_folder import Run
     from orthotrace.results.summary import Group
 
-# Test images by which the importance of a concept is told.
+# Test images by which the importance of a concept is measured.
 IMPORTANT = 1000
 
 
@@ -45,11 +46,11 @@ class ConceptNetwork:
         run: where it comes from.
         task: after how many tasks.
         layer: name.
-        reading: of its concept images.
+        outputs: for its concept images.
         purity: of its axes.
-        judgement: beside other readings; only after the last task that was chosen.
+        evaluation: of its axes beside other detectors; only after the last of the chosen tasks.
         importance: of its concepts, likewise.
-        classes: names of those that the importance is told of.
+        classes: names of those of the importance.
         pixels: of the test images, in [0, 1], likewise; empty where it is not the first of its method.
     """
 
@@ -57,9 +58,9 @@ class ConceptNetwork:
     run: Run
     task: int
     layer: str
-    reading: Reading
+    outputs: LayerOutputs
     purity: Purity
-    judgement: Judgement | None = None
+    evaluation: ConceptEvaluation | None = None
     importance: Importance | None = None
     classes: tuple[str, ...] = ()
     pixels: NDArray[np.float64] | None = None
@@ -67,14 +68,14 @@ class ConceptNetwork:
     @property
     def axes(self) -> tuple[NDArray[np.float64], ...]:
         """Rows of the axes of each concept, (axes, channels)."""
-        assert self.reading.axes is not None
-        return self.reading.axes
+        assert self.outputs.axes is not None
+        return self.outputs.axes
 
     @property
     def active(self) -> NDArray[np.float64]:
         """How active each concept is, for the test images, (n, concepts)."""
-        assert self.reading.active is not None
-        return self.reading.active["test"]
+        assert self.outputs.active is not None
+        return self.outputs.active["test"]
 
 
 def read_concepts(
@@ -92,7 +93,7 @@ def read_concepts(
     Raises:
         UserError: a checkpoint that is damaged, or a concept of which the limit leaves no images.
     """
-    images = ConceptImages(limit)
+    images = ConceptImageLoader(limit)
     found: list[ConceptNetwork] = []
     runs = [(group.label, run) for group in grouped for run in group.runs if concept_layers(run)]
     for method, run in track(runs, "concepts", transient=True, disable=not Console().is_terminal):
@@ -104,27 +105,27 @@ def read_concepts(
             parts = images.parts(sets, PARTS if last else ("test",))
             for layer in concept_layers(run):
                 try:
-                    reading = read(model, layer, parts, sets.names, reduction(model.get_submodule(layer)))
-                    purity = axis_purity(reading, level)
+                    read = read_layer(model, layer, parts, sets.names, reduction(model.get_submodule(layer)))
+                    purity = axis_purity(read, level)
                     assert purity is not None
                     more: dict[str, Any] = {}
                     if last:
                         test = stream.test((shown or 1) - 1)
                         some = test.take(torch.arange(min(len(test), IMPORTANT)))
                         outputs = stream.active.for_evaluation((shown or 1) - 1, task)
-                        first = not any((one.method, one.layer) == (method, layer) for one in found if one.judgement)
-                        told = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
+                        first = not any((one.method, one.layer) == (method, layer) for one in found if one.evaluation)
+                        importance = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
                         more = {
-                            "judgement": judge(reading, level),
-                            "importance": told,
-                            "classes": tuple(stream.classes[label] for label in told.classes),
+                            "evaluation": evaluate_concepts(read, level),
+                            "importance": importance,
+                            "classes": tuple(stream.classes[label] for label in importance.classes),
                             "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
                         }
                 except ValueError as error:
                     raise UserError(
                         f"{run.folder.name}, after task {task}, layer {layer}: {error}", "concepts"
                     ) from error
-                found.append(ConceptNetwork(method, run, task, layer, reading, purity, **more))
+                found.append(ConceptNetwork(method, run, task, layer, read, purity, **more))
     return found
 
 
@@ -166,17 +167,17 @@ def concept_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
         by_place = {(one.run.folder, one.task): one for one in own}
         for place, (key, one) in enumerate(by_place.items()):
             seed, task = divmod(place, angles.shape[1])
-            for number, concept in enumerate(one.reading.concepts):
-                auc, told = one.purity.auc, one.judgement
+            for number, concept in enumerate(one.outputs.concepts):
+                auc, found = one.purity.auc, one.evaluation
                 rows.append(
                     {
                         "method": method, "run": key[0].name, "task": one.task, "layer": layer, "concept": concept,
                         "purity": float(auc.value[number]),
                         "low": float(auc.low[number]), "high": float(auc.high[number]),
                         "angle": float(angles[seed, task, number]),
-                        "filter": None if told is None else float(told.filter.auc.value[number]),
-                        "probe": None if told is None else float(told.probe.auc.value[number]),
-                        "vector": None if told is None else float(told.vector.auc.value[number]),
+                        "filter": None if found is None else float(found.filter.auc.value[number]),
+                        "probe": None if found is None else float(found.probe.auc.value[number]),
+                        "vector": None if found is None else float(found.vector.auc.value[number]),
                         "importance": None if one.importance is None else float(one.importance.ratio[number]),
                     }
                 )  # fmt: skip
@@ -184,13 +185,13 @@ def concept_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
 
 
 def layer_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
-    """Whiteness and separability of every network that was judged."""
+    """Whiteness and separability of every network that was evaluated."""
     return [
         {
             "method": one.method, "run": one.run.folder.name, "task": one.task, "layer": one.layer,
-            "whiteness": told.white, "inter": told.separate.inter, "intra": told.separate.intra,
-            "similarity": None if np.isnan(told.separate.similarity) else told.separate.similarity,
+            "whiteness": found.white, "inter": found.separate.inter, "intra": found.separate.intra,
+            "similarity": None if np.isnan(found.separate.similarity) else found.separate.similarity,
         }
         for one in networks
-        if (told := one.judgement) is not None
+        if (found := one.evaluation) is not None
     ]  # fmt: skip

@@ -69,7 +69,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figur
 
 
 def _means(method: str, layer: str, seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The gauge of a layer after each task, mean over seeds; a dash where a number is not told."""
+    """The gauge of a layer after each task, mean over seeds; None where a number is unknown."""
     rows = []
     for task in range(len(seeds[0]["rank"])):
         row: dict[str, Any] = {"method": method, "layer": layer, "task": task + 1, "seeds": len(seeds)}

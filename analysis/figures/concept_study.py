@@ -40,53 +40,53 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
         end = f"-{slug(layer)}" if len(layers) > 1 else ""
         at = f"layer {layer}"
         for method, own in methods.items():
-            judged = [one for one in own if one.judgement is not None]
-            concepts = judged[0].reading.concepts
-            after = f"after task {judged[0].task}"
+            evaluated = [one for one in own if one.evaluation is not None]
+            concepts = evaluated[0].outputs.concepts
+            after = f"after task {evaluated[0].task}"
             name = f"{slug(method)}{end}"
             found[f"concepts-purity-{name}"] = (
                 f"Purity of the concepts of {method}, {at}, {after}: the area under the ROC curve against all other "
-                f"{where}, of the concept's axis and of other readings of the same network. Dots are networks, bars "
+                f"{where}, of the concept's axis and of other detectors in the same network. Dots are networks, bars "
                 "95 % intervals over images. The best filter, chosen on validation images, is a channel before the "
                 "layer.",
-                lambda judged=judged, concepts=concepts: purity_by_concept(readings(judged), concepts),
+                lambda evaluated=evaluated, concepts=concepts: purity_by_concept(by_detector(evaluated), concepts),
             )
             found[f"concepts-importance-{name}"] = (
                 f"Importance of the concepts of {method}, {at}, {after}: the loss on test images of task {view or 1} "
                 "where the concept's axis comes from another image, over the loss; mean over the networks whose task "
                 "has the class.",
-                lambda judged=judged, concepts=concepts: importance_by_class(
-                    [one.importance for one in judged if one.importance is not None],
+                lambda evaluated=evaluated, concepts=concepts: importance_by_class(
+                    [one.importance for one in evaluated if one.importance is not None],
                     concepts,
-                    [one.classes for one in judged],
+                    [one.classes for one in evaluated],
                 ),
             )
-            shown = next((one for one in judged if one.pixels is not None), None)
+            shown = next((one for one in evaluated if one.pixels is not None), None)
             if shown is not None:
                 found[f"concepts-images-{name}"] = (
                     f"Test images that activate each concept most, highest first: {method}, {at}, {after}, run "
                     f"{shown.run.folder.name}. Framed images lack the concept.",
                     lambda shown=shown: top_images_grid(
-                        np.asarray(shown.pixels), shown.active, shown.reading.concepts, shown.reading.has["test"]
+                        np.asarray(shown.pixels), shown.active, shown.outputs.concepts, shown.outputs.has["test"]
                     ),
                 )
-        firsts = {method: next(one for one in own if one.judgement is not None) for method, own in methods.items()}
+        firsts = {method: next(one for one in own if one.evaluation is not None) for method, own in methods.items()}
         alike = {
-            method: one for method, one in firsts.items() if one.reading.concepts == _first(firsts).reading.concepts
+            method: one for method, one in firsts.items() if one.outputs.concepts == _first(firsts).outputs.concepts
         }
-        concepts = _first(firsts).reading.concepts
+        concepts = _first(firsts).outputs.concepts
         found[f"concepts-separability{end}"] = (
             f"Similarity of the features of concepts, {at}: mean cosine between images of two concepts, over those "
             "within each; the first network of each method.",
             lambda alike=alike, concepts=concepts: separability_maps(
-                {method: one.judgement.separate for method, one in alike.items() if one.judgement}, concepts
+                {method: one.evaluation.separate for method, one in alike.items() if one.evaluation}, concepts
             ),
         )
         found[f"concepts-correlations{end}"] = (
             f"Correlations |r| of the first axes of {at} over test images, those of the concepts first; the first "
             "network of each method.",
             lambda alike=alike, concepts=concepts: correlation_maps(
-                {method: one.judgement.correlations[:AXES, :AXES] for method, one in alike.items() if one.judgement},
+                {method: one.evaluation.correlations[:AXES, :AXES] for method, one in alike.items() if one.evaluation},
                 concepts,
             ),
         )
@@ -113,14 +113,14 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
     return found
 
 
-def readings(judged: Sequence[ConceptNetwork]) -> dict[str, list[Any]]:
-    """Purity by every reading, of each network."""
-    told = [one.judgement for one in judged if one.judgement is not None]
+def by_detector(evaluated: Sequence[ConceptNetwork]) -> dict[str, list[Any]]:
+    """Purity of every detector of concepts, of each network."""
+    found = [one.evaluation for one in evaluated if one.evaluation is not None]
     return {
-        "concept axis": [one.purity for one in judged],
-        "best filter": [one.filter for one in told],
-        "linear probe": [one.probe for one in told],
-        "concept vector": [one.vector for one in told],
+        "concept axis": [one.purity for one in evaluated],
+        "best filter": [one.filter for one in found],
+        "linear probe": [one.probe for one in found],
+        "concept vector": [one.vector for one in found],
     }
 
 

@@ -20,10 +20,10 @@ PURITY = "Purity (area under the ROC curve)"
 def purity_by_concept(
     purities: Mapping[str, Sequence[Purity]], concepts: Sequence[str], label: str = PURITY
 ) -> tuple[Figure, list[dict[str, Any]]]:
-    """Purity of each concept by several readings, side by side: every network a dot with its interval over images.
+    """Purity of each concept by several detectors, side by side: every network a dot with its interval over images.
 
     Args:
-        purities: reading, such as the axis, the best filter, a probe -> of each network.
+        purities: detector, such as the axis, the best filter, a probe -> of each network.
         concepts: names.
         label: of the values.
 
@@ -33,9 +33,9 @@ def purity_by_concept(
     Raises:
         ValueError: a number of names that is not that of the concepts.
     """
-    for reading, networks in purities.items():
+    for detector, networks in purities.items():
         for network in networks:
-            fits(concepts, {reading: len(network.auc.value)})
+            fits(concepts, {detector: len(network.auc.value)})
     labels = [wrapped(name, 9) for name in concepts]
     longest = [max(name.split("\n"), key=len) for name in labels]
     figure, axes, _ = over_layers(longest, list(purities))
@@ -45,7 +45,7 @@ def purity_by_concept(
     slot = 0.84 / len(purities)
     rows: list[dict[str, Any]] = []
     lowest, level, several = 0.5, 0.95, False
-    for place, (reading, networks) in enumerate(purities.items()):
+    for place, (detector, networks) in enumerate(purities.items()):
         colour = COLOURS[place % len(COLOURS)]
         middle = np.arange(len(concepts)) + slot * (place - (len(purities) - 1) / 2)
         for number, network in enumerate(networks):
@@ -59,7 +59,7 @@ def purity_by_concept(
             lowest = min(lowest, float(found.low.min()))
             rows += [
                 {
-                    "reading": reading, "network": number, "concept": concept, "auc": float(found.value[k]),
+                    "reading": detector, "network": number, "concept": concept, "auc": float(found.value[k]),
                     "low": float(found.low[k]), "high": float(found.high[k]), "level": level,
                     "images": int(network.has[:, k].sum()), "others": int((~network.has[:, k]).sum()),
                 }
@@ -69,8 +69,8 @@ def purity_by_concept(
             several = True
             means = np.mean([network.auc.value for network in networks], axis=0)
             axes.hlines(means, middle - 0.42 * slot, middle + 0.42 * slot, color="black", linewidth=0.8, zorder=3)
-        axes.plot([], [], MARKERS[place % len(MARKERS)], color=colour, label=reading)
-    # Concepts are told apart without lines between all readings.
+        axes.plot([], [], MARKERS[place % len(MARKERS)], color=colour, label=detector)
+    # Lines between concepts, not between detectors.
     for edge in range(1, len(concepts)):
         axes.axvline(edge - 0.5, color="0.88", linewidth=0.6, zorder=0)
     axes.axhline(0.5, color="0.6", linewidth=0.5, linestyle="--", zorder=0)

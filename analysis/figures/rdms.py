@@ -24,7 +24,7 @@ def rdm_maps(
     """A heat map for each method (row) and layer (column), with a tick for each class.
 
     Args:
-        rdms: method -> layer -> condensed RDM, its stimuli sorted by class.
+        rdms: method -> layer -> RDM (upper triangle), its stimuli sorted by class.
         classes: names in the order of the stimuli.
         per_class: stimuli of each.
         measure: of dissimilarity, as it is to be called.

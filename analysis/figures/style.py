@@ -19,7 +19,7 @@ from orthotrace.core.files import whole, write_csv
 SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4
 TALLEST = 170 / 25.4
 
-# Wong, Nature Methods 8 (2011) 441: told apart by colour-blind readers; black and yellow left for other uses.
+# Wong, Nature Methods 8 (2011) 441: distinct for colour-blind readers; black and yellow left for other uses.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

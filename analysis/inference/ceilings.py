@@ -37,7 +37,7 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     For others with the pooled RDM; for Kendall's the mean of ranks, which is close to the best but not it.
 
     Args:
-        rdms: condensed vectors, (k, m), k >= 2.
+        rdms: upper triangles, (k, m), k >= 2.
         method: a name of POOLS.
 
     Raises:
@@ -82,7 +82,7 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
     Parts of RDMs may be constant though they as a whole are not.
 
     Args:
-        first: condensed vectors, (k, m).
+        first: upper triangles, (k, m).
         second: likewise, (l, m).
         method: a name of POOLS.
 

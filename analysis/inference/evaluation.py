@@ -47,9 +47,9 @@ def evaluate(
     unless the method is a cosine; a model is selected by the method itself.
 
     Args:
-        models: name -> model; a plain condensed vector is a fixed one. They may be of another measure than the data,
+        models: name -> model; a plain upper triangle is a fixed one. They may be of another measure than the data,
             but not of other stimuli.
-        data: condensed RDMs, (k, m), one for each subject.
+        data: upper triangles of RDMs, (k, m), one for each subject.
         method: a name of ceilings.POOLS.
         rdm_folds: 1 for none.
         stimulus_folds: 1 for none; every fold has three stimuli or more.
@@ -124,7 +124,7 @@ def bootstrap(
 
     Args:
         models: as for evaluate.
-        data: condensed RDMs, (k, m), k >= 3 unless over stimuli.
+        data: upper triangles of RDMs, (k, m), k >= 3 unless over stimuli.
         method: as for evaluate; fitted models need Pearson or cosine.
         over: of the three. Over both, the variance is corrected for counting noise twice (significance.py).
         resamples: how many, at least 2.

@@ -32,7 +32,7 @@ class Fixed:
         given = np.asarray(rdms, dtype=np.float64)
         self.rdms: Matrix = given[None] if given.ndim == 1 else given
         if self.rdms.ndim != 2 or not self.rdms.size or not np.isfinite(self.rdms).all():
-            raise ValueError(f"a model needs finite condensed RDMs (c, m), got shape {given.shape}")
+            raise ValueError(f"a model needs RDMs (c, m), upper triangles of finite numbers, got shape {given.shape}")
         self._check()
 
     def _check(self) -> None:

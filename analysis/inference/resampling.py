@@ -1,6 +1,6 @@
 """Resamples of stimuli and of RDMs, all at once.
 
-A resample is told by how often each stimulus comes in it, w. It keeps the pairs of different stimuli, (i, j) w_i w_j
+A resample is given by how often each stimulus comes in it, w. It keeps the pairs of different stimuli, (i, j) w_i w_j
 times; the pairs of a stimulus with its own copy have no dissimilarity and are left out. So every moment of a resampled
 RDM is a quadratic form in w, and all resamples are products of matrices.
 """
@@ -78,7 +78,7 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
         S2(A, B)/S0 - S1(A) S1(B)/S0^2,  S0 = (sum w)^2 - sum w^2,  S1(A) = w^T A w,  S2(A, B) = w^T (A o B) w
 
     Args:
-        rdms: condensed vectors, (k, m).
+        rdms: upper triangles, (k, m).
         weights: how often each stimulus comes, (B, n).
         centre: covariances; else mean products, without the S1.
         skip: of so many first RDMs the covariances with each other are not needed; they are left 0.

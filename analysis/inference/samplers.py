@@ -179,7 +179,7 @@ class Folded:
 
 
 def resampled(stack: Matrix, stimuli: Matrix) -> Matrix:
-    """Condensed RDMs of one resample of the stimuli, the pairs of a stimulus with its copy left out.
+    """Upper triangles of one resample of the stimuli, the pairs of a stimulus with its copy left out.
 
     Example:
         >>> resampled(np.array([[1.0, 2.0, 3.0]]), np.array([2.0, 1.0, 0.0]))

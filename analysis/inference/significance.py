@@ -24,7 +24,7 @@ Test = Literal["t", "bootstrap", "signed_rank"]
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ModelComparison:
     """P-values of the comparisons of some models.
 
     Attributes:
@@ -97,7 +97,7 @@ class Evaluation:
             return min(self.scores.shape[1], self.stimuli or 0) - 1
         return (self.stimuli or 0) - 1 if "stimuli" in self.draws else self.scores.shape[1] - 1
 
-    def compare(self, test: Test = "t") -> Comparison:
+    def compare(self, test: Test = "t") -> ModelComparison:
         """Every model against every other, against 0 and against the noise ceiling.
 
         t: differences of means over their standard errors, from the draws where there are some, else over subjects.
@@ -143,7 +143,7 @@ class Evaluation:
         if self.ceiling is not None and (test != "signed_rank"):
             # How far the bound is above the model.
             limits = np.array([one(-self._contrast(i, number), sides=1) for i in range(number)])
-        return Comparison(test, pairs, zero, limits, adjusted)
+        return ModelComparison(test, pairs, zero, limits, adjusted)
 
     def _contrast(self, plus: int, minus: int | None = None) -> Matrix:
         """Which means are added and which are taken off: models, then the two bounds."""
@@ -229,7 +229,7 @@ def permutation_test(
         p = (1 + permutations that score at least as high)/(1 + permutations)
 
     Args:
-        first: condensed RDM, (m,) or (1, m).
+        first: upper triangle of an RDM, (m,) or (1, m).
         second: likewise.
         method: a name of compare.METHODS in which more is more alike.
         permutations: at least 1.

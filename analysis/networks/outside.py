@@ -20,9 +20,9 @@ def read_outside(
 ) -> RDMs:
     """RDMs from a file, one or several, such as one for each subject.
 
-    RDMs are condensed (m,) or (k, m) with m = n (n - 1) / 2, or whole (n, n) or (k, n, n); other arrays of n stimuli
-    are activations (n, ...), of which the RDM is made; square ones only if kind says so. What orthotrace or rsatoolbox
-    wrote tells what it is.
+    RDMs are upper triangles (m,) or (k, m) with m = n (n - 1) / 2, or whole matrices (n, n) or (k, n, n). Other arrays
+    of n stimuli are activations (n, ...), of which the RDM is made; square ones only if kind says so. Files that
+    orthotrace or rsatoolbox wrote say what they hold.
 
     Args:
         path: .safetensors, .npy, or rsatoolbox's .h5 or .hdf5.
@@ -59,7 +59,7 @@ def read_outside(
         if given.dtype.kind not in "biuf":
             raise UserError(f"{where} has entries of type {given.dtype}, no numbers")
         try:
-            part = _condensed(given.astype(np.float64), stimuli, kind)
+            part = _triangles(given.astype(np.float64), stimuli, kind)
             if part is None:
                 part = RDMs.of(given, measure).dissimilarities
         except ValueError as error:
@@ -87,8 +87,8 @@ def _tells(path: Path) -> bool:
     return beside and "dissimilarities" in read_arrays(path)
 
 
-def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArray[np.float64] | None:
-    """Condensed RDMs (k, m); None where the array is activations.
+def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArray[np.float64] | None:
+    """Upper triangles (k, m); None where the array is activations.
 
     Raises:
         ValueError: neither, or both.
@@ -96,7 +96,7 @@ def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
     m = n * (n - 1) // 2
     shape = values.shape
     whole = values.ndim in (2, 3) and shape[-2:] == (n, n)
-    condensed = shape == (m,) or (values.ndim == 2 and shape[1] == m)
+    triangles = shape == (m,) or (values.ndim == 2 and shape[1] == m)
     may_be_activations = values.ndim > 1 and shape[0] == n
     if kind == "activations":
         if not may_be_activations:
@@ -106,12 +106,12 @@ def _condensed(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
         stack = values.reshape(-1, n, n)
         if _are_rdms(stack):
             return _finite(stack[:, *np.triu_indices(n, 1)])
-        if not condensed:
+        if not triangles:
             way = "; of activations say so by kind" if may_be_activations and kind is None else ""
             raise ValueError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM{way}")
-    if condensed and may_be_activations and kind is None:
+    if triangles and may_be_activations and kind is None:
         raise ValueError(f"of shape {shape}, it may be {n} RDMs or activations of {n} stimuli: say which by kind")
-    if condensed:
+    if triangles:
         return _finite(np.atleast_2d(values))
     if kind == "rdms" or not may_be_activations:
         raise ValueError(

@@ -51,7 +51,7 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
         (d_between - d_within) / (d_between + d_within),  means over pairs
 
     Args:
-        rdm: condensed, (n (n - 1) / 2,), at least 0.
+        rdm: upper triangle, (n (n - 1) / 2,), at least 0.
         labels: of each stimulus, (n,).
 
     Returns:
@@ -69,7 +69,7 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
     """
     values = np.asarray(rdm, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"a condensed RDM of finite dissimilarities, at least 0, is needed, got shape {values.shape}")
+        raise ValueError(f"an upper triangle of finite dissimilarities >= 0 is needed, got shape {values.shape}")
     n = stimuli_of(len(values))
     _, which = _kinds(labels, n, 2)
     rows, columns = np.triu_indices(n, 1)

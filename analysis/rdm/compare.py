@@ -22,7 +22,7 @@ def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     """Pearson correlation.
 
     Args:
-        rdms: condensed vectors, (k, m).
+        rdms: upper triangles, (k, m).
         others: (l, m); None for the same.
 
     Returns:
@@ -152,7 +152,7 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
     squared Euclidean RDMs and S = I it is linear CKA.
 
     Args:
-        rdms: condensed vectors of squared distances, (k, m).
+        rdms: upper triangles of squared distances, (k, m).
         others: (l, m); None for the same.
         noise: S, (n, n), positive definite; None for the identity.
 
@@ -196,7 +196,7 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         |A^T B|_* / (|A|_F |B|_F), with A A^T and B B^T the positive parts of -1/2 H D H
 
     Args:
-        rdms: condensed vectors of squared distances, (k, m).
+        rdms: upper triangles of squared distances, (k, m).
         others: (l, m); None for the same.
 
     Returns:

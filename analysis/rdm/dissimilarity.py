@@ -1,4 +1,4 @@
-"""Representational dissimilarity matrices: from activations, as condensed vectors.
+"""Representational dissimilarity matrices: from activations, as upper triangles.
 
 An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
 stays at one n x n matrix and a block; the products of a block are in the type of the patterns (float32 at least), sums

@@ -42,8 +42,8 @@ def matrix(patterns: Tensor | ArrayLike, least: int = 3, features: int = 1, name
     if x.is_complex():
         raise ValueError(f"{of}patterns of real numbers are needed, got {x.dtype}")
     if x.ndim < 2 or len(x) < least or x[0].numel() < features:
-        told = f"at least {least} stimuli" + (f" with {features} features" if features > 1 else "")
-        raise ValueError(f"{of}{told} are needed, got shape {tuple(x.shape)}")
+        needed = f"at least {least} stimuli" + (f" with {features} features" if features > 1 else "")
+        raise ValueError(f"{of}{needed} are needed, got shape {tuple(x.shape)}")
     x = x.reshape(len(x), -1)
     x = x.to(torch.promote_types(x.dtype, torch.float32)) if x.is_floating_point() else x.double()
     # What is not finite shows in the extremes; they need no copy.

@@ -18,7 +18,7 @@ Measure = Callable[..., ArrayLike]
 
 @dataclass(frozen=True, eq=False)
 class RDMs:
-    """RDMs of the same stimuli, as condensed vectors. All functions on stacks of RDMs take it as it is.
+    """RDMs of the same stimuli, as upper triangles. All functions on stacks of RDMs take it as it is.
 
     Attributes:
         dissimilarities: (k, n (n - 1) / 2), upper triangles, row by row.
@@ -50,7 +50,7 @@ class RDMs:
         values = np.asarray(self.dissimilarities, dtype=np.float64)
         values = values[None] if values.ndim == 1 else values
         if values.ndim != 2 or not values.size:
-            raise ValueError(f"condensed RDMs (k, n (n - 1) / 2) are needed, got shape {values.shape}")
+            raise ValueError(f"upper triangles (k, n (n - 1) / 2) are needed, got shape {values.shape}")
         object.__setattr__(self, "dissimilarities", values)
         sizes = {"pattern_descriptors": stimuli_of(values.shape[1]), "rdm_descriptors": len(values)}
         for which, size in sizes.items():
@@ -72,7 +72,7 @@ class RDMs:
 
         Args:
             activations: (n, ...), or name -> (n, ...), or a list of them.
-            measure: a name of rdm.MEASURES, or a function of activations that gives a condensed vector.
+            measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
             options: of the measure.
 

@@ -61,7 +61,7 @@ def as_stack(rdms: ArrayLike) -> Matrix:
     """As a stack (k, m) of float64 without infinite entries."""
     stack = as_array(rdms)
     if stack.ndim != 2 or not stack.size:
-        raise ValueError(f"a stack (k, m) of condensed RDMs is needed, got shape {stack.shape}")
+        raise ValueError(f"a stack (k, m) of upper triangles of RDMs is needed, got shape {stack.shape}")
     stack = stack.astype(np.float64, copy=False)
     for number, one in enumerate(stack):
         # The sum of finite numbers tells all of them at once.

@@ -1,4 +1,4 @@
-"""Condensed vectors: the upper triangle of an RDM, row by row."""
+"""Triangles: the upper triangle of an RDM as a vector, row by row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stimuli_of(entries: int) -> int:
 
 
 def square(vector: ArrayLike) -> NDArray[np.float64]:
-    """The full symmetric matrix of a condensed vector, with zeros on its diagonal.
+    """The full symmetric matrix of an upper triangle, with zeros on its diagonal.
 
     Example:
         >>> square([1.0, 2.0, 3.0])[2]

@@ -105,15 +105,15 @@ def references_table(results: Mapping[str, Any]) -> list[list[str]]:
 
 
 def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Method, layer and reading by concept, after the last task: mean purity over networks; empty without concepts."""
-    judged = [one for one in entries if one["probe"] is not None]
-    if not judged:
+    """Method, layer and detector by concept, after the last task: mean purity over networks; empty without concepts."""
+    evaluated = [one for one in entries if one["probe"] is not None]
+    if not evaluated:
         return []
     names = {"purity": "axis", "filter": "best filter", "probe": "linear probe", "vector": "concept vector"}
-    concepts = list(dict.fromkeys(one["concept"] for one in judged))
-    rows = [["method", "layer", "after task", "reading", *concepts]]
-    for method, layer, task in dict.fromkeys((one["method"], one["layer"], one["task"]) for one in judged):
-        own = [one for one in judged if (one["method"], one["layer"], one["task"]) == (method, layer, task)]
+    concepts = list(dict.fromkeys(one["concept"] for one in evaluated))
+    rows = [["method", "layer", "after task", "detector", *concepts]]
+    for method, layer, task in dict.fromkeys((one["method"], one["layer"], one["task"]) for one in evaluated):
+        own = [one for one in evaluated if (one["method"], one["layer"], one["task"]) == (method, layer, task)]
         for key, name in names.items():
             cells = []
             for concept in concepts:

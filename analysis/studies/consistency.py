@@ -57,7 +57,7 @@ def between_networks(
     stimuli to that of networks, the bootstrap resamples both.
 
     Args:
-        rdms: condensed, (networks, m), two or more.
+        rdms: upper triangles, (networks, m), two or more.
         method: as for pair_mean, like the three below.
         level: of the interval.
         resamples: of the bootstrap.

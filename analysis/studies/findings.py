@@ -11,7 +11,7 @@ import numpy as np
 
 from orthotrace.analysis import similarity
 from orthotrace.analysis.inference.ceilings import Ceiling
-from orthotrace.analysis.networks.read import Members, Similarity, similarities
+from orthotrace.analysis.networks.read import Members
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.rdm.categories import clustering_index
@@ -20,6 +20,7 @@ from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks
 from orthotrace.analysis.studies.correspondence import accuracy, layer_similarities
 from orthotrace.analysis.studies.references import Agreement, Reference, agreements, as_rows
+from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.results.summary import SCORES
 
 if TYPE_CHECKING:

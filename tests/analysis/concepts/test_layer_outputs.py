@@ -4,9 +4,15 @@ import torch
 from torch import nn
 
 import orthotrace.analysis.concepts.layer_outputs
-from orthotrace.analysis.concepts.layer_outputs import Images, axis_purity, concept_importance, judge, read
+from orthotrace.analysis.concepts.images import ConceptImageLoader
+from orthotrace.analysis.concepts.layer_outputs import (
+    LabelledImages,
+    axis_purity,
+    concept_importance,
+    evaluate_concepts,
+    read_layer,
+)
 from orthotrace.analysis.concepts.purity import purity
-from orthotrace.analysis.networks.runs import ConceptImages
 from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.images import Images as Pixels
 from orthotrace.layers import ConceptWhitening
@@ -42,7 +48,7 @@ def images(count=30, seed=0):
     inputs = (
         torch.randn(count, 1, 6, 6, generator=draws) + (has.float() @ torch.tensor([1.0, -0.5]))[:, None, None, None]
     )
-    return Images(inputs, has.numpy())
+    return LabelledImages(inputs, has.numpy())
 
 
 def parts(**options):
@@ -53,31 +59,31 @@ def parts(**options):
 def test_what_is_read_is_what_the_layer_does(concept_net, monkeypatch, batch):
     monkeypatch.setattr(orthotrace.analysis.concepts.layer_outputs, "BATCH", batch)
     given = parts()
-    reading = read(concept_net, "1", given, CONCEPTS, mean)
+    outputs = read_layer(concept_net, "1", given, CONCEPTS, mean)
     for name, of in given.items():
         before = concept_net[0](of.inputs)
         after = concept_net[1](before)
-        for found, maps in ((reading.before, before), (reading.after, after)):
+        for found, maps in ((outputs.before, before), (outputs.after, after)):
             assert np.allclose(found[name], maps.mean((2, 3)).detach().numpy(), atol=1e-5)
         # The layer knows the concepts in the order dotted, striped; they are asked in another one.
         axes = concept_net[1].axes
         assert np.allclose(
-            reading.active[name], reading.after[name][:, [axes.of[one][0] for one in CONCEPTS]], atol=1e-5
+            outputs.active[name], outputs.after[name][:, [axes.of[one][0] for one in CONCEPTS]], atol=1e-5
         )
-        assert (reading.has[name] == of.has).all()
+        assert (outputs.has[name] == of.has).all()
     after = concept_net[1](concept_net[0](given["test"].inputs)).detach()
-    assert np.allclose(reading.means, after.mean((2, 3)).numpy(), atol=1e-5)
+    assert np.allclose(outputs.means, after.mean((2, 3)).numpy(), atol=1e-5)
     rows = after.transpose(0, 1).flatten(1).double().numpy()
-    assert reading.white == pytest.approx(np.linalg.norm(np.cov(rows, bias=True) - np.eye(4)) / 2, rel=1e-3)
+    assert outputs.white == pytest.approx(np.linalg.norm(np.cov(rows, bias=True) - np.eye(4)) / 2, rel=1e-3)
 
 
 def test_axes_are_rows_of_the_folded_map(concept_net):
-    reading = read(concept_net, "1", parts(), CONCEPTS, mean)
+    outputs = read_layer(concept_net, "1", parts(), CONCEPTS, mean)
     layer = concept_net[1]
     x = torch.randn(5, 4)
     moved = layer(x + torch.randn(1, 4)) - layer(x)
     direct = torch.stack([moved[:, layer.axes.of[name][0]] for name in CONCEPTS], 1)
-    rows = np.concatenate(reading.axes)
+    rows = np.concatenate(outputs.axes)
     assert rows.shape == (2, 4)
     shift = torch.linalg.lstsq(layer.affine()[0], moved.T).solution.T
     assert np.allclose((shift @ torch.tensor(rows).float().T).detach().numpy(), direct.detach().numpy(), atol=1e-4)
@@ -86,7 +92,7 @@ def test_axes_are_rows_of_the_folded_map(concept_net):
 def test_axis_and_purity_belong_to_the_same_concept(concept_net):
     """The order of concepts that is asked is that of the answers, whatever the layer's."""
     given = parts()
-    ours = axis_purity(read(concept_net, "1", given, CONCEPTS, mean))
+    ours = axis_purity(read_layer(concept_net, "1", given, CONCEPTS, mean))
     layer = concept_net[1]
     after = mean(layer(concept_net[0](given["test"].inputs))).detach()
     for number, name in enumerate(CONCEPTS):
@@ -105,48 +111,48 @@ def test_masks_tell_nothing_of_held_out_images(concept_net):
     masks[:, 2:4, 2:4] = 1
     part = ConceptPart(Pixels(inputs, torch.zeros(400, dtype=torch.int64)), has, masks)
     sets = ConceptSets(CONCEPTS, part, part, part)
-    for of in ConceptImages().parts(sets).values():
+    for of in ConceptImageLoader().parts(sets).values():
         assert not hasattr(of, "masks")
-    found = axis_purity(read(concept_net, "1", ConceptImages().parts(sets), CONCEPTS, mean))
+    found = axis_purity(read_layer(concept_net, "1", ConceptImageLoader().parts(sets), CONCEPTS, mean))
     assert np.abs(found.auc.value - 0.5).max() < 0.1
 
 
-def test_a_layer_without_axes_is_judged_by_its_own_channels():
+def test_a_layer_without_axes_is_evaluated_by_its_own_channels():
     model = net(nn.BatchNorm2d(4))
-    reading = read(model, "1", parts(), CONCEPTS, mean)
-    assert reading.active is None and reading.axes is None and axis_purity(reading) is None
-    told = judge(reading)
-    assert told.axis is None
-    for one in (told.filter, told.probe, told.vector):
+    outputs = read_layer(model, "1", parts(), CONCEPTS, mean)
+    assert outputs.active is None and outputs.axes is None and axis_purity(outputs) is None
+    evaluation = evaluate_concepts(outputs)
+    assert evaluation.axis is None
+    for one in (evaluation.filter, evaluation.probe, evaluation.vector):
         assert one.auc.value.shape == (2,) and (one.auc.value > 0.5).all()
     # Best is chosen on the validation images.
     for number in range(2):
         best = [
-            purity(reading.after["validation"][:, [channel]], reading.has["validation"][:, [number]]).auc.value[0]
+            purity(outputs.after["validation"][:, [channel]], outputs.has["validation"][:, [number]]).auc.value[0]
             for channel in range(4)
         ]
-        own = purity(reading.after["test"][:, [np.argmax(best)]], reading.has["test"][:, [number]]).auc.value[0]
-        assert told.filter.auc.value[number] == pytest.approx(own)
-    assert told.correlations.shape == (4, 4) and told.white == reading.white
+        own = purity(outputs.after["test"][:, [np.argmax(best)]], outputs.has["test"][:, [number]]).auc.value[0]
+        assert evaluation.filter.auc.value[number] == pytest.approx(own)
+    assert evaluation.correlations.shape == (4, 4) and evaluation.white == outputs.white
 
 
 def test_filters_of_a_concept_layer_are_those_before_it(concept_net):
-    reading = read(concept_net, "1", parts(), CONCEPTS, mean)
-    told = judge(reading)
-    swapped = judge(
-        orthotrace.analysis.concepts.layer_outputs.Reading(
-            reading.concepts,
-            reading.after,
-            reading.before,
-            reading.active,
-            reading.means,
-            reading.white,
-            reading.axes,
-            reading.has,
+    outputs = read_layer(concept_net, "1", parts(), CONCEPTS, mean)
+    evaluation = evaluate_concepts(outputs)
+    swapped = evaluate_concepts(
+        orthotrace.analysis.concepts.layer_outputs.LayerOutputs(
+            outputs.concepts,
+            outputs.after,
+            outputs.before,
+            outputs.active,
+            outputs.means,
+            outputs.white,
+            outputs.axes,
+            outputs.has,
         )
     )
-    assert not np.allclose(told.filter.auc.value, swapped.filter.auc.value)
-    assert told.axis is not None and (told.axis.auc.value == axis_purity(reading).auc.value).all()
+    assert not np.allclose(evaluation.filter.auc.value, swapped.filter.auc.value)
+    assert evaluation.axis is not None and (evaluation.axis.auc.value == axis_purity(outputs).auc.value).all()
 
 
 def test_importance_is_the_loss_of_a_permuted_axis(concept_net):
@@ -191,6 +197,6 @@ class Twice(nn.Module):
 def test_a_layer_that_cannot_be_read(layer, said):
     model = Twice().eval()
     with pytest.raises(ValueError, match=said):
-        read(model, layer, parts(), CONCEPTS, mean)
+        read_layer(model, layer, parts(), CONCEPTS, mean)
     # No hook stays behind.
     assert not model.norm._forward_hooks and not model.unused._forward_hooks

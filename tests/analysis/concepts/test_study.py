@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orthotrace.analysis.concepts.importance import Importance
-from orthotrace.analysis.concepts.layer_outputs import Reading, axis_purity, judge
+from orthotrace.analysis.concepts.layer_outputs import LayerOutputs, axis_purity, evaluate_concepts
 from orthotrace.analysis.concepts.study import ConceptNetwork, concept_rows, kinds, layer_rows, over_tasks, same
 from orthotrace.analysis.figures.concept_study import concept_drawings
 
@@ -26,19 +26,19 @@ def network(method, seed, task, tasks, layer="bn1", pixels=False) -> ConceptNetw
         part: rng.standard_normal((IMAGES, CHANNELS)) + np.pad(of, ((0, 0), (0, CHANNELS - 2)))
         for part, of in has.items()
     }
-    reading = Reading(
+    outputs = LayerOutputs(
         CONCEPTS, values, values, {part: one[:, :2] for part, one in values.items()}, values["test"], 0.25,
         tuple(rng.standard_normal((2, 1, CHANNELS))), has,
     )  # fmt: skip
-    purity = axis_purity(reading)
+    purity = axis_purity(outputs)
     assert purity is not None
     last = task == tasks
     ratio = np.array([2.0, 3.0]) + seed
     nothing = np.zeros((3, 2))
     importance = Importance(((0,), (1,)), ratio, ratio, (0, 1, 2), nothing + ratio, nothing, 0.1, np.ones(3), 3)
     return ConceptNetwork(
-        method, SimpleNamespace(folder=Path(f"runs/{method}-{seed}")), task, layer, reading, purity,  # pyright: ignore[reportArgumentType]
-        judge(reading) if last else None,
+        method, SimpleNamespace(folder=Path(f"runs/{method}-{seed}")), task, layer, outputs, purity,  # pyright: ignore[reportArgumentType]
+        evaluate_concepts(outputs) if last else None,
         importance if last else None,
         # The second seed's tasks have other classes.
         ("ant", "bee", "cow" if seed else "dog") if last else (),
@@ -85,23 +85,23 @@ def test_a_row_for_each_concept_of_each_network(networks):
             assert row["method"] == one.method and row["layer"] == "bn1"
             auc = one.purity.auc
             assert (row["purity"], row["low"], row["high"]) == (auc.value[number], auc.low[number], auc.high[number])
-            if one.judgement is None or one.importance is None:
+            if one.evaluation is None or one.importance is None:
                 assert row["filter"] is row["probe"] is row["vector"] is row["importance"] is None
             else:
-                assert row["filter"] == one.judgement.filter.auc.value[number]
-                assert row["probe"] == one.judgement.probe.auc.value[number]
-                assert row["vector"] == one.judgement.vector.auc.value[number]
+                assert row["filter"] == one.evaluation.filter.auc.value[number]
+                assert row["probe"] == one.evaluation.probe.auc.value[number]
+                assert row["vector"] == one.evaluation.vector.auc.value[number]
                 assert row["importance"] == one.importance.ratio[number]
             if one.task == 1:
                 assert row["angle"] == 0
 
 
-def test_a_row_for_each_network_that_was_judged(networks):
+def test_a_row_for_each_network_that_was_evaluated(networks):
     rows = layer_rows(networks)
     assert [(row["method"], row["task"]) for row in rows] == [("finetune", 3)] * 2 + [("gpm", 3)] * 2
     assert rows[0]["whiteness"] == 0.25
-    assert rows[0]["inter"] == networks[2].judgement.separate.inter
-    assert rows[0]["similarity"] == networks[2].judgement.separate.similarity
+    assert rows[0]["inter"] == networks[2].evaluation.separate.inter
+    assert rows[0]["similarity"] == networks[2].evaluation.separate.similarity
 
 
 def test_figures_of_each_method_and_of_all(networks):
@@ -116,7 +116,7 @@ def test_figures_of_each_method_and_of_all(networks):
         figure, rows = draw()
         plt.close(figure)
         assert method in caption and "after task 3" in caption
-        own = [one for one in same(networks, method, "bn1") if one.judgement is not None]
+        own = [one for one in same(networks, method, "bn1") if one.evaluation is not None]
         assert [row["auc"] for row in rows[:2]] == list(own[0].purity.auc.value)
     figure, rows = found["concepts-drift"][1]()
     plt.close(figure)

@@ -47,7 +47,7 @@ def test_plain_vectors_are_fixed_models():
         (lambda: Fixed(PARTS), r"a fixed model has one RDM \(got 4\): see Selected and Weighted"),
         (lambda: Selected(PARTS[0]), "two RDMs or more"),
         (lambda: Weighted(PARTS[:1]), "two RDMs or more"),
-        (lambda: Fixed([1.0, np.nan, 2.0]), "finite condensed RDMs"),
+        (lambda: Fixed([1.0, np.nan, 2.0]), "a model needs RDMs"),
         (lambda: as_models({}), "no models"),
         (lambda: as_models({"grey": [[[1.0]]]}), "model 'grey': a model needs finite"),
     ],

@@ -18,7 +18,7 @@ STACK = np.stack([rdm.correlation(RNG.standard_normal((N, 9))) for _ in range(3)
 
 # Name of the file -> what is in it, and what comes out.
 FILES = {
-    "condensed.npy": (STACK[0], STACK[:1]),
+    "triangle.npy": (STACK[0], STACK[:1]),
     "stack.npy": (STACK, STACK),
     "whole.npy": (square(STACK[1]), STACK[1:2]),
     "wholes.npy": (np.stack([square(one) for one in STACK]), STACK),

@@ -1,10 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
-from orthotrace.analysis.networks.runs import ConceptImages, select, stimuli_of, tasks_of
+from orthotrace.analysis.networks.runs import select, stimuli_of, tasks_of
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import find
 
@@ -73,19 +70,3 @@ def test_stimuli_are_balanced_sorted_fixed_and_hashed(study):
 def test_stimuli_that_cannot_be(study, options, line):
     with pytest.raises(UserError, match=line):
         stimuli_of(find(study)[0], *options)
-
-
-@pytest.mark.filterwarnings("ignore:.*the mean features of")
-def test_concept_images_that_have_changed_are_told(train):
-    assert train(
-        "dataset=digits", "stream.tasks=1", "method=finetune", "model=convnet", "model.channels=[4]", "concepts=strokes",
-        "concepts.layer=bn1", "concepts.sets.attributes=[thick]", "trainer.max_epochs=1", "hydra.run.dir=one",
-    ).code == 0  # fmt: skip
-    (run,) = find("one")
-    # Warnings are errors.
-    ConceptImages().of(run, 1)
-    scores = run.scores
-    scores["digests"]["concepts"] = "0"
-    Path("one/scores.json").write_text(json.dumps(scores))
-    with pytest.warns(UserWarning, match="the concept images are not those that one was trained with: held-out ones"):
-        ConceptImages().of(run, 1)
