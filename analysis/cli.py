@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -38,32 +39,58 @@ def job(config: DictConfig) -> None:
         print(f"report: {analyse(config)}", flush=True)
 
 
-@checked
-def check_interval(
-    method: Literal["jackknife", "bootstrap"],
-    level: Annotated[float, Field(gt=0, lt=1)],
-    resamples: Annotated[int, Field(ge=100)],
-    seed: int,
-    stimuli: bool,
-) -> None:
-    """Types and ranges of the keys below interval."""
+@dataclass(frozen=True)
+class StimulusOptions:
+    """Which images are stimuli: the keys below stimuli."""
+
+    task: Annotated[int, Field(ge=1)] | None
+    per_class: Annotated[int, Field(ge=1)]
+    classes: list[str | int] | None
 
 
-@checked
-def check_stimuli(
-    task: Annotated[int, Field(ge=1)] | None, per_class: Annotated[int, Field(ge=1)], classes: list[str | int] | None
-) -> None:
-    """Types and ranges of the keys below stimuli."""
+@dataclass(frozen=True)
+class ConceptOptions:
+    """How many images of each part are shown to concept layers: the key below concepts."""
+
+    images: Annotated[int, Field(ge=10)] | None
 
 
-@checked
-def check_concepts(images: Annotated[int, Field(ge=10)] | None) -> None:
-    """Type and range of the keys below concepts."""
+@dataclass(frozen=True)
+class IntervalOptions:
+    """Intervals of means over pairs of networks: the keys below interval, see consistency.between_networks."""
+
+    method: Literal["jackknife", "bootstrap"]
+    level: Annotated[float, Field(gt=0, lt=1)]
+    resamples: Annotated[int, Field(ge=100)]
+    seed: int
+    stimuli: bool
 
 
-@checked
-def check_layers(*, layers: list[str] | None) -> None:
-    """Type of the key layers."""
+@dataclass(frozen=True)
+class Options:
+    """Keys of an analysis with their types and ranges."""
+
+    layers: list[str] | None
+    stimuli: StimulusOptions
+    concepts: ConceptOptions
+    interval: IntervalOptions
+
+    @classmethod
+    @checked
+    def of(
+        cls,
+        layers: list[str] | None,
+        stimuli: StimulusOptions,
+        concepts: ConceptOptions,
+        interval: IntervalOptions,
+        **others: Any,
+    ) -> Options:
+        """From a configuration, whose other keys are checked where they are used.
+
+        Raises:
+            UserError: a value of another type or out of its range.
+        """
+        return cls(layers, stimuli, concepts, interval)
 
 
 def analyse(config: DictConfig) -> Path:
@@ -76,12 +103,7 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    check_layers(layers=options["layers"])
-    for key, check in {"interval": check_interval, "stimuli": check_stimuli, "concepts": check_concepts}.items():
-        try:
-            check(**options[key])
-        except UserError as error:
-            raise error.below(key) from error
+    chosen = Options.of(**options)
     # torch takes a second to import: what does not need it has been answered.
     from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
     from orthotrace.analysis.figures.study import draw
@@ -98,13 +120,13 @@ def analyse(config: DictConfig) -> Path:
     outside = references_of(options["references"])
     runs = select(options["runs"], options["where"])
     grouped = groups(runs)
-    stimuli = common_stimuli(runs, **options["stimuli"])
+    stimuli = common_stimuli(runs, **vars(chosen.stimuli))
     # Files from outside are read before the networks, which take long.
     rdms = read_references(outside, stimuli, measure)
-    networks = read_networks(grouped, stimuli, options["tasks"], options["layers"], measure)
-    level, limit = options["interval"]["level"], options["concepts"]["images"]
-    concepts = read_concepts(grouped, options["tasks"], stimuli.task, limit, level)
-    findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **options["interval"])
+    networks = read_networks(grouped, stimuli, options["tasks"], chosen.layers, measure)
+    interval = chosen.interval
+    concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
+    findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
     out = Path(options["out"])
     results = findings.as_json(grouped, stimuli, networks, options)
     pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)

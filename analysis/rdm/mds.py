@@ -51,7 +51,8 @@ def smacof(
 
         stress-1 = sqrt(sum_{i<j} (d_ij - |x_i - x_j|)^2 / sum_{i<j} d_ij^2)
 
-    Each step is the Guttman transform, X <- B(X) X / n; the stress never rises.
+    Each step is the Guttman transform, X <- B(X) X / n; the stress never rises. scikit-learn's smacof starts at random
+    and stops by another rule.
 
     Args:
         distances: (n, n), symmetric, at least 0, n >= 2.
@@ -126,6 +127,8 @@ def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
         >>> aligned(3 * square[:, ::-1] + 5, square).round(6).tolist() == square.tolist()
         True
     """
+    from scipy.linalg import orthogonal_procrustes
+
     x, y = (np.asarray(one, dtype=np.float64) for one in (points, reference))
     if x.ndim != 2 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError(f"two finite configurations of one shape (n, d) are needed, got {x.shape} and {y.shape}")
@@ -133,8 +136,8 @@ def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     x, y = x - x.mean(axis=0), y - centre
     if np.abs(x).max() <= 1e-12 * np.abs(np.asarray(points)).max(initial=0):
         raise ValueError("all points of the configuration coincide")
-    u, s, v = np.linalg.svd(x.T @ y)
-    return np.asarray(x @ (u @ v) * (s.sum() / (x**2).sum()) + centre, dtype=np.float64)
+    rotation, scale = orthogonal_procrustes(x, y)
+    return np.asarray(x @ rotation * (scale / (x**2).sum()) + centre, dtype=np.float64)
 
 
 def _checked(distances: ArrayLike) -> NDArray[np.float64]:

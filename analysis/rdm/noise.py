@@ -53,19 +53,16 @@ def covariance(
         return np.asarray(moment / dof)
     if shrinkage == "variances":
         return np.diag(np.diag(moment) / dof)
-    squares = (x**2).T @ x**2
     if shrinkage == "identity":
-        s = moment / m
-        target = np.trace(s) / p * np.eye(p)
-        d2 = np.sum((s - target) ** 2)
-        b2 = min(d2, np.sum(squares / m - s**2) / m)
-        weight = b2 / d2 if d2 else 0.0
-        return (weight * target + (1 - weight) * s) * m / dof
+        from sklearn.covariance import ledoit_wolf
+
+        return np.asarray(ledoit_wolf(x, assume_centered=True)[0] * m / dof)
     if shrinkage == "diagonal":
         s = moment / dof
         deviations = np.sqrt(np.diag(s))
         scale = np.where(deviations > 0, deviations, 1)
         mean = moment / np.outer(scale, scale) / (m - 1)
+        squares = (x**2).T @ x**2
         variance = m / dof**2 * (squares / np.outer(scale**2, scale**2) / (m - 1) - mean**2)
         off = ~np.eye(p, dtype=bool)
         size = np.sum(mean[off] ** 2)

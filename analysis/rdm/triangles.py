@@ -45,6 +45,7 @@ def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> ranks(np.array([[0.5, 0.1, 0.5]]))
         array([[2.5, 1. , 2.5]])
     """
+    # scipy.stats.rankdata gives the same, three to four times slower.
     found = np.empty_like(stack)
     m = stack.shape[1]
     for one, into in zip(stack, found, strict=True):

@@ -16,6 +16,7 @@ from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import Measure, RDMs, check_comparable
 from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.results.statistics import mean_interval
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,8 @@ def agreements(
 
 
 def _agreement(values: Any, level: float) -> Agreement:
-    from scipy.stats import sem
-    from scipy.stats import t as student
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Agreement((mean,), mean, None, None)
-    half = float(student.ppf((1 + level) / 2, len(values) - 1) * sem(values))
-    return Agreement(tuple(values.tolist()), mean, mean - half, mean + half)
+    found = mean_interval(values.tolist(), level)
+    return Agreement(tuple(values.tolist()), found.mean, found.low, found.high)
 
 
 def as_rows(
