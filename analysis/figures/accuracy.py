@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, letter
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, Drawn, letter
 
 Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
 
 
-def accuracy_over_tasks(matrices: Matrices) -> tuple[Figure, list[dict[str, Any]]]:
+def accuracy_over_tasks(matrices: Matrices) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
 
     Lines are means over seeds, bands their standard deviation (of the sample).
 
     Args:
         matrices: method -> the accuracy matrix (T, T) of each seed.
-
-    Returns:
-        The figure, and the numbers in it.
     """
     curves = {
         "Mean accuracy on tasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],

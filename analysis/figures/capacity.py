@@ -6,18 +6,16 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
-from orthotrace.analysis.figures.style import DOUBLE
+from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid, heat_map, write_cells
 
 Gauges = Mapping[str, Mapping[str, Any]]
 # More cells than this are too small to write in.
 WRITTEN = 12
 
 
-def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figure, list[dict[str, Any]]]:
+def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
     """Share of the directions of each layer's input that are held, layers x tasks, with the number of rows written in.
 
     Args:
@@ -27,42 +25,30 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> tuple[Figur
     Returns:
         The figure, and the numbers in it with those that belong to them: means over seeds.
     """
-    columns = min(len(capacities), 3)
-    lines = -(-len(capacities) // columns)
     most = max(len(seeds[0]) for seeds in capacities.values())
     longest = max(len(layer) for seeds in capacities.values() for layer in seeds[0])
-    figure, panels = plt.subplots(
-        lines,
-        columns,
-        figsize=(DOUBLE * (columns + 0.35) / 3.35, lines * (0.85 + 0.2 * max(4, min(most, 24)))),
-        layout="constrained",
-        squeeze=False,
+    height = 0.85 + 0.2 * max(4, min(most, 24))
+    figure, panels = grid(
+        len(capacities),
+        3,
+        lambda lines, columns: (DOUBLE * (columns + 0.35) / 3.35, lines * height),
     )
-    for axes in panels.flat:
-        axes.set_visible(False)
     rows: list[dict[str, Any]] = []
     image = None
     for axes, (method, seeds) in zip(panels.flat, capacities.items(), strict=False):
-        axes.set_visible(True)
         layers = list(seeds[0])
         found = [_means(method, layer, [one[layer] for one in seeds]) for layer in layers]
         rows += [row for by_task in found for row in by_task]
         shares = np.array([[row["rank"] / row["features"] for row in by_task] for by_task in found])
-        image = axes.imshow(shares, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        image = heat_map(axes, shares, aspect="auto")
         tasks = shares.shape[1]
         step = max(1, tasks // WRITTEN)
         axes.set_xticks(range(0, tasks, step), [str(number + 1) for number in range(0, tasks, step)])
         axes.set_yticks(range(len(layers)), layers, size=7 if len(layers) <= 24 and longest < 20 else 5)
         axes.set(xlabel="After task", title=fill(method, 34))
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
         if tasks <= WRITTEN and len(layers) <= 24:
-            size = min(6.0, 42 / tasks)
-            for (at, task), share in np.ndenumerate(shares):
-                axes.text(
-                    task, at, f"{found[at][task]['rank']:.4g}", ha="center", va="center", size=size,
-                    color="black" if share > 0.6 else "white",
-                )  # fmt: skip
+            ranks = (f"{row['rank']:.4g}" for by_task in found for row in by_task)
+            write_cells(axes, shares, ranks, min(6.0, 42 / tasks))
     if image is not None:
         figure.colorbar(image, ax=panels, label="Share held", fraction=0.03, shrink=0.9)
     return figure, rows

@@ -7,13 +7,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.axes import top_images
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, wrapped
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, Drawn, wrapped
 
 # White between images, in shares of an image.
 GAP = 0.12
@@ -21,7 +20,7 @@ GAP = 0.12
 
 def top_images_grid(
     images: ArrayLike, activations: ArrayLike, names: Sequence[str], has: ArrayLike | None = None, k: int = 10
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """The images that activate each axis most, a row for each axis, highest first.
 
     Args:
@@ -81,9 +80,7 @@ def top_images_grid(
     return figure, rows
 
 
-def slice_of_axes(
-    activations: ArrayLike, pair: tuple[int, int], names: Sequence[str], has: ArrayLike
-) -> tuple[Figure, list[dict[str, Any]]]:
+def slice_of_axes(activations: ArrayLike, pair: tuple[int, int], names: Sequence[str], has: ArrayLike) -> Drawn:
     """All images on two axes, coloured by which of the two concepts they have.
 
     Args:
@@ -91,9 +88,6 @@ def slice_of_axes(
         pair: the axes, along and up; also the concepts.
         names: of the axes.
         has: which image has which concept, (n, concepts).
-
-    Returns:
-        The figure, and the numbers in it.
     """
     first, second = pair
     x, y = np.asarray(activations, dtype=np.float64)[:, [first, second]].T

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,24 +17,19 @@ from numpy.typing import NDArray
 from orthotrace.analysis.concepts.axes import Separability
 from orthotrace.analysis.concepts.importance import Importance
 from orthotrace.analysis.figures.concepts import fits
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, wrapped
+from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn, grid, wrapped
 
 # More columns than this are too small to write in, more rows or columns to write in or name.
 WRITTEN, NAMED = 12, 40
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100)
 
 
-def separability_maps(
-    found: Mapping[str, Separability], concepts: Sequence[str]
-) -> tuple[Figure, list[dict[str, Any]]]:
+def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]) -> Drawn:
     """Similarity between concepts relative to that within them, |Q|: a heat map of each network, side by side.
 
     Args:
         found: name of the network -> its separability.
         concepts: names.
-
-    Returns:
-        The figure, and the numbers in it.
 
     Raises:
         ValueError: a number of names that is not that of what they name.
@@ -55,17 +49,12 @@ def separability_maps(
     return figure, rows
 
 
-def correlation_maps(
-    found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str]
-) -> tuple[Figure, list[dict[str, Any]]]:
+def correlation_maps(found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str]) -> Drawn:
     """Absolute correlations between axes: a heat map of each network, side by side.
 
     Args:
         found: name of the network -> (axes, axes).
         concepts: names of the first axes; where there are more axes than concepts, lines set these apart.
-
-    Returns:
-        The figure, and the numbers in it.
     """
     titles = {}
     for name, one in found.items():
@@ -83,16 +72,13 @@ def correlation_maps(
 
 def importance_by_class(
     found: Sequence[Importance], concepts: Sequence[str], classes: Sequence[Sequence[str]] | None = None
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """Importance of concepts for all images and for each class, mean over networks; colours are logarithmic about 1.
 
     Args:
         found: of each network, of the same axes.
         concepts: names of the axes.
         classes: names of the classes of each network, which may differ; else the labels.
-
-    Returns:
-        The figure, and the numbers in it.
 
     Raises:
         ValueError: a number of names that is not that of what they name.
@@ -139,15 +125,10 @@ def _side_by_side(
     found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str], titles: Mapping[str, str], label: str
 ) -> Figure:
     columns = min(len(found), 3)
-    lines = -(-len(found) // columns)
     width = SINGLE if columns == 1 else DOUBLE * (columns + 0.5) / 3.5
     size = (width - 1) / columns
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(width, lines * (size + 0.45) + 0.35), layout="compressed", squeeze=False
-    )
+    figure, panels = grid(len(found), 3, lambda lines, _: (width, lines * (size + 0.45) + 0.35), layout="compressed")
     image = None
-    for axes in panels.flat[len(found) :]:
-        axes.set_visible(False)
     for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         image = _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
         if len(values) == len(concepts) <= NAMED:

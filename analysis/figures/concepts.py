@@ -5,30 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.purity import Purity
 from orthotrace.analysis.figures.layers import over_layers
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, wrapped
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn, grid, wrapped
 
 PURITY = "Purity (area under the ROC curve)"
 
 
-def purity_by_concept(
-    purities: Mapping[str, Sequence[Purity]], concepts: Sequence[str], label: str = PURITY
-) -> tuple[Figure, list[dict[str, Any]]]:
+def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequence[str], label: str = PURITY) -> Drawn:
     """Purity of each concept by several detectors, side by side: every network a dot with its interval over images.
 
     Args:
         purities: detector, such as the axis, the best filter, a probe -> of each network.
         concepts: names.
         label: of the values.
-
-    Returns:
-        The figure, and the numbers in it.
 
     Raises:
         ValueError: a number of names that is not that of the concepts.
@@ -86,7 +79,7 @@ def purity_by_concept(
 
 def concepts_over_tasks(
     values: Mapping[str, ArrayLike], concepts: Sequence[str], label: str = PURITY, span: float = 0.05
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """A value of each concept after every task: their mean, then one panel each, with a thin line for each seed.
 
     Args:
@@ -94,9 +87,6 @@ def concepts_over_tasks(
         concepts: names.
         label: of the values.
         span: of the vertical axis, at least: what is less is not drawn as if it were something.
-
-    Returns:
-        The figure, and the numbers in it.
 
     Raises:
         ValueError: a number of names that is not that of the concepts.
@@ -106,12 +96,14 @@ def concepts_over_tasks(
     every = {"mean of all": slice(None)} if len(concepts) > 1 else {}
     titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}
     columns = min(len(titles), 4)
-    lines = -(-len(titles) // columns)
     width = max(DOUBLE * (columns + 0.3) / 4.3, SINGLE)
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(width, max(1.35 * lines + 0.5, 2.3)), layout="constrained",
-        sharex=True, sharey=True, squeeze=False,
-    )  # fmt: skip
+    figure, panels = grid(
+        len(titles),
+        4,
+        lambda lines, _: (width, max(1.35 * lines + 0.5, 2.3)),
+        sharex=True,
+        sharey=True,
+    )
     tasks = next(iter(found.values())).shape[1]
     rows: list[dict[str, Any]] = []
     for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
@@ -137,8 +129,6 @@ def concepts_over_tasks(
     low, high = panels.flat[0].get_ylim()
     if high - low < span:
         panels.flat[0].set_ylim((low + high - span) / 2, (low + high + span) / 2)
-    for axes in panels.flat[len(titles) :]:
-        axes.set_visible(False)
     figure.supxlabel("After task", size=7)
     figure.supylabel(label, size=7)
     title = "thick lines: means; thin lines: seeds" if any(len(one) > 1 for one in found.values()) else None

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn
 from orthotrace.analysis.inference.ceilings import Ceiling
 
 
@@ -33,23 +33,31 @@ def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, A
     return figure, axes, columns
 
 
-def places(layers: int, method: int, methods: int) -> NDArray[np.float64]:
-    """Where a method stands at each layer: side by side, so that dots do not hide each other."""
-    return np.arange(layers, dtype=np.float64) + min(0.09, 0.5 / methods) * (method - (methods - 1) / 2)
+def draw_method(
+    axes: Axes, place: int, methods: int, dots: Sequence[Sequence[float]], means: Sequence[float], label: str
+) -> NDArray[np.float64]:
+    """A line of the means of one method at each layer, and its dots; methods side by side, so that none is hidden.
+
+    Returns:
+        Where they are along the layers.
+    """
+    colour = COLOURS[place % len(COLOURS)]
+    x = np.arange(len(means), dtype=np.float64) + min(0.09, 0.5 / methods) * (place - (methods - 1) / 2)
+    for at, values in zip(x, dots, strict=True):
+        axes.plot([at] * len(values), values, ".", color=colour, markersize=2.5, alpha=0.6)
+    axes.plot(x, means, MARKERS[place % len(MARKERS)] + "-", color=colour, label=label)
+    return x
 
 
 def values_by_layer(
     values: Mapping[str, Mapping[str, Sequence[float]]], label: str, ceiling: Ceiling | None = None
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """Mean over networks at each layer, every network a dot; the noise ceiling as a band.
 
     Args:
         values: method -> layer -> of each network.
         label: of the values.
         ceiling: where there is one.
-
-    Returns:
-        The figure, and the numbers in it.
     """
     layers = list(next(iter(values.values())))
     figure, axes, columns = over_layers(layers, list(values))
@@ -58,24 +66,18 @@ def values_by_layer(
         axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
     axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
     for place, (method, by_layer) in enumerate(values.items()):
-        colour = COLOURS[place % len(COLOURS)]
-        x = places(len(layers), place, len(values))
-        for at, layer in zip(x, layers, strict=True):
-            axes.plot([at] * len(by_layer[layer]), by_layer[layer], ".", color=colour, markersize=2.5, alpha=0.6)
-        means = [float(np.mean(by_layer[layer])) for layer in layers]
-        axes.plot(x, means, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
+        dots = [by_layer[layer] for layer in layers]
+        means = [float(np.mean(of)) for of in dots]
+        draw_method(axes, place, len(values), dots, means, method)
+        limits = (None, None) if ceiling is None else (ceiling.lower, ceiling.upper)
         rows += [
             {
-                "method": method,
-                "layer": layer,
-                "mean": mean,
-                "networks": len(by_layer[layer]),
-                "values": " ".join(f"{value:.6f}" for value in by_layer[layer]),
-                "ceiling_low": None if ceiling is None else ceiling.lower,
-                "ceiling_high": None if ceiling is None else ceiling.upper,
+                "method": method, "layer": layer, "mean": mean, "networks": len(of),
+                "values": " ".join(f"{value:.6f}" for value in of),
+                "ceiling_low": limits[0], "ceiling_high": limits[1],
             }
-            for layer, mean in zip(layers, means, strict=True)
-        ]
+            for layer, of, mean in zip(layers, dots, means, strict=True)
+        ]  # fmt: skip
     axes.set_ylabel(label)
     title = "dots: networks" if ceiling is None else "dots: networks; grey band: noise ceiling"
     figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike, NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE
+from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid, heat_map, write_cells
 
 # More cells than this are too small to write in.
 WRITTEN = 10
@@ -27,41 +24,26 @@ def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
         matrix: (t, T), in [0, 1].
     """
     values = np.asarray(matrix, dtype=np.float64)
-    image = axes.imshow(values, vmin=0, vmax=1, cmap="viridis")
+    image = heat_map(axes, values)
     axes.set(xlabel="Tested on task", ylabel="After task")
     for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):
         step = max(1, count // WRITTEN)
         axis.set_ticks(range(0, count, step), [str(number + 1) for number in range(0, count, step)])
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
     if max(values.shape) <= WRITTEN:
-        size = min(6.0, 40 / max(values.shape))
-        for (row, column), value in np.ndenumerate(values):
-            colour = "black" if value > 0.6 else "white"
-            text = f"{value:.2f}".removeprefix("0").replace("1.00", "1")
-            axes.text(column, row, text, ha="center", va="center", color=colour, size=size)
+        texts = (f"{value:.2f}".removeprefix("0").replace("1.00", "1") for value in values.flat)
+        write_cells(axes, values, texts, min(6.0, 40 / max(values.shape)))
     return image
 
 
-def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> tuple[Figure, list[dict[str, Any]]]:
+def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> Drawn:
     """The mean accuracy matrix over the seeds of each method.
 
     Args:
         matrices: method -> the accuracy matrix (T, T) of each seed.
-
-    Returns:
-        The figure, and the numbers in it.
     """
-    columns = min(len(matrices), 4)
-    lines = -(-len(matrices) // columns)
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(DOUBLE * (columns + 0.25) / 4.25, 1.75 * lines), layout="constrained", squeeze=False
-    )
+    figure, panels = grid(len(matrices), 4, lambda lines, columns: (DOUBLE * (columns + 0.25) / 4.25, 1.75 * lines))
     rows, image = [], None
-    for axes in panels.flat:
-        axes.set_visible(False)
     for axes, (method, seeds) in zip(panels.flat, matrices.items(), strict=False):
-        axes.set_visible(True)
         mean = np.mean(seeds, axis=0)
         image = draw_matrix(axes, mean)
         seen = "" if len(seeds) == 1 else f"{' ' if len(method) < 12 else chr(10)}(mean of {len(seeds)} seeds)"

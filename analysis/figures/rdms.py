@@ -8,10 +8,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE, TALLEST
+from orthotrace.analysis.figures.style import DOUBLE, TALLEST, Drawn
 from orthotrace.analysis.rdm.triangles import square
 
 
@@ -20,7 +19,7 @@ def rdm_maps(
     classes: Sequence[str],
     per_class: int,
     measure: str = "1 − r",
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """A heat map for each method (row) and layer (column), with a tick for each class.
 
     Args:

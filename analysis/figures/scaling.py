@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, SINGLE
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, SINGLE, Drawn
 
 
 def rdms_in_a_plane(
     points: NDArray[np.float64], networks: Sequence[tuple[str, str]], layers: Sequence[str], stress: float
-) -> tuple[Figure, list[dict[str, Any]]]:
+) -> Drawn:
     """Every RDM a point, its layers joined for each network; colour is the method, the marker the layer.
 
     Args:
@@ -24,9 +22,6 @@ def rdms_in_a_plane(
         networks: (method, name of the network).
         layers: in order.
         stress: stress-1 of the points.
-
-    Returns:
-        The figure, and the numbers in it.
     """
     methods = list(dict.fromkeys(method for method, _ in networks))
     figure, axes = plt.subplots(figsize=(SINGLE, SINGLE), layout="constrained")

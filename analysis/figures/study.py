@@ -157,10 +157,11 @@ def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple
             lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
         )
     for name, found in findings.similarity.items():
+        about = findings.measures[name]
         if shown := at_task(found, task):
             drawings[f"similarity-{name}"] = (
-                f"{findings.kinds[name]} of activations between seeds by {name} ({findings.targets[name]}), after task "
-                f"{task}. The interval resamples networks, not pairs.",
+                f"{'Distance' if about.metric else 'Similarity'} of activations between seeds by {name} "
+                f"({about.function}), after task {task}. The interval resamples networks, not pairs.",
                 lambda shown=shown, name=name: consistency_by_layer(shown, name, None),
             )
     for name, found in findings.references.items():

@@ -12,20 +12,10 @@ from orthotrace.analysis.rdm.dissimilarity import (
     norm_difference,
     squared_euclidean,
     unit_euclidean,
-)
+)  # fmt: skip
 from orthotrace.analysis.rdm.rdms import RDMs
 
 __all__ = [
-    "MEASURES",
-    "RDMs",
-    "cityblock",
-    "correlation",
-    "cosine",
-    "crossnobis",
-    "custom",
-    "euclidean",
-    "mahalanobis",
-    "norm_difference",
-    "squared_euclidean",
-    "unit_euclidean",
-]
+    "MEASURES", "RDMs", "cityblock", "correlation", "cosine", "crossnobis", "custom", "euclidean", "mahalanobis",
+    "norm_difference", "squared_euclidean", "unit_euclidean",
+]  # fmt: skip

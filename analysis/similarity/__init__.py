@@ -11,7 +11,7 @@ from orthotrace.analysis.similarity.canonical import (
     pwcca_mean,
     regression,
     svcca,
-)
+)  # fmt: skip
 from orthotrace.analysis.similarity.cka import debiased_cka, hsic, linear_cka, minibatch_cka, rbf_cka
 from orthotrace.analysis.similarity.distances import distance_correlation, knn_jaccard
 from orthotrace.analysis.similarity.invariances import check, declare
@@ -26,24 +26,7 @@ MEASURES = {
 }  # fmt: skip
 
 __all__ = [
-    "MEASURES",
-    "canonical_correlations",
-    "cca",
-    "cca_squared",
-    "check",
-    "debiased_cka",
-    "declare",
-    "distance_correlation",
-    "hsic",
-    "knn_jaccard",
-    "linear_cka",
-    "minibatch_cka",
-    "procrustes",
-    "procrustes_angle",
-    "procrustes_cosine",
-    "pwcca",
-    "pwcca_mean",
-    "rbf_cka",
-    "regression",
-    "svcca",
-]
+    "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "debiased_cka", "declare",
+    "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "procrustes", "procrustes_angle",
+    "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca",
+]  # fmt: skip

@@ -111,15 +111,10 @@ def pwcca(x: Activations, y: Activations) -> float:
 
     with h_i the canonical variables of X and x_j its centred columns.
 
-    Args:
-        x: activations (n, ...) of the same stimuli; more stimuli than dimensions.
-        y: likewise.
+    Args, Raises: as canonical_correlations.
 
     Returns:
         In [0, 1]; not symmetric, see pwcca_mean.
-
-    Raises:
-        ValueError: as canonical_correlations.
 
     Source: Morcos, Raghu & Bengio, NeurIPS 2018.
 
@@ -149,15 +144,10 @@ def regression(x: Activations, y: Activations) -> float:
 
     Invariant to any invertible map of the first, and to orthogonal maps and scalings of the second.
 
-    Args:
-        x: activations (n, ...) of the same stimuli; more stimuli than dimensions of the first.
-        y: likewise.
+    Args, Raises: as canonical_correlations, for the first.
 
     Returns:
         In [0, 1]; not symmetric.
-
-    Raises:
-        ValueError: as canonical_correlations.
 
     Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, R^2_LR.
 

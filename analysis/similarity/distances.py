@@ -16,15 +16,10 @@ def distance_correlation(x: Activations, y: Activations) -> float:
 
         sqrt(sum A o B / sqrt(sum A o A  sum B o B)), A and B doubly centred
 
-    Args:
-        x: activations (n, ...) of the same stimuli, n >= 3.
-        y: likewise.
+    Args, Raises: as cka.linear_cka.
 
     Returns:
         In [0, 1].
-
-    Raises:
-        ValueError: as linear_cka.
 
     Source: Szekely, Rizzo & Bakirov, Annals of Statistics 35 (2007).
 

@@ -25,15 +25,10 @@ def procrustes(x: Activations, y: Activations) -> float:
 
     A metric, of centred representations in their own units.
 
-    Args:
-        x: activations (n, ...) of the same stimuli, n >= 3; of different widths as if padded by zeros.
-        y: likewise.
+    Args, Raises: as cka.linear_cka; representations of different widths are compared as if padded by zeros.
 
     Returns:
         At least 0.
-
-    Raises:
-        ValueError: as linear_cka.
 
     Source: Williams, Kunz, Kornblith & Linderman, Generalized Shape Metrics, NeurIPS 2021.
 
@@ -55,11 +50,10 @@ def procrustes_cosine(x: Activations, y: Activations) -> float:
 
         |X^T Y|_* / (|X|_F |Y|_F)
 
+    Args, Raises: as procrustes.
+
     Returns:
         In [0, 1].
-
-    Raises:
-        ValueError: as linear_cka.
 
     Source: Williams, Kunz, Kornblith & Linderman, NeurIPS 2021.
     """
@@ -71,11 +65,10 @@ def procrustes_cosine(x: Activations, y: Activations) -> float:
 def procrustes_angle(x: Activations, y: Activations) -> float:
     """Angle between two representations after the best orthogonal map, arccos of procrustes_cosine; a metric.
 
+    Args, Raises: as procrustes.
+
     Returns:
         In [0, pi / 2].
-
-    Raises:
-        ValueError: as linear_cka.
 
     Source: Williams, Kunz, Kornblith & Linderman, NeurIPS 2021.
     """

@@ -19,7 +19,7 @@ from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks
 from orthotrace.analysis.studies.correspondence import accuracy, layer_similarities
-from orthotrace.analysis.studies.references import Agreement, Reference, agreements, as_rows
+from orthotrace.analysis.studies.references import Agreement, Reference, agreements
 from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.results.summary import SCORES
 
@@ -45,6 +45,34 @@ class Correspondence:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A measure of similarity of activations that was used.
+
+    Attributes:
+        function: its path, with the arguments that were given.
+        invariances: what it is declared invariant to; None where nothing is.
+        metric: it is declared a distance: less is more alike.
+    """
+
+    function: str
+    invariances: list[str] | None
+    metric: bool
+
+    @classmethod
+    def of(cls, measure: Similarity) -> Measured:
+        """Of a function, or a partial of one."""
+        function: Any = getattr(measure, "func", measure)
+        given = getattr(measure, "keywords", {})
+        arguments = f"({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
+        module = getattr(function, "__module__", "")
+        # Ours are known by the package that has them all.
+        module = similarity.__name__ if module.startswith(f"{similarity.__name__}.") else module
+        path = f"{module}.{getattr(function, '__qualname__', function)}{arguments}"
+        about = declaration(measure)
+        return cls(path, None, False) if about is None else cls(path, sorted(about.invariant_to), about.metric)
+
+
+@dataclass(frozen=True)
 class Findings:
     """What an analysis found, by method and task; of consistencies where there are two seeds and more.
 
@@ -53,38 +81,29 @@ class Findings:
         centroids: of the RDMs of the means of classes; nothing below three classes.
         clustering: layer -> the category clustering index of each network.
         similarity: measure -> similarity of activations.
-        invariances: measure -> what it is declared invariant to; None where nothing is.
-        metrics: measures that are declared distances.
+        measures: measure -> what is known of it.
         correspondence: where there are two layers and more.
         references: name -> agreement of every layer.
         ceilings: name -> of each reference; None with one RDM.
         compared: name -> the reference itself.
-        measure: of dissimilarity, as it is to be called.
-        targets: measure -> its function and arguments.
+        measure: name of the measure of dissimilarity.
     """
 
     consistency: PairMeans
     centroids: PairMeans
     clustering: dict[tuple[str, int], dict[str, tuple[float, ...]]]
     similarity: dict[str, PairMeans]
-    invariances: dict[str, list[str] | None]
-    metrics: frozenset[str]
+    measures: dict[str, Measured]
     correspondence: dict[tuple[str, int], Correspondence]
     references: dict[str, dict[tuple[str, int], dict[str, Agreement]]]
     ceilings: dict[str, Ceiling | None]
     compared: Mapping[str, Reference]
     measure: str
-    targets: Mapping[str, str]
 
     @property
     def called(self) -> str:
         """The measure of dissimilarity, in figures."""
         return "1 − r" if self.measure == "correlation" else self.measure.replace("_", " ")
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """What each measure tells: more is more alike, or, of one declared a metric, less."""
-        return {name: "Distance" if name in self.metrics else "Similarity" for name in self.targets}
 
     def as_json(
         self, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], options: Mapping[str, Any]
@@ -113,15 +132,9 @@ class Findings:
                 for layer, values in by_layer.items()
             ],
             "similarity": [
-                {
-                    "measure": name,
-                    "function": self.targets[name],
-                    "invariances": self.invariances[name],
-                    "metric": name in self.metrics,
-                    **row,
-                }
+                row
                 for name, found in self.similarity.items()
-                for row in _rows(found)
+                for row in _rows(found, measure=name, **asdict(self.measures[name]))
             ],
             "correspondence": [
                 {"method": method, "task": task, **asdict(one)} for (method, task), one in self.correspondence.items()
@@ -129,14 +142,14 @@ class Findings:
             "references": [
                 {**row, "ceiling": None if (limits := self.ceilings[name]) is None else asdict(limits)}
                 for name, found in self.references.items()
-                for row in as_rows(name, self.compared[name], found)
+                for row in _rows(found, reference=name, path=self.compared[name].path, by=self.compared[name].method)
             ],
         }
 
 
-def _rows(found: PairMeans) -> list[dict[str, Any]]:
+def _rows(found: Mapping[tuple[str, int], Mapping[str, Any]], **about: Any) -> list[dict[str, Any]]:
     return [
-        {"method": method, "task": task, "layer": layer, **asdict(one)}
+        {**about, "method": method, "task": task, "layer": layer, **asdict(one)}
         for (method, task), by_layer in found.items()
         for layer, one in by_layer.items()
     ]
@@ -191,14 +204,12 @@ def find(
         similarity=similarities(
             several, shown, measures, **{name: value for name, value in interval.items() if name != "stimuli"}
         ),
-        invariances={name: _invariances(one) for name, one in measures.items()},
-        metrics=frozenset(name for name, one in measures.items() if getattr(declaration(one), "metric", False)),
+        measures={name: Measured.of(one) for name, one in measures.items()},
         correspondence={key: corresponding(same) for key, same in several.items() if len(layers) > 1},
         references={name: found for name, (found, _) in agreed.items()},
         ceilings={name: limits for name, (_, limits) in agreed.items()},
         compared=references,
         measure=measure,
-        targets={name: _target(one) for name, one in measures.items()},
     )
 
 
@@ -211,22 +222,6 @@ def corresponding(same: Sequence[Network]) -> Correspondence:
         for one in (values, values.T):
             counts[np.arange(layers), one.argmax(axis=1)] += 1
     return Correspondence(accuracy(found), tuple(tuple(row) for row in (counts / (2 * len(found))).tolist()))
-
-
-def _target(measure: Similarity) -> str:
-    """The function, by its path, with the arguments that were given."""
-    function: Any = getattr(measure, "func", measure)
-    given = getattr(measure, "keywords", {})
-    arguments = f"({', '.join(f'{name}={value}' for name, value in given.items())})" if given else ""
-    module = getattr(function, "__module__", "")
-    # Ours are known by the package that has them all.
-    module = similarity.__name__ if module.startswith(f"{similarity.__name__}.") else module
-    return f"{module}.{getattr(function, '__qualname__', function)}{arguments}"
-
-
-def _invariances(measure: Similarity) -> list[str] | None:
-    about = declaration(measure)
-    return None if about is None else sorted(about.invariant_to)
 
 
 def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measure: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,22 +143,3 @@ def agreements(
 def _agreement(values: Any, level: float) -> Agreement:
     found = mean_interval(values.tolist(), level)
     return Agreement(tuple(values.tolist()), found.mean, found.low, found.high)
-
-
-def as_rows(
-    name: str, reference: Reference, found: Mapping[tuple[str, int], Mapping[str, Agreement]]
-) -> list[dict[str, Any]]:
-    """For results.json."""
-    return [
-        {
-            "reference": name,
-            "path": reference.path,
-            "by": reference.method,
-            "method": method,
-            "task": task,
-            "layer": layer,
-            **asdict(one),
-        }
-        for (method, task), by_layer in found.items()
-        for layer, one in by_layer.items()
-    ]
