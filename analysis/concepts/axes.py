@@ -1,6 +1,6 @@
-"""What concept axes are like: how separate their concepts, how uncorrelated they are, which images show on them.
+"""Concept axes: how separate their concepts are, how uncorrelated the axes, which images activate them.
 
-How pure they are is in purity.py, what the network makes of them in importance.py, what tasks do to them in drift.py.
+Their purity is in purity.py, their importance to the network in importance.py, their drift over tasks in drift.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Separability:
-    """How much alike the features of concepts are.
+    """Similarity of the features of concepts.
 
     Attributes:
         normalised: Q, (k, k), 1 on the diagonal; NaN where it is undefined.

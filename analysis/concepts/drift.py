@@ -1,4 +1,4 @@
-"""What becomes of concept axes from task to task."""
+"""Drift of concept axes from task to task."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """What became of concept axes after the first task.
+    """Change of concept axes since the first task.
 
     Attributes:
         purity: after every task less that after the first, (tasks, k); 0 in the first row.
-        angle: of each axis to what it was after the first task, in degrees from 0 to 180, (tasks, k); of a concept of
-            several axes the largest angle between the two subspaces, from 0 to 90.
+        angle: between each axis and the same axis after the first task, in degrees from 0 to 180, (tasks, k);
+            of a concept of several axes the largest angle between the two subspaces, from 0 to 90.
     """
 
     purity: Matrix
@@ -65,7 +65,7 @@ def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
 
 
 def _angle(first: Matrix, later: Matrix) -> float:
-    """Of one axis its own, of several the largest between what they span."""
+    """Angle between two axes; of several axes the largest angle between the two subspaces."""
     if len(first) == 1:
         # Half the angle by its sine and cosine: exact also where it is small.
         return float(2 * np.arctan2(np.linalg.norm(later - first), np.linalg.norm(later + first)))

@@ -1,4 +1,4 @@
-"""How much a network relies on each axis of a layer: its loss when the axis no longer fits the image."""
+"""How much a network relies on each axis of a layer: its loss when the axis is permuted between images."""
 
 from __future__ import annotations
 

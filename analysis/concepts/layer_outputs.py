@@ -190,8 +190,8 @@ def concept_importance(
         layer: name of its concept layer.
         inputs: test images.
         labels: of the outputs.
-        outputs: that are asked.
-        concepts: names, in the order of the answer.
+        outputs: active outputs of the network.
+        concepts: names, in the order of the result.
         repeats: of the permutation.
     """
     module: Any = model.get_submodule(layer)

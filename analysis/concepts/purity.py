@@ -1,6 +1,6 @@
-"""How pure concept axes are: each tells the images of its concept from all others, beside what other detectors reach.
+"""Purity of concept axes: how well each separates the images of its concept from all others, beside other detectors.
 
-Filters, probes and concept vectors are chosen and fitted without the test images, which only score them.
+Filters, probes and concept vectors are chosen and fitted on other images; test images only score them.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def purity(activations: ArrayLike, has: ArrayLike, level: float = 0.95) -> Purit
 
 
 def best_filter(validation: ConceptFeatures, test: ConceptFeatures, level: float = 0.95) -> Purity:
-    """The single filter that tells each concept best, chosen on validation images and scored on test images.
+    """The single filter that separates each concept best, chosen on validation images and scored on test images.
 
-    Like an axis, a filter is read as it is, high for the concept. Of equals the first is taken.
+    Like an axis, a filter must be high for the concept; its sign is not turned. Of equals the first is taken.
 
     Args:
         validation: on which each concept's filter is chosen.
@@ -121,7 +121,7 @@ def linear_probe(
     strengths: Sequence[float] = STRENGTHS,
     level: float = 0.95,
 ) -> Purity:
-    """A linear probe of each concept: what the layer knows of it, along whatever direction.
+    """A linear probe of each concept: how well any direction of the layer separates it.
 
     Logistic regression with the penalty |w|^2 strength/2 on features standardised by the training images; the strength
     is the one with the highest area on the validation images, of equals the strongest.
@@ -153,7 +153,7 @@ def linear_probe(
     parts = _parts(train=train, validation=validation, test=test)
     (x, of), (held, held_has), (shown, has) = parts
     mean, scale = x.mean(axis=0), x.std(axis=0)
-    # A channel that is constant in training tells nothing.
+    # A channel that is constant in training is left out.
     scale = np.where(np.ptp(x, axis=0) > 0, scale, np.inf)
     x, held, shown = ((one - mean) / scale for one in (x, held, shown))
     order = sorted(strengths, reverse=True)

@@ -1,4 +1,4 @@
-"""The concept layers of all runs of an analysis: what they answer, after every task that was chosen."""
+"""The concept layers of all runs of an analysis, after every chosen task."""
 
 from __future__ import annotations
 

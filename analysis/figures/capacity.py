@@ -1,4 +1,4 @@
-"""How much of each layer is held, after every task."""
+"""How much of each layer's input space is protected, after every task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRITTEN = 12
 
 
 def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
-    """Share of the directions of each layer's input that are held, layers x tasks, with the number of rows written in.
+    """Share of each layer's input dimensions that is protected, layers x tasks, with the rank written in.
 
     Args:
         capacities: method -> of each seed layer -> features, and per task rank, captured, exact, leak, memory_bytes,
@@ -50,7 +50,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
             ranks = (f"{row['rank']:.4g}" for by_task in found for row in by_task)
             write_cells(axes, shares, ranks, min(6.0, 42 / tasks))
     if image is not None:
-        figure.colorbar(image, ax=panels, label="Share held", fraction=0.03, shrink=0.9)
+        figure.colorbar(image, ax=panels, label="Share protected", fraction=0.03, shrink=0.9)
     return figure, rows
 
 

@@ -32,7 +32,7 @@ def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]
         concepts: names.
 
     Raises:
-        ValueError: a number of names that is not that of what they name.
+        ValueError: another number of names than of concepts or classes.
     """
     fits(concepts, {name: len(one.normalised) for name, one in found.items()})
     means = {name: "undefined" if np.isnan(one.similarity) else f"{one.similarity:.2f}" for name, one in found.items()}
@@ -81,7 +81,7 @@ def importance_by_class(
         classes: names of the classes of each network, which may differ; else the labels.
 
     Raises:
-        ValueError: a number of names that is not that of what they name.
+        ValueError: another number of names than of concepts or classes.
     """
     named = [list(map(str, one.classes)) for one in found] if classes is None else [list(of) for of in classes]
     fits(concepts, {"the axes": len(found[0].axes)})

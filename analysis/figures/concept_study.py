@@ -100,8 +100,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                 ),
             )
             found[f"concepts-angle{end}"] = (
-                f"Angle of every concept's axis to what it was after the first task that was read, {at}, in the "
-                "channels before the layer: 0 where a projection method, or freeze, holds the layer. Thin lines are "
+                f"Angle between every concept's axis and the same axis after the first analysed task, {at}, in the "
+                "channels before the layer: 0 where a projection method or freeze protects the layer. Thin lines are "
                 "networks.",
                 lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
                     {method: one[1] for method, one in drifts.items()},

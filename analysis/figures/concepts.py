@@ -1,4 +1,4 @@
-"""Purity of concept axes, and what becomes of them over tasks."""
+"""Purity of concept axes, and how it changes over tasks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def concepts_over_tasks(
         values: method -> (seeds, tasks, concepts), such as purities, or angles to the axes of the first task.
         concepts: names.
         label: of the values.
-        span: of the vertical axis, at least: what is less is not drawn as if it were something.
+        span: smallest range of the vertical axis, so that small differences do not look large.
 
     Raises:
         ValueError: a number of names that is not that of the concepts.
@@ -142,7 +142,7 @@ def _per_line(labels: Iterable[str], width: float) -> int:
 
 
 def fits(names: Sequence[str], found: Mapping[str, int]) -> None:
-    """Refuse names that are not as many as what they name.
+    """Refuse another number of names than of things.
 
     Raises:
         ValueError: says what has how many.

@@ -1,4 +1,4 @@
-"""Which layer of one network is most like which of another."""
+"""Which layer of one network is most similar to which layer of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITTEN = 10
 
 
 def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[str]) -> Drawn:
-    """How often each layer is most like each layer of another network, a matrix for each method.
+    """How often each layer is most similar to each layer of another network, a matrix for each method.
 
     Args:
         found: method -> correspondence.

@@ -26,7 +26,7 @@ def rdm_maps(
         rdms: method -> layer -> RDM (upper triangle), its stimuli sorted by class.
         classes: names in the order of the stimuli.
         per_class: stimuli of each.
-        measure: of dissimilarity, as it is to be called.
+        measure: of dissimilarity, in words.
 
     Returns:
         The figure, and the mean dissimilarity between each pair of classes: of the stimuli themselves there would be

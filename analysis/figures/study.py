@@ -85,8 +85,8 @@ def draw(
     }
     if capacities:
         drawings["capacity"] = (
-            f"Capacity: the share of the directions of each layer's input that are held after each task; the numbers "
-            f"are how many, means {seeds}.",
+            f"Capacity: the share of each layer's input dimensions that is protected after each task; the numbers are "
+            f"ranks, means {seeds}.",
             lambda: capacity_by_layer(capacities),
         )
     plane: dict[str, Any] | None = None
@@ -141,7 +141,7 @@ def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple
     if centroids := at_task(findings.centroids, task):
         drawings["centroids"] = (
             f"Consistency between seeds of the RDMs of the mean activations of the {len(stimuli.classes)} classes, "
-            f"after task {task}: beside that of all stimuli, it tells whether networks agree on classes or on images.",
+            f"after task {task}: beside that of all stimuli, it shows whether networks agree on classes or on images.",
             lambda: consistency_by_layer(centroids, "Centroid consistency (r²)"),
         )
     if clustering := at_task(findings.clustering, task):
@@ -152,8 +152,8 @@ def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple
         )
     if correspondence := at_task(findings.correspondence, task):
         drawings["correspondence"] = (
-            f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most like each "
-            "layer of another seed (columns), by the Pearson correlation of their RDMs.",
+            f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most similar to "
+            "each layer of another seed (columns), by the Pearson correlation of their RDMs.",
             lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
         )
     for name, found in findings.similarity.items():

@@ -129,7 +129,7 @@ def letter(axes: Axes, number: int) -> None:
 
 
 def wrapped(name: str, width: int) -> str:
-    """A name in lines of so many letters, broken at spaces and behind slashes, never within a word.
+    """A name in lines of at most width letters, broken at spaces and behind slashes, never within a word.
 
     Example:
         >>> wrapped("texture/very striped", 8).splitlines(), wrapped("texture/striped", 15).splitlines()

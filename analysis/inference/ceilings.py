@@ -77,7 +77,7 @@ def constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
 
 
 def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
-    """A comparison in which an RDM without spread predicts nothing, and is not predicted: 0.
+    """A comparison in which an RDM without spread scores 0.
 
     Parts of RDMs may be constant though they as a whole are not.
 

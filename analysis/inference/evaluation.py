@@ -241,7 +241,7 @@ def _moderate(stack: Matrix) -> Matrix:
 
 
 def _fit(model: Fixed, part: Matrix, data: Matrix, method: str) -> Matrix:
-    """Weights of the RDMs of a model from training data; what is constant there tells nothing."""
+    """Weights of the RDMs of a model from training data; RDMs that are constant there are left out."""
     if type(model) is Selected:
         return np.eye(len(part))[int(np.argmax(compared(part, data, method).mean(axis=1)))]
     data = data[~constant(data, method)]

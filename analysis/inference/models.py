@@ -106,7 +106,7 @@ class Weighted(Selected):
         size = np.sqrt(np.diag(products))
         size = np.where(size > 0, size, 1)
         if not (with_data > 0).any():
-            # Nothing goes with the data, or all is constant: no RDM helps.
+            # No RDM correlates with the data.
             return np.zeros(len(with_data))
         values, vectors = np.linalg.eigh(products / np.outer(size, size))
         kept = values > 1e-12 * values[-1]

@@ -81,7 +81,7 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
         rdms: upper triangles, (k, m).
         weights: how often each stimulus comes, (B, n).
         centre: covariances; else mean products, without the S1.
-        skip: of so many first RDMs the covariances with each other are not needed; they are left 0.
+        skip: number of first RDMs whose covariances with each other are not needed; they stay 0.
 
     Returns:
         (B, k, k).

@@ -1,7 +1,7 @@
 """Scores of models in resamples of stimuli and subjects, three ways; the bounds of the noise ceiling beside them.
 
 A sampler prepares resamples of the stimuli, (B, n) counts, once, and scores them with resamples of the subjects, (B, k)
-counts; either may be one row, which then goes with every row of the other. It gives (B, models + 2).
+counts; either may be one row, which is then paired with every row of the other. It gives (B, models + 2).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Made:
 class Folded:
     """Fitted models by Pearson or cosine: every resample is cross-validated, from the moments of its parts.
 
-    A resample with too few different things for so many folds has fewer. The ceiling is that of the test stimuli.
+    A resample with too few different subjects or stimuli has fewer folds. The ceiling is that of the test stimuli.
 
     Args:
         models: what is fitted.
@@ -210,7 +210,7 @@ def folds(things: int, number: int, rng: np.random.Generator) -> NDArray[np.intp
 def _folds_of(counts: Matrix, number: int, rng: np.random.Generator, least: int = 1) -> NDArray[np.intp]:
     """The fold of each thing in each resample, even over the different things in it; copies share a fold.
 
-    Fewer folds where there are not so many, or not at least so many in each.
+    Fewer folds where there are too few things for `number` folds of `least` things.
     """
     found = np.zeros(counts.shape, dtype=np.intp)
     for row, into in zip(counts, found, strict=True):
@@ -220,7 +220,7 @@ def _folds_of(counts: Matrix, number: int, rng: np.random.Generator, least: int 
 
 
 def _alike(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
-    """Both with as many resamples as the longer."""
+    """Both with the number of resamples of the longer."""
     number = max(len(first), len(second))
     return np.broadcast_to(first, (number, *first.shape[1:])), np.broadcast_to(second, (number, *second.shape[1:]))
 

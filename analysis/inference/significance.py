@@ -81,7 +81,7 @@ class Evaluation:
             level: in (0, 1).
 
         Raises:
-            ValueError: a level out of its range, or one subject and no resampled stimuli, which tells no error.
+            ValueError: a level out of its range, or one subject and no resampled stimuli: the error is unknown.
         """
         from scipy.stats import t as student
 
@@ -171,7 +171,7 @@ class Evaluation:
         limited = bool(contrast[-2:].any())
         if not self.draws:
             if subjects < 2:
-                raise ValueError("one subject tells no error: bootstrap over stimuli, or give several RDMs")
+                raise ValueError("the error of one subject is unknown: bootstrap over stimuli, or give several RDMs")
             # The bounds are taken as they are.
             return float((contrast[:-2] @ self.scores).var(ddof=1) / subjects)
         found = {}

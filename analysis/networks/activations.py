@@ -1,4 +1,4 @@
-"""What the layers of a network answer to a set of stimuli."""
+"""Activations of the layers of a network for a set of stimuli."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def readable_layers(model: nn.Module) -> list[str]:
 def activations(
     model: nn.Module, images: Tensor, layers: Sequence[str], batch_size: int = 256
 ) -> Iterator[tuple[str, Tensor]]:
-    """Activations of each layer, one layer after the other; each is freed when the next is asked for.
+    """Activations of each layer, one layer after the other; each is freed when the next is read.
 
     Args:
         model: in evaluation mode.

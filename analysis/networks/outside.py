@@ -1,4 +1,4 @@
-"""Data from outside: RDMs or activations of brains, of behaviour, or of other networks, in a file."""
+"""External data: RDMs or activations of brains, behaviour or other networks, in a file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_outside(
     path = Path(path)
     if kind not in (None, "rdms", "activations"):
         raise UserError(f"rdms or activations (got {kind})", "kind")
-    if _tells(path) and kind != "activations":
+    if _holds_rdms(path) and kind != "activations":
         found = read_rdms(path)
         if found.stimuli != stimuli:
             raise UserError(f"{path} has RDMs of {found.stimuli} stimuli, not of {stimuli}")
@@ -69,8 +69,8 @@ def read_outside(
     return RDMs(np.concatenate(parts), None, {}, {"name": np.array(names)})
 
 
-def _tells(path: Path) -> bool:
-    """Whether the file itself says that it holds RDMs."""
+def _holds_rdms(path: Path) -> bool:
+    """Whether the file is known to hold RDMs."""
     if not path.is_file():
         return False
     if path.suffix in HDF5:

@@ -1,4 +1,4 @@
-"""Finds runs and rebuilds what an analysis needs of them. The only file here that imports networks."""
+"""Finds runs, and makes the stimuli that their networks are shown."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Stimuli:
         return {"class": names, "label": self.labels.numpy(), "test_image": self.places.numpy()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """What stimulus stands where: for data from outside, which must be in this order."""
+        """Each stimulus by its place: external data must be in this order."""
         found = {name: values.tolist() for name, values in self.descriptors().items()}
         return [
             {"stimulus": number, **{name: values[number] for name, values in found.items()}}

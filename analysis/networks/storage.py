@@ -150,7 +150,7 @@ def _content(group: Any) -> dict[str, Any]:
         elif value.shape is None:
             found[key] = None
         else:
-            # Text of any length comes as objects, unless it is asked for as text.
+            # Text of variable length is read as objects unless asstr is used.
             values = np.asarray(value.asstr("utf-8")[()] if value.dtype.kind == "O" else value[()])
             values = np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
             values = values.astype(str) if values.dtype.kind == "O" else values

@@ -14,7 +14,7 @@ from orthotrace.analysis.rdm.triangles import stimuli_of
 def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
     """Mean activations of each category.
 
-    The consistency of RDMs of centroids, beside that of all stimuli, tells whether networks agree on their categories
+    The consistency of RDMs of centroids, beside that of all stimuli, shows whether networks agree on their categories
     alone or on each exemplar.
 
     Args:
@@ -38,7 +38,7 @@ def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
     x = matrix(patterns)
     kinds, which = _kinds(labels, len(x), 3)
     place = torch.from_numpy(which).to(x.device)
-    # Sums in float64, whatever the patterns: a category may be large.
+    # Sums in float64 for every type: a category may be large.
     sums = torch.zeros(len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
     sums.index_add_(0, place, x.double())
     counts = torch.from_numpy(np.bincount(which)).to(x.device)

@@ -213,7 +213,7 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[1.]])
     """
     first, second = stacks(rdms, others)
-    # In units of the largest entry: products of traces leave the range of numbers.
+    # In units of the largest entry: products of traces overflow.
     scaled = first / sizes_of(first)
     first, second = scaled, scaled if second is first else second / sizes_of(second)
     roots, traces = square_roots(first)
@@ -247,7 +247,7 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     for i, a in enumerate(first):
         for j, b in enumerate(second):
             difference = a - b
-            # Squares of what is large or small leave the range of numbers.
+            # Scaled, as squares of large or small numbers overflow or underflow.
             size = float(np.abs(difference).max())
             found[i, j] = size * float(np.linalg.norm(difference / size)) if size else 0.0
     return found

@@ -21,7 +21,7 @@ WIDE = 16384
 
 
 def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
-    """Correlation, or cosine, in one pass where nothing is in doubt; else step by step, which tells what is wrong."""
+    """Correlation, or cosine, in one pass where that is exact; else step by step, with an error that names the RDM."""
     if isinstance(rdms, RDMs) and isinstance(others, RDMs):
         check_comparable(rdms, others)
     first = as_array(rdms)
@@ -71,7 +71,7 @@ def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
 
 
 def _tensor(block: Matrix) -> Tensor:
-    """As float64, without a copy where torch takes it as it is."""
+    """As float64, without a copy where possible."""
     import torch
 
     plain = block.dtype == np.float64 and block.dtype.isnative and min(block.strides) >= 0

@@ -124,7 +124,7 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
     with np.errstate(over="ignore", under="ignore"):
         found = distances * scale * scale
     if not np.isfinite(found).all() or ((found == 0) & (distances > 0)).any():
-        raise ValueError(f"squares of distances of {scale:.3g} leave the range of numbers: scale the patterns")
+        raise ValueError(f"squares of distances of {scale:.3g} overflow or underflow: scale the patterns")
     return found / x.shape[1] if per_feature else found
 
 
@@ -284,7 +284,7 @@ def crossnobis(
         own = kernel.diagonal()
         total += own[:, None] + own[None] - kernel - kernel.T
     if not torch.isfinite(total).all():
-        raise ValueError("squares of the measurements leave the range of numbers: scale them")
+        raise ValueError("squares of the measurements overflow or underflow: scale them")
     return _upper(total / len(parts) / x.shape[1])
 
 

@@ -27,7 +27,7 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
                [-1.5]])
     """
     given = _checked(distances)
-    # In units of the largest: squares leave the range of numbers.
+    # In units of the largest: squares overflow.
     scale = float(given.max()) or 1.0
     squared = (given / scale) ** 2
     centred = squared - squared.mean(axis=0) - squared.mean(axis=1, keepdims=True) + squared.mean()
@@ -59,7 +59,7 @@ def smacof(
         dimensions: of the points.
         iterations: at most, from each start.
         tolerance: stop when the stress falls by less.
-        starts: the classical solution, and so many less one at random; the least stress counts.
+        starts: the classical solution and (starts - 1) random ones; the least stress counts.
         seed: of those at random.
 
     Returns:
@@ -85,7 +85,7 @@ def smacof(
         raise ValueError(f"at least one start is needed (got {starts})")
     rng = np.random.default_rng(seed)
     scale = size / len(target)
-    # Points that coincide would move alike for ever: a millionth of the distances tells them apart.
+    # Points that coincide would stay together: a millionth of the distances separates them.
     first = classical(target, dimensions) + 1e-6 * scale * rng.standard_normal((len(target), dimensions))
     begun = [first, *(scale * rng.standard_normal((len(target), dimensions)) for _ in range(starts - 1))]
     found = [_majorised(target, points, size, iterations, tolerance) for points in begun]

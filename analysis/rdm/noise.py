@@ -47,7 +47,7 @@ def covariance(
     if dof < 1:
         raise ValueError(f"at least one degree of freedom is needed (got {dof})")
     if np.abs(x).max(initial=0) > 1e100:
-        raise ValueError("squares of the residuals leave the range of numbers: scale them")
+        raise ValueError("squares of the residuals overflow or underflow: scale them")
     moment = x.T @ x
     if shrinkage == "none":
         return np.asarray(moment / dof)

@@ -1,4 +1,4 @@
-"""Activations as they come, made into matrices: one place for what is refused."""
+"""Activations of any kind as matrices, checked in one place."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def matrix(patterns: Tensor | ArrayLike, least: int = 3, features: int = 1, name
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{of}patterns of real numbers are needed, got {array.dtype}")
         kind = array.dtype.kind == "f" and array.dtype.itemsize <= 8
-        # What torch takes as it is: native, without negative strides.
+        # torch takes native arrays without negative strides.
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=") if kind else np.float64)
         with warnings.catch_warnings():
             # It is read, never written.

@@ -1,4 +1,4 @@
-"""A set of RDMs with what is known of its stimuli and of the RDMs themselves."""
+"""A set of RDMs with descriptors of its stimuli and of the RDMs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RDMs:
 
     Attributes:
         dissimilarities: (k, n (n - 1) / 2), upper triangles, row by row.
-        measure: by which they were made; None where that is not known, which goes with any other.
+        measure: by which they were made; None where it is unknown, which may be compared with any other.
         pattern_descriptors: name -> (n,), of the stimuli, such as their categories.
         rdm_descriptors: name -> (k,), of the RDMs, such as their layers and seeds.
         descriptors: of the whole, such as a digest of the stimuli.
@@ -225,7 +225,7 @@ class RDMs:
         )
 
     def ranked(self) -> RDMs:
-        """Every dissimilarity by its rank from 1 within its RDM; ties share their mean, what is missing stays so."""
+        """Every dissimilarity by its rank from 1 within its RDM; ties share their mean rank, missing stay missing."""
         found = np.full_like(self.dissimilarities, np.nan)
         for one, into in zip(self.dissimilarities, found, strict=True):
             there = ~np.isnan(one)
@@ -246,7 +246,7 @@ class RDMs:
         return replace(self, dissimilarities=means, rdm_descriptors={by: kinds})
 
     def relabelled(self, measure: str | None) -> RDMs:
-        """The same with another name of its measure; None goes with any other."""
+        """The same RDMs with another name of their measure; None may be compared with any other."""
         return replace(self, measure=measure)
 
 
@@ -285,7 +285,7 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
 
 
 def _of_sets(parts: Sequence[RDMs]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Descriptors of the whole that all sets share, and those that differ, for each RDM; what is no value goes."""
+    """Descriptors of the whole that all sets share, and those that differ, for each RDM; others are dropped."""
     same: dict[str, Any] = {}
     differing: dict[str, NDArray[Any]] = {}
     for name in parts[0].descriptors:
@@ -307,8 +307,8 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
         raise ValueError(f"RDMs of {first.stimuli} and of {second.stimuli} stimuli cannot be compared")
     if None not in (first.measure, second.measure) and first.measure != second.measure:
         raise ValueError(
-            f"RDMs by '{first.measure}' and by '{second.measure}': make both by one measure, or say "
-            "relabelled(None) where the difference is meant"
+            f"RDMs by '{first.measure}' and by '{second.measure}': make both by one measure, or call "
+            "relabelled(None) to compare them anyway"
         )
     for name in first.pattern_descriptors.keys() & second.pattern_descriptors.keys():
         ours, theirs = first.pattern_descriptors[name], second.pattern_descriptors[name]

@@ -1,4 +1,4 @@
-"""Stacks of RDMs as arrays: what every comparison takes, and what it refuses."""
+"""Stacks of RDMs as arrays, checked for every comparison."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def as_stack(rdms: ArrayLike) -> Matrix:
         raise ValueError(f"a stack (k, m) of upper triangles of RDMs is needed, got shape {stack.shape}")
     stack = stack.astype(np.float64, copy=False)
     for number, one in enumerate(stack):
-        # The sum of finite numbers tells all of them at once.
+        # A finite sum: all entries are finite.
         if not np.isfinite(one.sum()) and np.isinf(one).any():
             raise ValueError(f"RDM {number} has entries that are not finite")
     return stack

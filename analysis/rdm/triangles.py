@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def stimuli_of(entries: int) -> int:
-    """Stimuli of an RDM of so many entries, n (n - 1) / 2.
+    """Number of stimuli n of an RDM with n (n - 1) / 2 entries.
 
     Raises:
-        ValueError: no triangle has so many.
+        ValueError: no triangle has this number of entries.
 
     Example:
         >>> stimuli_of(6)

@@ -13,7 +13,7 @@ def _basis(x: Tensor, name: str) -> Tensor:
     """An orthonormal basis of the columns of x, (n, rank).
 
     Raises:
-        ValueError: the columns span all that n centred stimuli can, so that they correlate with anything.
+        ValueError: as many dimensions as n centred stimuli can have: any two would correlate perfectly.
     """
     u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
     rank = int((s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps).sum())

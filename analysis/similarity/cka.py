@@ -115,7 +115,7 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
     Args:
         x: activations (n, ...) of the same stimuli, in the same order.
         y: likewise.
-        batch: stimuli of one, at least 4; what is left over is a last batch if it has 4 or more.
+        batch: stimuli of a batch, at least 4; the rest is a last batch if it has 4 or more.
         estimator: of HSIC, see hsic.
 
     Raises:
@@ -191,7 +191,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
     k, other = kernels
     value = float((k * other).sum() / (k.norm() * other.norm()))
     if not math.isfinite(value):
-        raise ValueError(f"a kernel of {fraction:g} of the median distance tells no stimuli apart")
+        raise ValueError(f"a kernel of {fraction:g} of the median distance does not distinguish the stimuli")
     return value
 
 

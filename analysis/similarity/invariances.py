@@ -1,4 +1,4 @@
-"""What a measure of similarity does not see, declared beside it, and the check of such a declaration."""
+"""Declared invariances of a measure of similarity, and the check of such a declaration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Transformation = Literal["orthogonal", "permutation", "scaling", "translation", "linear"]
 Function = TypeVar("Function", bound=Callable[..., Any])
-# Far above rounding, far below what a transformation that is seen changes.
+# Far above rounding, far below the change by a transformation that is no invariance.
 SAME, OTHER = 1e-7, 1e-4
 
 

@@ -37,7 +37,7 @@ def procrustes(x: Activations, y: Activations) -> float:
         1.4142
     """
     a, b = centred_pair(x, y, units=True)
-    # In units of the largest entry of both: squares leave the range of numbers.
+    # In units of the largest entry of both: squares overflow.
     size = torch.maximum(a.abs().amax(), b.abs().amax())
     a, b = a / size, b / size
     squared = a.double().square().sum() + b.double().square().sum() - 2 * _nuclear(a, b)

@@ -1,1 +1,1 @@
-"""What is asked of several networks: consistency, correspondence, agreement with other data."""
+"""Studies of several networks: consistency, correspondence, agreement with other data."""

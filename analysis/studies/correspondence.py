@@ -51,7 +51,7 @@ def activation_similarities(
     Args:
         networks: the activations of the layers of each, (n, ...), of the same stimuli.
         measure: of two of them; one that is declared a metric counts with a minus, one that is not declared symmetric
-            is asked in both directions, and their mean is taken.
+            is computed in both directions, and their mean is taken.
 
     Raises:
         ValueError: fewer than two networks, or what the measure refuses.

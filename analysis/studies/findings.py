@@ -81,7 +81,7 @@ class Findings:
         centroids: of the RDMs of the means of classes; nothing below three classes.
         clustering: layer -> the category clustering index of each network.
         similarity: measure -> similarity of activations.
-        measures: measure -> what is known of it.
+        measures: measure -> its function and declared properties.
         correspondence: where there are two layers and more.
         references: name -> agreement of every layer.
         ceilings: name -> of each reference; None with one RDM.
@@ -112,7 +112,7 @@ class Findings:
         return {
             "schema": 2,
             "measure": NAMES.get(self.measure, self.measure),
-            # What was asked for, to make it again.
+            # Enough to repeat the analysis.
             "options": {key: options[key] for key in ("rdm", "measures", "references", "interval", "tasks", "layers")},
             "stimuli": {
                 "sha256": stimuli.digest,
@@ -170,7 +170,7 @@ def find(
         members: the networks.
         shown: the stimuli.
         measures: of similarity of activations.
-        references: data from outside.
+        references: external data.
         rdms: of each reference.
         measure: of dissimilarity, by its name.
         interval: as for consistency.between_networks.

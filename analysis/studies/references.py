@@ -1,4 +1,4 @@
-"""Networks against data from outside: every layer's RDM against those of brains, of behaviour, or of other networks."""
+"""Networks against external data: every layer's RDM against those of brains, of behaviour, or of other networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reference:
         path: of the file.
         kind: what its arrays are; None to tell by their shape.
         method: of comparison.
-        name: of the one RDM that is meant, where a file has several; None for all, such as one for each subject.
+        name: of one RDM of the file; None for all, such as one for each subject.
     """
 
     path: str
@@ -89,7 +89,9 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
             check_comparable(rdms.relabelled(None), seen)
             constant = np.ptp(rdms.dissimilarities, axis=1) == 0
             if constant.any():
-                raise ValueError(f"RDM {int(np.argmax(constant))} of {one.path} is constant: nothing goes with it")
+                raise ValueError(
+                    f"RDM {int(np.argmax(constant))} of {one.path} is constant: its correlation is undefined"
+                )
         except ValueError as error:
             raise UserError(str(error), f"references.{name}") from error
         if len(rdms) > 1 and "run" in rdms.descriptors:

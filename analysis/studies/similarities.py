@@ -31,7 +31,7 @@ def similarities(
     Args:
         members: of which those with two seeds and more are compared.
         stimuli: the images.
-        measures: name -> function of two activation matrices (n, p); one that is not declared symmetric is asked in
+        measures: name -> function of two activation matrices (n, p); one that is not declared symmetric is computed in
             both directions, and the mean counts.
         interval: as for consistency.pair_mean.
 
