@@ -152,8 +152,8 @@ def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple
         )
     if correspondence := at_task(findings.correspondence, task):
         drawings["correspondence"] = (
-            f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most similar to "
-            "each layer of another seed (columns), by the Pearson correlation of their RDMs.",
+            f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most similar "
+            "to each layer of another seed (columns), by the Pearson correlation of their RDMs.",
             lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
         )
     for name, found in findings.similarity.items():

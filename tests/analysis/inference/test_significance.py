@@ -157,7 +157,10 @@ def test_p_values_of_unrelated_rdms_are_uniform():
 BAD = {
     "test": (lambda: PLAIN.compare("tt"), "no test 'tt'"),
     "no draws": (lambda: PLAIN.compare("bootstrap"), "evaluate by inference.bootstrap"),
-    "one subject": (lambda: Evaluation(("a",), "pearson", SCORES[:1, :1], None).errors, "the error of one subject is unknown"),
+    "one subject": (
+        lambda: Evaluation(("a",), "pearson", SCORES[:1, :1], None).errors,
+        "the error of one subject is unknown",
+    ),
     "one pair": (
         lambda: Evaluation(("a",), "pearson", SCORES[:1, :1], None).compare("signed_rank"),
         "two subjects or more",

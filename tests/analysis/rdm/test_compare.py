@@ -192,42 +192,7 @@ def test_rdms_of_other_sizes_and_constant_ones(name):
         METHODS[name](EUCLIDEAN, constant)
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("centre", [True, False])
-@pytest.mark.parametrize("entries", [45, compare.WIDE, 3 * compare.WIDE + 5])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_one_pass_gives_what_the_steps_give(centre, entries, dtype):
-    rng = np.random.default_rng(0)
-    stack = (rng.random((4, entries)) + np.linspace(0, 3, entries)).astype(dtype)
-    other = rng.random((3, entries)).astype(dtype)
-    for second in (stack, other):
-        found = compare._once(stack, second, centre)
-        exact = [one.astype(np.float64) for one in (stack, second)]
-        steps = compare._correlated(exact[0], exact[0] if second is stack else exact[1], centre)
-        assert np.allclose(found, steps, atol=1e-13)
-
-
-DOUBTFUL = {
-    "a mean that hides the variance": 1e9 + np.random.default_rng(0).random((2, 45)),
-    "constant": np.ones((2, 45)),
-    "missing": np.where(np.arange(45) == 7, np.nan, np.random.default_rng(0).random((2, 45))),
-    "infinite": np.where(np.arange(45) == 7, np.inf, np.random.default_rng(0).random((2, 45))),
-    "small": 1e-200 * np.random.default_rng(0).random((2, 45)),
-    "large": 1e200 * np.random.default_rng(0).random((2, 45)),
-}
-
-
-@pytest.mark.parametrize("case", DOUBTFUL)
-def test_what_is_doubtful_is_not_done_in_one_pass(case):
-    stack = DOUBTFUL[case]
-    assert compare._once(stack, stack, centre=True) is None
-    assert compare._once(stack, stack[::-1].copy(), centre=True) is None
-
-
 def test_the_number_of_threads_changes_rounding_alone():
-=======
-def test_the_number_of_threads_changes_no_bit():
->>>>>>> 52e41a7 (Analysis: comparisons of RDMs and measures of similarity, one idea a file)
     stack = np.random.default_rng(0).random((16, 19_900))
     before, found = torch.get_num_threads(), []
     try:
