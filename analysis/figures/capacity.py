@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid, heat_map, write_cells
+from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid
+from orthotrace.results.heat_map import heat_map, write_cells
 
 Gauges = Mapping[str, Mapping[str, Any]]
 # More cells than this are too small to write in.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid, heat_map, write_cells
+from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid
+from orthotrace.results.heat_map import heat_map, write_cells
 
 if TYPE_CHECKING:
     from orthotrace.analysis.studies.findings import Correspondence

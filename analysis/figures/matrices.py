@@ -6,33 +6,10 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid, heat_map, write_cells
-
-# More cells than this are too small to write in.
-WRITTEN = 10
-
-
-def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
-    """Draw an accuracy matrix: rows are tasks learned, columns the tasks tested.
-
-    Args:
-        axes: where.
-        matrix: (t, T), in [0, 1].
-    """
-    values = np.asarray(matrix, dtype=np.float64)
-    image = heat_map(axes, values)
-    axes.set(xlabel="Tested on task", ylabel="After task")
-    for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):
-        step = max(1, count // WRITTEN)
-        axis.set_ticks(range(0, count, step), [str(number + 1) for number in range(0, count, step)])
-    if max(values.shape) <= WRITTEN:
-        texts = (f"{value:.2f}".removeprefix("0").replace("1.00", "1") for value in values.flat)
-        write_cells(axes, values, texts, min(6.0, 40 / max(values.shape)))
-    return image
+from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid
+from orthotrace.results.heat_map import draw_matrix
 
 
 def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> Drawn:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from orthotrace.core.files import whole, write_csv
 
@@ -106,19 +104,6 @@ def grid(
     for axes in panels.flat[number:]:
         axes.set_visible(False)
     return figure, panels
-
-
-def heat_map(axes: Axes, values: NDArray[np.float64], **options: Any) -> Any:
-    """Values in [0, 1] as colours, without a frame."""
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return axes.imshow(values, vmin=0, vmax=1, cmap="viridis", **options)
-
-
-def write_cells(axes: Axes, values: NDArray[np.float64], texts: Iterable[str], size: float) -> None:
-    """Write a text in each cell of a heat map, row by row: black where the value is above 0.6, which is light."""
-    for ((row, column), value), text in zip(np.ndenumerate(values), texts, strict=True):
-        axes.text(column, row, text, ha="center", va="center", size=size, color="black" if value > 0.6 else "white")
 
 
 def letter(axes: Axes, number: int) -> None:

@@ -116,7 +116,7 @@ class WandbTracker(Tracker):
         import matplotlib.pyplot as plt
         import wandb
 
-        from orthotrace.analysis.figures.matrices import draw_matrix
+        from orthotrace.results.heat_map import draw_matrix
         from orthotrace.training.progress import GAUGE
 
         seen = progress.accuracy[-1][: progress.task]

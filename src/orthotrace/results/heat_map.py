@@ -1,0 +1,46 @@
+"""Heat maps of values in [0, 1], such as an accuracy matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike, NDArray
+
+# More cells than this are too small to write in.
+WRITTEN = 10
+
+
+def heat_map(axes: Axes, values: NDArray[np.float64], **options: Any) -> AxesImage:
+    """Values in [0, 1] as colours, without a frame."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return axes.imshow(values, vmin=0, vmax=1, cmap="viridis", **options)
+
+
+def write_cells(axes: Axes, values: NDArray[np.float64], texts: Iterable[str], size: float) -> None:
+    """Write a text in each cell of a heat map, row by row: black where the value is above 0.6, which is light."""
+    for ((row, column), value), text in zip(np.ndenumerate(values), texts, strict=True):
+        axes.text(column, row, text, ha="center", va="center", size=size, color="black" if value > 0.6 else "white")
+
+
+def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
+    """Draw an accuracy matrix: rows are tasks learned, columns the tasks tested.
+
+    Args:
+        axes: where.
+        matrix: (t, T), in [0, 1].
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    image = heat_map(axes, values)
+    axes.set(xlabel="Tested on task", ylabel="After task")
+    for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):
+        step = max(1, count // WRITTEN)
+        axis.set_ticks(range(0, count, step), [str(number + 1) for number in range(0, count, step)])
+    if max(values.shape) <= WRITTEN:
+        texts = (f"{value:.2f}".removeprefix("0").replace("1.00", "1") for value in values.flat)
+        write_cells(axes, values, texts, min(6.0, 40 / max(values.shape)))
+    return image
