@@ -196,16 +196,10 @@ def ranks_of(activations: Activations, has: ArrayLike) -> list[Matrix]:
 def hit_at_k(activations: Activations, has: ArrayLike, k: int = 1) -> Matrix:
     """Share of each concept's images whose concept's axis is among the k highest, by ranks_of.
 
-    Args:
-        activations: as for ranks_of.
-        has: likewise.
-        k: from 1 to the number of axes.
+    Args, Raises: as ranks_of; k from 1 to the number of axes.
 
     Returns:
         (concepts,), in [0, 1].
-
-    Raises:
-        ValueError: a k out of its range, or as ranks_of.
 
     Example:
         >>> hit_at_k([[3.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [[True, False], [False, True], [True, False]])
@@ -221,17 +215,10 @@ def precision_at_k(activations: Activations, has: ArrayLike, k: int = 10) -> Mat
 
     A concept with fewer than k images cannot reach 1.
 
-    Args:
-        activations: of test images, (images, axes); the first axes are those of the concepts.
-        has: which image has which concept, (images, concepts).
-        k: from 1 to the number of images.
+    Args, Raises: as ranks_of, but a concept may have no images; k from 1 to the number of images.
 
     Returns:
         (concepts,), in [0, 1].
-
-    Raises:
-        ValueError: a k out of its range, a concept without an axis, entries that are not finite, or shapes that do not
-            fit.
 
     Example:
         >>> precision_at_k([[3.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [[True, False], [False, True], [True, False]], k=2)

@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.inference.ceilings import Ceiling, ceiling, check_ceiling, compared, constant
-from orthotrace.analysis.inference.models import Fixed, Selected, Weighted, as_models
+from orthotrace.analysis.inference.models import Fixed, Selected, as_models
 from orthotrace.analysis.inference.resampling import draw
 from orthotrace.analysis.inference.samplers import LEAST, Direct, Folded, Made, Sampler, folds
-from orthotrace.analysis.inference.significance import Evaluation, permutation_test
+from orthotrace.analysis.inference.significance import Evaluation
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
 from orthotrace.analysis.rdm.triangles import stimuli_of
 from orthotrace.core.errors import nearest
-
-__all__ = ["Evaluation", "Fixed", "Selected", "Weighted", "bootstrap", "ceiling", "evaluate", "permutation_test"]
 
 Matrix = NDArray[np.float64]
 Over = Literal["stimuli", "rdms", "both"]

@@ -12,6 +12,7 @@ from rich.progress import track
 from orthotrace.analysis.networks.activations import activations, readable_layers
 from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
 from orthotrace.analysis.rdm.categories import centroids
+from orthotrace.analysis.rdm.triangles import checked_triangle
 from orthotrace.core.errors import UserError, one_line
 
 if TYPE_CHECKING:
@@ -80,12 +81,7 @@ def _dissimilar(measure: Measure, values: Tensor) -> NDArray[np.float64]:
     Raises:
         ValueError: the measure gives no upper triangle of finite numbers, or a constant one.
     """
-    found = np.asarray(measure(values.clone()), dtype=np.float64)
-    entries = len(values) * (len(values) - 1) // 2
-    if found.shape != (entries,):
-        raise ValueError(f"the measure must give {entries} dissimilarities (got shape {found.shape})")
-    if not np.isfinite(found).all():
-        raise ValueError("the measure gives dissimilarities that are not finite")
+    found = checked_triangle(measure(values.clone()), len(values), "the measure")
     if np.ptp(found) <= 1e-12 * np.abs(found).max():
         raise ValueError("all dissimilarities are equal: such RDMs have no correlation")
     return found

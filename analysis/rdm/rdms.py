@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
+from orthotrace.analysis.rdm.triangles import checked_triangle, ranks, square, stimuli_of
 from orthotrace.core.errors import nearest
 
 Measure = Callable[..., ArrayLike]
@@ -102,17 +102,9 @@ class RDMs:
         found = []
         for key, values in named.items():
             try:
-                found.append(np.asarray(function(values, **options), dtype=np.float64))
+                found.append(checked_triangle(function(values, **options), len(values), name))
             except ValueError as error:
                 raise ValueError(f"representation '{key}': {error}") from error
-            n = len(values)
-            if name != "crossnobis" and found[-1].shape != (n * (n - 1) // 2,):
-                raise ValueError(
-                    f"representation '{key}': of {n} stimuli {name} must give {n * (n - 1) // 2} dissimilarities (got "
-                    f"shape {found[-1].shape})"
-                )
-            if not np.isfinite(found[-1]).all():
-                raise ValueError(f"representation '{key}': {name} gives dissimilarities that are not finite")
             if found[-1].shape != found[0].shape:
                 raise ValueError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
         return cls(

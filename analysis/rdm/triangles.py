@@ -26,6 +26,23 @@ def stimuli_of(entries: int) -> int:
     return n
 
 
+def checked_triangle(values: ArrayLike, stimuli: int, measure: str) -> NDArray[np.float64]:
+    """The dissimilarities that a measure gave, checked; crossnobis alone has another number, as it compares conditions.
+
+    Raises:
+        ValueError: another number of dissimilarities, or some that are not finite.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    entries = stimuli * (stimuli - 1) // 2
+    if measure != "crossnobis" and found.shape != (entries,):
+        raise ValueError(
+            f"of {stimuli} stimuli {measure} must give {entries} dissimilarities (got shape {found.shape})"
+        )
+    if not np.isfinite(found).all():
+        raise ValueError(f"{measure} gives dissimilarities that are not finite")
+    return found
+
+
 def square(vector: ArrayLike) -> NDArray[np.float64]:
     """The full symmetric matrix of an upper triangle, with zeros on its diagonal.
 

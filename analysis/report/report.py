@@ -81,27 +81,23 @@ def consistency_table(
     """Method and task by layer: mean and interval within the bounds; empty where no method has two seeds."""
     if not entries:
         return []
-    rows: dict[tuple[str, int], list[str]] = {}
+    rows: dict[tuple[str, ...], list[str]] = {}
     for one in entries:
         kind = one["interval"] + (" and stimuli" if one["stimuli"] else "")
-        row = rows.setdefault((one["method"], one["task"]), [kind])
-        row.append(f"{one['mean']:.3f}{_interval(one, bounds)}")
-    header = ["method", "after task", "interval", *layers]
-    return [header, *([method, str(task), *cells] for (method, task), cells in rows.items())]
+        rows.setdefault((one["method"], str(one["task"]), kind), []).append(_cell(one, bounds))
+    return [["method", "after task", "interval", *layers], *([*key, *cells] for key, cells in rows.items())]
 
 
 def references_table(results: Mapping[str, Any]) -> list[list[str]]:
     """Reference, method and task by layer, with the noise ceiling; empty without references."""
-    rows: dict[tuple[str, str, int], list[str]] = {}
+    rows: dict[tuple[str, ...], list[str]] = {}
     for one in results["references"]:
         limits = one["ceiling"]
         ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
-        row = rows.setdefault((one["reference"], one["method"], one["task"]), [one["by"], ceiling])
-        row.append(f"{one['mean']:.3f}{_interval(one)}")
-    if not rows:
-        return []
+        key = (one["reference"], one["method"], str(one["task"]), one["by"], ceiling)
+        rows.setdefault(key, []).append(_cell(one))
     header = ["reference", "method", "after task", "by", "noise ceiling", *results["layers"]]
-    return [header, *([name, method, str(task), *cells] for (name, method, task), cells in rows.items())]
+    return [header, *([*key, *cells] for key, cells in rows.items())] if rows else []
 
 
 def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -123,8 +119,9 @@ def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _interval(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
-    """Empty without one; what leaves the range of the values is cut, as in the figures."""
+def _cell(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
+    """A mean and its interval, if it has one, clipped to the range of the values as in the figures."""
+    mean = f"{one['mean']:.3f}"
     if one["low"] is None:
-        return ""
-    return f" [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"
+        return mean
+    return f"{mean} [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"

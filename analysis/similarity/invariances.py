@@ -66,10 +66,9 @@ def declared(measure: Callable[..., Any]) -> Declared:
     Raises:
         ValueError: it has none.
     """
-    found = getattr(measure, "declared", None)
-    if not isinstance(found, Declared):
-        name = getattr(measure, "__name__", measure)
-        raise ValueError(f"{name} declares no invariances: put @declare(...) above it")
+    found = declaration(measure)
+    if found is None:
+        raise ValueError(f"{getattr(measure, '__name__', measure)} declares no invariances: put @declare(...) above it")
     return found
 
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import nnls
 
 from orthotrace.analysis import inference
+from orthotrace.analysis.inference import Selected, Weighted, bootstrap, evaluate
 from orthotrace.analysis.inference.ceilings import POOLS, ceiling
-from orthotrace.analysis.inference.evaluation import Selected, Weighted, bootstrap, evaluate
 from orthotrace.analysis.inference.samplers import Direct, Folded, Made
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
