@@ -23,8 +23,8 @@ alignment:training.concept_alignment
 # Below analysis, now orthotrace.analysis.
 _ANALYSIS = """
 rdm:rdm.dissimilarity rdms:rdm.rdms condensed:rdm.triangles patterns:rdm.patterns noise:rdm.noise
-categories:rdm.categories mds:rdm.mds compare:rdm.compare similarity:similarity.measures
-invariances:similarity.invariances inference:inference.evaluation ceilings:inference.ceilings
+categories:rdm.categories mds:rdm.mds compare:rdm.compare
+invariances:similarity.invariances ceilings:inference.ceilings
 models:inference.models resampling:inference.resampling samplers:inference.samplers
 significance:inference.significance activations:networks.activations networks:networks.read runs:networks.runs
 storage:networks.storage outside:networks.outside concepts:concepts.axes purity:concepts.purity
