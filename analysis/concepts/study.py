@@ -164,20 +164,19 @@ def concept_rows(networks: Sequence[ConceptNetwork]) -> list[dict[str, Any]]:
     for method, layer in kinds(networks):
         own = same(networks, method, layer)
         _, angles = over_tasks(own)
-        by_place = {(one.run.folder, one.task): one for one in own}
-        for place, (key, one) in enumerate(by_place.items()):
+        for place, one in enumerate(own):
             seed, task = divmod(place, angles.shape[1])
+            auc, found = one.purity.auc, one.evaluation
             for number, concept in enumerate(one.outputs.concepts):
-                auc, found = one.purity.auc, one.evaluation
                 rows.append(
                     {
-                        "method": method, "run": key[0].name, "task": one.task, "layer": layer, "concept": concept,
-                        "purity": float(auc.value[number]),
-                        "low": float(auc.low[number]), "high": float(auc.high[number]),
-                        "angle": float(angles[seed, task, number]),
-                        "filter": None if found is None else float(found.filter.auc.value[number]),
-                        "probe": None if found is None else float(found.probe.auc.value[number]),
-                        "vector": None if found is None else float(found.vector.auc.value[number]),
+                        "method": method, "run": one.run.folder.name, "task": one.task, "layer": layer,
+                        "concept": concept, "purity": float(auc.value[number]), "low": float(auc.low[number]),
+                        "high": float(auc.high[number]), "angle": float(angles[seed, task, number]),
+                        **{
+                            key: None if found is None else float(getattr(found, key).auc.value[number])
+                            for key in ("filter", "probe", "vector")
+                        },
                         "importance": None if one.importance is None else float(one.importance.ratio[number]),
                     }
                 )  # fmt: skip
