@@ -15,7 +15,7 @@ import pytest
 
 matplotlib.use("agg")
 
-# Tests neither read nor fill the user's cache; workers of xdist and commands share this one.
+# Tests neither read nor fill the user's cache; the workers of xdist and the commands share this one.
 os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"orthotrace-tests-{os.getpid()}"))
 
 # One tiny run: two tasks, one epoch, a small net.
@@ -24,7 +24,7 @@ TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -32,7 +32,7 @@ class Answer:
 
 
 def call(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys) -> Answer:
-    """Call a command's main in this process."""
+    """Call the main function of a command in this process."""
     monkeypatch.setattr(sys, "argv", [main.__module__, *arguments])
     capsys.readouterr()
     code = 0
@@ -42,6 +42,12 @@ def call(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.Mon
         code = int(stop.code or 0)
     said = capsys.readouterr()
     return Answer(code, said.out, said.err)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _inductor_cache(tmp_path_factory) -> None:
+    """A cache of torch.compile for each worker: two that fill the same one at once break each other's files."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 
 @pytest.fixture
@@ -65,12 +71,12 @@ def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment of a process of its own: not W&B's service of this one, which would outlive it."""
+    """The environment for a subprocess, without the W&B service of this process, which the subprocess would keep alive."""
     return {name: value for name, value in os.environ.items() if name not in ("WANDB_SERVICE", "WANDB__SERVICE")}
 
 
 def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of the installed package in a process of its own."""
+    """A command of the installed package in a subprocess."""
     program = Path(sys.executable).with_name(arguments[0])
     return subprocess.run(
         [str(program), *arguments[1:]],
@@ -112,5 +118,5 @@ def study(tmp_path_factory) -> Path:
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
+    """The content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

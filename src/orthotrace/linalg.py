@@ -152,7 +152,7 @@ def polar(matrix: Tensor) -> Tensor:
         matrix: M, (..., k, width), k <= width. Where its rank is below k, one of several nearest.
 
     Example:
-        >>> polar(torch.tensor([[3.0, 4.0, 0.0]]))
+        >>> polar(torch.tensor([[3.0, 4.0, 0.0]])).round(decimals=4)
         tensor([[0.6000, 0.8000, 0.0000]])
     """
     # The singular values of a thin matrix may span many orders, and float32 would mix up the small ones.
@@ -177,7 +177,7 @@ def inverse_sqrt(moment: Tensor) -> Tensor:
     Source: Golub & Van Loan, Matrix Computations, 4th ed., section 9.4, for the Sylvester equation of the derivative.
 
     Example:
-        >>> inverse_sqrt(torch.diag(torch.tensor([4.0, 1.0])))
+        >>> inverse_sqrt(torch.diag(torch.tensor([4.0, 1.0]))).round(decimals=4)
         tensor([[0.5000, 0.0000],
                 [0.0000, 1.0000]])
     """

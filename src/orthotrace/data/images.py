@@ -43,8 +43,8 @@ class Scaling:
         """One scaling for all channels together.
 
         Example:
-            >>> Scaling((0.0, 2.0), (1.0, 1.0)).pooled()
-            Scaling(mean=(1.0,), std=(1.4142135623730951,))
+            >>> Scaling((0.0, 2.0), (0.0, 0.0)).pooled()
+            Scaling(mean=(1.0,), std=(1.0,))
         """
         if len(self.std) == 1:
             return self

@@ -260,7 +260,7 @@ def nearest_orthogonal(weight: Tensor, groups: int = 1) -> Tensor:
         (groups, out / groups, in / groups * kernel).
 
     Example:
-        >>> nearest_orthogonal(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))[0]
+        >>> nearest_orthogonal(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))[0].round(decimals=4)
         tensor([[1., 0.],
                 [0., 1.]])
     """
