@@ -96,6 +96,23 @@ def test_dark_replay_holds_logits_and_adds_both_terms():
     assert torch.allclose(model(batches.prepare(memory.pixels)), memory.logits, atol=1e-5)
 
 
+def test_dark_replay_keeps_the_logits_of_the_running_task_up_to_date():
+    method = DarkExperienceReplay(memory={"size": 400})
+    model, _, batches = second_task(method)
+    for batch in batches:
+        method.loss(model, batch)
+    with torch.no_grad():
+        model.head.weight.mul_(2)
+    method.epoch = 1
+    for batch in batches:
+        method.loss(model, batch)
+    memory = method.memory
+    close = (model(batches.prepare(memory.pixels)) - memory.logits).abs().amax(1) < 1e-5
+    running = memory.tasks == 1
+    # Logits of the first task stay those of the network that learned it.
+    assert running.any() and close[running].all() and not close[~running].any()
+
+
 def gradients(model) -> torch.Tensor:
     return torch.cat([value.grad.flatten() for value in model.parameters()])
 
