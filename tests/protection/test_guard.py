@@ -374,3 +374,21 @@ def test_steps_between_tasks_that_nothing_guarded_are_told():
     train(model, torch.optim.SGD(model.parameters(), 0.1), 2, torch.float64)
     with pytest.warns(UserWarning, match="the weights have moved since the last task"):
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(WeightedSubspace, {"energy": 0.9}), (RecursiveSubspace, {"alpha": 0.1})]
+)
+def test_weights_that_an_average_wrote_are_no_step_of_a_soft_projection(kind, options):
+    model = net()
+    guard = Guard(model, kind, **options)
+    guard.remember(model, rand(40, 20))
+    guard.begin()
+    with torch.no_grad():
+        model[0].weight.add_(0.1)
+    written = model[0].weight.detach().clone()
+    guard.settle()
+    assert torch.equal(model[0].weight, written)
+    # A step of nothing is not made up for later either.
+    guard.enforce()
+    assert torch.equal(model[0].weight, written)
