@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from conftest import command
 from hydra import compose, initialize_config_dir
 from images import write_tables
-from omegaconf import OmegaConf
 
 import orthotrace.results
 from orthotrace.cli.train import assemble
 from orthotrace.config.conf import conf_folder
+from orthotrace.config.keys import known_keys
 from orthotrace.results.run_folder import Run
 from orthotrace.training.tracking import Tracker
 
@@ -22,7 +22,7 @@ GROUPS = {
     for folder in conf_folder().iterdir()
     if folder.is_dir()
 }
-KEYS = {method: list(OmegaConf.load(conf_folder() / "method" / f"{method}.yaml")) for method in GROUPS["method"]}
+KEYS = {method: list(known_keys("train", {"method": method})["method"]) for method in GROUPS["method"]}
 SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
 MEMORY = ("er", "derpp", "agem")
 FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")

@@ -7,39 +7,10 @@ import itertools
 
 import pytest
 from composed import GROUPS, composed
-from hydra.utils import get_object
-from omegaconf import OmegaConf
 
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant, run_name
 from orthotrace.layers.orthogonalise import KINDS
-
-OPTIONS = [f"{group}={option}" for group, options in GROUPS.items() for option in options]
-# What a node gets beside its own keys.
-GIVEN = {"stream": ("source", "seed"), "model": ("shape", "classes"), "optimizer": ("params",)}
-
-
-@pytest.mark.parametrize("override", OPTIONS)
-def test_every_key_is_one_of_its_target(override):
-    config = composed(override)
-    for key in config:
-        node = config[key]
-        if not OmegaConf.is_dict(node) or "_target_" not in node or OmegaConf.is_missing(node, "_target_"):
-            continue
-        own = [name for name in node if not str(name).startswith("_") and (key, name) != ("model", "weights")]
-        arguments = dict.fromkeys([*own, *GIVEN.get(key, ())])
-        signature = inspect.signature(get_object(node._target_))
-        signature.bind(**arguments)
-        takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-        if takes_any:
-            # Options handed on to the base class are bound there.
-            known = {
-                name
-                for base in get_object(node._target_).__mro__[:-1]
-                if "__init__" in vars(base)
-                for name in inspect.signature(base).parameters
-            }
-            assert set(arguments) <= known
 
 
 @pytest.mark.parametrize("option", GROUPS["weights"])

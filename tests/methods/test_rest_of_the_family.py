@@ -48,7 +48,7 @@ def test_the_recursion_sees_each_batch_once():
 
 
 def test_both_learn_while_they_train_where_a_stream_is_seen_once():
-    for method in (NSCL(), OWM()):
+    for method in (NSCL(), OWM(alpha=1.0)):
         ended(method, online=True)
         assert method.watches and method.guard.subspaces["fc1"].active
 

@@ -25,6 +25,7 @@ class HLOP(CountedProjection):
         start_epoch: of each task, from 1: from which epoch the rule learns.
         closing_pass: end a task with one pass over its training images, without updates of the weights, in which
             the trace is averaged. Not in the paper, and not possible where a stream may be seen once only.
+        patches: drawn from the inputs of a convolution, of each batch; None for all.
         **options: as for CountedProjection.
 
     Source: Xiao et al., Hebbian Learning based Orthogonal Projection for Continual Learning of Spiking Neural
@@ -41,9 +42,10 @@ class HLOP(CountedProjection):
         max_rows: Annotated[int, Field(ge=1)] = 100,
         start_epoch: Annotated[int, Field(ge=1)] = 1,
         closing_pass: bool = False,
+        patches: Annotated[int, Field(ge=1)] | None = 1024,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(patches=patches, **options)
         self.learning_options = {
             "step": step,
             "momentum": momentum,

@@ -33,7 +33,7 @@ class OWM(ProjectionMethod):
     more = "a smaller alpha holds more"
 
     @checked
-    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+    def __init__(self, alpha: float = 1000.0, **options: Any) -> None:
         super().__init__(**options)
         self.alpha = alpha
 

@@ -59,7 +59,7 @@ class ProjectionMethod(Replay):
     @checked
     def __init__(
         self,
-        patches: Annotated[int, Field(ge=1)] | None = None,
+        patches: Annotated[int, Field(ge=1)] | None = 4096,
         rule: Rule = "applied",
         normalisation: Mode = "frozen",
         audit: bool = True,
@@ -257,7 +257,7 @@ class CountedProjection(ProjectionMethod):
     @checked
     def __init__(
         self,
-        energy: Energies | None = None,
+        energy: Energies | None = 0.97,
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: RowCounts | None = None,
         rows_from: str | None = None,

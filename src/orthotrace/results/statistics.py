@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,8 +65,12 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Interval(mean, None, None, 1)
-    half = _half_width(values, confidence)
-    return Interval(mean, mean - half, mean + half, len(values))
+    from scipy import stats
+
+    error = stats.sem(values)
+    # Equal values have an interval of no width, for which scipy gives nan.
+    low, high = stats.t.interval(confidence, len(values) - 1, mean, error) if error else (mean, mean)
+    return Interval(mean, float(low), float(high), len(values))
 
 
 def paired(first: Sequence[float], second: Sequence[float], confidence: float = 0.95) -> Paired:
@@ -92,20 +95,19 @@ def paired(first: Sequence[float], second: Sequence[float], confidence: float = 
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"at least two pairs are needed, got {len(first)} and {len(second)} scores")
+    import numpy as np
     from scipy import stats
 
-    differences = [one - other for one, other in zip(first, second, strict=True)]
-    mean = math.fsum(differences) / len(differences)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    # Differences that rounding alone tells apart are equal.
+    differences = np.subtract(first, second)
+    mean = float(differences.mean())
+    # Differences that rounding alone tells apart are equal: scipy divides by their deviation.
     rounding = 1e-14 * max(map(abs, [*first, *second, 1e-300]))
-    if error <= rounding:
+    if stats.sem(differences) <= rounding:
         equal = abs(mean) <= rounding
         return Paired(mean, mean, mean, 0.0 if equal else math.copysign(math.inf, mean), float(equal), len(first))
-    t = mean / error
-    half = _half_width(differences, confidence)
-    p = float(2 * stats.t.sf(abs(t), len(differences) - 1))
-    return Paired(mean, mean - half, mean + half, t, p, len(first))
+    test = stats.ttest_rel(first, second)
+    low, high = test.confidence_interval(confidence)
+    return Paired(mean, float(low), float(high), float(test.statistic), float(test.pvalue), len(first))
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -123,10 +125,3 @@ def holm(values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
         corrected[place] = highest
     return corrected
-
-
-def _half_width(values: Sequence[float], confidence: float) -> float:
-    from scipy import stats
-
-    quantile = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1))
-    return quantile * statistics.stdev(values) / math.sqrt(len(values))

@@ -119,6 +119,6 @@ def test_options_that_cannot_be(options, line):
         split(**options)
     assert line in str(error.value)
     with pytest.raises(UserError, match="no boundaries"):
-        Split(SOURCE, tasks=1, blur=0.1)
+        Split(SOURCE, tasks=1, scenario="domain", blur=0.1)
     with pytest.raises(UserError, match="a task of one class has no other label"):
         Split(SOURCE, tasks=10, scenario="task", label_noise=0.1)

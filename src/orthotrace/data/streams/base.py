@@ -72,7 +72,7 @@ class Stream(ABC):
         images: Sequence[int],
         shape: tuple[int, ...],
         scaling: Scaling,
-        scenario: Scenario = "domain",
+        scenario: Scenario = "task",
         validation: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         repeats: Annotated[int, Field(ge=1)] = 1,
         blur: Annotated[float, Field(ge=0, lt=1)] = 0.0,

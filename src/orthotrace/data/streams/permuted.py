@@ -14,7 +14,7 @@ from orthotrace.core.errors import checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
-from orthotrace.data.streams.base import Stream
+from orthotrace.data.streams.base import Scenario, Stream
 
 
 class Permuted(Stream):
@@ -23,6 +23,7 @@ class Permuted(Stream):
     Args:
         source: where the images come from.
         tasks: how many, at least 1.
+        scenario: domain-, task- or class-incremental.
         seed: of permutations and validation part; the latter is the same in every task, as the test part is.
         **options: as for Stream.
 
@@ -41,11 +42,19 @@ class Permuted(Stream):
     name = "permuted"
 
     @checked
-    def __init__(self, source: Source, tasks: Annotated[int, Field(ge=1)] = 5, seed: int = 0, **options: Any) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tasks: Annotated[int, Field(ge=1)] = 5,
+        scenario: Scenario = "domain",
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
         images = [len(source.train)] * tasks
         # Permuted pixels leave their channels: one scaling for all of them.
         source = source.scaled(source.train.scaling.pooled())
-        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, seed=seed, **options)
+        shared = {"scenario": scenario, "seed": seed, **options}
+        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, **shared)
         self.source = source
 
     def pair(self, number: int) -> tuple[Images, Images]:

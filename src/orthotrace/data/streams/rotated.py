@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
-from orthotrace.data.streams.base import Stream
+from orthotrace.data.streams.base import Scenario, Stream
 
 
 class Rotated(Stream):
@@ -25,6 +25,7 @@ class Rotated(Stream):
         source: where the images come from.
         tasks: how many, at least 1.
         angles: of each task, in degrees counter-clockwise; None for the multiples of 180 / tasks, from 0 on.
+        scenario: domain-, task- or class-incremental.
         seed: of the validation part, which is the same in every task.
         **options: as for Stream.
 
@@ -47,11 +48,13 @@ class Rotated(Stream):
         source: Source,
         tasks: Annotated[int, Field(ge=1)] = 5,
         angles: Sequence[Annotated[float, Field(allow_inf_nan=False)]] | None = None,
+        scenario: Scenario = "domain",
         seed: int = 0,
         **options: Any,
     ) -> None:
         images = [len(source.train)] * tasks
-        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, seed=seed, **options)
+        shared = {"scenario": scenario, "seed": seed, **options}
+        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, **shared)
         if angles is not None and len(angles) != tasks:
             raise UserError(f"{len(angles)} angles for {tasks} tasks", "angles")
         self.angles = tuple(angles) if angles is not None else tuple(180 / tasks * number for number in range(tasks))

@@ -53,7 +53,7 @@ class Sequence(Stream):
         if order == "seed":
             sources = [sources[place] for place in torch.randperm(len(sources), generator=generator(seed, 2)).tolist()]
         sources = list(sources[:tasks])
-        if options.get("scenario", "domain") == "domain" and len({one.classes for one in sources}) > 1:
+        if options.get("scenario") == "domain" and len({one.classes for one in sources}) > 1:
             raise UserError(
                 f"{', '.join(one.name for one in sources)} have different classes: domain-incremental tasks share "
                 "their labels; choose task or class",
