@@ -112,7 +112,8 @@ def analyse(config: DictConfig) -> Path:
     from orthotrace.analysis.report.report import write_report
     from orthotrace.analysis.studies.findings import find, keep_rdms
     from orthotrace.analysis.studies.references import read_references
-    from orthotrace.results.summary import groups, print_summary
+    from orthotrace.results.groups import groups
+    from orthotrace.results.summary import print_summary
 
     tracker = build(config, "logger")
     measure = measure_of(options["rdm"])

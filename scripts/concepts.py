@@ -35,8 +35,8 @@ from orthotrace.config.build import plain
 from orthotrace.core.files import read_json, whole, write_json
 from orthotrace.data.streams import Stream
 from orthotrace.layers import fit
+from orthotrace.results.groups import groups
 from orthotrace.results.run_folder import Run, find
-from orthotrace.results.summary import groups
 
 RESULTS, DOCS = Path("scripts/results"), Path("docs")
 # Training images by whose statistics a trained network's features are whitened.

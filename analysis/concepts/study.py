@@ -30,8 +30,8 @@ from orthotrace.core.errors import UserError
 from orthotrace.data.images import extremes
 
 if TYPE_CHECKING:
+    from orthotrace.results.groups import Group
     from orthotrace.results.run_folder import Run
-    from orthotrace.results.summary import Group
 
 # Test images by which the importance of a concept is measured.
 IMPORTANT = 1000

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orthotrace.analysis.concepts.study import ConceptNetwork
     from orthotrace.analysis.networks.runs import Network, Stimuli
     from orthotrace.analysis.studies.findings import Findings
-    from orthotrace.results.summary import Group
+    from orthotrace.results.groups import Group
 
 # Figures with these names, or that begin with them, are ours to remove.
 NAMES = (

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from orthotrace.analysis.rdm.rdms import Measure
-    from orthotrace.results.summary import Group
+    from orthotrace.results.groups import Group
 
 # (method, task) -> the networks of all seeds.
 Members = dict[tuple[str, int], list[Network]]

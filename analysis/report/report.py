@@ -13,7 +13,8 @@ from jinja2 import Environment
 
 from orthotrace import __version__
 from orthotrace.core.files import write_text
-from orthotrace.results.summary import SCORES, TITLES, Group
+from orthotrace.results.groups import Group
+from orthotrace.results.summary import SCORES, TITLES
 from orthotrace.results.tables import latex
 
 

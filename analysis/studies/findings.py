@@ -24,7 +24,7 @@ from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.results.summary import SCORES
 
 if TYPE_CHECKING:
-    from orthotrace.results.summary import Group
+    from orthotrace.results.groups import Group
 
 # (method, task) -> layer -> what was found.
 PairMeans = dict[tuple[str, int], dict[str, PairMean]]

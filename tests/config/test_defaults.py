@@ -30,7 +30,7 @@ GIVEN = {
 # What is configured without a _target_, and the keys there that are not its arguments.
 PLACES = {
     "trainer": (Training.of, ("accelerator", "devices", "precision", "deterministic", "gradient_clip_val", "accumulate_grad_batches")),
-    "concepts": (Alignment, ("layer",)),
+    "concepts": (Alignment, ("layer", "sets", "whitening")),
     "concepts.whitening": (ConceptWhitening, ()),
     "method.memory": (MemoryOptions, ()),
 }  # fmt: skip
@@ -107,10 +107,7 @@ def test_an_option_is_what_it_configures_and_its_folder_that_of_0_1(command):
             target = get_object(node["_target_"])
         if target is None:
             continue
-        values = {
-            key: value for key, value in plain(node).items()
-            if not key.startswith("_") and key not in others and not (group != "dataset" and isinstance(value, dict))
-        }  # fmt: skip
+        values = {key: value for key, value in plain(node).items() if key[0] != "_" and key not in others}
         # Those of torch are torch's.
         presets = tuple(values) if group == "optimizer" else PRESETS.get(overrides[0], ())
         found += disagreements(values, target, GIVEN.get(path, ()), (*presets, *needed))

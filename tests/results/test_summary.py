@@ -4,16 +4,10 @@ import pytest
 from conftest import TINY
 from scipy import stats
 
+from orthotrace.results.comparisons import against_references, comparisons
+from orthotrace.results.groups import failures, groups
 from orthotrace.results.run_folder import Run, find
-from orthotrace.results.summary import (
-    against_references,
-    comparisons,
-    failures,
-    groups,
-    print_summary,
-    score_table,
-    write_summary,
-)
+from orthotrace.results.summary import print_summary, score_table, write_summary
 
 
 def test_groups_are_methods_and_cells_mean_and_deviation_of_the_sample(study):
@@ -38,13 +32,6 @@ def test_failures_have_reasons(tmp_path, capsys):
     assert failures(runs) == {"a": "it broke", "b": "not finished"}
     print_summary(runs)
     assert capsys.readouterr().out.split("\n")[:2] == ["failed: a: it broke", "failed: b: not finished"]
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.5, ".500"), (-0.25, "-.250"), (1.0, "1.000"), (0.0, ".000")])
-def test_numbers(value, text):
-    from orthotrace.results.summary import _short
-
-    assert _short(value) == text
 
 
 def test_methods_are_compared_on_the_seeds_that_both_have(study):

@@ -51,8 +51,9 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the table."""
+        from orthotrace.results.groups import failures
         from orthotrace.results.run_folder import Run, below
-        from orthotrace.results.summary import failures, print_summary, write_summary
+        from orthotrace.results.summary import print_summary, write_summary
 
         runs = [Run(folder) for folder in self.folders]
         print_summary(runs)

@@ -93,20 +93,20 @@ def _is_users(name: str) -> bool:
     except ImportError:
         return False
     # A mere folder has no origin, and no functions.
-    return bool(spec and spec.origin) and not Path(spec.origin).resolve().is_relative_to(ours.resolve())
+    if spec is None or spec.origin is None:
+        return False
+    return not Path(spec.origin).resolve().is_relative_to(ours.resolve())
 
 
 def _translate(node: Any) -> None:
     if not isinstance(node, (DictConfig, ListConfig)):
         return
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            continue
-        value = node[key]
-        if key == "_target_" and isinstance(value, str):
-            with flag_override(node, ["readonly", "struct"], False):
-                node[key] = current(value)
-        _translate(value)
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            _translate(node[key])
+    if isinstance(node, DictConfig) and isinstance(name := OmegaConf.select(node, "_target_"), str):
+        with flag_override(node, ["readonly", "struct"], False):
+            node["_target_"] = current(name)
 
 
 def _mapped(value: Any, name: Callable[[str], str]) -> Any:

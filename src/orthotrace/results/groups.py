@@ -1,0 +1,85 @@
+"""Runs side by side: those that differ in their seeds only are a group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import OmegaConf
+
+from orthotrace.core.errors import UserError
+from orthotrace.core.files import read
+from orthotrace.results.run_folder import Run
+from orthotrace.results.tables import mean_and_deviation
+
+# What two runs of one group may differ in, or what their name says already.
+SAME = ("seed", "seeds", "method", "hydra", "logger", "overwrite", "name")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seeds only.
+
+    Attributes:
+        label: the method, and what else was overridden.
+        runs: by seed.
+    """
+
+    label: str
+    runs: tuple[Run, ...]
+
+    def values(self, score: str) -> list[float]:
+        """A score of each run that has it."""
+        found = [run.scores[score] for run in self.runs]
+        return [value for value in found if value is not None]
+
+    def cell(self, score: str) -> str:
+        """Mean and standard deviation (of the sample) as text; a dash where the score does not apply."""
+        return mean_and_deviation(self.values(score))
+
+
+def settings(run: Run) -> tuple[str, ...]:
+    """The overrides of a run, without its method and seeds."""
+    others = []
+    for override in sorted(str(item) for item in read(run.hydra / "overrides.yaml", OmegaConf.load)):
+        key, _, value = override.partition("=")
+        # Of the method's options the one that names another run is no setting.
+        if key in (*SAME, "method.rows_from") or (key.split(".")[0] in SAME and not key.startswith("method.")):
+            continue
+        others.append(f"{key}={value}")
+    return tuple(others)
+
+
+def groups(runs: Sequence[Run]) -> list[Group]:
+    """Finished runs, grouped, by label: the method, and the settings in which its groups differ."""
+    found: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
+    for run in runs:
+        if run.exists and run.finished:
+            found.setdefault((str(run.scores["method"]), settings(run)), []).append(run)
+    made = []
+    for (method, own), members in found.items():
+        of_method = [set(others) for name, others in found if name == method]
+        shared = set.intersection(*of_method)
+        label = ", ".join([method, *(_label_of(setting) for setting in own if setting not in shared)])
+        made.append(Group(label, tuple(sorted(members, key=lambda run: sorted(run.scores["seeds"].items())))))
+    return sorted(made, key=lambda group: group.label)
+
+
+def _label_of(setting: str) -> str:
+    key, _, value = setting.partition("=")
+    return f"{key.rsplit('.', 1)[-1]}={value[:24]}"
+
+
+def failures(runs: Sequence[Run]) -> dict[str, str]:
+    """Runs that did not finish: folder -> reason."""
+    reasons = {}
+    for run in runs:
+        if run.failed_file.is_file():
+            reasons[run.folder.name] = run.failed_file.read_text().split("\n")[0]
+            continue
+        try:
+            if not run.finished:
+                reasons[run.folder.name] = "not finished"
+        except UserError as error:
+            reasons[run.folder.name] = str(error)
+    return reasons
