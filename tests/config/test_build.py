@@ -37,7 +37,7 @@ def test_experiments_say_their_command_and_name(experiment):
     assert composed(f"experiment={experiment}").name == experiment
 
 
-def test_names_are_safe_short_and_told_apart():
+def test_names_are_safe_short_and_distinct():
     overrides = [["seed=0"], ["seed=1"], ["+a=/x/y z"], ["a='[1,2]'"], [f"a={'long' * 50}"], [f"a={'long' * 51}"]]
     names = [run_name(given, composed(*given[:0], f"seed={number}")) for number, given in enumerate(overrides)]
     assert len(set(names)) == len(names)

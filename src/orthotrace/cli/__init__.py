@@ -1,1 +1,1 @@
-"""The commands: orthotrace-train, what users are told, the progress bar."""
+"""The commands: Hydra runs the jobs, a user's mistake is one line, a progress bar."""

@@ -1,1 +1,1 @@
-"""From a Hydra configuration to objects, names of folders, differences."""
+"""From a Hydra configuration to objects; names of folders; keys."""

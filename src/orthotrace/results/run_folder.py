@@ -80,7 +80,7 @@ class Run:
         return OmegaConf.select(self.config, "method.rows_from") is not None
 
     def checkpoint(self, task: int) -> Path:
-        """The checkpoint after so many tasks, from 1."""
+        """The checkpoint after a task, counted from 1."""
         return self.checkpoints / f"task{task}.ckpt"
 
     @property
@@ -96,10 +96,10 @@ class Run:
         return numbers
 
     def network(self, task: int = -1) -> nn.Module:
-        """The network as it was after so many tasks, in evaluation mode.
+        """The network as it was after a task, in evaluation mode.
 
         Args:
-            task: after how many tasks, from 1; -1 for the last, -2 for the one before.
+            task: the task, counted from 1; -1 for the last, -2 for the one before.
 
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
@@ -154,11 +154,11 @@ def find(folder: Path | str) -> list[Run]:
 
 
 def load(folder: Path | str, task: int = -1) -> nn.Module:
-    """The network of a run, as it was after so many tasks, in evaluation mode.
+    """The network of a run as it was after a task, in evaluation mode.
 
     Args:
         folder: of the run.
-        task: after how many tasks, from 1; -1 for the last, -2 for the one before.
+        task: the task, counted from 1; -1 for the last, -2 for the one before.
 
     Raises:
         UserError: there is no such run or checkpoint, or it is damaged.
