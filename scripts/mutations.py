@@ -69,10 +69,10 @@ MUTATIONS = [
         "tests/methods/test_replay.py",
     ),
     Mutation(
-        "analysis/networks/read.py",
+        "analysis/studies/similarities.py",
         "else [(x, y), (y, x)]",
         "else [(x, y)]",
-        "tests/analysis/networks/test_read.py",
+        "tests/analysis/studies/test_similarities.py",
     ),
     Mutation(
         "analysis/figures/accuracy.py",
@@ -178,10 +178,10 @@ MUTATIONS = [
         "tests/methods/test_ewc.py",
     ),
     Mutation(
-        "analysis/rdm/compare.py",
+        "analysis/rdm/correlate.py",
         "left = squares - sums**2 / m if centre else squares",
         "left = squares - sums**2 / (m - 1) if centre else squares",
-        "tests/analysis/rdm/test_compare.py",
+        "tests/analysis/rdm/test_correlate.py",
     ),
     Mutation(
         "analysis/rdm/compare.py",
@@ -196,10 +196,10 @@ MUTATIONS = [
         "tests/analysis/studies/test_consistency.py",
     ),
     Mutation(
-        "analysis/similarity/measures.py",
+        "analysis/similarity/cka.py",
         "2 / (n - 2) * (rows @ others)",
         "1 / (n - 2) * (rows @ others)",
-        "tests/analysis/similarity/test_measures.py",
+        "tests/analysis/similarity/test_similarity.py",
     ),
 ]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.analysis.networks.read import similarities
 from orthotrace.analysis.similarity.invariances import declare
+from orthotrace.analysis.studies.similarities import similarities
 
 
 def first_over_second(x, y):
