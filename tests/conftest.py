@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,32 +92,52 @@ def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str
     )
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first worker of xdist makes and all share; nobody writes into it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done, failed = folder.with_suffix(".done"), folder.with_suffix(".failed")
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 300
+        while not done.exists():
+            assert not failed.exists() and time.monotonic() < deadline, f"{folder} was not made"
+            time.sleep(0.1)
+        return folder
+    try:
+        make(folder)
+    except BaseException:
+        failed.touch()
+        raise
+    done.touch()
+    return folder
+
+
+def called(main: Callable[[], None], *arguments: str) -> str:
+    """The output of a command's main function in this process, which must succeed; for fixtures of a session."""
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
+        patch.setattr(sys, "argv", [main.__module__, *arguments])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            try:
+                main()
+            except SystemExit as stop:
+                if stop.code:
+                    pytest.fail(out.getvalue())
+        return out.getvalue()
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> Path:
     """A folder of finished runs: finetune and gpm with three seeds each, hlop with two."""
-    folder = tmp_path_factory.mktemp("study")
-    done = command(
-        "orthotrace-train",
-        "--multirun",
-        f"hydra.sweep.dir={folder}",
-        "method=finetune,gpm",
-        "seed=0,1,2",
-        *TINY,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
-    done = command(
-        "orthotrace-train",
-        "--multirun",
-        f"hydra.sweep.dir={folder}",
-        "method=hlop",
-        "seed=0,1",
-        "method.rows=4",
-        *TINY,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        from orthotrace.cli.train import main
+
+        called(main, "--multirun", f"hydra.sweep.dir={folder}", "method=finetune,gpm", "seed=0,1,2", *TINY)
+        called(main, "--multirun", f"hydra.sweep.dir={folder}", "method=hlop", "seed=0,1", "method.rows=4", *TINY)
+
+    return made_once(tmp_path_factory, "study", make)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -11,6 +11,30 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+# In one process: each would import torch and Lightning anew.
+PROGRAM = """
+import importlib.metadata, sys
+import orthotrace, orthotrace.analysis
+from orthotrace.analysis.cli import main as analyze
+from orthotrace.cli.train import main as train
+
+def call(main, *arguments):
+    sys.argv = [main.__module__, *arguments]
+    print("-----", flush=True)
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code, stop.code
+
+print(orthotrace.__file__, orthotrace.analysis.__file__)
+call(train, "--cfg", "job")
+call(train, "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "hydra.run.dir=run")
+call(analyze, "runs=run")
+print("-----")
+print([one.name for one in importlib.metadata.distribution("orthotrace").entry_points])
+"""
+
+
 def run(*arguments: object, cwd: Path) -> str:
     done = subprocess.run([str(argument) for argument in arguments], cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -32,19 +56,9 @@ def test_an_installed_wheel_runs_from_another_folder(tmp_path):
     (place / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     python, folder = tmp_path / "env" / "bin" / "python", tmp_path / "elsewhere"
     folder.mkdir()
-    main = "import orthotrace, sys; assert 'elsewhere' not in orthotrace.__file__; from orthotrace.cli.train import main; main()"
-    where = run(python, "-c", "import orthotrace.analysis as a; print(orthotrace.__file__, a.__file__)", cwd=folder)
+    done = run(python, "-c", PROGRAM, cwd=folder)
+    where, config, trained, analysed, names = done.split("-----\n")
     assert all(str(place) in path for path in where.split())
-    assert "max_epochs: 5" in run(python, "-c", main, "--cfg", "job", cwd=folder)
-    tiny = ["stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "hydra.run.dir=run"]
-    assert "ACC" in run(python, "-c", main, *tiny, cwd=folder)
+    assert "max_epochs: 5" in config and "ACC" in trained and "report" in analysed
     assert (folder / "run" / "scores.json").is_file()
-    analyse = "from orthotrace.analysis.cli import main; main()"
-    assert "report" in run(python, "-c", analyse, "runs=run", cwd=folder)
-    names = run(
-        python,
-        "-c",
-        "import importlib.metadata as m; print([e.name for e in m.distribution('orthotrace').entry_points])",
-        cwd=folder,
-    )
     assert "orthotrace-train" in names and "orthotrace-analyze" in names

@@ -6,13 +6,12 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import command, snapshot
+from conftest import called, command, snapshot
 from own_measures import MINE
 
 from orthotrace.analysis.networks.storage import read_rdms
@@ -26,11 +25,11 @@ FIGURES = (
 
 @pytest.fixture(scope="session")
 def analysed(study, tmp_path_factory) -> Path:
+    from orthotrace.analysis.cli import main
+
     out = tmp_path_factory.mktemp("analysed") / "out"
-    program = Path(sys.executable).with_name("orthotrace-analyze")
-    done = subprocess.run([program, f"runs={study}", f"out={out}", "tasks=all"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"report: {out}/report.html" in done.stdout and "finetune" in done.stdout
+    said = called(main, f"runs={study}", f"out={out}", "tasks=all")
+    assert f"report: {out}/report.html" in said and "finetune" in said
     return out
 
 

@@ -156,10 +156,9 @@ def test_a_damaged_checkpoint_is_named_and_kept(train, study, tmp_path):
     }
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
+def test_a_full_disk_is_one_line_and_loses_nothing(train, tmp_path):
     """With a limit on the size of files: a checkpoint does not fit, as on a full disk."""
-    done = command("orthotrace-train", *TINY, "hydra.run.dir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert train(*TINY, "hydra.run.dir=run").code == 0
     before = snapshot(tmp_path / "run" / "checkpoints")
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -175,7 +174,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path):
     assert not list((tmp_path / "other").rglob("*.ckpt")) and not list((tmp_path / "other").rglob("*.part*"))
     assert snapshot(tmp_path / "run" / "checkpoints") == before
     # With room again, the same command goes on.
-    assert command("orthotrace-train", *overrides, cwd=tmp_path).returncode == 0
+    assert train(*overrides).code == 0
 
 
 def test_help_answers_at_once(tmp_path):

@@ -194,10 +194,9 @@ def between_tasks(run: Path) -> bool:
 
 # Every method, stopped everywhere, is in test_continuing; here processes are killed.
 @pytest.mark.parametrize(("method", "when"), [("hlop", within_task_3), ("gpm", between_tasks)])
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, when):
+def test_a_killed_run_ends_as_if_it_had_not_been(train, tmp_path, method, when):
     overrides = [f"method={method}", *LONG]
-    whole = command("orthotrace-train", *overrides, "hydra.run.dir=whole", cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    assert train(*overrides, "hydra.run.dir=whole").code == 0
     metrics = tmp_path / "cut" / "metrics.csv"
     killed(tmp_path, [*overrides, "hydra.run.dir=cut"], lambda: when(tmp_path / "cut"))
     assert scores(tmp_path / "cut")["acc"] is None
