@@ -1,7 +1,8 @@
 # Everything is set up by the first call; a second one installs nothing.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .PHONY: setup demo test lint bench clean
 

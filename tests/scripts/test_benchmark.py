@@ -1,5 +1,4 @@
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,14 +19,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("benchmark", CASES)
-def test_records_have_their_fields(tmp_path, benchmark):
+def test_records_have_their_fields(tmp_path, benchmark, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    monkeypatch.chdir(tmp_path)
+    from benchmark import main
+
     folder = [str(write_tables(tmp_path, 10, 20, side=28))] if benchmark == "data" else []
-    done = subprocess.run(
-        [sys.executable, SCRIPT, benchmark, *folder, "--json", "--rounds", "1"],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in done.stdout.strip().split("\n")]
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", benchmark, *folder, "--json", "--rounds", "1"])
+    main()
+    records = [json.loads(line) for line in capsys.readouterr().out.strip().split("\n")]
     assert [record["case"] for record in records] == CASES[benchmark]
     for record in records:
         assert set(record) == {"case", "peer", "ours_s", "peer_s", "ours_over_peer", "ours_peak_mb", "peer_peak_mb"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -34,12 +33,12 @@ def test_strengths_are_the_best_of_the_search():
             assert list(RESULTS[method][scenario]["option"].values()) == [best]
 
 
-def test_overrides_are_those_chosen():
+def test_overrides_are_those_chosen(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    monkeypatch.chdir(ROOT)
+    import split_mnist
+
     for method, expected in {"finetune": [], "lwf": [f"method.strength={SEARCH['best']['lwf']['class']}"]}.items():
-        done = subprocess.run(
-            [sys.executable, "scripts/split_mnist.py", "chosen", method, "class"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert done.stdout.split() == expected, done.stderr
+        monkeypatch.setattr(sys, "argv", ["split_mnist.py", "chosen", method, "class"])
+        split_mnist.main()
+        assert capsys.readouterr().out.split() == expected
