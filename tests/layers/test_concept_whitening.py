@@ -140,7 +140,7 @@ def test_axes_that_are_held_never_turn(mode, case):
     assert is_orthonormal(layer.rotation, 1e-5)
 
 
-def test_a_concept_within_held_axes_is_told_once_and_gets_none():
+def test_a_concept_within_held_axes_gives_one_warning_and_gets_no_axis():
     maps = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)) + torch.tensor([3.0, 0, 0, 0])
     layer = ConceptWhitening(4, ["old", "new"], reduction="mean").eval()
     layer.align({"old": maps})
@@ -327,7 +327,7 @@ def test_two_layers_train_for_two_thousand_steps():
     assert sum(losses[-100:]) / 100 < 0.5
 
 
-def test_concepts_that_no_axes_can_tell_apart_are_told():
+def test_concepts_that_no_axes_can_tell_apart_give_a_warning():
     _, sets = planted(1, 8, 300, amplitude=20.0)
     maps = sets["c0"]
     layer = ConceptWhitening(8, ["thick", "thin", "other"]).eval()

@@ -209,7 +209,7 @@ def test_the_answers_to_all_images_are_checked(form):
     fit(model, "layer", {"a": images[:50]}, iter(images[:512].split(256)), "head")
 
 
-def test_concepts_that_are_alike_are_told():
+def test_concepts_that_are_alike_give_a_warning():
     model, images = nn.Sequential(nn.Linear(4, 6)), torch.randn(50, 4)
     with pytest.warns(UserWarning, match="layer '0': the mean features of 'a' and 'b' are nearly the same"):
         fit(model, "0", {"a": images[:10], "b": images[:10]}, images)

@@ -267,7 +267,7 @@ def test_a_learned_scale_is_trained_for_each_output():
     assert torch.allclose(norms, layer.parametrizations.weight[0].scale.flatten().abs(), atol=1e-5)
 
 
-def test_weights_that_are_not_finite_are_told():
+def test_weights_that_are_not_finite_are_an_error():
     weight = torch.randn(4, 9)
     weight[0, 0] = float("nan")
     with pytest.raises(UserError, match="not finite: lower the learning rate"):

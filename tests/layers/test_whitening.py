@@ -223,7 +223,7 @@ def test_saliency_after_evaluation_in_inference_mode():
     assert inputs.grad is not None and float(inputs.grad.abs().sum()) > 0
 
 
-def test_few_samples_are_shrunk_and_told():
+def test_few_samples_are_shrunk_with_a_warning():
     layer = Whitening(32)
     layer.label = "layer 'bn1': "
     inputs = maps(2, 32, np.ones(32), side=3)

@@ -1,4 +1,4 @@
-"""What a user gets wrong with a guard is told in one line."""
+"""What a user gets wrong with a guard is reported in one line."""
 
 import copy
 import warnings
@@ -72,14 +72,14 @@ def test_batches_that_are_no_inputs_are_refused_with_the_way_out():
 def test_full_groups_are_named_once():
     model = nn.Sequential(nn.Conv2d(4, 4, 2, groups=4), nn.Flatten(), nn.Linear(64, 2)).double()
     guard = Guard(model, SvdSubspace, energy=1.0)
-    lines = told(lambda: guard.remember(model, rand(40, 4, 5, 5)))
+    lines = messages(lambda: guard.remember(model, rand(40, 4, 5, 5)))
     assert [line for line in lines if "cannot learn" in line] == [
         "layer '0', 4 groups: all of its 4 directions are held, it cannot learn any more; lower the energy or the "
         "rows, or widen the layer before it"
     ]
 
 
-def told(do) -> list[str]:
+def messages(do) -> list[str]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         do()
@@ -90,11 +90,11 @@ def test_a_layer_that_becomes_full_is_named_once():
     model = net()
     guard = Guard(model, SvdSubspace, rows=[16, 5])
     guard.remember(model, rand(16, 20))
-    lines = told(lambda: guard.remember(model, rand(50, 20, seed=2)))
+    lines = messages(lambda: guard.remember(model, rand(50, 20, seed=2)))
     assert lines[0] == "layer '0': 5 rows asked for task 2, 4 of 20 directions are free: 4 are taken"
     full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, it cannot learn")]
     assert len(full) == 1
-    assert not any("cannot learn" in line for line in told(lambda: guard.remember(model, rand(50, 20, seed=3))))
+    assert not any("cannot learn" in line for line in messages(lambda: guard.remember(model, rand(50, 20, seed=3))))
 
 
 def test_a_deep_copy_of_the_model_is_another_model():
@@ -139,7 +139,7 @@ def test_what_differs_between_processes_is_refused(monkeypatch):
         guard.remember(model, rand(20, 20, seed=1))
 
 
-def test_a_layer_held_by_degrees_is_never_called_full():
+def test_a_layer_under_a_soft_projection_is_never_called_full():
     model = net()
     guard = Guard(model, WeightedSubspace, energy=1.0)
     # Warnings are errors.

@@ -406,7 +406,7 @@ def test_steps_of_an_optimizer_that_the_guard_does_not_know_are_never_silent(kin
             other.step()
 
 
-def test_outputs_of_other_tasks_that_moved_unseen_are_told():
+def test_outputs_of_other_tasks_that_moved_unseen_are_an_error():
     model = nn.Sequential(nn.Linear(4, 4))
     guard = Guard(model, SvdSubspace, head="0", rows=1)
     guard.outputs = range(0, 2)

@@ -71,17 +71,6 @@ def test_a_bias_stays_once_its_layer_holds_anything_and_its_leak_is_seen():
     assert guard.leaks()["0"] > 0.1
 
 
-def test_protection_ends_with_the_block():
-    model = net()
-    guard = Guard(model, SvdSubspace, rows=8)
-    guard.remember(model, rand(50, 20))
-    optimizer = torch.optim.SGD(model.parameters(), 0.05)
-    with guard.protecting(optimizer):
-        train(model, optimizer, 2, torch.float64)
-    train(model, optimizer, 2, torch.float64)
-    assert guard.leaks()["0"] > 1e-6
-
-
 def test_state_loads_into_a_fresh_guard():
     model = net()
     guard = Guard(model, SvdSubspace, rows=8)
@@ -172,16 +161,6 @@ def test_steps_that_call_no_hook_are_never_silent(held):
         learn()
 
 
-def test_an_error_within_the_block_is_the_one_that_is_told():
-    model = net()
-    guard = Guard(model, SvdSubspace, rows=4)
-    guard.remember(model, rand(50, 20))
-    with pytest.raises(KeyError, match="mine"), guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
-        with torch.no_grad():
-            model[0].weight.add_(0.1)
-        raise KeyError("mine")
-
-
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -210,40 +189,8 @@ def test_outputs_are_a_range_within_the_head(outputs):
         guard.outputs = outputs
 
 
-def test_a_head_whose_outputs_were_not_said_is_not_left_unprotected():
-    model = net()
-    guard = Guard(model, SvdSubspace, head="2", rows=1)
-    with pytest.raises(UserError, match="head: say which outputs of '2' the task uses"):
-        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
-
-
-def test_a_task_that_was_not_remembered_is_told():
-    model = net()
-    guard = Guard(model, SvdSubspace, rows=2)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with guard.protecting(optimizer):
-        train(model, optimizer, 2, torch.float64)
-    with pytest.warns(UserWarning, match="the last task was not remembered"), guard.protecting(optimizer):
-        train(model, optimizer, 2, torch.float64)
-    guard.remember(model, rand(20, 20))
-    with guard.protecting(optimizer):
-        train(model, optimizer, 2, torch.float64)
-    guard.remember(model, rand(20, 20, seed=1))
-
-
-def test_a_task_that_was_not_guarded_is_told():
-    model = net()
-    guard = Guard(model, SvdSubspace, rows=2)
-    guard.remember(model, rand(20, 20))
-    # More of the same task.
-    guard.remember(model, rand(20, 20, seed=1))
-    train(model, torch.optim.SGD(model.parameters(), 0.1), 2, torch.float64)
-    with pytest.warns(UserWarning, match="no optimizer was guarded"):
-        guard.remember(model, rand(20, 20, seed=2))
-
-
 @pytest.mark.parametrize("kind", [WeightedSubspace, RecursiveSubspace])
-def test_steps_that_a_subspace_by_degrees_did_not_see_are_told(kind):
+def test_steps_that_a_soft_projection_did_not_see_are_an_error(kind):
     model = net()
     guard = Guard(model, kind, **({"energy": 0.9} if kind is WeightedSubspace else {"alpha": 0.1}))
     guard.remember(model, rand(40, 20))
@@ -253,22 +200,6 @@ def test_steps_that_a_subspace_by_degrees_did_not_see_are_told(kind):
     with pytest.raises(UserError, match="was changed by steps that called no hook of SGD"), guard.protecting(seen):
         train(model, seen, 3, torch.float64)
         train(model, unseen, 3, torch.float64)
-
-
-class Two(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(20, 3).double()
-
-    def forward(self, x, y):
-        return self.layer(x + y)
-
-
-def test_a_model_of_several_inputs_is_remembered_by_tuples():
-    model = Two()
-    guard = Guard(model, SvdSubspace, energy=1.0)
-    guard.remember(model, (rand(4, 20), rand(4, 20, seed=1)))
-    assert guard.subspaces["layer"].rank == 4
 
 
 class Scaled(nn.Linear):
@@ -367,13 +298,18 @@ def test_weights_that_diverged_are_no_leak():
     assert not model[0].weight.isfinite().all()
 
 
-def test_steps_between_tasks_that_nothing_guarded_are_told():
+def test_a_subspace_that_begins_to_hold_within_a_task_is_seen():
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)
-    guard.remember(model, rand(20, 20))
-    train(model, torch.optim.SGD(model.parameters(), 0.1), 2, torch.float64)
-    with pytest.warns(UserWarning, match="the weights have moved since the last task"):
-        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+    guard.begin()
+    guard.enforce()
+    space = guard.subspaces["0"]
+    space.hold(torch.eye(20, dtype=torch.float64)[:2])
+    with torch.no_grad():
+        model[0].weight.add_(0.1)
+    guard.enforce()
+    moved = guard.update("0")[:, :-1]
+    assert float(moved[:, :2].abs().max()) <= 1e-12 and torch.allclose(moved[:, 2:], torch.tensor(0.1).double())
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_protected_inputs_get_the_same_answer(kind, size):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rank_never_passes_the_dimensions(kind):
-    with pytest.warns(UserWarning, match="directions are free") as told:
+    with pytest.warns(UserWarning, match="directions are free") as found:
         space = learned(kind, *[randn(60, 8, seed=seed) for seed in range(3)], rows=5)
-    assert str(told[0].message) == "5 rows asked for task 2, 3 of 8 directions are free: 3 are taken"
+    assert str(found[0].message) == "5 rows asked for task 2, 3 of 8 directions are free: 3 are taken"
     assert space.rank == 8
     assert is_orthonormal(space.held(), 1e-10)
     assert float(space.project(randn(4, 8)).abs().max()) < 1e-10

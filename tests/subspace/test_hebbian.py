@@ -80,7 +80,7 @@ def test_energy_is_reached_with_about_the_least_rows(energy):
     assert abs(space.rank - least) <= 2
 
 
-def test_max_rows_that_do_not_reach_the_energy_are_told():
+def test_max_rows_that_do_not_reach_the_energy_give_a_warning():
     space = HebbianSubspace(64, energy=0.99, max_rows=3)
     stream(space, ROWS, epochs=1)
     with pytest.warns(UserWarning, match=r"all 3 rows of max_rows are used: energy 0\.[67]\d+ of 0.99 reached"):
@@ -188,7 +188,7 @@ def test_more_than_one_iteration_is_a_step_each():
     assert int(space.steps) == 6
 
 
-def test_an_energy_that_rounding_hides_is_told():
+def test_an_energy_that_rounding_hides_gives_a_warning():
     space = HebbianSubspace(64, energy=1.0, max_rows=40)
     scales = torch.where(torch.arange(64) < 20, 1.0, 5e-4)
     rows = torch.randn(2000, 64, generator=torch.Generator().manual_seed(0)) * scales

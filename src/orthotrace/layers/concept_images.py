@@ -12,8 +12,8 @@ from orthotrace.layers.reductions import Reduction, reduced
 
 
 @dataclass(frozen=True)
-class Part:
-    """The images of one concept.
+class ConceptInputs:
+    """What a layer is given of the images of one concept.
 
     Attributes:
         axes: of the concept, a range.
@@ -29,7 +29,7 @@ class Part:
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """What parts must share to be reduced together."""
+        """What concepts must share to be reduced together."""
         return self.axes.stop - self.axes.start, self.values.shape[2:], self.mask is None
 
     def maps(self, rows: Tensor, offset: Tensor) -> Tensor:
@@ -46,33 +46,37 @@ class Part:
         return torch.bmm(slopes.flatten(2), self.values.flatten(2).mT).sum(0)
 
 
-class ConceptImages:
+class SeenConcepts:
     """Images of concepts, seen through a whitening by few rows of a rotation: r W (x - mu) = (r W) x - (r W) mu.
 
     Rows are few and images many, so that rows are whitened, not images. Images of all concepts are reduced together.
 
     Args:
-        parts: images of each concept.
+        concepts: inputs of each.
         mean: mu, (d,).
         root: W, (d, d), symmetric.
         reduction: from maps to activations.
 
     Example:
-        >>> part = Part(slice(0, 1), torch.ones(5, 3), None, torch.ones(5, 3))
-        >>> images = ConceptImages([part], torch.zeros(3), torch.eye(3), "mean")
+        >>> one = ConceptInputs(slice(0, 1), torch.ones(5, 3), None, torch.ones(5, 3))
+        >>> images = SeenConcepts([one], torch.zeros(3), torch.eye(3), "mean")
         >>> objective, gradient = images.slope(torch.eye(3)[:1])
         >>> float(objective), gradient
         (1.0, tensor([[1., 1., 1.]]))
     """
 
-    def __init__(self, parts: Sequence[Part], mean: Tensor, root: Tensor, reduction: Reduction) -> None:
-        self.parts = parts
+    def __init__(self, concepts: Sequence[ConceptInputs], mean: Tensor, root: Tensor, reduction: Reduction) -> None:
+        self.concepts = concepts
         self.mean = mean
         self.root = root
         self.reduction: Reduction = reduction
         # The mean of a map is the map of the mean.
-        used = [Part(one.axes, one.means, None, one.means) for one in parts] if reduction == "mean" else parts
-        self.groups: dict[tuple[object, ...], list[Part]] = {}
+        used = (
+            [ConceptInputs(one.axes, one.means, None, one.means) for one in concepts]
+            if reduction == "mean"
+            else concepts
+        )
+        self.groups: dict[tuple[object, ...], list[ConceptInputs]] = {}
         for one in used:
             self.groups.setdefault(one.kind, []).append(one)
 
@@ -106,11 +110,11 @@ class ConceptImages:
                 counted[one.axes] += part.transpose(0, 1).flatten(1).sum(1)
         return total, torch.addr(pulled, counted, self.mean, alpha=-1) @ self.root
 
-    def _maps(self, group: Sequence[Part], turned: Tensor) -> Tensor:
+    def _maps(self, group: Sequence[ConceptInputs], turned: Tensor) -> Tensor:
         offset = turned @ self.mean
         return torch.cat([one.maps(turned[one.axes], offset[one.axes]) for one in group])
 
-    def _of(self, group: Sequence[Part], maps: Tensor) -> Tensor:
+    def _of(self, group: Sequence[ConceptInputs], maps: Tensor) -> Tensor:
         """The objective of maps of a group."""
         masks = [one.mask for one in group if one.mask is not None]
         answers = reduced(maps, self.reduction, torch.cat(masks) if masks else None).amax(1)

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.layers.axes import Axes
-from orthotrace.layers.concept_images import ConceptImages, Part
+from orthotrace.layers.concept_images import ConceptInputs, SeenConcepts
 from orthotrace.layers.reductions import Reduction, reduced
 from orthotrace.layers.whitening import Whitening
 from orthotrace.linalg import orthonormalise, polar, polished, project_out, rotated
@@ -200,13 +200,13 @@ class ConceptWhitening(Whitening):
         with torch.autocast(self.mean.device.type, enabled=False):
             return -self._images(inputs, masks or {}).objective(self.rotation[: len(self.axes)])
 
-    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> ConceptImages:
+    def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> SeenConcepts:
         """The images of concepts, seen through the running statistics.
 
         Raises:
             UserError: an unknown concept, no images, or values that are not finite.
         """
-        parts = []
+        concepts = []
         for name in masks:
             if name not in inputs:
                 raise UserError(f"{self.label}masks of '{name}', but no images; {nearest(name, inputs)}")
@@ -220,21 +220,21 @@ class ConceptWhitening(Whitening):
             if not math.isfinite(float(means.sum())):
                 raise UserError(f"{self.label}activations of the concept '{name}' are not finite")
             places = self.axes.of[name]
-            parts.append(Part(slice(places[0], places[-1] + 1), values, masks.get(name), means))
-        dtype = parts[0].values.dtype if parts else self.mean.dtype
-        return ConceptImages(parts, self.mean.to(dtype), self._running_root()[0].to(dtype), self.reduction)
+            concepts.append(ConceptInputs(slice(places[0], places[-1] + 1), values, masks.get(name), means))
+        dtype = concepts[0].values.dtype if concepts else self.mean.dtype
+        return SeenConcepts(concepts, self.mean.to(dtype), self._running_root()[0].to(dtype), self.reduction)
 
-    def _update(self, images: ConceptImages) -> None:
+    def _update(self, images: SeenConcepts) -> None:
         count = len(self.axes)
         seen = torch.zeros(count, dtype=torch.bool, device=self.held.device)
-        for part in images.parts:
-            seen[part.axes] = True
+        for one in images.concepts:
+            seen[one.axes] = True
         before = self.weight_seen > 0
         rows = self.rotation[:count].clone()
         first = seen & (self.directions.abs().amax(1) == 0) & ~self.held
         # Of one axis for each concept, the gradient of the mean is the same for all rows.
-        axes = sum(part.axes.stop - part.axes.start for part in images.parts)
-        linear = self.reduction == "mean" and len(images.parts) == axes == int(seen.sum())
+        axes = sum(one.axes.stop - one.axes.start for one in images.concepts)
+        linear = self.reduction == "mean" and len(images.concepts) == axes == int(seen.sum())
         means = self._means(images) if linear or bool(first.any()) else None
         if means is not None and not linear:
             # A concept that is new begins where the mean would put it.
@@ -294,7 +294,7 @@ class ConceptWhitening(Whitening):
         return found, placed
 
     def _warn_of_hidden(self, hidden: Tensor) -> None:
-        """Tell, once, of concepts that have no direction of their own."""
+        """Report, once, concepts that have no direction of their own."""
         for name in self.axes.names:
             if name not in self._hidden and bool(hidden[list(self.axes.of[name])].all()):
                 self._hidden.add(name)
@@ -304,12 +304,12 @@ class ConceptWhitening(Whitening):
                     stacklevel=4,
                 )
 
-    def _means(self, images: ConceptImages) -> Tensor:
+    def _means(self, images: SeenConcepts) -> Tensor:
         """Mean whitened features for each axis; a concept of several axes gives its axes parts of its images."""
         found = {}
-        for part in sorted(images.parts, key=lambda part: part.axes.start - part.axes.stop):
-            shares = part.means.tensor_split(part.axes.stop - part.axes.start)
-            found |= {axis: of.mean(0) for axis, of in enumerate(shares, part.axes.start) if len(of)}
+        for one in sorted(images.concepts, key=lambda one: one.axes.start - one.axes.stop):
+            shares = one.means.tensor_split(one.axes.stop - one.axes.start)
+            found |= {axis: of.mean(0) for axis, of in enumerate(shares, one.axes.start) if len(of)}
         rows = self.rotation[: len(self.axes)].clone()
         if found:
             rows[list(found)] = images.whitened(torch.stack(list(found.values()))).to(rows.dtype)
@@ -332,7 +332,7 @@ class ConceptWhitening(Whitening):
         names = [name for name in inputs if len(self.axes.inside(name)) == 1]
         if not names:
             return
-        means = [part.means.mean(0) for name, part in zip(inputs, images.parts, strict=True) if name in names]
+        means = [one.means.mean(0) for name, one in zip(inputs, images.concepts, strict=True) if name in names]
         means = normalize(images.whitened(torch.stack(means)), dim=1)
         cosines = means @ means.T
         # Axes that are held were laid by what the network answered then, not by this.
