@@ -35,7 +35,7 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.sources import digits, table
 from orthotrace.data.streams import Permuted
-from orthotrace.methods.base import Method
+from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
@@ -43,8 +43,7 @@ from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
 from orthotrace.results.run_folder import Run
 from orthotrace.training.experiment import Experiment
-from orthotrace.training.settings import Training
-from orthotrace.training.tracking import Tracker
+from orthotrace.training.settings import Components, Optimization, Training
 
 EPOCHS, BATCH, RATE, MOMENTUM = 5, 64, 0.05, 0.9
 ENERGY = [0.97, 0.99, 0.99]
@@ -71,15 +70,10 @@ def ours(stream: Permuted, method: Method) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         experiment = Experiment(
             Run(folder),
-            {"method": type(method).__name__.lower(), "stream": "permuted"},
-            stream,
-            MLP(stream.shape, len(stream.classes)),
-            method,
-            lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM),
-            Seeds(),
+            Components(stream, MLP(stream.shape, len(stream.classes)), method),
+            Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
             Training.of(EPOCHS, BATCH),
             {"accelerator": "cpu", "devices": 1, "deterministic": True},
-            Tracker(),
         )
         experiment.run()
         return experiment.report()
@@ -166,22 +160,23 @@ def _stepper(method: EWC, stream: Permuted, tasks: int) -> Callable[[], None]:
     torch.manual_seed(0)
     model = MLP(stream.shape, len(stream.classes))
     method.setup(model, Seeds(), stream)
-    part = stream.task(0).train
-    for number in range(tasks):
-        part = stream.task(number).train
-        method.enter(number, part)
-        method.begin_task()
-        if number < tasks - 1:
-            method.end_task(model, part, BATCH)
+    served = [Batches(stream.task(number).train, BATCH, 0, number) for number in range(tasks)]
+    contexts = [
+        TaskContext(number, one.part, one.prepare, stream.active, Seeds(), BATCH) for number, one in enumerate(served)
+    ]
+    for context in contexts[:-1]:
+        method.begin_task(context)
+        method.end_task(context)
+    context, batches = contexts[-1], list(served[-1])
+    method.begin_task(context)
     optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
-    batches = list(Batches(part, BATCH, 0, tasks - 1))
 
     def steps() -> None:
         for batch in batches:
             optimizer.zero_grad()
-            loss, _ = method.loss(model, batch)
+            loss, _ = method.loss(model, batch, context)
             loss.backward()
-            method.on_gradients()
+            method.on_gradients(context)
             optimizer.step()
 
     return steps

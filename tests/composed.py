@@ -33,11 +33,12 @@ def composed(*overrides: str, name: str = "train"):
         return compose(name, list(overrides))
 
 
-def built(run: Run, *overrides: str):
+def built(run: Run, *overrides: str, tracker: Tracker | None = None):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("train", list(overrides))
     choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
-    return assemble(config, run, SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices))))[0]
+    hydra = SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices)))
+    return assemble(config, run, hydra, tracker=tracker)[0]
 
 
 def five(folder):
@@ -51,7 +52,7 @@ class StopError(Exception):
 
 
 class Stopping(Tracker):
-    """Stops a run when a row is told, before its epoch is saved."""
+    """Stops a run when a row is reported, before its epoch is saved."""
 
     def __init__(self, task: int, epoch: int):
         self.place = (task, epoch)

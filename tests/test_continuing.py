@@ -49,8 +49,7 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     progress = built(whole, *overrides).run()
     epochs = [row["epoch"] for row in progress.epochs if row["task"] == 2]
     cut = Run(tmp_path / "cut")
-    experiment = built(cut, *overrides)
-    experiment.tracker = Stopping(2, epochs[-1])
+    experiment = built(cut, *overrides, tracker=Stopping(2, epochs[-1]))
     with pytest.raises(StopError):
         experiment.run()
     assert Run(cut.folder).scores["acc"] is None
@@ -135,9 +134,6 @@ def test_class_accuracies_are_over_samples_of_all_tasks_so_far(tmp_path):
 @pytest.mark.parametrize("schedule", GROUPS["scheduler"])
 def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
     keys = {"step": ["scheduler.every=1"], "plateau": ["scheduler.patience=0"]}.get(schedule, [])
-    experiment = built(
-        Run(tmp_path), "method=finetune", f"scheduler={schedule}", "optimizer.lr=.4", *keys, *SMALL, *EPOCHS
-    )
     rates: list[list[float]] = []
 
     class Rates(Tracker):
@@ -146,7 +142,10 @@ def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
                 rates.append([])
             rates[-1].append(experiment.trainer.optimizers[0].param_groups[0]["lr"])
 
-    experiment.tracker = Rates()
+    experiment = built(
+        Run(tmp_path), "method=finetune", f"scheduler={schedule}", "optimizer.lr=.4", *keys, *SMALL, *EPOCHS,
+        tracker=Rates(),
+    )  # fmt: skip
     experiment.run()
     assert len({task[0] for task in rates}) == 1
     if schedule != "plateau":  # which follows the scores
@@ -169,8 +168,7 @@ def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
     """Every method: stopped when the last task has been trained, finished by another process, to the same bits."""
     for method in GROUPS["method"]:
         built(Run(tmp_path / "whole" / method), *overrides_of(method)).run()
-        experiment = built(Run(tmp_path / "cut" / method), *overrides_of(method))
-        experiment.tracker = Stopping(10, 1)
+        experiment = built(Run(tmp_path / "cut" / method), *overrides_of(method), tracker=Stopping(10, 1))
         with pytest.raises(StopError):
             experiment.run()
     program = (

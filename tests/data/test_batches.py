@@ -20,7 +20,7 @@ def test_batches_are_every_image_once_in_an_order_of_place_alone():
     assert [len(labels) for labels in first] == [4, 4, 2]
     assert sorted(label for labels in first for label in labels) == list(range(10))
     assert seen(batches) == first
-    batches.epoch = 1
+    batches.set_epoch(1)
     assert seen(batches) != first
     assert seen(Batches(PART, 4, seed=0, task=1)) != first
     for batch in batches:
@@ -35,7 +35,7 @@ def test_draws_of_the_augmentation_have_their_own_seed():
     for a, b, c, d in zip(one, same, other, plain, strict=True):
         assert torch.equal(a.inputs, b.inputs) and not torch.equal(a.inputs, c.inputs)
         assert torch.equal(a.labels, c.labels) and torch.equal(a.labels, d.labels)
-    one.epoch = 1
+    one.set_epoch(1)
     assert not torch.equal(
         next(iter(one)).inputs - next(iter(one)).labels.view(-1, 1, 1, 1) / 2, next(iter(same)).inputs
     )

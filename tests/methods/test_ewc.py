@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tasks import context_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -51,26 +52,25 @@ def test_the_sampled_fisher_tends_to_the_exact_one():
 
 
 def after(method, tasks: int):
-    """A method at the start of a task, its network, and (F_t, theta_t) of the tasks before."""
+    """A method at the start of a task: its network, (F_t, theta_t) of the tasks before, and the context."""
     torch.manual_seed(0)
     model = MLP(STREAM.shape, 10, hidden=[6]).double()
     method.setup(model, Seeds(), STREAM)
     past = []
     for number in range(tasks + 1):
-        part = STREAM.task(number).train
-        method.enter(number, part)
-        method.begin_task()
+        context = context_of(STREAM, number)
+        method.begin_task(context)
         if number == tasks:
             break
         before = [value.clone() for value in method.importance]
-        method.end_task(model, part, 64)
+        method.end_task(context)
         decay = getattr(method, "decay", 1.0)
         fisher = [new - decay * old for new, old in zip(method.importance, before, strict=True)]
         past.append((fisher, [value.detach().clone() for value in trainable(model)]))
         with torch.no_grad():
             for value in model.parameters():
                 value.add_(0.1 * torch.randn_like(value))
-    return model, past
+    return model, past, context
 
 
 def penalty(method, model, past) -> torch.Tensor:
@@ -95,12 +95,12 @@ def penalty(method, model, past) -> torch.Tensor:
 @pytest.mark.parametrize("tasks", [1, 3])
 @pytest.mark.parametrize("method", [EWC(strength=30.0, samples=50), OnlineEWC(strength=30.0, decay=0.6, samples=50)])
 def test_one_quadratic_has_the_gradient_of_the_whole_list(method, tasks):
-    model, past = after(method, tasks)
+    model, past, context = after(method, tasks)
     expected = torch.autograd.grad(penalty(method, model, past), trainable(model))
     for given in (False, True):
         for value in model.parameters():
             value.grad = torch.ones_like(value) if given else None
-        method.on_gradients()
+        method.on_gradients(context)
         for value, theirs in zip(trainable(model), expected, strict=True):
             assert torch.allclose(value.grad - float(given), theirs, rtol=1e-9, atol=1e-12)
 
@@ -114,8 +114,8 @@ def test_what_is_kept_does_not_grow_with_the_tasks(make):
 
 def test_nothing_pulls_in_the_first_task():
     method = EWC()
-    model, _ = after(method, 0)
-    method.on_gradients()
+    model, _, context = after(method, 0)
+    method.on_gradients(context)
     assert all(value.grad is None for value in model.parameters())
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tasks import context_of
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
@@ -15,8 +16,9 @@ def basis(samples: int, seed: int = 0) -> torch.Tensor:
     method = GPM(energy=0.95, samples=samples)
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10, hidden=[8]).eval()
-    method.setup(model, Seeds(method=seed), Permuted(digits()))
-    method.end_task(model, TRAIN, 64)
+    seeds, stream = Seeds(method=seed), Permuted(digits())
+    method.setup(model, seeds, stream)
+    method.end_task(context_of(stream, 0, TRAIN, seeds))
     return method.guard.subspaces["fc1"].basis
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tasks import context_of
 from torch.nn.functional import cross_entropy
 
 from orthotrace.core.seeds import Seeds
@@ -20,18 +21,17 @@ def test_the_earlier_answers_are_kept_head_by_head(scenario):
     model = MLP(stream.shape, len(stream.classes), hidden=[12])
     method = LwF(strength=0.6, temperature=3.0)
     method.setup(model, Seeds(), stream)
-    part = stream.task(2).train
-    method.enter(2, part)
+    context = context_of(stream, 2)
     with torch.no_grad():
         model.fc1.weight.mul_(2)
-    method.begin_task()
+    method.begin_task(context)
     old = MLP(stream.shape, len(stream.classes), hidden=[12])
     old.load_state_dict(model.state_dict())
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.1 * torch.randn_like(value))
-    batch = next(iter(Batches(part, 50, 0, 2)))
-    loss, logits = method.loss(model, batch)
+    batch = next(iter(Batches(context.part, 50, 0, 2)))
+    loss, logits = method.loss(model, batch, context)
     own = OWN[scenario]
     expected = cross_entropy(logits[:, own.start : own.stop], batch.labels - own.start)
     with torch.no_grad():
@@ -48,10 +48,10 @@ def test_nothing_is_kept_in_the_first_task():
     model = MLP(stream.shape, 10, hidden=[4])
     method = LwF()
     method.setup(model, Seeds(), stream)
-    method.enter(0, stream.task(0).train)
-    method.begin_task()
-    batch = next(iter(Batches(stream.task(0).train, 50, 0, 0)))
-    loss, logits = method.loss(model, batch)
+    context = context_of(stream)
+    method.begin_task(context)
+    batch = next(iter(Batches(context.part, 50, 0, 0)))
+    loss, logits = method.loss(model, batch, context)
     assert torch.allclose(loss, cross_entropy(logits[:, :2], batch.labels))
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tasks import TRAIN, after_one_task, context_of
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
@@ -11,20 +12,12 @@ from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
 
 PROJECTING = {"gpm": GPM, "hlop": HLOP}
-TRAIN = digits().train.take(torch.arange(300))
 INPUTS = TRAIN.inputs()
 
 
-def ended(method, model=None):
-    """A method after the first task, and what it told."""
-    torch.manual_seed(0)
-    model = model or MLP((1, 8, 8), 10, hidden=[30])
-    method.setup(model, Seeds(), Permuted(digits()))
-    method.begin_task()
-    for images in INPUTS.split(32):
-        method.training_forward(model, images)
-    model.eval()
-    return model, method.end_task(model, TRAIN, 32)
+def ended(method):
+    """A network after the first task, and what the method reports."""
+    return after_one_task(method, hidden=30)
 
 
 def test_finetune_protects_nothing_and_keeps_nothing():
@@ -96,7 +89,7 @@ def test_the_head_of_each_task_is_its_own_where_the_task_is_known():
     method.setup(model, Seeds(), stream)
     assert method.guard.labels == ["fc1"] and method.guard.head.layer is model.head
     for number in range(2):
-        method.enter(number, stream.task(number).train)
+        method.enter(context_of(stream, number))
         assert method.guard.outputs == range(2 * number, 2 * number + 2)
 
 
@@ -137,7 +130,7 @@ def test_patches_are_a_budget_of_each_batch():
     for patches, expected in ((7, 7), (None, 32 * 64)):
         method, model = HLOP(rows=2, patches=patches), ConvNet(stream.shape, 10, channels=[3])
         method.setup(model, Seeds(), stream)
-        method.begin_task()
+        method.begin_task(context_of(stream))
         with method.guard.watching() as seen:
             model(INPUTS[:32])
         assert seen["conv1"][0].shape == (1, expected, 9)
@@ -160,7 +153,7 @@ def test_a_penalty_on_the_weights_is_projected_with_the_gradient(tmp_path):
 class Blind(GPM):
     """Forgets to show its subspaces anything."""
 
-    def learn(self, model, train, batch_size):
+    def learn(self, context):
         pass
 
 

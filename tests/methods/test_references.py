@@ -1,4 +1,5 @@
 import torch
+from tasks import context_of
 
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
@@ -27,13 +28,13 @@ def run(method, of, model):
     """Three tasks, in each of which the weights move by 1."""
     method.setup(model, Seeds(), of)
     for number in range(of.tasks):
-        method.enter(number, of.task(number).train)
-        method.begin_task()
+        context = context_of(of, number)
+        method.begin_task(context)
         yield number, [value.detach().clone() for value in model.parameters()]
         with torch.no_grad():
             for value in model.parameters():
                 value.add_(1)
-        method.end_task(model, of.task(number).train, 64)
+        method.end_task(context)
 
 
 def test_every_task_starts_from_the_initial_weights():

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from tasks import context_of
 from torch.nn.functional import cross_entropy
 
 from orthotrace.core.errors import UserError
@@ -17,40 +20,38 @@ MEMORY = {"size": 40}
 
 
 def second_task(method, scenario="class"):
-    """A method in its second task, with a full memory: network and a batch."""
+    """A method in its second task, with a full memory: network, a batch, all batches and the context."""
     stream = Split(digits(), tasks=5, scenario=scenario, class_order="natural")
     torch.manual_seed(0)
     model = MLP(stream.shape, len(stream.classes), hidden=[12])
     method.setup(model, Seeds(), stream)
-    batches = []
-    for number in range(2):
-        batches = Batches(stream.task(number).train, 32, 0, number)
-        method.prepare = batches.prepare
-        method.enter(number, batches.part)
-        method.begin_task()
-        if number == 0:
-            for batch in batches:
-                method.loss(model, batch)
-            model.eval()
-            method.end_task(model, batches.part, 32)
-            model.train()
-    return model, next(iter(batches)), batches
+    first, second = context_of(stream, 0), context_of(stream, 1)
+    method.enter(first)
+    method.begin_task(first)
+    for batch in Batches(first.part, 32, 0, 0):
+        method.loss(model, batch, first)
+    model.eval()
+    method.end_task(first)
+    model.train()
+    method.enter(second)
+    method.begin_task(second)
+    batches = Batches(second.part, 32, 0, 1)
+    return model, next(iter(batches)), batches, second
 
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
 def test_replay_is_half_the_loss_and_each_image_counts_over_its_own_outputs(scenario):
     method = ExperienceReplay(memory=MEMORY)
-    model, batch, _ = second_task(method, scenario)
+    model, batch, _, context = second_task(method, scenario)
     torch.manual_seed(5)
-    loss, logits = method.loss(model, batch)
+    loss, logits = method.loss(model, batch, context)
     torch.manual_seed(5)
     fresh = ExperienceReplay(memory=MEMORY)
-    _, _, again = second_task(fresh, scenario)
+    second_task(fresh, scenario)
     torch.manual_seed(5)
     drawn = fresh.memory.draw(len(batch.labels))
     assert set(drawn.tasks.tolist()) == {0}
-    old = model(again.prepare(drawn.pixels))
-    readout = method.active
+    old = model(context.prepare(drawn.pixels))
     parts = {"task": (range(2, 4), range(0, 2)), "domain": (range(2), range(2)), "class": (range(4), range(4))}[
         scenario
     ]
@@ -59,41 +60,41 @@ def test_replay_is_half_the_loss_and_each_image_counts_over_its_own_outputs(scen
         for z, labels, part in zip((logits, old), (batch.labels, drawn.labels), parts, strict=True)
     ]
     assert torch.allclose(loss, sum(losses) / 2)
-    assert readout.scenario == scenario
+    assert context.outputs.scenario == scenario
 
 
 def test_nothing_is_replayed_in_the_first_task_and_images_enter_once():
     method = ExperienceReplay(memory={"size": 400})
-    model, batch, batches = second_task(method)
+    model, batch, batches, context = second_task(method)
     assert len(method.memory) == len(Split(digits(), tasks=5, scenario="class", class_order="natural").task(0).train)
     before = len(method.memory)
-    method.loss(model, batch)
+    method.loss(model, batch, context)
     assert len(method.memory) == min(400, before + len(batch.labels))
-    method.epoch = 1
+    later = replace(context, epoch=1)
     kept = method.memory.keys.clone()
     for one in batches:
-        method.loss(model, one)
+        method.loss(model, one, later)
     assert torch.equal(method.memory.keys, kept)
 
 
 def test_dark_replay_holds_logits_and_adds_both_terms():
     method = DarkExperienceReplay(memory=MEMORY, alpha=0.7, beta=0.3)
-    model, batch, batches = second_task(method)
+    model, batch, _, context = second_task(method)
     memory = method.memory
     state = {key: value.clone() for key, value in method.state_dict().items()}
     torch.manual_seed(5)
-    loss, logits = method.loss(model, batch)
+    loss, logits = method.loss(model, batch, context)
     method.load_state_dict(state)
     torch.manual_seed(5)
     first, second = memory.draw(len(batch.labels)), memory.draw(len(batch.labels))
     expected = (
         cross_entropy(logits[:, :4], batch.labels)
-        + 0.7 * (model(batches.prepare(first.pixels)) - first.logits).square().mean()
-        + 0.3 * cross_entropy(model(batches.prepare(second.pixels))[:, :4], second.labels)
+        + 0.7 * (model(context.prepare(first.pixels)) - first.logits).square().mean()
+        + 0.3 * cross_entropy(model(context.prepare(second.pixels))[:, :4], second.labels)
     )
     assert torch.allclose(loss, expected)
     # Logits are those of the network that saw the images: here it has not changed since.
-    assert torch.allclose(model(batches.prepare(memory.pixels)), memory.logits, atol=1e-5)
+    assert torch.allclose(model(context.prepare(memory.pixels)), memory.logits, atol=1e-5)
 
 
 def test_dark_replay_keeps_the_logits_of_the_running_task_up_to_date():
@@ -120,12 +121,12 @@ def gradients(model) -> torch.Tensor:
 @pytest.mark.parametrize("against", [True, False])
 def test_a_gem_takes_the_component_against_the_memory_and_nothing_else(against):
     method = AveragedGem(memory=MEMORY)
-    model, batch, batches = second_task(method)
-    loss, _ = method.loss(model, batch)
+    model, batch, _, context = second_task(method)
+    loss, _ = method.loss(model, batch, context)
     loss.backward()
     state = torch.get_rng_state()
     drawn = method.memory.draw(len(batch.labels))
-    reference_loss = method.active.loss(model(batches.prepare(drawn.pixels)), drawn.labels, 1)
+    reference_loss = context.outputs.loss(model(context.prepare(drawn.pixels)), drawn.labels, 1)
     reference = torch.cat([g.flatten() for g in torch.autograd.grad(reference_loss, list(model.parameters()))])
     sign = float(gradients(model) @ reference)
     if (sign < 0) != against:
@@ -133,7 +134,7 @@ def test_a_gem_takes_the_component_against_the_memory_and_nothing_else(against):
             value.grad.neg_()
     before = gradients(model).clone()
     torch.set_rng_state(state)
-    method.on_gradients()
+    method.on_gradients(context)
     after = gradients(model)
     if against:
         assert abs(float(after @ reference)) < 1e-5 * float(before.norm() * reference.norm())
@@ -147,8 +148,8 @@ def test_replay_beside_a_projection_keeps_the_memory_out_of_the_subspace():
     plain, replaying = GPM(rows=3), GPM(rows=3, memory=MEMORY)
     bases = []
     for method in (plain, replaying):
-        model, batch, _ = second_task(method)
-        loss, _ = method.loss(model, batch)
+        model, batch, _, context = second_task(method)
+        loss, _ = method.loss(model, batch, context)
         bases.append((method.guard.subspaces["fc1"].basis, float(loss.detach())))
     assert torch.equal(bases[0][0], bases[1][0]) and bases[0][1] != bases[1][1]
 

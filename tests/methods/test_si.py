@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tasks import context_of
 from torch.nn.functional import cross_entropy
 
 from orthotrace.core.errors import UserError
@@ -22,9 +23,9 @@ def trained(optimizer, clip=None, tasks=2):
     importance = [torch.zeros_like(value) for value in trainable(model)]
     centre = None
     for number in range(tasks):
-        part = STREAM.task(number).train
-        method.enter(number, part)
-        method.begin_task()
+        context = context_of(STREAM, number)
+        part = context.part
+        method.begin_task(context)
         steps = optimizer(model.parameters())
         detach = method.attach([steps])
         start = [value.detach().clone() for value in trainable(model)]
@@ -35,7 +36,7 @@ def trained(optimizer, clip=None, tasks=2):
             cross_entropy(model(inputs)[:, : 2 * number + 2], part.labels).backward()
             gradients = [value.grad.clone() for value in trainable(model)]
             before = [value.detach().clone() for value in trainable(model)]
-            method.on_gradients()
+            method.on_gradients(context)
             if centre is not None:
                 for value, gradient, weight, old in zip(trainable(model), gradients, importance, centre, strict=True):
                     assert torch.allclose(value.grad, gradient + 2 * 2.0 * weight * (value - old))
@@ -45,7 +46,7 @@ def trained(optimizer, clip=None, tasks=2):
             for total, gradient, value, old in zip(path, gradients, trainable(model), before, strict=True):
                 total -= gradient * (value.detach() - old)
         detach()
-        method.end_task(model, part, 64)
+        method.end_task(context)
         for weight, total, value, old in zip(importance, path, trainable(model), start, strict=True):
             weight += total.clamp(min=0) / ((value.detach() - old).square() + 0.05)
         centre = [value.detach().clone() for value in trainable(model)]
@@ -68,9 +69,9 @@ def test_along_a_gradient_flow_the_path_is_the_fall_of_the_loss():
     model = MLP(STREAM.shape, 10, hidden=[6]).double()
     method = SI()
     method.setup(model, Seeds(), STREAM)
-    part = STREAM.task(0).train
-    method.enter(0, part)
-    method.begin_task()
+    context = context_of(STREAM)
+    part = context.part
+    method.begin_task(context)
     steps = torch.optim.SGD(model.parameters(), 1e-3)
     method.attach([steps])
     inputs = part.inputs(like=next(model.parameters()))
@@ -80,7 +81,7 @@ def test_along_a_gradient_flow_the_path_is_the_fall_of_the_loss():
         loss = cross_entropy(model(inputs), part.labels)
         losses.append(float(loss.detach()))
         loss.backward()
-        method.on_gradients()
+        method.on_gradients(context)
         steps.step()
     fallen = losses[0] - float(cross_entropy(model(inputs), part.labels).detach())
     assert sum(float(path.sum()) for path in method.path) == pytest.approx(fallen, rel=0.01)

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from tasks import context_of
 from torch import nn
 
 from orthotrace.core.seeds import Seeds
@@ -16,58 +17,59 @@ STREAM = Permuted(digits(), tasks=3)
 
 
 def begun(task: int, steps: int = 20, model: nn.Module | None = None, stream=STREAM, **options):
-    """A method in the middle of a task, all earlier ones trained a little."""
+    """A method in the middle of a task, all earlier ones trained a little; its network, and the context."""
     torch.manual_seed(0)
     model = model or MLP((1, 8, 8), 10, hidden=[20])
     method = TRGP(**{"energy": 0.9, "samples": 100, **options})
     method.setup(model, Seeds(), stream)
+    context = context_of(stream)
     for number in range(task + 1):
-        part = stream.task(number).train
-        method.enter(number, part)
-        method.begin_task()
-        optimizer = torch.optim.SGD([*model.parameters(), *method.task_parameters()], 0.1)
+        context = context_of(stream, number)
+        method.enter(context)
+        method.begin_task(context)
+        optimizer = torch.optim.SGD([*model.parameters(), *method.task_parameters(context)], 0.1)
         detach = method.attach([optimizer])
         model.train()
-        for inputs, labels in list(part.split(32, next(model.parameters())))[:steps]:
+        for inputs, labels in list(context.part.split(32, next(model.parameters())))[:steps]:
             optimizer.zero_grad()
-            loss = method.active.loss(method.training_forward(model, inputs), labels, number)
+            loss = stream.active.loss(method.training_forward(model, inputs, context), labels, number)
             loss.backward()
             optimizer.step()
         detach()
         model.eval()
         if number < task:
-            method.end_task(model, part, 32)
-    return method, model
+            method.end_task(context)
+    return method, model, context
 
 
 def test_regions_are_those_of_the_largest_gradients():
-    method, model = begun(2, steps=0, threshold=0.0)
-    gradients = method._gradients()
+    method, model, context = begun(2, steps=0, threshold=0.0)
+    gradients = method._gradients(context)
     for number, (label, space) in enumerate(method.guard.subspaces.items()):
         shares = [float((gradients[number] @ space.region(task).T).norm()) for task in range(2)]
         chosen = [key[2] for key, _ in method.scales.items() if key[:2] == (2, number)]
         assert chosen == sorted(range(2), key=lambda task: -shares[task]), label
-    strict, _ = begun(2, steps=0, threshold=1.0)
-    assert strict.task_parameters() == []
-    one, _ = begun(2, steps=0, threshold=0.0, regions=1)
-    assert len(one.task_parameters()) == len(one.guard.parts)
+    strict, _, _ = begun(2, steps=0, threshold=1.0)
+    assert strict.task_parameters(context) == []
+    one, _, _ = begun(2, steps=0, threshold=0.0, regions=1)
+    assert len(one.task_parameters(context)) == len(one.guard.parts)
     # The gradient is that of the loss on the new task.
-    inputs, labels = next(method.part.split(len(method.part), next(model.parameters())))
-    loss = method.active.loss(model(inputs), labels, 2)
+    inputs, labels = next(context.part.split(len(context.part), next(model.parameters())))
+    loss = STREAM.active.loss(model(inputs), labels, 2)
     whole = torch.autograd.grad(loss, model.fc1.weight)[0]
     assert torch.cosine_similarity(whole.flatten(), gradients[0].flatten(), dim=0) > 0.9
 
 
 def test_a_task_begins_as_the_network_is_and_scales_what_it_trusts():
-    method, model = begun(1, steps=0, threshold=0.0)
+    method, model, context = begun(1, steps=0, threshold=0.0)
     inputs = STREAM.test(1).inputs()
     plain = copy.deepcopy(model)
     for layer in (plain.fc1, plain.head):
         del layer.forward
     assert torch.allclose(model(inputs), plain(inputs), atol=1e-5)
-    assert len(method.task_parameters()) >= 1
+    assert len(method.task_parameters(context)) >= 1
     with torch.no_grad():
-        for scale in method.task_parameters():
+        for scale in method.task_parameters(context):
             scale.mul_(2)
     expected = copy.deepcopy(plain)
     for number, layer in enumerate((expected.fc1, expected.head)):
@@ -88,17 +90,17 @@ def test_a_task_begins_as_the_network_is_and_scales_what_it_trusts():
 
 
 def test_earlier_tasks_are_answered_as_they_were():
-    method, model = begun(1, threshold=0.0)
-    method.end_task(model, method.part, 32)
-    part = STREAM.task(2).train
+    method, model, context = begun(1, threshold=0.0)
+    method.end_task(context)
+    context = context_of(STREAM, 2)
     before = [method.network(model, task) for task in range(2)]
-    method.enter(2, part)
-    method.begin_task()
-    optimizer = torch.optim.SGD([*model.parameters(), *method.task_parameters()], 0.1)
+    method.enter(context)
+    method.begin_task(context)
+    optimizer = torch.optim.SGD([*model.parameters(), *method.task_parameters(context)], 0.1)
     detach = method.attach([optimizer])
-    for images, labels in list(part.split(32, next(model.parameters())))[:20]:
+    for images, labels in list(context.part.split(32, next(model.parameters())))[:20]:
         optimizer.zero_grad()
-        method.active.loss(model(images), labels, 2).backward()
+        STREAM.active.loss(model(images), labels, 2).backward()
         optimizer.step()
     detach()
     for task in range(2):
@@ -110,29 +112,29 @@ def test_earlier_tasks_are_answered_as_they_were():
 
 
 def test_only_the_scales_of_the_running_task_are_trained():
-    method, _ = begun(2, threshold=0.0)
+    method, _, context = begun(2, threshold=0.0)
     for (task, _, _), scale in method.scales.items():
         assert scale.requires_grad == (task == 2)
         moved = float((scale - torch.eye(len(scale))).detach().norm())
         assert moved > 1e-3
-    assert {id(one) for one in method.task_parameters()} == {
+    assert {id(one) for one in method.task_parameters(context)} == {
         id(scale) for (task, _, _), scale in method.scales.items() if task == 2
     }
 
 
 def test_state_loads_into_a_fresh_method_and_answers_alike():
-    method, model = begun(2, threshold=0.0)
+    method, model, context = begun(2, threshold=0.0)
     fresh_model = MLP((1, 8, 8), 10, hidden=[20])
     fresh = TRGP(energy=0.9, samples=100, threshold=0.0)
     fresh.setup(fresh_model, Seeds(), STREAM)
     fresh_model.load_state_dict(model.state_dict())
     fresh.load_state_dict(method.state_dict())
-    fresh.enter(2, method.part)
+    fresh.enter(context)
     inputs = STREAM.test(0).inputs()
     assert torch.equal(fresh_model.eval()(inputs), model.eval()(inputs))
     for task in range(2):
         assert torch.equal(fresh.network(fresh_model, task)(inputs), method.network(model, task)(inputs))
-    assert len(fresh.task_parameters()) == len(method.task_parameters())
+    assert len(fresh.task_parameters(context)) == len(method.task_parameters(context))
 
 
 def test_convolutions_and_groups():
@@ -152,14 +154,14 @@ def test_convolutions_and_groups():
 
     stream = Split(digits(), tasks=2, scenario="task")
     model = ConvNet(stream.shape, 10, channels=[4, 4])
-    method, _ = begun(1, steps=3, model=model, stream=stream, threshold=0.0)
+    method, _, _ = begun(1, steps=3, model=model, stream=stream, threshold=0.0)
     assert {key[1] for key, _ in method.scales.items()} == {0, 1}
     assert method.network(model, 0)(stream.test(0).inputs()).shape[1] == 10
 
 
 @pytest.mark.parametrize("task", [0, 1])
 def test_the_network_of_a_task_is_a_plain_network(task):
-    method, model = begun(1)
+    method, model, _ = begun(1)
     network = method.network(model, task)
     assert "forward" not in network.fc1.__dict__ and "forward" in model.fc1.__dict__
     assert network.state_dict().keys() == model.state_dict().keys()
@@ -168,5 +170,5 @@ def test_the_network_of_a_task_is_a_plain_network(task):
 def test_a_layer_that_is_not_trained_trusts_nobody():
     model = MLP((1, 8, 8), 10, hidden=[20])
     model.fc1.requires_grad_(False)
-    method, _ = begun(1, model=model, threshold=0.0)
+    method, _, _ = begun(1, model=model, threshold=0.0)
     assert {key[1] for key, _ in method.scales.items()} == {1}

@@ -49,12 +49,12 @@ def test_what_is_tested_is_what_the_next_task_starts_from(tmp_path):
     starts, ends = [], []
 
     class Noting(Finetune):
-        def begin_task(self):
+        def begin_task(self, context):
             starts.append(copy.deepcopy(self.model.state_dict()))
 
-        def end_task(self, model, train, batch_size):
-            ends.append(copy.deepcopy(model.state_dict()))
-            return super().end_task(model, train, batch_size)
+        def end_task(self, context):
+            ends.append(copy.deepcopy(self.model.state_dict()))
+            return super().end_task(context)
 
     method.__class__ = Noting
     experiment.run()

@@ -25,6 +25,7 @@ from orthotrace.linalg import is_orthonormal
 from orthotrace.results.run_folder import Run, load
 from orthotrace.training.concept_alignment import Alignment, layer_inputs
 from orthotrace.training.experiment import Experiment
+from orthotrace.training.tracking import Tracker
 
 # Runs of a few steps: statistics lag behind, all concepts look the same.
 pytestmark = pytest.mark.filterwarnings("ignore:.*the mean features of")
@@ -36,9 +37,9 @@ FINETUNE = ("method=finetune", *SMALL)
 GPM = ("method=gpm", "method.rows=2", "method.patches=20", *SMALL)
 
 
-def made(run: Run, *overrides: str) -> Experiment:
+def made(run: Run, *overrides: str, tracker: Tracker | None = None) -> Experiment:
     """An experiment, with its configuration kept as the command keeps it."""
-    experiment = built(run, *overrides)
+    experiment = built(run, *overrides, tracker=tracker)
     run.hydra.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(composed(*overrides), run.hydra / "config.yaml")
     return experiment
@@ -174,8 +175,7 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     place, overrides = CUT[case]
     overrides = (*overrides, "trainer.max_epochs=2", "trainer.save_every=0", "trainer.batch_size=500")
     whole, _ = trained(tmp_path / "whole", *overrides)
-    experiment = made(cut := Run(tmp_path / "cut"), *overrides)
-    experiment.tracker = Stopping(*place)
+    experiment = made(cut := Run(tmp_path / "cut"), *overrides, tracker=Stopping(*place))
     with pytest.raises(StopError):
         experiment.run()
     trained(cut.folder, *overrides)
@@ -251,7 +251,7 @@ def test_every_method_trains_and_its_checkpoint_is_the_network(tmp_path, method,
     assert experiment.progress.finished
     first, second = layer_of(run.network(1)), layer_of(run.network(2))
     inputs = stream.test(1).inputs()
-    assert torch.equal(load(run.folder)(inputs), learner.method.kept(learner.model).eval()(inputs))
+    assert torch.equal(load(run.folder)(inputs), learner.method.kept(learner.model, stream.tasks - 1).eval()(inputs))
     assert is_orthonormal(second.rotation.detach(), 1e-4)
     if method == "independent":
         # It began anew, and so did the statistics: white again, and by its own.
@@ -277,14 +277,13 @@ def test_too_few_steps_are_told_and_the_network_is_left_as_it_was_trained(tmp_pa
 
 def test_a_run_goes_on_with_the_concept_images_that_it_began_with(tmp_path):
     overrides = (*FINETUNE, "trainer.max_epochs=2", "trainer.save_every=0")
-    experiment = made(run := Run(tmp_path), *overrides)
-    experiment.tracker = Stopping(2, 1)
+    experiment = made(run := Run(tmp_path), *overrides, tracker=Stopping(2, 1))
     with pytest.raises(StopError):
         experiment.run()
     saved = torch.load(run.last, weights_only=True)
     assert set(saved["orthotrace"]["digests"]) == {"dataset", "concepts"} == set(run.scores["digests"])
     other = made(run, *overrides)
-    other.digests["concepts"] = "0"
+    other.components.digests["concepts"] = "0"
     before = snapshot(tmp_path)
     with pytest.raises(UserError, match=r"concepts: the images of concepts are not those that .* began with: put them"):
         other.run()
@@ -360,7 +359,11 @@ def turned(rank: int, world: int) -> dict[str, torch.Tensor]:
             layer = ConceptWhitening(5, ["0", "1", "7"], rotation=rotation)
             model = nn.Sequential(nn.Conv2d(1, 5, 3), norm, layer)
             alignment = Alignment(sets, Permuted(source), every=1, batch_size=8)
-            learner = SimpleNamespace(model=model, place=(0, 0), method=SimpleNamespace(fresh=True))
+            learner = SimpleNamespace(
+                model=model,
+                context=SimpleNamespace(number=0, epoch=0),
+                method=SimpleNamespace(fresh=lambda number: True),
+            )
             trainer = SimpleNamespace(global_step=0)
             alignment.on_train_start(trainer, learner)
             for step in range(2):

@@ -9,35 +9,35 @@ from orthotrace.methods.finetune import Finetune
 from orthotrace.models.mlp import MLP
 from orthotrace.results.run_folder import Run
 from orthotrace.training.experiment import Experiment
-from orthotrace.training.settings import Training
+from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.tracking import Tracker
+
+SGD = Optimization(lambda parameters: torch.optim.SGD(parameters, 0.1))
 
 
 class Recorder(Tracker):
     def __init__(self):
-        self.told = []
+        self.calls = []
 
     def epoch(self, row, number):
-        self.told.append(("epoch", number, row["task"], row["epoch"]))
+        self.calls.append(("epoch", number, row["task"], row["epoch"]))
 
     def task(self, progress, scores):
-        self.told.append(("task", progress.task, scores is not None))
+        self.calls.append(("task", progress.task, scores is not None))
 
 
 def experiment(folder, tracker=None, seed=0, **trainer) -> Experiment:
     stream = Permuted(digits(), tasks=2)
     torch.manual_seed(0)
-    return Experiment(
-        Run(folder), {"method": "finetune", "stream": "permuted"}, stream, MLP(stream.shape, 10, hidden=[16]), Finetune(),
-        lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(order=seed), Training.of(max_epochs=2, batch_size=256),
-        {"accelerator": "cpu", "devices": 1, **trainer}, tracker or Tracker(),
-    )  # fmt: skip
+    parts = Components(stream, MLP(stream.shape, 10, hidden=[16]), Finetune(), Seeds(order=seed))
+    training = Training.of(max_epochs=2, batch_size=256)
+    return Experiment(Run(folder), parts, SGD, training, {"accelerator": "cpu", "devices": 1, **trainer}, tracker)
 
 
-def test_everything_is_told_in_order(tmp_path):
+def test_everything_is_reported_in_order(tmp_path):
     recorder = Recorder()
     progress = experiment(tmp_path, recorder).run()
-    assert recorder.told == [
+    assert recorder.calls == [
         ("epoch", 1, 1, 1), ("epoch", 2, 1, 2), ("task", 1, False),
         ("epoch", 3, 2, 1), ("epoch", 4, 2, 2), ("task", 2, True),
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_it_trains_what_a_plain_loop_trains(tmp_path):
         optimizer = torch.optim.SGD(model.parameters(), 0.1)
         batches = Batches(stream.task(index).train, 256, 0, index)
         for epoch in range(2):
-            batches.epoch = epoch
+            batches.set_epoch(epoch)
             for batch in batches:
                 optimizer.zero_grad()
                 torch.nn.functional.cross_entropy(model(batch.inputs), batch.labels).backward()
@@ -69,9 +69,9 @@ def test_it_trains_what_a_plain_loop_trains(tmp_path):
 
 def test_scores_are_whole_from_the_start_on(tmp_path):
     made = experiment(tmp_path)
-    told = made.report()
-    assert told["accuracy"] == [[None, None]] * 2 and told["acc"] is None and told["leak"] is None
-    assert told["parameters"] == 64 * 16 + 16 + 160 + 10
+    report = made.report()
+    assert report["accuracy"] == [[None, None]] * 2 and report["acc"] is None and report["leak"] is None
+    assert report["parameters"] == 64 * 16 + 16 + 160 + 10
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
@@ -99,9 +99,5 @@ class Wrong(torch.nn.Module):
 def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, model, line):
     stream = Permuted(digits(), tasks=2)
     with pytest.raises(UserError) as error:
-        Experiment(
-            Run(tmp_path / "run"), {"method": "finetune", "stream": "permuted"}, stream, model, Finetune(),
-            lambda parameters: torch.optim.SGD(parameters, 0.1), Seeds(), Training.of(max_epochs=1),
-            {"accelerator": "cpu", "devices": 1}, Tracker(),
-        )  # fmt: skip
+        Experiment(Run(tmp_path / "run"), Components(stream, model, Finetune()), SGD, Training.of(max_epochs=1))
     assert str(error.value).startswith(line) and not (tmp_path / "run").exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orthotrace.core.errors import UserError
-from orthotrace.training.settings import Training, make_trainer
+from orthotrace.training.settings import Training
+from orthotrace.training.trainer import make_trainer
 
 
 @pytest.mark.parametrize(

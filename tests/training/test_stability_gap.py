@@ -14,10 +14,10 @@ def test_it_looks_once_at_each_chosen_step_of_every_task(steps, expected, accumu
     """Two tasks of two epochs of four steps; with gradients accumulated a step has several batches."""
     seen = []
     probe, trainer = StabilityGap(steps, seen.append), SimpleNamespace(global_step=0)
-    for task in range(2):
+    for _ in range(2):
         probe.on_train_start(trainer, None)
         for epoch in range(2):
-            probe.on_train_epoch_start(trainer, SimpleNamespace(place=(task, epoch), length=(2, 4)))
+            probe.on_train_epoch_start(trainer, SimpleNamespace(context=SimpleNamespace(epoch=epoch), length=(2, 4)))
             for batch in range(4 * accumulated):
                 trainer.global_step += (batch + 1) % accumulated == 0
                 if trainer.global_step:

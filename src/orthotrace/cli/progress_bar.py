@@ -49,7 +49,7 @@ class ProgressBar(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Move."""
-        task, epoch = pl_module.place
+        task, epoch = pl_module.context.number, pl_module.context.epoch
         self.bar.update(
             self.row,
             completed=task * self.epochs + epoch + 1,

@@ -170,8 +170,17 @@ def clear(run: Run) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tuple[Experiment, Tracker, Any]:
+def assemble(
+    config: DictConfig, run: Run, hydra: Any, number: str = "", tracker: Tracker | None = None
+) -> tuple[Experiment, Tracker, Any]:
     """Build everything from the configuration; nothing is written.
+
+    Args:
+        config: what to train.
+        run: where.
+        hydra: Hydra's own configuration.
+        number: of the job in a multirun, for the progress bar.
+        tracker: where scores go beside the folder; None for that of the configuration.
 
     Raises:
         UserError: a value that does not fit.
@@ -180,10 +189,11 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     import torch
 
     from orthotrace.cli.progress_bar import ProgressBar
+    from orthotrace.config.found_rows import rows_argument
     from orthotrace.config.network import make_network
     from orthotrace.core.seeds import Seeds, derived
     from orthotrace.training.experiment import Experiment
-    from orthotrace.training.settings import Training
+    from orthotrace.training.settings import Components, Optimization, Training
     from orthotrace.training.tracking import Tracker
 
     for name in ("pytorch_lightning", "lightning_fabric"):
@@ -204,36 +214,41 @@ def assemble(config: DictConfig, run: Run, hydra: Any, number: str = "") -> tupl
     torch.manual_seed(derived(seeds.init))
     names = alignment.sets.names if alignment else None
     model = make_network(config, stream.shape, len(stream.classes), names)
-    method = build(config, "method")
+    method = build(config, "method", **rows_argument(config, seeds))
     if alignment:
         alignment.check(model, method)
     optimizer = build(config, "optimizer")
     try:
-        # An option out of its range is told before anything is written.
+        # An option out of its range is refused before anything is written.
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
-    tracker = build(config, "logger") if is_first_process() else Tracker()
+    reporting = tracker or (build(config, "logger") if is_first_process() else Tracker())
     bar = ProgressBar(f"{number}{hydra.runtime.choices.method}", stream.tasks, training.max_epochs)
+    choices = hydra.runtime.choices
     experiment = Experiment(
         run,
-        {"method": hydra.runtime.choices.method, "stream": hydra.runtime.choices.stream},
-        stream,
-        model,
-        method,
-        optimizer,
-        seeds,
+        Components(
+            stream,
+            model,
+            method,
+            seeds,
+            {"method": choices.method, "stream": choices.stream},
+            _digests(source, alignment),
+        ),
+        Optimization(
+            optimizer,
+            plain(config.rates) or {},
+            build(config, "regularizer"),
+            build(config, "scheduler"),
+            build(config, "augmentation"),
+        ),
         training,
         trainer,
-        tracker,
+        reporting,
         [bar, *([alignment] if alignment else [])],
-        plain(config.rates),
-        build(config, "regularizer"),
-        build(config, "scheduler"),
-        build(config, "augmentation"),
-        _digests(source, alignment),
     )
-    return experiment, tracker, bar
+    return experiment, reporting, bar
 
 
 def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:

@@ -31,9 +31,6 @@ class Batches:
         like: a tensor of the type and device of the inputs.
         workers: processes that read images from disk.
 
-    Attributes:
-        epoch: decides the order; set before each.
-
     Example:
         >>> part = Images(torch.zeros(5, 1, 2, 2), torch.arange(5))
         >>> batches = Batches(part, size=2, seed=0, task=0)
@@ -60,8 +57,12 @@ class Batches:
         self.augmentation = augmentation if augmentation is not None and augmentation.changes else None
         self.augmentation_seed = augmentation_seed
         self.workers = workers
-        self.epoch = 0
+        self._epoch = 0
         self._draws = torch.Generator(self.like.device)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, which decides the order: before each, as for torch's DistributedSampler."""
+        self._epoch = epoch
 
     @property
     def _least(self) -> int:
@@ -75,14 +76,14 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         part, device = self.part, self.like.device
-        order = torch.randperm(len(part), generator=generator(self.seed, self.task, self.epoch))
+        order = torch.randperm(len(part), generator=generator(self.seed, self.task, self._epoch))
         order = order.to(part.labels.device)
         # Put in order once: a step only slices.
         shuffled = part.take(order)
         places, labels = self._split(order), self._split(shuffled.labels.to(device))
         tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
         index = self._split(order if shuffled.index is None else shuffled.index)
-        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self.epoch, *rank_seed_parts()))
+        self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self._epoch, *rank_seed_parts()))
         whole = self._batches(order)
         for number, pixels in enumerate(self._pixels(index)):
             weight = len(places[number]) * rank_and_world_size()[1] / len(whole[number])

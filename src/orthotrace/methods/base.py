@@ -10,17 +10,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.seeds import Seeds
-from orthotrace.data.active_outputs import ActiveOutputs
-from orthotrace.data.images import Batch, Images
+from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream, Task
+from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.subspace import Capacity
-
-Forward = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What a method tells of a protected layer at the end of a task.
+    """What a method reports of a protected layer at the end of a task.
 
     Attributes:
         leak: |dW M^T| / max(|dW|, |W|) over the task, with M the rows held while it was trained.
@@ -40,7 +38,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method tells at the end of a task: its protected layers by label, empty where it protects none."""
+    """What a method reports at the end of a task: its protected layers by label, empty where it protects none."""
 
     layers: dict[str, Layer] = field(default_factory=dict)
 
@@ -48,33 +46,24 @@ class Outcome:
 class Method(nn.Module):
     """How a network learns one task after another: few hooks, state in buffers.
 
-    Every hook has a default, so a method states only what it does differently. Whatever it must remember is in
-    buffers or submodules: state_dict saves it, and a run continues from it.
+    Every hook has a default, so a method states only what it does differently, and gets the context of the task that
+    is trained. Whatever a method must remember is in buffers or submodules: state_dict saves it, and a run continues
+    from it.
 
     Attributes:
         looks_again: whether a task is trained on once more after its epochs, which no online stream allows.
         epochs_needed: of each task, at least.
         rate: learning rate of task_parameters, over that of the network.
-        number: of the task that is trained, from 0.
-        part: its training images.
-        epoch: of the task, from 0.
-        prepare: stored pixels to inputs, augmented as the training images are.
+        restarts: whether every task begins with the initial network.
     """
 
     looks_again: bool = False
     epochs_needed: int = 1
     rate: float = 1.0
-    number: int = 0
-    epoch: int = 0
-    part: Images
-    active: ActiveOutputs
-    seeds: Seeds
-    prepare: Forward
+    restarts: bool = False
 
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Meet the network and the stream, once, before anything else."""
-        self.seeds = seeds
-        self.active = stream.active
         # Held out of the module tree: the network is not part of the method's state.
         self._model = (model,)
 
@@ -87,62 +76,57 @@ class Method(nn.Module):
         """What is trained on as a task of the stream."""
         return stream.task(number)
 
-    def enter(self, number: int, part: Images) -> None:
+    def fresh(self, number: int) -> bool:
+        """Whether a task begins with the initial network, not with that of the task before."""
+        return number == 0
+
+    def enter(self, context: TaskContext) -> None:
         """Training of a task is about to start or to continue."""
-        self.number = number
-        self.part = part
 
-    # Whether every task begins with the initial network.
-    restarts = False
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the running task began with the initial network, not with that of the task before."""
-        return self.number == 0
-
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Before a task; not called when a run continues within it."""
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Meet the optimizers of a task; the function returned parts from them."""
         return lambda: None
 
-    def task_parameters(self) -> list[nn.Parameter]:
+    def task_parameters(self, context: TaskContext) -> list[nn.Parameter]:
         """What is trained beside the network, in the running task alone."""
         return []
 
-    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
+    def training_forward(self, network: Forward, inputs: Tensor, context: TaskContext) -> Tensor:
         """Logits of a training batch."""
         return network(inputs)
 
-    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of a training batch, and its logits.
 
         Args:
             network: inputs to logits, regularized.
             batch: of the task.
+            context: of the task.
         """
-        logits = self.training_forward(network, batch.inputs)
-        return self.active.loss(logits, batch.labels, self.number, batch.tasks), logits
+        logits = self.training_forward(network, batch.inputs, context)
+        return context.outputs.loss(logits, batch.labels, context.number, batch.tasks), logits
 
-    def on_gradients(self) -> None:
+    def on_gradients(self, context: TaskContext) -> None:
         """Change the gradients of a step, before clipping and the optimizer."""
 
-    def on_step(self) -> None:
-        """Have the last word on the gradients, after penalties on the weights were added."""
+    def on_step(self, context: TaskContext) -> None:
+        """Change the gradients last, after penalties on the weights were added."""
 
     def weights_written(self) -> None:
         """Something other than the optimizer has written the weights."""
 
-    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
-        """After a task, with its training part and the network in evaluation mode."""
+    def end_task(self, context: TaskContext) -> Outcome:
+        """After a task, with the network in evaluation mode."""
         return Outcome()
 
     def network(self, model: nn.Module, task: int) -> nn.Module:
-        """The network that is tested on a task, where the scenario tells which task it is."""
+        """The network that is tested on a task, where the scenario says which task it is."""
         return model
 
-    def kept(self, model: nn.Module) -> nn.Module:
+    def kept(self, model: nn.Module, number: int) -> nn.Module:
         """The network as it is kept after a task."""
         return model
 

@@ -15,6 +15,7 @@ from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Method, Outcome, Slots, trainable
+from orthotrace.methods.context import TaskContext
 
 
 class EWC(Method):
@@ -55,27 +56,27 @@ class EWC(Method):
         self.importance = Slots(model)
         self.centre = Slots(model)
 
-    def on_gradients(self) -> None:
+    def on_gradients(self, context: TaskContext) -> None:
         """Add the gradient of the penalty."""
-        if not self.number:
+        if not context.number:
             return
         for parameter, importance, centre in zip(trainable(self.model), self.importance, self.centre, strict=True):
             slope = torch.addcmul(centre, importance, parameter.detach(), value=-1)
             add_gradient(parameter, slope, -self.strength)
 
     @torch.no_grad()
-    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
+    def end_task(self, context: TaskContext) -> Outcome:
         """Measure the task's Fisher information, and merge it."""
-        order = torch.randperm(len(train), generator=generator(self.seeds.method, 4, self.number))
-        chosen = train.take(order[: self.samples].to(train.labels.device))
+        number, seed, part = context.number, context.seeds.method, context.part
+        order = torch.randperm(len(part), generator=generator(seed, 4, number))
         measured = fisher_diagonal(
-            model,
-            chosen,
-            self.active.for_training(self.number),
-            generator(self.seeds.method, 5, self.number) if self.fisher == "sampled" else None,
+            self.model,
+            part.take(order[: self.samples].to(part.labels.device)),
+            context.outputs.for_training(number),
+            generator(seed, 5, number) if self.fisher == "sampled" else None,
         )
         for values, importance, centre, parameter in zip(
-            measured, self.importance, self.centre, trainable(model), strict=True
+            measured, self.importance, self.centre, trainable(self.model), strict=True
         ):
             self.merge(values, importance, centre, parameter.detach())
         return Outcome()

@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from orthotrace.core.distributed import shard
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import generator
-from orthotrace.data.images import Images
+from orthotrace.methods.context import TaskContext
 from orthotrace.methods.projection import CountedProjection
 from orthotrace.subspace import ComplementSubspace, SvdSubspace
 
@@ -30,11 +29,12 @@ class SampledProjection(CountedProjection):
         super().__init__(**options)
         self.samples = samples
 
-    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+    def learn(self, context: TaskContext) -> None:
         """Draw the samples and let the subspaces observe them."""
-        order = torch.randperm(len(train), generator=generator(self.seeds.method, 1, self.number))
+        part = context.part
+        order = torch.randperm(len(part), generator=generator(context.seeds.method, 1, context.number))
         sample = shard(order[: self.samples])
-        for inputs in self.inputs(model, train.take(sample.to(train.labels.device))):
+        for inputs in self.inputs(context, part.take(sample.to(part.labels.device))):
             self.guard.observe(inputs)
 
 

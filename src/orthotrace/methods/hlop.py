@@ -6,13 +6,10 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from orthotrace.core.errors import checked
-from orthotrace.core.seeds import derived
-from orthotrace.data.batches import Batches
-from orthotrace.data.images import Images
-from orthotrace.methods.base import Forward
+from orthotrace.methods.context import TaskContext
 from orthotrace.methods.projection import CountedProjection
 from orthotrace.subspace import HebbianSubspace, Subspace
 
@@ -31,6 +28,8 @@ class HLOP(CountedProjection):
     Source: Xiao et al., Hebbian Learning based Orthogonal Projection for Continual Learning of Spiking Neural
     Networks, ICLR 2024. The rule is scale-free here: see HebbianSubspace.
     """
+
+    watches = True
 
     @checked
     def __init__(
@@ -61,12 +60,7 @@ class HLOP(CountedProjection):
         """Lateral weights of a layer."""
         return HebbianSubspace(features, seed=seed, **self.learning_options, **options)
 
-    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
-        """Logits of a batch, whose layer inputs the lateral weights learn from."""
-        self.watches = self.epoch + 1 >= self.start_epoch
-        return super().training_forward(network, inputs)
-
-    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+    def learn(self, context: TaskContext) -> None:
         """The closing pass, in batches of the size of training."""
         if not self.closing_pass:
             return
@@ -75,8 +69,7 @@ class HLOP(CountedProjection):
             assert isinstance(space, HebbianSubspace)
             space.refine(rows)
 
-        like = next(model.parameters())
-        for batch in Batches(train, batch_size, derived(self.seeds.method, 1), self.number, like=like):
+        for batch in self.batches(context):
             with torch.no_grad(), self.guard.watching() as inputs:
-                model(batch.inputs)
+                self.model(batch.inputs)
             self.guard.observe(inputs, refine)

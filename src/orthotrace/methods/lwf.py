@@ -14,7 +14,8 @@ from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
-from orthotrace.methods.base import Forward, Method
+from orthotrace.methods.base import Method
+from orthotrace.methods.context import Forward, TaskContext
 
 
 class LwF(Method):
@@ -47,14 +48,14 @@ class LwF(Method):
         super().setup(model, seeds, stream)
         self.teacher = copy.deepcopy(model).requires_grad_(False)
 
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Keep the network as it is."""
         self.teacher.load_state_dict(self.model.state_dict())
 
-    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and of the change of its answers."""
-        loss, logits = super().loss(network, batch)
-        heads = self.active.of_earlier_tasks(self.number)
+        loss, logits = super().loss(network, batch, context)
+        heads = context.outputs.of_earlier_tasks(context.number)
         if not heads:
             return loss, logits
         # Here, not when training starts: Lightning warns of modules that are in evaluation mode then.

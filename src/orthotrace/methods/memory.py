@@ -9,13 +9,16 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from orthotrace.core.seeds import generator
-from orthotrace.data.images import Images
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds, derived, generator
+from orthotrace.data.images import Batch, Images
+from orthotrace.data.streams import Stream
+from orthotrace.methods.context import Forward, TaskContext
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MemoryOptions:
-    """What a user says of a memory.
+    """What a user sets of a memory.
 
     Attributes:
         size: images in it; 0 for none.
@@ -50,6 +53,7 @@ class Memory(nn.Module):
         dtype: of its pixels.
         seed: of the keys.
         outputs: of the network, where its logits are kept beside the images; 0 where not.
+        distinct: tasks there are before the first comes again; None where none does.
 
     Source: Vitter, Random sampling with a reservoir, ACM TOMS 1985, for what a reservoir is.
 
@@ -68,10 +72,17 @@ class Memory(nn.Module):
     logits: Tensor
 
     def __init__(
-        self, options: MemoryOptions, shape: tuple[int, ...], dtype: torch.dtype, seed: int, outputs: int = 0
+        self,
+        options: MemoryOptions,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        seed: int,
+        outputs: int = 0,
+        distinct: int | None = None,
     ) -> None:
         super().__init__()
         self.options = options
+        self.distinct = distinct
         self.seed = seed
         self.register_buffer("pixels", torch.zeros(options.size, *shape, dtype=dtype))
         self.register_buffer("labels", torch.zeros(options.size, dtype=torch.int64))
@@ -80,6 +91,26 @@ class Memory(nn.Module):
         self.register_buffer("keys", torch.full((options.size,), torch.inf, dtype=torch.float64))
         self.register_buffer("logits", torch.zeros(options.size, outputs))
         self._drawn: tuple[tuple[int, int], Tensor] | None = None
+
+    @classmethod
+    def of(
+        cls, options: MemoryOptions, model: nn.Module, seeds: Seeds, stream: Stream, keeps_logits: bool = False
+    ) -> Memory | None:
+        """The memory for a network and a stream; None for one of size 0.
+
+        Raises:
+            UserError: a memory that is smaller than the number of classes.
+        """
+        if not options.size:
+            return None
+        if options.size < len(stream.classes):
+            raise UserError(
+                f"{options.size} images cannot hold one of each of the {len(stream.classes)} classes", "memory.size"
+            )
+        outputs = stream.active.outputs if keeps_logits else 0
+        dtype = stream.test(0).store.dtype
+        made = cls(options, stream.shape, dtype, derived(seeds.method, 3), outputs, stream.distinct)
+        return made.to(next(model.parameters()).device)
 
     def __len__(self) -> int:
         return int(self.keys.isfinite().sum())
@@ -156,3 +187,26 @@ class Memory(nn.Module):
         wanted = self.options.batch_size or count
         chosen = there[torch.randperm(len(there), device=there.device)[:wanted]]
         return Replayed(self.pixels[chosen], self.labels[chosen], self.tasks[chosen], self.logits[chosen])
+
+    def loss(self, network: Forward, count: int, context: TaskContext) -> Tensor | None:
+        """Loss of a batch of the memory, each image over the outputs of its own task; None while it is empty."""
+        drawn = self.draw(count)
+        if drawn is None:
+            return None
+        logits = network(context.prepare(drawn.pixels))
+        return context.outputs.loss(logits, drawn.labels, context.number, drawn.tasks)
+
+    def remember(self, batch: Batch, logits: Tensor, context: TaskContext) -> None:
+        """Take in images when they are first seen; where logits are kept, renew them in later epochs."""
+        # A task that comes again shows the same images.
+        task = context.number if self.distinct is None else context.number % self.distinct
+        if context.epoch == 0:
+            self.offer(context.part, batch.places, task, logits.detach(), batch.tasks)
+        elif self.logits.shape[1]:
+            self.refresh(context.part, batch.places, task, logits.detach())
+
+    def mixed_loss(self, loss: Tensor, logits: Tensor, network: Forward, batch: Batch, context: TaskContext) -> Tensor:
+        """(loss of the batch + loss of a batch of the memory) / 2, after the first task; remember the batch."""
+        extra = self.loss(network, len(batch.labels), context) if context.number else None
+        self.remember(batch, logits, context)
+        return loss if extra is None else (loss + extra) / 2

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
-from orthotrace.core.distributed import shard
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
-from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
-from orthotrace.methods.projection import ProjectionMethod
+from orthotrace.methods.context import TaskContext
+from orthotrace.methods.projection import ProjectionMethod, own_share
 from orthotrace.subspace import NullSpace
 
 
@@ -45,10 +43,9 @@ class NSCL(ProjectionMethod):
         super().setup(model, seeds, stream)
         self.watches = stream.online
 
-    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+    def learn(self, context: TaskContext) -> None:
         """Add the inputs of all training images to the covariances."""
         if self.watches:
             return
-        share = shard(torch.arange(len(train), device=train.labels.device))
-        for inputs in self.inputs(model, train.take(share)):
+        for inputs in self.inputs(context, own_share(context.part)):
             self.guard.observe(inputs)

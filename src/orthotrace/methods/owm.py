@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from orthotrace.core.errors import checked
-from orthotrace.core.seeds import Seeds, derived
-from orthotrace.data.batches import Batches
-from orthotrace.data.images import Images
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.streams import Stream
+from orthotrace.methods.context import TaskContext
 from orthotrace.methods.projection import ProjectionMethod
 from orthotrace.subspace import RecursiveSubspace
 
@@ -21,7 +20,7 @@ class OWM(ProjectionMethod):
 
     At the end of a task its batches are shown once more to the recursion, or while it is trained where a stream may be
     seen once only. Either way the projector of a task never knows the task itself, as that of the public code does.
-    Since directions are held by degrees, the leak that is told is not zero.
+    The projection is soft, so the leak that is reported is not zero.
 
     Args:
         alpha: of the recursion, above 0; the smaller, the more is held.
@@ -46,12 +45,11 @@ class OWM(ProjectionMethod):
         super().setup(model, seeds, stream)
         self.watches = stream.online
 
-    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+    def learn(self, context: TaskContext) -> None:
         """One pass over the task, in batches of the size of training."""
         if self.watches:
             return
-        like = next(model.parameters())
-        for batch in Batches(train, batch_size, derived(self.seeds.method, 1), self.number, like=like):
+        for batch in self.batches(context):
             with torch.no_grad(), self.guard.watching() as inputs:
-                model(batch.inputs)
+                self.model(batch.inputs)
             self.guard.observe(inputs)

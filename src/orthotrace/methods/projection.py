@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 from orthotrace.core.distributed import all_reduce_sum, rank_seed_parts, shard
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, derived
-from orthotrace.data.images import Images
+from orthotrace.data.batches import Batches
+from orthotrace.data.images import Batch, Images
 from orthotrace.data.streams import Stream
 from orthotrace.linalg import energy_shares
-from orthotrace.methods.base import Forward, Layer, Outcome
-from orthotrace.methods.memory import MemoryOptions
-from orthotrace.methods.replay import Replay
-from orthotrace.methods.sizes import Energies, RowCounts, sizes
+from orthotrace.methods.base import Layer, Method, Outcome
+from orthotrace.methods.context import Forward, TaskContext
+from orthotrace.methods.memory import Memory, MemoryOptions
+from orthotrace.methods.sizes import Energies, FoundRows, RowCounts, sizes
 from orthotrace.protection import protectable
 from orthotrace.protection.guard import Projector, Rule
 from orthotrace.protection.layers import weight_matrices
@@ -30,10 +31,10 @@ from orthotrace.protection.normalisation import Mode
 from orthotrace.subspace import Subspace
 
 
-class ProjectionMethod(Replay):
+class ProjectionMethod(Method):
     """A subspace for each layer, under one guard that projects what the optimizer applied.
 
-    In the task-incremental scenario the readout has outputs for each task: those of the task that is trained are
+    In the task-incremental scenario the network has outputs for each task: those of the task that is trained are
     free, and those of the others are held.
 
     Args:
@@ -45,15 +46,18 @@ class ProjectionMethod(Replay):
         memory: images to replay beside the projection; of size 0 for none.
 
     Raises:
-        UserError: at setup, a layer that is never called, or normalisation by task where nothing tells the task.
+        UserError: at setup, a layer that is never called, normalisation by task where nothing says the task, or a
+            memory smaller than the number of classes.
 
     Attributes:
         watches: whether the subspaces observe the batches of training.
+        start_epoch: of each task, from 1: from which epoch on they do.
         more: how to hold more, for whom nothing is held.
     """
 
     guard: Projector
     watches: bool = False
+    start_epoch: int = 1
     more: str = "a higher energy or more rows hold more"
 
     @checked
@@ -65,7 +69,9 @@ class ProjectionMethod(Replay):
         audit: bool = True,
         memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(memory)
+        super().__init__()
+        self.memory_options = memory
+        self.memory: Memory | None = None
         self.patches = patches
         self.rule: Rule = rule
         self.normalisation: Mode = normalisation
@@ -87,13 +93,14 @@ class ProjectionMethod(Replay):
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Make the subspaces."""
         super().setup(model, seeds, stream)
+        self.memory = Memory.of(self.memory_options, model, seeds, stream)
         if self.normalisation == "task" and stream.scenario != "task":
             raise UserError(
                 f"in the {stream.scenario}-incremental scenario nothing tells which task's to take: take frozen",
                 "normalisation",
             )
         layers = protectable(model)
-        head = readout_layer(layers, self.active.outputs) if stream.scenario == "task" else None
+        head = output_layer(layers, stream.active.outputs) if stream.scenario == "task" else None
         labels = {
             part.label: name for name, layer in layers.items() if name != head for part in weight_matrices(name, layer)
         }
@@ -134,31 +141,35 @@ class ProjectionMethod(Replay):
         for part in self.guard.parts:
             self.guard.rows(part, inputs)
 
-    def enter(self, number: int, part: Images) -> None:
+    def enter(self, context: TaskContext) -> None:
         """The outputs of this task are free."""
-        super().enter(number, part)
-        self.guard.enter(number, self.active.for_training(number))
+        self.guard.enter(context.number, context.outputs.for_training(context.number))
 
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Remember the weights, make the subspaces ready."""
-        if self.normalisation == "task" and self.number >= self.distinct:
-            self.guard.norms.put(self.model, self.number % self.distinct)
+        if self.normalisation == "task" and context.number >= self.distinct:
+            self.guard.norms.put(self.model, context.number % self.distinct)
         self.guard.begin()
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Project what these optimizers apply."""
         return self.guard.attach(*optimizers)
 
-    def training_forward(self, network: Forward, inputs: Tensor) -> Tensor:
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
+        """Loss of the batch, and of one of the memory where there is one, half each."""
+        loss, logits = super().loss(network, batch, context)
+        return (loss if self.memory is None else self.memory.mixed_loss(loss, logits, network, batch, context)), logits
+
+    def training_forward(self, network: Forward, inputs: Tensor, context: TaskContext) -> Tensor:
         """Logits of a batch, whose layer inputs the subspaces observe where they do so."""
-        if not self.watches:
+        if not self.watches or context.epoch + 1 < self.start_epoch:
             return network(inputs)
         with self.guard.watching() as seen:
             logits = network(inputs)
         self.guard.observe(seen)
         return logits
 
-    def on_step(self) -> None:
+    def on_step(self, context: TaskContext) -> None:
         """Project the gradients, where that is the rule."""
         if self.rule == "gradient":
             self.guard.project_gradients()
@@ -167,18 +178,18 @@ class ProjectionMethod(Replay):
         """What an average rounds must not stay in the rows held."""
         self.guard.settle()
 
-    def learn(self, model: nn.Module, train: Images, batch_size: int) -> None:
+    def learn(self, context: TaskContext) -> None:
         """Show the subspaces what they still need of a task that has ended."""
 
-    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
-        """Consolidate, and tell leak, capacity and captured energy."""
-        self.guard.norms.keep(model, self.number % self.distinct)
+    def end_task(self, context: TaskContext) -> Outcome:
+        """Consolidate, and report leak, capacity and captured energy."""
+        self.guard.norms.keep(self.model, context.number % self.distinct)
         leaks = self.guard.leaks()
-        self.learn(model, train, batch_size)
+        self.learn(context)
         all_reduce_sum(shown := self.guard.shown.clone())
         if not int(shown):
             raise UserError(
-                f"{type(self).__name__} showed its subspaces nothing of task {self.number + 1}: let learn call "
+                f"{type(self).__name__} showed its subspaces nothing of task {context.number + 1}: let learn call "
                 "self.guard.observe, or set watches = True",
                 "method",
             )
@@ -187,10 +198,10 @@ class ProjectionMethod(Replay):
         spaces = self.guard.subspaces.values()
         if any(space.holds_constant for space in spaces) and not any(space.rank for space in spaces):
             warnings.warn(
-                f"{type(self).__name__} holds no direction of any layer after task {self.number + 1}: {self.more}",
+                f"{type(self).__name__} holds no direction of any layer after task {context.number + 1}: {self.more}",
                 stacklevel=2,
             )
-        shares = self._shares(model, train, frozen) if self.audit else {}
+        shares = self._shares(context, frozen) if self.audit else {}
         return Outcome(
             {
                 label: Layer(leaks[label], space.capacity, self.guard.memory_bytes(label), *shares.get(label, ()))
@@ -203,28 +214,33 @@ class ProjectionMethod(Replay):
         return self.guard.norms.of(model, task % self.distinct)
 
     def inputs(
-        self, model: nn.Module, part: Images, draw: int = 5, size: int = 512
+        self, context: TaskContext, part: Images | None = None, draw: int = 5, size: int = 512
     ) -> Iterator[Mapping[str, list[Tensor]]]:
         """Inputs of the protected layers, batch by batch, without gradients.
 
         Args:
-            model: the network.
-            part: whose images.
+            context: of the task.
+            part: whose images; None for the training images of the task.
             draw: number of the draw of patches: an audit draws for itself, so that it changes nothing.
             size: images at once.
         """
-        for index, (batch, _) in enumerate(part.split(size, next(model.parameters()))):
-            seed = derived(self.seeds.method, draw, self.number, index, *rank_seed_parts())
+        images = context.part if part is None else part
+        for index, (batch, _) in enumerate(images.split(size, next(self.model.parameters()))):
+            seed = derived(context.seeds.method, draw, context.number, index, *rank_seed_parts())
             with torch.no_grad(), self.guard.taps.watching(seed) as inputs:
-                model(batch)
+                self.model(batch)
             yield inputs
 
-    def _shares(self, model: nn.Module, train: Images, frozen: Mapping[str, Tensor]) -> dict[str, Any]:
+    def batches(self, context: TaskContext) -> Batches:
+        """The training images of a task once more, in batches of the size of training."""
+        seed, like = derived(context.seeds.method, 1), next(self.model.parameters())
+        return Batches(context.part, context.batch_size, seed, context.number, like=like)
+
+    def _shares(self, context: TaskContext, frozen: Mapping[str, Tensor]) -> dict[str, Any]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
         moments: dict[str, Tensor] = {}
-        share = train.take(shard(torch.arange(len(train), device=train.labels.device)))
-        for inputs in self.inputs(model, share, draw=6):
+        for inputs in self.inputs(context, own_share(context.part), draw=6):
             for part in self.guard.parts:
                 rows = spaces[part.label].taken(self.guard.rows(part, inputs))
                 # The sum over batches in float64; the products of one batch need no more than float32.
@@ -240,6 +256,11 @@ class ProjectionMethod(Replay):
         return shares
 
 
+def own_share(part: Images) -> Images:
+    """The images that this process looks at, in a distributed run."""
+    return part.take(shard(torch.arange(len(part), device=part.labels.device)))
+
+
 class CountedProjection(ProjectionMethod):
     """A projection method whose layers hold so many directions of each task.
 
@@ -247,7 +268,7 @@ class CountedProjection(ProjectionMethod):
         energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
         growth: added to the energy with each task, up to 1; at least 0.
         rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
-        rows_from: or the rows that another run found: its folder, or a folder with one run of the same seeds.
+        rows_from: or the rows that another run found, see orthotrace.config.found_rows.
         **options: as for ProjectionMethod.
 
     Raises:
@@ -260,7 +281,7 @@ class CountedProjection(ProjectionMethod):
         energy: Energies | None = 0.97,
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: RowCounts | None = None,
-        rows_from: str | None = None,
+        rows_from: FoundRows | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -271,11 +292,11 @@ class CountedProjection(ProjectionMethod):
 
     def options(self, labels: Mapping[str, str], seeds: Seeds) -> dict[str, dict[str, Any]]:
         """Energy or rows of each subspace, by label."""
-        found = sizes(labels, self.energy, self.rows, self.rows_from, seeds)
+        found = sizes(labels, self.energy, self.rows, self.rows_from)
         return {label: {"growth": self.growth, **of} for label, of in found.items()}
 
 
-def readout_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:
+def output_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:
     """The name of the layer that gives a network's outputs: the last Linear layer with so many.
 
     Raises:

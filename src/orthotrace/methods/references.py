@@ -12,6 +12,7 @@ from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream, Task
 from orthotrace.methods.base import Method, Outcome
+from orthotrace.methods.context import TaskContext
 
 
 class Joint(Method):
@@ -46,20 +47,20 @@ class Independent(Method):
         self.distinct = stream.distinct
         self.trained = nn.ModuleList(copy.deepcopy(self.initial) for _ in range(own))
 
-    @property
-    def fresh(self) -> bool:
+    def fresh(self, number: int) -> bool:
         """Every task, unless it comes again with a network of its own."""
-        return not (self.trained and self.number >= self.distinct)
+        return not (self.trained and number >= self.distinct)
 
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Start again; a task that comes again goes on where it was."""
-        start = self.initial if self.fresh else self.trained[self.number % self.distinct]
+        number = context.number
+        start = self.initial if self.fresh(number) else self.trained[number % self.distinct]
         self.model.load_state_dict(start.state_dict())
 
-    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
-        """Keep the task's network, where it can be told at the test."""
+    def end_task(self, context: TaskContext) -> Outcome:
+        """Keep the task's network, where the test says which task it is of."""
         if self.trained:
-            self.trained[self.number % self.distinct].load_state_dict(model.state_dict())
+            self.trained[context.number % self.distinct].load_state_dict(self.model.state_dict())
         return Outcome()
 
     def network(self, model: nn.Module, task: int) -> nn.Module:

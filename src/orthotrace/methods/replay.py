@@ -10,80 +10,19 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.core.seeds import Seeds, derived
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
-from orthotrace.methods.base import Forward, Method, trainable
+from orthotrace.methods.base import Method, trainable
+from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.methods.memory import Memory, MemoryOptions
 
 
-class Replay(Method):
-    """Trains on a batch of the memory beside each batch of the task: loss = (loss of the task + of the memory) / 2.
+class ExperienceReplay(Method):
+    """Experience replay: loss = (loss of the task + of a batch of the memory) / 2.
 
     Nothing is replayed in the first task. In the task-incremental scenario each image counts over its own task's
     outputs. Images enter the memory when they are first seen.
-
-    Args:
-        memory: its options; of size 0 nothing is replayed.
-
-    Raises:
-        UserError: at setup, a memory that is smaller than the number of classes.
-    """
-
-    keeps_logits = False
-
-    @checked
-    def __init__(self, memory: MemoryOptions = MemoryOptions()) -> None:  # noqa: B008 (immutable)
-        super().__init__()
-        self.memory_options = memory
-        self.memory: Memory | None = None
-
-    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
-        """Make the memory."""
-        super().setup(model, seeds, stream)
-        size = self.memory_options.size
-        if not size:
-            return
-        if size < len(stream.classes):
-            raise UserError(
-                f"{size} images cannot hold one of each of the {len(stream.classes)} classes", "memory.size"
-            )
-        outputs = self.active.outputs if self.keeps_logits else 0
-        seed = derived(seeds.method, 3)
-        self.memory = Memory(self.memory_options, stream.shape, stream.test(0).store.dtype, seed, outputs)
-        self.memory.to(next(model.parameters()).device)
-        self.distinct = stream.distinct
-
-    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of the batch and of one of the memory, half each."""
-        loss, logits = super().loss(network, batch)
-        if self.memory is None:
-            return loss, logits
-        extra = self.replayed(network, len(batch.labels)) if self.number else None
-        self.remember(batch, logits)
-        return (loss if extra is None else (loss + extra) / 2), logits
-
-    def replayed(self, network: Forward, count: int) -> Tensor | None:
-        """Loss of a batch of the memory."""
-        assert self.memory is not None
-        drawn = self.memory.draw(count)
-        if drawn is None:
-            return None
-        logits = network(self.prepare(drawn.pixels))
-        return self.active.loss(logits, drawn.labels, self.number, drawn.tasks)
-
-    def remember(self, batch: Batch, logits: Tensor) -> None:
-        """Offer the batch to the memory."""
-        assert self.memory is not None
-        if self.epoch == 0:
-            # A task that comes again shows the same images.
-            self.memory.offer(self.part, batch.places, self.number % self.distinct, logits.detach(), batch.tasks)
-        elif self.keeps_logits:
-            self.memory.refresh(self.part, batch.places, self.number % self.distinct, logits.detach())
-
-
-class ExperienceReplay(Replay):
-    """Experience replay.
 
     Args:
         memory: its options, of size 1 at least.
@@ -94,11 +33,27 @@ class ExperienceReplay(Replay):
     Source: Chaudhry et al., On Tiny Episodic Memories in Continual Learning, 2019, arXiv 1902.10486.
     """
 
+    keeps_logits = False
+    memory: Memory
+
     @checked
     def __init__(self, memory: MemoryOptions) -> None:
+        super().__init__()
         if not memory.size:
             raise UserError("replay needs a memory of at least one image for each class", "memory.size")
-        super().__init__(memory)
+        self.memory_options = memory
+
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
+        """Make the memory."""
+        super().setup(model, seeds, stream)
+        memory = Memory.of(self.memory_options, model, seeds, stream, self.keeps_logits)
+        assert memory is not None
+        self.memory = memory
+
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
+        """Loss of the batch and of one of the memory, half each."""
+        loss, logits = super().loss(network, batch, context)
+        return self.memory.mixed_loss(loss, logits, network, batch, context), logits
 
 
 class DarkExperienceReplay(ExperienceReplay):
@@ -131,17 +86,17 @@ class DarkExperienceReplay(ExperienceReplay):
         self.alpha = alpha
         self.beta = beta
 
-    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and the two terms of the memory."""
-        loss, logits = Method.loss(self, network, batch)
-        assert self.memory is not None
-        drawn = self.memory.draw(len(batch.labels)) if self.number else None
+        loss, logits = Method.loss(self, network, batch, context)
+        drawn = self.memory.draw(len(batch.labels)) if context.number else None
         if drawn is not None:
-            loss = loss + self.alpha * mse_loss(network(self.prepare(drawn.pixels)), drawn.logits.to(logits.dtype))
-            labels = self.replayed(network, len(batch.labels))
+            replayed = network(context.prepare(drawn.pixels))
+            loss = loss + self.alpha * mse_loss(replayed, drawn.logits.to(logits.dtype))
+            labels = self.memory.loss(network, len(batch.labels), context)
             assert labels is not None
             loss = loss + self.beta * labels
-        self.remember(batch, logits)
+        self.memory.remember(batch, logits, context)
         return loss, logits
 
 
@@ -157,20 +112,20 @@ class AveragedGem(ExperienceReplay):
     Source: Chaudhry et al., Efficient Lifelong Learning with A-GEM, ICLR 2019, eq. 11.
     """
 
-    def loss(self, network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of the batch alone; the memory comes in with the gradients."""
-        loss, logits = Method.loss(self, network, batch)
+        loss, logits = Method.loss(self, network, batch, context)
         # In a tuple: the network must not become part of the method's state.
         self._step = (network, len(batch.labels))
-        self.remember(batch, logits)
+        self.memory.remember(batch, logits, context)
         return loss, logits
 
-    def on_gradients(self) -> None:
+    def on_gradients(self, context: TaskContext) -> None:
         """Take the component against the memory's gradient."""
-        if not self.number:
+        if not context.number:
             return
         with torch.enable_grad():
-            loss = self.replayed(*self._step)
+            loss = self.memory.loss(*self._step, context)
             if loss is None:
                 return
             parameters = trainable(self.model)

@@ -13,7 +13,7 @@ class SGP(SampledProjection):
     """Holds the principal directions of each layer's inputs by their importance: what matters less may move a little.
 
     The share is taken of each step that the optimizer applied; the paper takes it of the gradient, which is the same
-    for SGD. Since directions are held by degrees, the leak that is told is not zero.
+    for SGD. The projection is soft, so the leak that is reported is not zero.
 
     Args:
         alpha: how soon a direction counts as fully important, at least 0 (paper: 10 for CIFAR-100, 3 for its

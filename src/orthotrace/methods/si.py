@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
-from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Method, Outcome, Slots, trainable
+from orthotrace.methods.context import TaskContext
 from orthotrace.methods.ewc import add_gradient
 
 
@@ -51,7 +51,7 @@ class SI(Method):
         self.path = Slots(model)
 
     @torch.no_grad()
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Remember where the task starts."""
         for start, path, parameter in zip(self.start, self.path, trainable(self.model), strict=True):
             start.copy_(parameter)
@@ -71,13 +71,13 @@ class SI(Method):
         return detach
 
     @torch.no_grad()
-    def on_gradients(self) -> None:
+    def on_gradients(self, context: TaskContext) -> None:
         """Note the gradient and the weights of this step, then add the gradient of the penalty."""
         self._before = [
             None if parameter.grad is None else (parameter.grad.clone(), parameter.clone())
             for parameter in trainable(self.model)
         ]
-        if self.number:
+        if context.number:
             for parameter, importance, start in zip(trainable(self.model), self.importance, self.start, strict=True):
                 add_gradient(parameter, importance * (parameter - start), 2 * self.strength)
 
@@ -89,10 +89,10 @@ class SI(Method):
                 path.addcmul_(gradient, parameter - weights, value=-1)
 
     @torch.no_grad()
-    def end_task(self, model: nn.Module, train: Images, batch_size: int) -> Outcome:
+    def end_task(self, context: TaskContext) -> Outcome:
         """Turn what the task added into importance."""
         for importance, start, path, parameter in zip(
-            self.importance, self.start, self.path, trainable(model), strict=True
+            self.importance, self.start, self.path, trainable(self.model), strict=True
         ):
             importance.add_(path.clamp(min=0) / ((parameter - start).square() + self.damping))
         return Outcome()

@@ -14,8 +14,8 @@ from torch.nn.functional import linear
 
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds, generator
-from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
+from orthotrace.methods.context import TaskContext
 from orthotrace.methods.gpm import SampledProjection
 from orthotrace.protection.layers import WeightMatrix, protectable
 from orthotrace.subspace import RegionSubspace
@@ -87,18 +87,18 @@ class TRGP(SampledProjection):
 
         return forward
 
-    def enter(self, number: int, part: Images) -> None:
+    def enter(self, context: TaskContext) -> None:
         """Work with the scales of this task, where it has begun before."""
-        super().enter(number, part)
-        self._take(number)
+        super().enter(context)
+        self._take(context.number)
 
-    def begin_task(self) -> None:
+    def begin_task(self, context: TaskContext) -> None:
         """Choose the trust regions."""
-        super().begin_task()
+        super().begin_task(context)
         self._running = {}
-        if not self.number:
+        if not context.number:
             return
-        for number, gradient in enumerate(self._gradients()):
+        for number, gradient in enumerate(self._gradients(context)):
             space: RegionSubspace = self.guard.subspaces[self.guard.labels[number]]
             size = float(gradient.norm())
             shares = [
@@ -108,19 +108,19 @@ class TRGP(SampledProjection):
             best = sorted(range(len(shares)), key=lambda task: -shares[task])[: self.regions]
             for task in best:
                 if shares[task] > self.threshold:
-                    self.scales.add((self.number, number, task), torch.eye(len(space.region(task))).to(gradient))
-        self._take(self.number)
+                    self.scales.add((context.number, number, task), torch.eye(len(space.region(task))).to(gradient))
+        self._take(context.number)
 
-    def _gradients(self) -> list[Tensor]:
+    def _gradients(self, context: TaskContext) -> list[Tensor]:
         """Of the loss of the new task, on a sample of it, for each matrix."""
-        model = self.model
-        order = torch.randperm(len(self.part), generator=generator(self.seeds.method, 2, self.number))
-        sample = self.part.take(order[: self.samples].to(self.part.labels.device))
+        model, part, number = self.model, context.part, context.number
+        order = torch.randperm(len(part), generator=generator(context.seeds.method, 2, number))
+        sample = part.take(order[: self.samples].to(part.labels.device))
         training = model.training
         model.eval()
         with torch.enable_grad():
             inputs, labels = next(sample.split(len(sample), next(model.parameters())))
-            loss = self.active.loss(model(inputs), labels, self.number, sample.tasks)
+            loss = context.outputs.loss(model(inputs), labels, number, sample.tasks)
             weights = {name: layer.weight for name, layer in self.guard.layers.items() if layer.weight.requires_grad}
             found = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
         model.train(training)
@@ -153,9 +153,9 @@ class TRGP(SampledProjection):
                 found.setdefault(number, []).append(Region(weight @ span.T, span, scale))
         return found
 
-    def task_parameters(self) -> list[nn.Parameter]:
+    def task_parameters(self, context: TaskContext) -> list[nn.Parameter]:
         """The scales of the running task."""
-        return [scale for key, scale in self.scales.items() if key[0] == self.number]
+        return [scale for key, scale in self.scales.items() if key[0] == context.number]
 
     def network(self, model: nn.Module, task: int) -> nn.Module:
         """The network with the scales of a task in its weights."""
@@ -170,9 +170,9 @@ class TRGP(SampledProjection):
                 layer.weight.copy_(scaled_weight(layer.weight, chosen))
         return copied
 
-    def kept(self, model: nn.Module) -> nn.Module:
+    def kept(self, model: nn.Module, number: int) -> nn.Module:
         """The network as the task that has just ended is tested with."""
-        return self.network(model, self.number)
+        return self.network(model, number)
 
 
 class Region(NamedTuple):

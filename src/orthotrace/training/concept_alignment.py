@@ -24,7 +24,7 @@ from orthotrace.methods import Method
 
 
 class Alignment(Callback):
-    """Shows every concept-whitening layer a batch of each concept, every so many steps.
+    """Shows every concept-whitening layer a batch of each concept, once in a fixed number of steps.
 
     The images of all concepts go through the network once, in evaluation mode and without gradients; each layer then
     turns its axes, or, where its rotation is trained, the gradient of the objective is added to that of the loss. What
@@ -104,14 +104,14 @@ class Alignment(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A task begins, or goes on: its images show the concepts from now on."""
-        task, epoch = pl_module.place
+        task, epoch = pl_module.context.number, pl_module.context.epoch
         self._last = trainer.global_step
         if task != self._task:
             self._task = task
             self._part = self.sets.shown(self.stream, task).train
             self._known = self.sets.known(self.stream, task)
         for layer in concept_layers(pl_module.model).values():
-            layer.frozen = self.freeze and not pl_module.method.fresh
+            layer.frozen = self.freeze and not pl_module.method.fresh(task)
             if layer.frozen and epoch == 0:
                 layer.freeze_axes()
 
@@ -146,7 +146,7 @@ class Alignment(Callback):
         layers = [layer for layer in concept_layers(pl_module.model).values() if layer.training]
         if trainer.interrupted:
             return
-        # Every process takes part, one tells.
+        # Every process takes part, one reports.
         seen = self._seen(pl_module.model, layers, trainer.global_step)
         for layer, (inputs, masks) in seen:
             if trainer.is_global_zero:

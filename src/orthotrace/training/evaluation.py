@@ -11,6 +11,8 @@ from torch.nn.utils import parametrize
 
 from orthotrace.data.active_outputs import predicted
 from orthotrace.data.images import Images
+from orthotrace.data.streams import Stream
+from orthotrace.methods import Method
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class EvaluationResult:
     """What a network gets right, averaged over samples, not over batches.
 
     Attributes:
-        accuracy: share of the images told right, in [0, 1].
-        right: images told right, by label.
+        accuracy: share of the images classified correctly, in [0, 1].
+        right: images classified correctly, by label.
         count: images, by label.
         loss: mean cross-entropy; None where it was not asked for.
     """
@@ -34,12 +36,12 @@ class EvaluationResult:
 def evaluate(
     model: nn.Module, part: Images, outputs: range | None = None, batch_size: int = 1024, loss: bool = False
 ) -> EvaluationResult:
-    """Judge a network in evaluation mode; its own mode is kept.
+    """Test a network in evaluation mode; its own mode is kept.
 
     Args:
         model: inputs to logits.
         part: at least one image.
-        outputs: over which the network decides; None for all. An image of another label is told wrong.
+        outputs: over which the network decides; None for all. An image of another label counts as wrong.
         batch_size: images at once.
         loss: measure it too; then every label must be among the outputs.
 
@@ -65,6 +67,41 @@ def evaluate(
                 of = logits[:, chosen.start : chosen.stop]
                 total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
     model.train(training)
-    told, labels = torch.cat(right).cpu(), part.labels.cpu()
-    found, count = (torch.bincount(values, minlength=width) for values in (labels[told], labels))
+    correct, labels = torch.cat(right).cpu(), part.labels.cpu()
+    found, count = (torch.bincount(values, minlength=width) for values in (labels[correct], labels))
     return EvaluationResult(int(found.sum()) / len(part), found, count, total / len(part) if loss else None)
+
+
+class Evaluator:
+    """Tests a network on the tasks of a stream, as its method wants it tested.
+
+    Args:
+        model: the network.
+        method: already set up with it.
+        stream: of the tasks.
+    """
+
+    def __init__(self, model: nn.Module, method: Method, stream: Stream) -> None:
+        self.model = model
+        self.method = method
+        self.stream = stream
+
+    def __call__(self, after: int, tasks: int | None = None) -> tuple[list[float], list[float | None]]:
+        """Accuracy on each task, and on each class over the images of all tasks so far.
+
+        Args:
+            after: tasks that have taught their classes.
+            tasks: how many are tested; None for all.
+        """
+        active = self.stream.active
+        found = [
+            evaluate(
+                self.method.network(self.model, index), self.stream.test(index), active.for_evaluation(index, after)
+            )
+            for index in range(self.stream.tasks if tasks is None else tasks)
+        ]
+        none = torch.zeros(active.outputs, dtype=torch.int64)
+        right = sum((one.right for one in found[:after]), none).tolist()
+        count = sum((one.count for one in found[:after]), none).tolist()
+        by_class = [correct / images if images else None for correct, images in zip(right, count, strict=True)]
+        return [one.accuracy for one in found], by_class

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,11 +17,10 @@ from orthotrace.core.distributed import all_reduce_sum, rank_seed_parts
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import derived
 from orthotrace.data.images import Batch, Images
-from orthotrace.methods import Method
+from orthotrace.methods import Method, TaskContext
 from orthotrace.training.averaging import Average
 from orthotrace.training.evaluation import evaluate
-from orthotrace.training.regularizer import Regularizer
-from orthotrace.training.schedules import Constant
+from orthotrace.training.settings import Optimization
 
 
 class Learner(pl.LightningModule):
@@ -29,61 +29,74 @@ class Learner(pl.LightningModule):
     Args:
         model: the network, inputs to logits.
         method: how it learns one task after another; already set up with the model.
-        optimizer: makes an optimizer from parameters; a fresh one for each task.
+        optimization: how the weights change.
         seed: of what is drawn within a step.
-        rates: learning rates of single layers or parameters by name, in place of the optimizer's.
-        regularizer: of training.
-        schedule: of the learning rate, begun anew with each task.
         compiled: train the network as torch.compile makes it.
 
     Raises:
         UserError: a rate for a name that matches no parameter, or that is not positive.
 
     Attributes:
-        validation: images on which an epoch is judged, with the outputs that count for each part.
-        place: (task, epoch), both from 0.
+        context: of the task that is trained.
         length: (epochs of a task, steps of the optimizer in an epoch).
-        record: called with the metrics of every epoch.
+        metrics: of the last epoch.
     """
 
+    model: nn.Module
+    method: Method
+    average: Average | None
+    context: TaskContext
+
+    # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step. What has a
+    # state is added by add_module.
+    __setattr__ = object.__setattr__  # pyright: ignore[reportAssignmentType] (torch's takes fewer types)
+
     def __init__(
-        self,
-        model: nn.Module,
-        method: Method,
-        optimizer: Callable[..., Optimizer],
-        seed: int = 0,
-        rates: Mapping[str, float] | None = None,
-        regularizer: Regularizer | None = None,
-        schedule: Constant | None = None,
-        compiled: bool = False,
+        self, model: nn.Module, method: Method, optimization: Optimization, seed: int = 0, compiled: bool = False
     ) -> None:
         super().__init__()
-        self.groups = parameter_groups(model, rates or {})
-        self.model = model
-        self.method = method
-        self.make_optimizer = optimizer
+        self.groups = parameter_groups(model, optimization.rates)
+        self.add_module("model", model)
+        self.add_module("method", method)
+        self.make_optimizer = optimization.optimizer
         self.seed = seed
-        self.regularizer = regularizer or Regularizer()
+        self.regularizer = optimization.regularizer
         # In a tuple: the network must not become a submodule twice.
         network = self.regularizer.setup(model)
         self._trained = (torch.compile(network) if compiled else network,)
         decay = self.regularizer.average
-        self.average = None if decay is None else Average(model, decay)
-        self.schedule = schedule or Constant()
-        self.validation: Sequence[tuple[Images, range]] = ()
-        self.place: tuple[int, int] = (0, 0)
-        self.length: tuple[int, int] = (1, 1)
-        self.record: Callable[[dict[str, float]], None] = lambda row: None
+        self.add_module("average", None if decay is None else Average(model, decay))
+        self.schedule = optimization.schedule
+        self.length = (1, 1)
+        self.metrics: dict[str, float] = {}
+        self._validation: Sequence[tuple[Images, range]] = ()
+        # Between tasks there is no optimizer whose state matters.
+        self._between = True
         self._detach: list[Callable[[], None]] = []
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+    def begin_task(
+        self, context: TaskContext, length: tuple[int, int], validation: Sequence[tuple[Images, range]] = ()
+    ) -> None:
+        """A task is about to be trained, or to be continued.
+
+        Args:
+            context: of the task.
+            length: (its epochs, steps of the optimizer in an epoch).
+            validation: images on which every epoch is evaluated, with the outputs that count for each part.
+        """
+        self.context = context
+        self.length = length
+        self._validation = validation
+        self._between = False
+
+    def end_task(self) -> None:
+        """A task has been trained: the network is from now on what is tested of it."""
+        self._between = True
+        if self.average is not None:
+            self.average.settle()
+            self.method.weights_written()
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -98,7 +111,7 @@ class Learner(pl.LightningModule):
         """A fresh optimizer, with its schedule."""
         # Copies: an optimizer writes into its groups, and a task must not inherit the rate of the one before.
         groups = [dict(group) for group in self.groups]
-        if extra := self.method.task_parameters():
+        if extra := self.method.task_parameters(self.context):
             groups.append({"params": extra, "weight_decay": 0.0})
         optimizer = self.make_optimizer(groups)
         if not isinstance(optimizer, Optimizer):
@@ -128,7 +141,7 @@ class Learner(pl.LightningModule):
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
         if self.average is not None:
-            if self.place[1] == 0:
+            if self.context.epoch == 0:
                 self.average.restart()
             self._detach.append(self.average.attach(optimizers))
         if self._plateau is not None and self._plateau_state is not None:
@@ -140,55 +153,50 @@ class Learner(pl.LightningModule):
         for detach in self._detach:
             detach()
 
-    def settle(self) -> None:
-        """A task has been trained: the network is from now on what is tested of it."""
-        if self.average is not None:
-            self.average.settle()
-            self.method.weights_written()
-
-    def judged(self) -> AbstractContextManager[None]:
+    def evaluated(self) -> AbstractContextManager[None]:
         """Within the block the network is what would be tested of it."""
         return nullcontext() if self.average is None else self.average.shown()
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
-        torch.manual_seed(derived(self.seed, 1, *self.place, *rank_seed_parts()))
-        self.method.epoch = self.place[1]
+        torch.manual_seed(derived(self.seed, 1, self.context.number, self.context.epoch, *rank_seed_parts()))
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch."""
-        loss, logits = self.method.loss(self._trained[0], batch)
-        told = self.method.active.predicted(logits.detach(), self.method.number, batch.tasks)
+        context = self.context
+        loss, logits = self.method.loss(self._trained[0], batch, context)
+        found = context.outputs.predicted(logits.detach(), context.number, batch.tasks)
         # Added up once an epoch: arithmetic on single numbers costs as much as on a small batch.
-        self._batches.append((loss.detach(), told, batch.labels))
+        self._batches.append((loss.detach(), found, batch.labels))
         return loss if batch.weight == 1 else loss * batch.weight
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Method and regularizer change the gradients, before they are clipped."""
-        self.method.on_gradients()
+        self.method.on_gradients(self.context)
         self.regularizer.on_gradients()
-        self.method.on_step()
+        self.method.on_step(self.context)
 
     def on_train_epoch_end(self) -> None:
-        """Hand over the metrics of the epoch."""
-        losses, told, labels = zip(*self._batches, strict=True)
+        """Sum up the epoch: its metrics, and the plateau."""
+        losses, predicted, labels = zip(*self._batches, strict=True)
         weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
-        right = (torch.cat(told) == torch.cat(labels)).sum()
+        right = (torch.cat(predicted) == torch.cat(labels)).sum()
         sums = torch.stack([torch.stack(losses).double().cpu() @ weights, right.double().cpu(), weights.sum()])
         sums = sums.to(self.device)
         all_reduce_sum(sums)
         loss, found, total = sums.tolist()
         row = {"train_loss": loss / total, "train_accuracy": found / total}
-        if self.validation:
+        if self._validation:
             row["validation_loss"], row["validation_accuracy"] = self._validate()
         if self._plateau is not None:
             self._plateau.step(row[f"validation_{self.schedule.monitor}"])
-        self.record(row)
+        self.metrics = row
+        self.context = replace(self.context, epoch=self.context.epoch + 1)
 
     def _validate(self) -> tuple[float, float]:
-        with self.judged():
-            found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self.validation]
+        with self.evaluated():
+            found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self._validation]
         total = sum(count for _, count in found)
         return (
             sum((one.loss or 0.0) * count for one, count in found) / total,
@@ -197,14 +205,14 @@ class Learner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A task that has not begun in the checkpoint has begun here: of the checkpoint only the counters count."""
-        if self.place[1] == 0:
+        if self.context.epoch == 0:
             checkpoint["state_dict"] = self.state_dict()
         else:
             self._plateau_state = checkpoint.get("plateau")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Between tasks there is no optimizer whose state matters."""
-        if self.place[1] == 0:
+        """The plateau's state within a task; between tasks none of an optimizer."""
+        if self._between:
             checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
         elif self._plateau is not None:
             checkpoint["plateau"] = self._plateau.state_dict()

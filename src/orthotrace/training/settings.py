@@ -1,25 +1,62 @@
-"""How tasks are trained: what a user sets, what goes together, and Lightning's Trainer for it."""
+"""What an experiment is made of: what is trained on what, how the weights change, and for how long."""
 
 from __future__ import annotations
 
-import inspect
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
 
-import pytorch_lightning as pl
-import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pydantic import Field
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.strategies import DDPStrategy
+from torch import nn
+from torch.optim import Optimizer
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import checked
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.augment import Augmentation
 from orthotrace.data.streams import Stream
 from orthotrace.methods import Method
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.schedules import Constant
+
+
+@dataclass(frozen=True)
+class Components:
+    """What is trained on what.
+
+    Attributes:
+        stream: the tasks.
+        model: the network, inputs to logits.
+        method: how it learns one task after another; not yet set up.
+        seeds: of every randomness.
+        names: of method and stream, for scores.json.
+        digests: key of the configuration -> what shows whether its images are still the same.
+    """
+
+    stream: Stream
+    model: nn.Module
+    method: Method
+    seeds: Seeds = field(default_factory=Seeds)
+    names: Mapping[str, str] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How the weights change.
+
+    Attributes:
+        optimizer: makes an optimizer from parameters; a fresh one for each task.
+        rates: learning rates of single layers or parameters by name, in place of the optimizer's.
+        regularizer: of training.
+        schedule: of the learning rate, begun anew with each task.
+        augmentation: of the training images; None for none.
+    """
+
+    optimizer: Callable[..., Optimizer]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    regularizer: Regularizer = field(default_factory=Regularizer)
+    schedule: Constant = field(default_factory=Constant)
+    augmentation: Augmentation | None = None
 
 
 @dataclass(frozen=True)
@@ -63,83 +100,3 @@ class Training:
         """
         inside = tuple(evaluate_inside) if isinstance(evaluate_inside, list) else evaluate_inside
         return cls(max_epochs, batch_size, threads, save_every, workers, inside, compile)
-
-
-def check(stream: Stream, method: Method, training: Training, regularizer: Regularizer, schedule: Constant) -> None:
-    """Refuse choices that do not go together.
-
-    Raises:
-        UserError: names the first.
-    """
-    if stream.online and training.max_epochs != 1:
-        raise UserError(
-            f"an online stream is seen once: set trainer.max_epochs=1 (it is {training.max_epochs})", "stream.online"
-        )
-    if stream.online and method.looks_again:
-        raise UserError("an online stream is seen once: there is no closing pass over it", "method.closing_pass")
-    if method.epochs_needed > training.max_epochs:
-        raise UserError(
-            f"begins to learn in epoch {method.epochs_needed} of a task, which has {training.max_epochs}",
-            "method.start_epoch",
-        )
-    try:
-        schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
-    except UserError as error:
-        raise error.below("scheduler") from error
-    judges = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
-    for key, judge in judges.items():
-        if judge is not None and not stream.held:
-            raise UserError(
-                "judges by the validation part, which is empty: set stream.validation above 0, or higher", key
-            )
-
-
-def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
-    """Lightning's Trainer for one fit after another.
-
-    Args:
-        options: further ones of the user.
-        callbacks: of the fits.
-
-    Raises:
-        UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses.
-    """
-    own = {
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "max_epochs": 0,
-        "callbacks": callbacks,
-    }
-    taken = sorted(own.keys() & options.keys())
-    if taken:
-        raise UserError("is set by orthotrace itself", f"trainer.{taken[0]}")
-    try:
-        trainer = pl.Trainer(**own, **options)
-    except TypeError as error:
-        known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
-        unknown = next((name for name in options if name not in known), None)
-        if unknown is None:
-            raise UserError(str(error), "trainer") from error
-        raise UserError(f"no such option; {nearest(unknown, known)}", f"trainer.{unknown}") from error
-    except (ValueError, MisconfigurationException) as error:
-        raise UserError(str(error).split("\n")[0], "trainer") from error
-    if trainer.world_size > 1:
-        _check_processes(trainer)
-    return trainer
-
-
-def _check_processes(trainer: pl.Trainer) -> None:
-    """Several processes work together by DDP, each started by Lightning as the same command.
-
-    Raises:
-        UserError: another strategy, a launcher that does not run the command, or layers that Lightning would replace.
-    """
-    strategy = trainer.strategy
-    if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
-        raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
-    if strategy._layer_sync is not None:
-        raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")

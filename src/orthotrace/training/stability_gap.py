@@ -13,7 +13,7 @@ class StabilityGap(Callback):
     """Looks at a network at chosen steps of each task, where the average over tasks hides how deep it falls between.
 
     Args:
-        steps: every so many steps of the optimizer, or at these steps of each task, from 1.
+        steps: the number of steps of the optimizer between two looks, or at these steps of each task, from 1.
         look: called with the step.
 
     Source: De Lange, van de Ven & Tuytelaars, Continual evaluation for lifelong learning: identifying the stability
@@ -31,7 +31,7 @@ class StabilityGap(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Where the task stands: all its epochs have as many steps."""
-        self._start = pl_module.place[1] * pl_module.length[1] - trainer.global_step
+        self._start = pl_module.context.epoch * pl_module.length[1] - trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look, where the step is one of those chosen; once where gradients are accumulated."""

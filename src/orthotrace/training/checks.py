@@ -1,0 +1,72 @@
+"""Choices that do not go together, refused before anything is written."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from orthotrace.core.errors import UserError, one_line
+from orthotrace.data.streams import Stream
+from orthotrace.training.settings import Components, Optimization, Training
+
+
+def check(components: Components, optimization: Optimization, training: Training, precision: str) -> None:
+    """Refuse choices that do not go together.
+
+    Raises:
+        UserError: names the first.
+    """
+    stream, method = components.stream, components.method
+    if precision in ("bf16-true", "16-true"):
+        raise UserError(
+            f"{precision} rounds small steps away, and what protects weights with them; use 32-true or bf16-mixed",
+            "trainer.precision",
+        )
+    crop = 0 if optimization.augmentation is None else optimization.augmentation.crop
+    if crop and crop >= min(stream.shape[1:]):
+        raise UserError(f"a border of {crop} is too wide for {stream.shape[1:]}", "augmentation.crop")
+    if stream.online and training.max_epochs != 1:
+        raise UserError(
+            f"an online stream is seen once: set trainer.max_epochs=1 (it is {training.max_epochs})", "stream.online"
+        )
+    if stream.online and method.looks_again:
+        raise UserError("an online stream is seen once: there is no closing pass over it", "method.closing_pass")
+    if method.epochs_needed > training.max_epochs:
+        raise UserError(
+            f"begins to learn in epoch {method.epochs_needed} of a task, which has {training.max_epochs}",
+            "method.start_epoch",
+        )
+    schedule, regularizer = optimization.schedule, optimization.regularizer
+    try:
+        schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
+    except UserError as error:
+        raise error.below("scheduler") from error
+    validated = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
+    for key, wanted in validated.items():
+        if wanted is not None and not stream.held:
+            raise UserError(
+                "is decided on the validation part, which is empty: set stream.validation above 0, or higher", key
+            )
+
+
+def check_network(model: nn.Module, stream: Stream) -> None:
+    """Give a network two images.
+
+    Raises:
+        UserError: it cannot take them, or has not as many outputs as the stream has classes.
+    """
+    training = model.training
+    model.eval()
+    like = next(model.parameters(), torch.zeros(()))
+    images = stream.test(0).inputs(torch.arange(2), like)
+    try:
+        with torch.no_grad():
+            logits = model(images)
+    # A model of the user's own may raise anything.
+    except Exception as error:
+        raise UserError(f"fails on images of the shape {stream.shape}: {one_line(error)}", "model") from error
+    model.train(training)
+    expected = (2, len(stream.classes))
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UserError(f"gives {got} for two images, where {expected} is needed: an output for each class", "model")

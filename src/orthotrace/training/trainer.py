@@ -1,0 +1,66 @@
+"""Lightning's Trainer for one fit after another."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
+
+from orthotrace.core.errors import UserError, nearest
+
+
+def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
+    """Lightning's Trainer for one fit after another.
+
+    Args:
+        options: further ones of the user.
+        callbacks: of the fits.
+
+    Raises:
+        UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses.
+    """
+    own = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "max_epochs": 0,
+        "callbacks": callbacks,
+    }
+    taken = sorted(own.keys() & options.keys())
+    if taken:
+        raise UserError("is set by orthotrace itself", f"trainer.{taken[0]}")
+    try:
+        trainer = pl.Trainer(**own, **options)
+    except TypeError as error:
+        known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
+        unknown = next((name for name in options if name not in known), None)
+        if unknown is None:
+            raise UserError(str(error), "trainer") from error
+        raise UserError(f"no such option; {nearest(unknown, known)}", f"trainer.{unknown}") from error
+    except (ValueError, MisconfigurationException) as error:
+        raise UserError(str(error).split("\n")[0], "trainer") from error
+    if trainer.world_size > 1:
+        _check_processes(trainer)
+    return trainer
+
+
+def _check_processes(trainer: pl.Trainer) -> None:
+    """Several processes work together by DDP, each started by Lightning as the same command.
+
+    Raises:
+        UserError: another strategy, a launcher that does not run the command, or layers that Lightning would replace.
+    """
+    strategy = trainer.strategy
+    if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
+        raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
+    if strategy._layer_sync is not None:
+        raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")
