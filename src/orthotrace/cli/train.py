@@ -189,9 +189,9 @@ def assemble(
     import torch
 
     from orthotrace.cli.progress_bar import ProgressBar
-    from orthotrace.config.found_rows import rows_argument
     from orthotrace.config.network import make_network
     from orthotrace.core.seeds import Seeds, derived
+    from orthotrace.results.found_rows import rows_argument
     from orthotrace.training.experiment import Experiment
     from orthotrace.training.settings import Components, Optimization, Training
     from orthotrace.training.tracking import Tracker

@@ -84,9 +84,9 @@ class Batches:
         tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
         index = self._split(order if shuffled.index is None else shuffled.index)
         self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self._epoch, *rank_seed_parts()))
-        whole = self._batches(order)
+        whole, world_size = self._batches(order), rank_and_world_size()[1]
         for number, pixels in enumerate(self._pixels(index)):
-            weight = len(places[number]) * rank_and_world_size()[1] / len(whole[number])
+            weight = len(places[number]) * world_size / len(whole[number])
             yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number], weight)
 
     def _batches(self, values: Tensor) -> list[Tensor]:

@@ -268,7 +268,7 @@ class CountedProjection(ProjectionMethod):
         energy: share of the energy of a layer's inputs to hold, in (0, 1]: one, one for each layer, or by name.
         growth: added to the energy with each task, up to 1; at least 0.
         rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
-        rows_from: or the rows that another run found, see orthotrace.config.found_rows.
+        rows_from: or the rows that another run found, see orthotrace.results.found_rows.
         **options: as for ProjectionMethod.
 
     Raises:

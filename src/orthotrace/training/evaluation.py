@@ -93,12 +93,10 @@ class Evaluator:
             after: tasks that have taught their classes.
             tasks: how many are tested; None for all.
         """
-        active = self.stream.active
+        stream, active = self.stream, self.stream.active
         found = [
-            evaluate(
-                self.method.network(self.model, index), self.stream.test(index), active.for_evaluation(index, after)
-            )
-            for index in range(self.stream.tasks if tasks is None else tasks)
+            evaluate(self.method.network(self.model, index), stream.test(index), active.for_evaluation(index, after))
+            for index in range(stream.tasks if tasks is None else tasks)
         ]
         none = torch.zeros(active.outputs, dtype=torch.int64)
         right = sum((one.right for one in found[:after]), none).tolist()

@@ -67,6 +67,13 @@ class Learner(pl.LightningModule):
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
         self.schedule = optimization.schedule
+        hooks = [
+            (method.on_gradients, type(method).on_gradients is not Method.on_gradients),
+            (lambda context: self.regularizer.on_gradients(), self.regularizer.penalises),
+            (method.on_step, type(method).on_step is not Method.on_step),
+        ]
+        # In every step: what does nothing is not called.
+        self._gradient_hooks = [hook for hook, acts in hooks if acts]
         self.length = (1, 1)
         self.metrics: dict[str, float] = {}
         self._validation: Sequence[tuple[Images, range]] = ()
@@ -173,9 +180,8 @@ class Learner(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Method and regularizer change the gradients, before they are clipped."""
-        self.method.on_gradients(self.context)
-        self.regularizer.on_gradients()
-        self.method.on_step(self.context)
+        for hook in self._gradient_hooks:
+            hook(self.context)
 
     def on_train_epoch_end(self) -> None:
         """Sum up the epoch: its metrics, and the plateau."""

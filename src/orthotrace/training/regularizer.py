@@ -106,11 +106,14 @@ class Regularizer:
             return self._model(inputs)
         return functional_call(self._model, dropped(self._weights, self.dropconnect), (inputs,))
 
+    @property
+    def penalises(self) -> bool:
+        """Whether a penalty is added to the loss."""
+        return bool(self.l1 or self.l2)
+
     @torch.no_grad()
     def on_gradients(self) -> None:
         """Add the gradients of the penalties, before clipping and the optimizer."""
-        if not (self.l1 or self.l2):
-            return
         for value in self._weights.values():
             if value.grad is not None:
                 if self.l1:

@@ -5,9 +5,9 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
-from orthotrace.config.found_rows import found_rows, rows_argument
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
+from orthotrace.results.found_rows import found_rows, rows_argument
 
 NAMES = ["fc1", "fc2", "head"]
 
