@@ -1,9 +1,22 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from tasks import context_of
 from torch import nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.training.learner import parameter_groups
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.batches import Batches
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Split
+from orthotrace.methods.finetune import Finetune
+from orthotrace.models.mlp import MLP
+from orthotrace.training.evaluation import evaluate
+from orthotrace.training.learner import Learner, parameter_groups
+from orthotrace.training.regularizer import Regularizer
+from orthotrace.training.schedules import Constant, Plateau
+from orthotrace.training.settings import Optimization
 
 
 def test_rates_reach_their_parameters_and_the_longest_name_counts():
@@ -30,3 +43,72 @@ def test_rates_that_cannot_be(rates, line):
     with pytest.raises(UserError) as error:
         parameter_groups(model, rates)
     assert line in str(error.value)
+
+
+STREAM = Split(digits(), tasks=5, scenario="class", class_order="natural")
+
+
+def learner(schedule: Constant | None = None, regularizer: Regularizer | None = None) -> Learner:
+    """At the start of the first task, its optimizer made."""
+    torch.manual_seed(0)
+    model, method = MLP(STREAM.shape, 10, hidden=[6]), Finetune()
+    method.setup(model, Seeds(), STREAM)
+    made = Learner(
+        model,
+        method,
+        Optimization(
+            lambda parameters: torch.optim.SGD(parameters, 0.1),
+            schedule=schedule or Constant(),
+            regularizer=regularizer or Regularizer(),
+        ),
+    )
+    made.begin_task(context_of(STREAM), (2, 3))
+    return made
+
+
+def test_a_batch_counts_by_its_weight():
+    """In a distributed run shares of a batch may differ in size."""
+    made = learner()
+    made.on_train_epoch_start()
+    batch = next(iter(Batches(made.context.part, 32, 0, 0)))
+    plain = made.training_step(batch, 0)
+    assert torch.allclose(made.training_step(batch._replace(weight=0.25), 1), plain * 0.25)
+
+
+def test_validation_is_the_mean_over_images_not_over_parts():
+    made, part = learner(), STREAM.task(0).train
+    few, many = part.take(torch.arange(10)), part.take(torch.arange(10, 60))
+    made.begin_task(made.context, (2, 3), [(few, range(2)), (many, range(2))])
+    loss, accuracy = made._validate()
+    whole = evaluate(made.model, part.take(torch.arange(60)), range(2), loss=True)
+    parts = [evaluate(made.model, one, range(2), loss=True) for one in (few, many)]
+    assert loss == pytest.approx(whole.loss) and accuracy == pytest.approx(whole.accuracy)
+    assert abs(sum(one.loss for one in parts) / 2 - whole.loss) > 1e-3, "the parts must differ"
+
+
+def test_the_plateau_goes_on_where_it_was():
+    made = learner(Plateau(patience=3))
+    made.configure_optimizers()
+    for score in (1.0, 2.0, 3.0):
+        made._plateau.step(score)
+    made.on_save_checkpoint(saved := {})
+    again = learner(Plateau(patience=3))
+    again.begin_task(replace(again.context, epoch=1), (2, 3))
+    again.on_load_checkpoint(saved)
+    optimizer = again.configure_optimizers()
+    again.optimizers = lambda use_pl_optimizer: optimizer
+    again.on_train_start()
+    assert again._plateau.state_dict() == made._plateau.state_dict() and again._plateau.num_bad_epochs == 2
+
+
+def test_between_tasks_no_state_of_an_optimizer_is_kept():
+    made = learner(Plateau())
+    made.configure_optimizers()
+    made.end_task()
+    made.on_save_checkpoint(saved := {"optimizer_states": [1], "lr_schedulers": [1]})
+    assert saved == {"optimizer_states": [], "lr_schedulers": []}
+
+
+def test_gradient_hooks_that_do_nothing_are_not_called():
+    assert not learner()._gradient_hooks
+    assert len(learner(regularizer=Regularizer(l2=0.1))._gradient_hooks) == 1
