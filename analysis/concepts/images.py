@@ -76,7 +76,7 @@ class ConceptImageLoader:
         stream = stream_of(run, source)
         if not 1 <= task <= stream.tasks:
             raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
-        return found.shown(stream, task - 1), stream
+        return found.as_in_task(stream, task - 1), stream
 
     def parts(self, sets: ConceptSets, names: Sequence[str] = PARTS) -> dict[str, LabelledImages]:
         """The images of some parts, as a network takes them."""

@@ -79,7 +79,7 @@ def test_axes_align_while_the_network_trains(tmp_path, rotation):
         tmp_path, *FINETUNE, "stream.tasks=1", "trainer.max_epochs=2", "trainer.batch_size=64",
         f"concepts.whitening.rotation={rotation}", *weight,
     )  # fmt: skip
-    model, sets = experiment.learner.model, alignment_of(experiment).sets.shown(experiment.stream, 0)
+    model, sets = experiment.learner.model, alignment_of(experiment).sets.as_in_task(experiment.stream, 0)
     layer = layer_of(model)
     assert is_orthonormal(layer.rotation.detach(), 1e-4)
     found = objective(model, layer, sets.test, sets.names)

@@ -43,7 +43,7 @@ def check(components: Components, optimization: Optimization, training: Training
         raise error.below("scheduler") from error
     validated = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
     for key, wanted in validated.items():
-        if wanted is not None and not stream.held:
+        if wanted is not None and not stream.fewest_validation:
             raise UserError(
                 "is decided on the validation part, which is empty: set stream.validation above 0, or higher", key
             )

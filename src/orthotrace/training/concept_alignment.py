@@ -61,7 +61,7 @@ class Alignment(Callback):
         weight: Annotated[float, Field(ge=0)] = 1.0,
         seed: int = 0,
     ) -> None:
-        sets.shown(stream, 0)
+        sets.as_in_task(stream, 0)
         self.sets = sets
         self.stream = stream
         self.every = every
@@ -108,7 +108,7 @@ class Alignment(Callback):
         self._last = trainer.global_step
         if task != self._task:
             self._task = task
-            self._part = self.sets.shown(self.stream, task).train
+            self._part = self.sets.as_in_task(self.stream, task).train
             self._known = self.sets.known(self.stream, task)
         for layer in concept_layers(pl_module.model).values():
             layer.frozen = self.freeze and not pl_module.method.fresh(task)

@@ -90,7 +90,7 @@ class ConceptSets:
         later = {name for names in stream.names for name in names} - taught
         return [name for name in self.names if name not in self.classes or name not in later]
 
-    def shown(self, stream: Stream, task: int) -> ConceptSets:
+    def as_in_task(self, stream: Stream, task: int) -> ConceptSets:
         """All images as a task of a stream shows them: scaled as its images are, permuted or rotated like them.
 
         Raises:
@@ -106,8 +106,8 @@ class ConceptSets:
 
     @staticmethod
     def _seen(part: ConceptPart, stream: Stream, task: int) -> ConceptPart:
-        masks = None if part.masks is None else stream.moved(part.masks[:, None], task)[:, 0]
-        return ConceptPart(stream.shown(part.images, task), part.has, masks)
+        masks = None if part.masks is None else stream.transformed(part.masks[:, None], task)[:, 0]
+        return ConceptPart(stream.as_in_task(part.images, task), part.has, masks)
 
 
 def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: Sequence[str] = ()) -> ConceptSets:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images, Scaling
 
+PartName = Literal["train", "test"]
+
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with its fixed parts.
+    """A data set with a training and a test part.
 
     Attributes:
         name: of the data set.
@@ -32,16 +35,20 @@ class Source:
         """Of one image: (channels, height, width)."""
         return tuple(self.train.store.shape[1:])
 
+    def part(self, name: PartName) -> Images:
+        """The training or the test part."""
+        return getattr(self, name)
+
     def scaled(self, scaling: Scaling) -> Source:
         """The same images with another scaling."""
         return replace(self, train=replace(self.train, scaling=scaling), test=replace(self.test, scaling=scaling))
 
 
 def check_shapes(sources: Sequence[Source]) -> None:
-    """All sources of one stream show images of one shape.
+    """Check that the images of all sources have one shape and type.
 
     Raises:
-        UserError: names the first that differs.
+        UserError: no source, or the name of the first that differs.
     """
     if not sources:
         raise UserError("no data set is given", "sources")

@@ -16,6 +16,7 @@ from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.active_outputs import ActiveOutputs, Scenario
 from orthotrace.data.images import Images, Scaling
+from orthotrace.data.sources.base import PartName
 
 
 @dataclass(frozen=True)
@@ -30,37 +31,38 @@ class Task:
 class Stream(ABC):
     """A sequence of tasks.
 
-    Subclasses say what the distinct tasks are (``pair`` and ``names``); all the rest is the same for every stream.
+    Subclasses give the distinct tasks (``images`` and ``names``); the rest is the same for every stream.
 
     Args:
-        names: of the classes of each distinct task, in order of their labels there.
-        images: how many training images each distinct task has.
-        shape: of one image.
-        scaling: of all its images.
+        names: of the classes of each distinct task, in order of their labels.
+        sizes: number of training images of each distinct task.
+        shape: of one image, (channels, height, width).
+        scaling: of all images.
         scenario: task-, domain- or class-incremental.
-        validation: share of the training images of each task kept for validation, in [0, 1).
-        repeats: how often the sequence is gone through; a task that comes again is the same task.
-        blur: share of each task's training images that trade places with those of other tasks, in [0, 1).
-        label_noise: share of the training labels replaced by another of the task, in [0, 1]; of any where boundaries
-            are blurred.
+        validation: share of each task's training images that is held out for validation, in [0, 1).
+        repeats: how often the sequence of tasks is repeated, with the same tasks.
+        blur: share of each task's training images that is exchanged with other tasks, in [0, 1).
+        label_noise: share of the training labels replaced by another label of the task, in [0, 1]; with blurred
+            boundaries by any other label.
         input_noise: standard deviation of Gaussian noise on the training images, 1 being the range of pixels; drawn
             once.
-        online: every training image is seen once: one epoch a task.
-        seed: of everything that is drawn.
+        online: every training image is seen once: one epoch for each task.
+        seed: of validation parts, permutations, orders and noise.
 
     Raises:
-        UserError: an argument out of its range, or a scenario that the stream does not admit.
+        UserError: an argument out of its range, or a scenario that the stream does not allow.
 
     Attributes:
         name: of the stream.
-        scenario: of the three.
-        shared_head: whether all tasks share one readout, which forward transfer needs.
-        tasks: how many, repetitions counted.
+        scenario: one of the three.
+        shared_head: whether all tasks share one head, which forward transfer needs.
+        distinct: number of distinct tasks.
+        tasks: number of tasks with their repetitions.
         shape: of one image.
         classes: names by output.
         names: of the classes of each distinct task.
-        readout: which outputs count for which task.
-        held: validation images of the task with the fewest.
+        active: which outputs are active for which task.
+        fewest_validation: number of validation images of the task with the fewest.
     """
 
     name: ClassVar[str]
@@ -69,7 +71,7 @@ class Stream(ABC):
     def __init__(
         self,
         names: Sequence[tuple[str, ...]],
-        images: Sequence[int],
+        sizes: Sequence[int],
         shape: tuple[int, ...],
         scaling: Scaling,
         scenario: Scenario = "task",
@@ -93,10 +95,10 @@ class Stream(ABC):
         self.input_noise = input_noise
         self.online = online
         self.seed = seed
-        for count in images:
+        for count in sizes:
             if round(validation * count) >= count:
                 raise UserError(f"{validation} of {count} images leaves none for training", "validation")
-        self.held = min(round(validation * count) for count in images)
+        self.fewest_validation = min(round(validation * count) for count in sizes)
         counts = [len(of_task) for of_task in names]
         if label_noise and min(counts) < 2:
             raise UserError("a task of one class has no other label", "label_noise")
@@ -127,19 +129,19 @@ class Stream(ABC):
 
     @property
     def shared_head(self) -> bool:
-        """Whether all tasks share one readout."""
+        """Whether all tasks share one head."""
         return self.scenario == "domain"
 
     @abstractmethod
-    def pair(self, number: int) -> tuple[Images, Images]:
-        """Training and test images of a distinct task, from 0, with its labels from 0."""
+    def images(self, number: int, part: PartName) -> Images:
+        """The images of a part of a distinct task, from 0, with its labels from 0."""
 
     @abstractmethod
     def original(self) -> tuple[Images, tuple[str, ...]]:
-        """The test images as their data sets hold them, whatever the tasks make of them, and names by label."""
+        """The test images of the data sets, before any transformation, and names by label."""
 
     def task(self, index: int) -> Task:
-        """The task at an index, from 0. Made when asked for: no more than one need be held at a time."""
+        """The task at an index, from 0; made when asked for, so that only one need be in memory."""
         number = index % self.distinct
         train, validation = self._parts(number)
         if self.blur:
@@ -153,20 +155,20 @@ class Stream(ABC):
     def test(self, index: int) -> Images:
         """The test part of a task alone."""
         number = index % self.distinct
-        return self._labelled(number, self.pair(number)[1])
+        return self._labelled(number, self.images(number, "test"))
 
-    def shown(self, part: Images, index: int) -> Images:
-        """Images from elsewhere as a task would show them: with its scaling, moved as its images are."""
-        store = self.moved(part.images, index)
-        return Images(store, part.labels, scaling=self.scaling, tasks=part.tasks)
+    def as_in_task(self, images: Images, index: int) -> Images:
+        """Images from elsewhere, with the scaling of the stream and transformed as in a task."""
+        store = self.transformed(images.images, index)
+        return Images(store, images.labels, scaling=self.scaling, tasks=images.tasks)
 
-    def moved(self, pixels: Tensor, index: int) -> Tensor:
-        """Pixels (n, channels, height, width) where a task would have them; here they stay."""
+    def transformed(self, pixels: Tensor, index: int) -> Tensor:
+        """Pixels (n, channels, height, width) transformed as in a task; here they stay as they are."""
         return pixels
 
     def _parts(self, number: int) -> tuple[Images, Images]:
         """Training and validation part of a distinct task."""
-        train = self._labelled(number, self.pair(number)[0])
+        train = self._labelled(number, self.images(number, "train"))
         held = round(self.validation * len(train))
         shuffled = torch.randperm(len(train), generator=generator(self.seed, 0))
         return train.take(shuffled[held:]), train.take(shuffled[:held])
@@ -193,9 +195,7 @@ class Stream(ABC):
 
     def _mislabelled(self, number: int, part: Images) -> Images:
         draws = generator(self.seed, 4, number)
-        own = self.active.by_task[number]
-        if self.blur:
-            own = range(self.active.outputs)
+        own = range(self.active.outputs) if self.blur else self.active.by_task[number]
         chosen = torch.randperm(len(part), generator=draws)[: round(self.label_noise * len(part))]
         # A step of 1 to k - 1 around the circle of labels never ends where it began.
         steps = torch.randint(1, len(own), (len(chosen),), generator=draws)

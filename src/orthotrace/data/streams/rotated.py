@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -13,17 +12,17 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.data.images import Images
+from orthotrace.data.active_outputs import Scenario
 from orthotrace.data.sources import Source
-from orthotrace.data.streams.base import Scenario, Stream
+from orthotrace.data.streams.transformed import Transformed
 
 
-class Rotated(Stream):
+class Rotated(Transformed):
     """The same images in every task, rotated by another angle in each.
 
     Args:
         source: where the images come from.
-        tasks: how many, at least 1.
+        tasks: number of tasks, at least 1.
         angles: of each task, in degrees counter-clockwise; None for the multiples of 180 / tasks, from 0 on.
         scenario: domain-, task- or class-incremental.
         seed: of the validation part, which is the same in every task.
@@ -52,41 +51,25 @@ class Rotated(Stream):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        images = [len(source.train)] * tasks
-        shared = {"scenario": scenario, "seed": seed, **options}
-        super().__init__([source.classes] * tasks, images, source.shape, source.train.scaling, **shared)
+        super().__init__(source, tasks, scenario=scenario, seed=seed, **options)
         if angles is not None and len(angles) != tasks:
             raise UserError(f"{len(angles)} angles for {tasks} tasks", "angles")
         self.angles = tuple(angles) if angles is not None else tuple(180 / tasks * number for number in range(tasks))
-        self.source = source
 
-    def pair(self, number: int) -> tuple[Images, Images]:
-        """The images of the source, rotated."""
-        return self._rotated(self.source.train, number), self._rotated(self.source.test, number)
+    def unchanged(self, number: int) -> bool:
+        """A full turn leaves the images as they are."""
+        return self.angles[number] % 360 == 0
 
-    def original(self) -> tuple[Images, tuple[str, ...]]:
-        """The test images of the source."""
-        return self.source.test, self.source.classes
-
-    def test(self, index: int) -> Images:
-        """The test part of a task alone."""
-        # The training part need not be rotated for it.
-        number = index % self.distinct
-        return self._labelled(number, self._rotated(self.source.test, number))
-
-    def moved(self, pixels: Tensor, index: int) -> Tensor:
+    def transformed(self, pixels: Tensor, index: int) -> Tensor:
         """Pixels rotated as in a task."""
-        angle = self.angles[index % self.distinct]
-        return pixels if angle % 360 == 0 else torch.cat([rotate(part, angle) for part in pixels.split(1024)])
-
-    def _rotated(self, part: Images, number: int) -> Images:
-        if self.angles[number] % 360 == 0:
-            return part
-        return replace(part, store=self.moved(part.images, number), index=None, mapped=False)
+        number = index % self.distinct
+        if self.unchanged(number):
+            return pixels
+        return torch.cat([rotate(part, self.angles[number]) for part in pixels.split(1024)])
 
 
 def rotate(images: Tensor, angle: float) -> Tensor:
-    """Images rotated about their middle, bilinearly; what comes from outside is zero.
+    """Images rotated about their centre, interpolated bilinearly; beyond the border is zero.
 
     Args:
         images: (n, channels, height, width); their type is kept.

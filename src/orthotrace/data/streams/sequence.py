@@ -12,7 +12,7 @@ from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources import Source
-from orthotrace.data.sources.base import check_shapes
+from orthotrace.data.sources.base import PartName, check_shapes
 from orthotrace.data.streams.base import Stream, distinct
 
 
@@ -67,9 +67,9 @@ class Sequence(Stream):
         super().__init__(names, images, sources[0].shape, sources[0].train.scaling, seed=seed, **options)
         self.sources = sources
 
-    def pair(self, number: int) -> tuple[Images, Images]:
+    def images(self, number: int, part: PartName) -> Images:
         """The images of one data set."""
-        return self.sources[number].train, self.sources[number].test
+        return self.sources[number].part(part)
 
     def original(self) -> tuple[Images, tuple[str, ...]]:
         """The test images of all sources, each with classes of its own."""

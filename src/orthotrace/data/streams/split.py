@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
+from orthotrace.data.sources.base import PartName
 from orthotrace.data.streams.base import Stream, divided
 
 
@@ -75,26 +77,18 @@ class Split(Stream):
         self.source = source
         self.groups = groups
 
-    def pair(self, number: int) -> tuple[Images, Images]:
+    def images(self, number: int, part: PartName) -> Images:
         """The images of the task's classes."""
-        return self._of(self.source.train, number), self._of(self.source.test, number)
+        images = self.source.part(part)
+        group = self.groups[number]
+        label = torch.full((len(self.source.classes),), -1)
+        label[group] = torch.arange(len(group))
+        labels = label[images.labels]
+        return replace(images.take((labels >= 0).nonzero().flatten()), labels=labels[labels >= 0], tasks=None)
 
     def original(self) -> tuple[Images, tuple[str, ...]]:
         """The test images of the source."""
         return self.source.test, self.source.classes
-
-    def test(self, index: int) -> Images:
-        """The test part of a task alone."""
-        number = index % self.distinct
-        return self._labelled(number, self._of(self.source.test, number))
-
-    def _of(self, part: Images, number: int) -> Images:
-        group = self.groups[number]
-        label = torch.full((len(self.source.classes),), -1)
-        label[group] = torch.arange(len(group))
-        labels = label[part.labels]
-        chosen = part.take((labels >= 0).nonzero().flatten())
-        return Images(chosen.store, labels[labels >= 0], chosen.index, chosen.scaling, mapped=chosen.mapped)
 
 
 class Superclasses(Split):

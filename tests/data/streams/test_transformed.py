@@ -1,4 +1,4 @@
-"""Images from elsewhere, as a task of a stream would show them."""
+"""Images from elsewhere, transformed as in a task of a stream."""
 
 import dataclasses
 
@@ -26,20 +26,20 @@ def colours() -> Source:
 @pytest.mark.parametrize("of", [DIGITS, colours()], ids=["digits", "colours"])
 @pytest.mark.parametrize("make", [Permuted, Rotated, lambda of, tasks: Rotated(of, tasks=tasks, angles=[0, 33, -120, 180])])  # fmt: skip
 @pytest.mark.parametrize("task", [0, 1, 3, 5])
-def test_the_source_is_shown_as_the_stream_shows_it(of, make, task):
+def test_the_source_in_a_task_is_what_the_stream_makes_of_it(of, make, task):
     """Bit for bit, also where tasks come again."""
     stream = make(of, tasks=4)
     stream.tasks = 8
-    found, expected = stream.shown(of.test, task), stream.test(task)
+    found, expected = stream.as_in_task(of.test, task), stream.test(task)
     assert torch.equal(found.inputs(), expected.inputs()) and found.store.dtype == expected.store.dtype
     # A part over a shared store too.
     places = torch.tensor([5, 2])
-    assert torch.equal(stream.shown(of.test.take(places), task).inputs(), expected.inputs(places))
+    assert torch.equal(stream.as_in_task(of.test.take(places), task).inputs(), expected.inputs(places))
 
 
-def test_a_stream_of_classes_moves_nothing_and_scales():
+def test_a_stream_of_classes_transforms_nothing_and_scales():
     stream = Split(DIGITS, tasks=5)
-    found = stream.shown(DIGITS.test, 3)
+    found = stream.as_in_task(DIGITS.test, 3)
     assert torch.equal(found.images, DIGITS.test.images)
     part = stream.test(3)
     same = (found.images[:, None] == part.images[:1]).flatten(2).all(2).flatten().nonzero()[0]
@@ -49,7 +49,7 @@ def test_a_stream_of_classes_moves_nothing_and_scales():
 def test_the_scaling_is_that_of_the_stream():
     stream = Permuted(colours().scaled(dataclasses.replace(DIGITS.train.scaling, mean=(3.0,), std=(5.0,))), tasks=2)
     part = colours().test
-    assert torch.allclose(stream.shown(part, 0).inputs(), (part.images.float() - 3) / 5)
+    assert torch.allclose(stream.as_in_task(part, 0).inputs(), (part.images.float() - 3) / 5)
 
 
 @pytest.mark.parametrize("make", [Permuted, Rotated])
@@ -61,7 +61,7 @@ def test_masks_move_with_the_images(make):
         part: dataclasses.replace(sets.part(part), masks=sets.part(part).images.images[:, 0].float())
         for part in ("train", "validation", "test")
     }
-    shown = dataclasses.replace(sets, **masked).shown(stream, 2)
+    shown = dataclasses.replace(sets, **masked).as_in_task(stream, 2)
     for part in masked:
         moved = shown.part(part)
         assert moved.masks is not None
@@ -73,9 +73,9 @@ def test_masks_move_with_the_images(make):
 def test_where_colours_are_mixed_a_place_is_what_it_comes_from():
     stream = Permuted(colours(), tasks=2, seed=1)
     masks = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
-    moved = stream.moved(masks, 1)
-    assert moved.shape == masks.shape and torch.equal(stream.moved(masks, 0), masks)
-    assert torch.allclose(moved, stream.moved(masks.expand(-1, 3, -1, -1), 1).mean(1, keepdim=True))
+    moved = stream.transformed(masks, 1)
+    assert moved.shape == masks.shape and torch.equal(stream.transformed(masks, 0), masks)
+    assert torch.allclose(moved, stream.transformed(masks.expand(-1, 3, -1, -1), 1).mean(1, keepdim=True))
     assert torch.allclose(moved.mean((1, 2, 3)), masks.mean((1, 2, 3)))
 
 
@@ -84,7 +84,7 @@ def test_images_of_another_shape_are_refused():
     with pytest.raises(
         UserError, match=r"sets: concept images have the shape \(1, 8, 8\), those of the stream \(3, 6, 6\)"
     ):
-        sets.shown(Permuted(colours(), tasks=2), 0)
+        sets.as_in_task(Permuted(colours(), tasks=2), 0)
 
 
 def test_classes_are_looked_at_when_they_are_taught():
