@@ -1,1 +1,1 @@
-"""What every other package may import: errors, files, seeds, processes."""
+"""What every other package may import: errors, files, seeds, distributed runs."""

@@ -1,4 +1,4 @@
-"""What users are told when something they gave cannot work."""
+"""Errors of users: one line that says what is wrong, where, and what to do."""
 
 import difflib
 import functools
@@ -15,7 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class UserError(Exception):
     """A mistake of the user: one line that says what is wrong, where, and what to do.
 
-    The entries print the message and exit with code 2, without a traceback.
+    The commands print the message and exit with code 2, without a traceback.
 
     Args:
         message: the line.
@@ -55,7 +55,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     choices = sorted(set(names))
     listed = ", ".join(choices) if choices else "none"
-    # A name with a path is as often wrong in its last part as in its whole.
+    # The mistake may be in the last part of a dotted name, or anywhere in it.
     last = {choice.rsplit(".", 1)[-1]: choice for choice in reversed(choices)}
     match = difflib.get_close_matches(name, choices, n=1) or [
         last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1)
@@ -66,7 +66,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def seen_from(path: object) -> str:
-    """Where a relative path was looked for.
+    """The folder in which a relative path was looked for; empty for an absolute path.
 
     Example:
         >>> seen_from("/data")
@@ -106,7 +106,7 @@ def checked(function: Function) -> Function:
         orthotrace.core.errors.UserError: tasks: input should be greater than or equal to 1 (got -3)
     """
     annotations = dict(function.__annotations__)
-    # What is returned is not checked, and may be a class whose body is not done yet.
+    # The return type is not checked, and may be a class that is still being defined.
     function.__annotations__.pop("return", None)
     validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
     parameters = list(inspect.signature(function).parameters)
@@ -129,7 +129,7 @@ def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Seq
     first = faults[0]["loc"][0]
     same = [fault for fault in faults if fault["loc"][0] == first]
     fault = next((fault for fault in same if "ctx" in fault), same[0])
-    # What was given by its place has a number.
+    # A positional argument has its index.
     first = parameters[first] if isinstance(first, int) and first < len(parameters) else first
     key = _path((first, *fault["loc"][1:]), given)
     if fault["type"] == "unexpected_keyword_argument":
@@ -141,7 +141,7 @@ def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Seq
 
 
 def _path(place: Sequence[int | str], given: Any) -> str:
-    """The key at fault; below the argument as far as the user gave keys there."""
+    """The key at fault: the argument, and the keys below it that the user gave."""
     keys = [str(place[0])]
     value = given.get(place[0])
     for part in place[1:]:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orthotrace.core.errors import UserError
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+    """A temporary path beside ``path``, which replaces it when the block ends without an error.
 
     A reader sees the old file or the new one, never a part. Where the block fails, the old file stays.
 
@@ -40,13 +40,13 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        # Neither a full disk nor a folder that is gone may hide the first error.
+        # A full disk or a missing folder must not hide the first error.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path | str, error: OSError) -> UserError:
-    """The line for a file that could not be written.
+    """The error for a file that could not be written.
 
     Example:
         >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
@@ -57,18 +57,18 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole, in UTF-8."""
+    """Write a text file in UTF-8."""
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole; NaN is refused, since JSON has none."""
+    """Write a JSON file; NaN raises ValueError, since JSON has none."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    r"""Write rows as a CSV file whole, with the keys of all rows, in order of appearance, as the header.
+    r"""Write rows as a CSV file, with the keys of all rows, in order of appearance, as the header.
 
     Example:
         >>> import tempfile
@@ -90,7 +90,7 @@ def read(
     reader: Callable[[Path], Any],
     remedy: str = "put a good copy in its place, or start the run afresh with overwrite=true",
 ) -> Any:
-    """Read a file; what is missing or damaged is named, and what to do.
+    """Read a file; where it is missing or damaged, the error says what to do.
 
     Raises:
         UserError: there is no such file, or ``reader`` could not read it.

@@ -1,4 +1,4 @@
-"""Every randomness has its own seed."""
+"""Seeds: one for each source of randomness."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def generator(seed: int, *parts: int) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Seeds:
-    """One seed for each randomness of a run; ``seed=N`` sets them all.
+    """One seed for each source of randomness of a run; ``seed=N`` sets them all.
 
     Attributes:
-        init: the weights of the network. A study of individual differences varies it alone.
-        order: the order of the training samples.
+        init: the weights of the network. A study of individual differences varies only this one.
+        order: the order of the training images.
         stream: the tasks: validation parts, permutations, order of the classes, noise.
-        method: what a method draws: samples, first rows, what a memory keeps.
-        dropout: what is drawn within a step: dropout, DropConnect, noise, replayed images.
-        augmentation: how the training images are moved and mirrored.
+        method: the draws of a method: samples, initial rows, what a memory keeps.
+        dropout: the draws of a step: dropout, DropConnect, noise, replayed images.
+        augmentation: how the training images are augmented.
     """
 
     init: int = 0
@@ -61,7 +61,7 @@ class Seeds:
         """Seeds from a user's input.
 
         Raises:
-            UserError: a seed that is not a whole number, or a name that is none.
+            UserError: a seed that is not an integer, or an unknown name.
         """
         return cls(init, order, stream, method, dropout, augmentation)
 

@@ -1,1 +1,1 @@
-"""Images held as tensors, streams of tasks made from them, whole batches served from them."""
+"""Data sets in tensors, streams of tasks, concept sets, batches."""

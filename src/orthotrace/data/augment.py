@@ -13,12 +13,12 @@ from orthotrace.core.errors import checked
 
 
 class Augmentation:
-    """Random changes of the training images, drawn for each image, computed for a batch at once on its device.
+    """Random augmentation, drawn for each image and computed for a whole batch on its device.
 
     Args:
-        flip: probability of a mirror image, left for right, in [0, 1].
-        crop: pixels of reflected border on each side, of which a window of the old size is cut.
-        shift: pixels by which an image moves at most in each direction; what becomes free is zero.
+        flip: probability of a horizontal flip, in [0, 1].
+        crop: pixels of reflection padding on each side before a random crop of the original size.
+        shift: largest shift in pixels in each direction, with zero padding.
         noise: standard deviation of Gaussian noise on the inputs, in their units.
 
     Raises:
@@ -45,11 +45,11 @@ class Augmentation:
 
     @property
     def changes(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether any augmentation is on."""
         return bool(self.flip or self.crop or self.shift or self.noise)
 
     def pixels(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Stored pixels (n, channels, height, width), moved and mirrored."""
+        """Stored pixels (n, channels, height, width), flipped, cropped and shifted."""
         if self.flip:
             chosen = torch.rand(len(batch), generator=generator, device=batch.device) < self.flip
             batch = torch.where(chosen.view(-1, 1, 1, 1), batch.flip(-1), batch)
@@ -60,18 +60,18 @@ class Augmentation:
         return batch
 
     def inputs(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Inputs of a network with noise, in place."""
+        """Inputs of a network, with noise added in place."""
         return noisy(batch, self.noise, generator) if self.noise else batch
 
 
 def windows(batch: Tensor, border: int, generator: torch.Generator, mode: str) -> Tensor:
-    """A window of the old size, at a random place of each image with a border around it.
+    """A random crop of the original size from each image, padded on all sides.
 
     Args:
         batch: (n, channels, height, width).
-        border: pixels on each side.
-        generator: of the places, on the batch's device.
-        mode: of the border: "constant" for zeros, "reflect" for a mirror image.
+        border: pixels of padding on each side.
+        generator: of the positions, on the batch's device.
+        mode: of the padding: "constant" for zeros, or "reflect".
 
     Example:
         >>> batch = torch.arange(9).view(1, 1, 3, 3)
@@ -79,15 +79,15 @@ def windows(batch: Tensor, border: int, generator: torch.Generator, mode: str) -
         True
     """
     count, _, height, width = batch.shape
-    # Reflection is not written for whole numbers.
+    # torch has no reflection padding for integers.
     border_of = batch if mode == "constant" or batch.is_floating_point() else batch.float()
     padded = pad(border_of, (border,) * 4, mode=mode).to(batch.dtype)
     places = torch.randint(2 * border + 1, (2, count), generator=generator, device=batch.device)
-    # A view of all windows, of which one is copied for each image.
+    # A view of all crops, of which one is copied for each image.
     views = padded.unfold(2, height, 1).unfold(3, width, 1).permute(0, 2, 3, 1, 4, 5)
     return views[torch.arange(count, device=batch.device), places[0], places[1]]
 
 
 def noisy(inputs: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
-    """Inputs with Gaussian noise of a standard deviation, in place."""
+    """Add Gaussian noise of a standard deviation to inputs, in place."""
     return inputs.add_(torch.empty_like(inputs).normal_(0, std, generator=generator))

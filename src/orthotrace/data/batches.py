@@ -15,21 +15,20 @@ from orthotrace.data.images import Batch, Images
 
 
 class Batches:
-    """Whole batches of images, in an order fixed by a seed, the task and the epoch.
+    """Batches of images, in an order fixed by a seed, the task and the epoch.
 
-    Images in memory are sliced here; those on disk are read ahead by worker processes, a batch at a time.
-
-    In a distributed run each process gets its share of every batch.
+    Images in memory are sliced as tensors; images on disk are read ahead by worker processes, a batch at a time. In a
+    distributed run each process gets its share of every batch.
 
     Args:
         part: the images.
-        size: of a batch; the last one of an epoch may be smaller, or a little larger.
+        size: of a batch; the last batch of an epoch may be smaller, or larger by a few images.
         seed: of the order.
         task: index of the task.
-        augmentation: of the images; its draws have a seed of their own.
-        augmentation_seed: that one.
-        like: a tensor of the type and device of the inputs.
-        workers: processes that read images from disk.
+        augmentation: of the images.
+        augmentation_seed: seed of the augmentation.
+        like: a tensor with the type and device of the inputs.
+        workers: number of processes that read images from disk.
 
     Example:
         >>> part = Images(torch.zeros(5, 1, 2, 2), torch.arange(5))
@@ -66,7 +65,7 @@ class Batches:
 
     @property
     def _least(self) -> int:
-        """Images of a last batch that is one of its own: normalisation needs two in every process."""
+        """The smallest size of a last batch: normalisation needs two images in every process."""
         return (2 if self.size > 1 else 1) * rank_and_world_size()[1]
 
     def __len__(self) -> int:
@@ -78,7 +77,7 @@ class Batches:
         part, device = self.part, self.like.device
         order = torch.randperm(len(part), generator=generator(self.seed, self.task, self._epoch))
         order = order.to(part.labels.device)
-        # Put in order once: a step only slices.
+        # Shuffled once an epoch: a step only slices.
         shuffled = part.take(order)
         places, labels = self._split(order), self._split(shuffled.labels.to(device))
         tasks = [None] * len(places) if shuffled.tasks is None else self._split(shuffled.tasks.to(device))
@@ -90,14 +89,14 @@ class Batches:
             yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number], weight)
 
     def _batches(self, values: Tensor) -> list[Tensor]:
-        """Batches of values; a last batch of too few joins the one before."""
+        """Values in batches; a last batch that is too small is joined to the one before."""
         parts = list(values.split(self.size))
         if len(parts) > 1 and len(parts[-1]) < self._least:
             parts[-2:] = [values[-self.size - len(parts[-1]) :]]
         return parts
 
     def _split(self, values: Tensor) -> list[Tensor]:
-        """The share of this process of each batch."""
+        """This process's share of each batch."""
         return [shard(part) for part in self._batches(values)]
 
     def prepare(self, pixels: Tensor) -> Tensor:
@@ -109,7 +108,7 @@ class Batches:
         return self.augmentation.inputs(self.part.scaling(moved, like.dtype), self._draws)
 
     def _pixels(self, index: list[Tensor]) -> Iterator[Tensor]:
-        """The stored pixels of each batch, from their places in the store."""
+        """The stored pixels of each batch, by their indices in the store."""
         store = self.part.store
         if self.part.mapped and self.workers:
             return iter(DataLoader(_Slices(store, index), batch_size=None, num_workers=self.workers))

@@ -1,4 +1,4 @@
-"""Decoded images, kept on disk under the hash of what they were decoded from."""
+"""A cache of decoded images on disk, by the hash of their encoded content."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from orthotrace.core.files import cannot_write
 
 # Stores up to this size are read into memory, larger ones are mapped.
 MEMORY_BYTES = 2 * 1024**3
-# Of what lies in the cache: another number where its meaning changes.
+# Version of the cache: raised when the meaning of its content changes.
 VERSION = 1
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: ORTHOTRACE_CACHE, or the user's cache folder."""
+    """The folder of the cache: ORTHOTRACE_CACHE, or in the user's cache folder."""
     given = os.environ.get("ORTHOTRACE_CACHE")
     if given:
         return Path(given)
@@ -48,14 +48,14 @@ def content_hash(files: Iterable[Path], *options: Any) -> str:
 
 
 def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """The folder of a key, made where it is missing: whole or not at all.
+    """The folder of a key, made where it is missing: complete or not at all.
 
     Args:
-        key: of the content.
-        make: writes arrays into an empty folder, and returns what else is to be known of them.
+        key: a hash of the content.
+        make: writes arrays into an empty folder, and returns their metadata for JSON.
 
     Returns:
-        The folder, and what ``make`` returned.
+        The folder and the metadata.
 
     Raises:
         UserError: the cache cannot be written.
@@ -72,7 +72,7 @@ def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict
             try:
                 temporary.replace(folder)
             except OSError:
-                # Another process was faster, or left it damaged.
+                # Another process has made it first, or left it incomplete.
                 if not about.is_file():
                     shutil.rmtree(folder, ignore_errors=True)
                     temporary.replace(folder)
@@ -84,7 +84,7 @@ def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict
 
 
 def stored(path: Path) -> tuple[Tensor, bool]:
-    """An array of the cache as a tensor, and whether it is mapped from disk instead of read."""
+    """An array of the cache as a tensor, and whether it is mapped from disk."""
     mapped = path.stat().st_size > MEMORY_BYTES
-    # Copy on write: torch warns of memory that it must not write to.
+    # Copy on write: torch warns of read-only memory.
     return torch.from_numpy(np.load(path, mmap_mode="c" if mapped else None)), mapped

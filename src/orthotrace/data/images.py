@@ -1,4 +1,4 @@
-"""Labelled images held as tensors, and how their pixels become a network's inputs."""
+"""Labelled images in tensors, and how their pixels become the inputs of a network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Images whose pixels tell a digest.
+# Number of images whose pixels enter a digest.
 SAMPLE = 4096
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Pixels to inputs: (x - mean) / std, for each channel or one for all.
+    """Pixels x to inputs (x - mean) / std, by channel or one for all channels.
 
     Attributes:
         mean: in units of the stored pixels.
-        std: in the same units, positive.
+        std: likewise, above 0.
 
     Example:
         >>> Scaling((0.0,), (16.0,))(torch.tensor([[[[4, 8]]]], dtype=torch.uint8))
@@ -54,7 +54,7 @@ class Scaling:
 
     @staticmethod
     def of(stores: Sequence[Tensor]) -> Scaling:
-        """To mean 0 and deviation 1 in each channel, over all images of all stores.
+        """The scaling to mean 0 and standard deviation 1 in each channel, over all images of all stores.
 
         Example:
             >>> scaling = Scaling.of([torch.tensor([[[[0, 200]]], [[[0, 200]]]], dtype=torch.uint8)])
@@ -75,10 +75,9 @@ class Scaling:
 
 
 def extremes(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The darkest and the brightest that pixels can be, each (channels, 1, 1) or (1, 1, 1).
+    """The range of pixels: the darkest and the brightest value, each (channels, 1, 1) or (1, 1, 1).
 
-    0 and the largest there is; of pixels below 0, which somebody has normalised, the smallest and the largest of each
-    channel.
+    From 0 to the largest pixel; where pixels are below 0, as in normalised images, the range of each channel.
 
     Args:
         pixels: (n, channels, height, width).
@@ -95,15 +94,15 @@ def extremes(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images: places in a store of pixels that many parts share.
+    """Labelled images: indices into a store of pixels that several parts share.
 
     Attributes:
         store: (N, channels, height, width), uint8 or floating.
-        labels: (n,), whole numbers from 0.
-        index: (n,), where in the store the images are; None for all in order.
+        labels: (n,), integers from 0.
+        index: (n,), indices of the images in the store; None for all images in order.
         scaling: pixels to inputs.
-        tasks: (n,), of which task each image is, where they are of several.
-        mapped: the store lies on disk, not in memory.
+        tasks: (n,), the task of each image, where images of several tasks are mixed.
+        mapped: whether the store is mapped from disk.
 
     Example:
         >>> part = Images(torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 0, 1]))
@@ -123,7 +122,7 @@ class Images:
         return len(self.labels)
 
     def digest(self) -> str:
-        """What tells whether images are still the same: of their number, labels, and pixels of some thousand.
+        """A hash of the number of images, their labels, and the pixels of at most SAMPLE of them.
 
         Example:
             >>> black, white = (Images(torch.full((3, 1, 2, 2), shade), torch.arange(3)) for shade in (0, 1))
@@ -163,13 +162,13 @@ class Images:
         return replace(self, labels=self.labels[places], index=index, tasks=tasks)
 
     def split(self, size: int, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels in order, so many at once."""
+        """Batches of inputs and labels, in order."""
         for start in range(0, len(self), size):
             places = slice(start, start + size)
             yield self.inputs(places, like), self.labels[places].to(like.device)
 
     def to(self, device: torch.device) -> Images:
-        """On a device; a store on disk stays there."""
+        """The images on a device; a store that is mapped from disk stays there."""
         if self.mapped or self.store.device == device:
             return self
         index = None if self.index is None else self.index.to(device)
@@ -178,7 +177,7 @@ class Images:
 
     @staticmethod
     def joined(parts: Sequence[Images]) -> Images:
-        """All images of several parts of one scaling, in order."""
+        """The images of several parts with the same scaling, in order."""
         labels = torch.cat([part.labels for part in parts])
         known = [part.tasks for part in parts if part.tasks is not None]
         tasks = torch.cat(known) if len(known) == len(parts) else None
@@ -197,8 +196,8 @@ class Batch(NamedTuple):
         inputs: of the network, (n, channels, height, width).
         labels: (n,).
         places: (n,), of the images in the task's training part.
-        tasks: (n,), of which task each image is, where they are of several.
-        weight: of its mean loss, so that the mean over the processes of a distributed run is that over all images.
+        tasks: (n,), the task of each image, where images of several tasks are mixed.
+        weight: factor on the mean loss; with it the mean over processes is the mean over all images.
     """
 
     inputs: Tensor

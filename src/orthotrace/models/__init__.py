@@ -1,1 +1,1 @@
-"""Networks."""
+"""Networks: multilayer perceptron, plain convolutional networks, residual networks."""

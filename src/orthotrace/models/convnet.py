@@ -1,4 +1,4 @@
-"""Plain convolutional networks of the field."""
+"""Plain convolutional networks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.models.width import scaled
@@ -15,15 +15,40 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 Units = Annotated[int, Field(ge=1)]
 
 
+def _add_classifier(
+    model: nn.Sequential,
+    channels: int,
+    sides: Sequence[int],
+    hidden: Sequence[int],
+    classes: int,
+    convolutions: int = 0,
+    bias: bool = True,
+    norm: bool = False,
+    dropout: float | None = None,
+) -> None:
+    """Flattening, hidden linear layers numbered after the convolutions, and ``head``."""
+    model.add_module("flatten", nn.Flatten())
+    features = channels * sides[0] * sides[1]
+    for number, units in enumerate(hidden, start=1):
+        model.add_module(f"fc{number}", nn.Linear(features, units, bias=bias))
+        if norm:
+            model.add_module(f"bn{convolutions + number}", nn.BatchNorm1d(units))
+        model.add_module(f"relu{convolutions + number}", nn.ReLU())
+        if dropout is not None:
+            model.add_module(f"drop{convolutions + number}", nn.Dropout(dropout))
+        features = units
+    model.add_module("head", nn.Linear(features, classes))
+
+
 class ConvNet(nn.Sequential):
-    """Convolutions 3 x 3, each with batch normalisation, ReLU and average pooling by 2; then the readout ``head``.
+    """Convolutions 3 x 3, each with batch normalisation, ReLU and 2 x 2 average pooling; then a linear ``head``.
 
     Args:
         shape: of one input, (channels, height, width).
-        classes: outputs, at least 1.
-        channels: of each convolution.
+        classes: number of outputs, at least 1.
+        channels: output channels of each convolution.
         bias: whether the convolutions have biases; the head has one.
-        width: factor on the channels, above 0.
+        width: factor on all channels, above 0.
 
     Raises:
         UserError: a value out of its range, or images too small for so many poolings.
@@ -58,24 +83,19 @@ class ConvNet(nn.Sequential):
             raise UserError(
                 f"images of {tuple(shape)} are too small for {len(channels)} poolings; take fewer", "channels"
             )
-        self.add_module("flatten", nn.Flatten())
-        self.add_module("head", nn.Linear(before * sides[0] * sides[1], classes))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits (n, classes) of inputs (n, *shape)."""
-        return super().forward(input)
+        _add_classifier(self, before, sides, [], classes)
 
 
 class VGG(nn.Sequential):
-    """Stages of convolutions 3 x 3, each stage with maximum pooling by 2; wide layers; the readout ``head``.
+    """Stages of convolutions 3 x 3 with 2 x 2 maximum pooling after each stage; linear layers; a linear ``head``.
 
-    After each convolution and each wide layer batch normalisation and ReLU.
+    Each convolution and each hidden linear layer has batch normalisation and ReLU.
 
     Args:
         shape: of one input, (channels, height, width).
-        classes: outputs, at least 1.
-        stages: channels of the convolutions of each stage.
-        hidden: widths of the linear layers.
+        classes: number of outputs, at least 1.
+        stages: output channels of the convolutions, stage by stage.
+        hidden: widths of the hidden linear layers.
         bias: whether the layers have biases; the head has one.
         width: factor on channels and widths, above 0.
 
@@ -114,32 +134,21 @@ class VGG(nn.Sequential):
             sides = [side // 2 for side in sides]
         if not all(sides):
             raise UserError(f"images of {tuple(shape)} are too small for {len(stages)} poolings; take fewer", "stages")
-        self.add_module("flatten", nn.Flatten())
-        features = before * sides[0] * sides[1]
-        for number, units in enumerate(hidden, start=1):
-            units = scaled(units, width)
-            self.add_module(f"fc{number}", nn.Linear(features, units, bias=bias))
-            self.add_module(f"bn{layers + number}", nn.BatchNorm1d(units))
-            self.add_module(f"relu{layers + number}", nn.ReLU())
-            features = units
-        self.add_module("head", nn.Linear(features, classes))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits (n, classes) of inputs (n, *shape)."""
-        return super().forward(input)
+        widths = [scaled(units, width) for units in hidden]
+        _add_classifier(self, before, sides, widths, classes, layers, bias, norm=True)
 
 
 class AlexNet(nn.Sequential):
-    """The small AlexNet of gradient projection memory: three convolutions, two wide layers, the readout ``head``.
+    """The small AlexNet of gradient projection memory: three convolutions, two linear layers, a linear ``head``.
 
-    Convolutions 4 x 4, 3 x 3 and 2 x 2 without padding, each with batch normalisation, ReLU, dropout and maximum
-    pooling by 2; then linear layers with batch normalisation, ReLU and dropout.
+    Convolutions 4 x 4, 3 x 3 and 2 x 2 without padding, each with batch normalisation, ReLU, dropout and 2 x 2 maximum
+    pooling; then linear layers with batch normalisation, ReLU and dropout.
 
     Args:
         shape: of one input, (channels, height, width).
-        classes: outputs, at least 1.
-        channels: of the three convolutions.
-        hidden: widths of the linear layers.
+        classes: number of outputs, at least 1.
+        channels: output channels of the three convolutions.
+        hidden: widths of the hidden linear layers.
         dropout: probability after the first two convolutions, and after everything else.
         bias: whether the layers have biases; the head has one.
         width: factor on channels and widths, above 0.
@@ -178,33 +187,21 @@ class AlexNet(nn.Sequential):
             before, sides = planes, [(side - kernel + 1) // 2 for side in sides]
         if min(sides) < 1:
             raise UserError(f"images of {tuple(shape)} are too small: 19 x 19 pixels at least, by dataset.size")
-        self.add_module("flatten", nn.Flatten())
-        features = before * sides[0] * sides[1]
-        for number, units in enumerate(hidden, start=1):
-            units = scaled(units, width)
-            self.add_module(f"fc{number}", nn.Linear(features, units, bias=bias))
-            self.add_module(f"bn{number + 3}", nn.BatchNorm1d(units))
-            self.add_module(f"relu{number + 3}", nn.ReLU())
-            self.add_module(f"drop{number + 3}", nn.Dropout(dropout[1]))
-            features = units
-        self.add_module("head", nn.Linear(features, classes))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits (n, classes) of inputs (n, *shape)."""
-        return super().forward(input)
+        widths = [scaled(units, width) for units in hidden]
+        _add_classifier(self, before, sides, widths, classes, 3, bias, norm=True, dropout=dropout[1])
 
 
 class LeNet(nn.Sequential):
-    """LeNet-5 as gradient projection memory takes it: two convolutions, two linear layers, the readout ``head``.
+    """The LeNet-5 of gradient projection memory: two convolutions, two linear layers, a linear ``head``.
 
-    Convolutions 5 x 5, each with ReLU, local response normalisation and maximum pooling 3 x 3 by 2. It has no
-    parameters beside the weights.
+    Convolutions 5 x 5, each with ReLU, local response normalisation and 3 x 3 maximum pooling with stride 2. All its
+    parameters are weights of layers.
 
     Args:
         shape: of one input, (channels, height, width).
-        classes: outputs, at least 1.
-        channels: of the convolutions.
-        hidden: widths of the linear layers.
+        classes: number of outputs, at least 1.
+        channels: output channels of the convolutions.
+        hidden: widths of the hidden linear layers.
         bias: whether the layers have biases; the head has one.
         width: factor on channels and widths, above 0.
 
@@ -238,15 +235,5 @@ class LeNet(nn.Sequential):
             self.add_module(f"lrn{number}", nn.LocalResponseNorm(4, alpha=0.001 / 9, beta=0.75, k=1))
             self.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=1))
             before, sides = planes, [(side + 1) // 2 for side in sides]
-        self.add_module("flatten", nn.Flatten())
-        features = before * sides[0] * sides[1]
-        for number, units in enumerate(hidden, start=1):
-            units = scaled(units, width)
-            self.add_module(f"fc{number}", nn.Linear(features, units, bias=bias))
-            self.add_module(f"relu{number + len(channels)}", nn.ReLU())
-            features = units
-        self.add_module("head", nn.Linear(features, classes))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits (n, classes) of inputs (n, *shape)."""
-        return super().forward(input)
+        widths = [scaled(units, width) for units in hidden]
+        _add_classifier(self, before, sides, widths, classes, len(channels), bias)

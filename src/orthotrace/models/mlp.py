@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from orthotrace.core.errors import checked
 from orthotrace.models.width import scaled
 
 
 class MLP(nn.Sequential):
-    """Linear layers fc1, fc2, ... with a ReLU after each, and the readout ``head``.
+    """Linear layers fc1, fc2, ... with a ReLU after each, and a linear ``head``.
 
-    Weights from N(0, 2 / fan_in), so that the size of the signal stays through the layers; biases from 0.
+    Initial weights from N(0, 2 / fan_in), which keeps the scale of activations through the layers; biases 0.
 
     Args:
-        shape: of one input, flattened.
-        classes: outputs, at least 1.
+        shape: of one input, which is flattened.
+        classes: number of outputs, at least 1.
         hidden: width of each hidden layer.
         bias: whether the layers have biases.
         width: factor on the hidden widths, above 0.
@@ -62,7 +62,3 @@ class MLP(nn.Sequential):
         if bias:
             nn.init.zeros_(layer.bias)
         return layer
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Logits (n, classes) of inputs (n, *shape)."""
-        return super().forward(input)

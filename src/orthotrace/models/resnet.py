@@ -1,4 +1,4 @@
-"""The reduced residual network of the field."""
+"""Residual networks."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(OrderedDict([("conv", conv), *normalised]))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Feature maps of feature maps."""
+        """Feature maps (n, planes, height / stride, width / stride) of feature maps (n, before, height, width)."""
         if self.preactivation:
             active = self.relu1(self.bn1(inputs))
             changed = self.conv2(self.relu2(self.bn2(self.conv1(active))))
-            # The shortcut is the identity of what comes in, or a convolution of what is active.
+            # The identity takes the input itself, a convolution takes the activations.
             return changed + self.shortcut(inputs if isinstance(self.shortcut, nn.Identity) else active)
         changed = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(inputs)))))
         return self.relu2(changed + self.shortcut(inputs))
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 with fewer channels: a stem, four stages of two blocks, the mean over all places, ``head``.
+    """ResNet-18 with fewer channels: a stem, four stages of two blocks, global average pooling, a linear ``head``.
 
     Args:
         shape: of one input, (channels, height, width).
-        classes: outputs, at least 1.
+        classes: number of outputs, at least 1.
         channels: of the first stage (64 in the full ResNet-18); each later one has twice as many.
         stem: (kernel, stride) of the first convolution.
         preactivation: normalisation and ReLU before each convolution of a block.

@@ -115,7 +115,7 @@ BAD = {
     "a limit": (FLAT, {"attributes": ["bright"], "limit": 3}, "limit: input should be greater than or equal to 10"),
     "no hole to be seen": (FLAT, {"attributes": ["one hole"]}, "the concept 'one hole' has no images in the train part"),
     "none in the test": (source(RAMP, RAMP[:50]), {"attributes": ["bright"]}, "the concept 'bright' has no images in the test part"),
-    "nothing else": (source(RAMP[:1].repeat(50), RAMP), {"attributes": ["bright"]}, "all images of the train part show 'bright'"),
+    "nothing else": (source(RAMP[:1].repeat(50), RAMP), {"attributes": ["bright"]}, "all images of the train part have 'bright'"),
     "a colour of grey": (FLAT, {"attributes": ["red"]}, "attributes: a colour needs images of three channels"),
 }  # fmt: skip
 

@@ -52,8 +52,8 @@ def test_an_archive_is_the_arrays_in_it(tmp_path):
         ({"train_images": np.full((6, 5, 4), np.nan)}, "train_images: the images have values that are not finite"),
         ({"test_images": IMAGES[:, :4]}, "test_images: training images are (1, 5, 4), test images (1, 4, 4)"),
         ({"train_labels": LABELS[:-1]}, "train_labels: 6 labels expected"),
-        ({"train_labels": LABELS - 1}, "train_labels: labels must be whole numbers from 0"),
-        ({"train_labels": LABELS / 2}, "train_labels: labels must be whole numbers from 0"),
+        ({"train_labels": LABELS - 1}, "train_labels: labels must be integers from 0"),
+        ({"train_labels": LABELS / 2}, "train_labels: labels must be integers from 0"),
         ({"classes": ["a", "b"]}, "train_labels: the label 2 is none of the 2 classes"),
     ],
 )

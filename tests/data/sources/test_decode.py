@@ -11,7 +11,7 @@ from orthotrace.core.errors import UserError
 from orthotrace.data import cache
 from orthotrace.data.batches import Batches
 from orthotrace.data.sources import table
-from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def source(key: str, labels, names=None, superclasses=None, **options):
     rows = [Row(f"row {n}", encoded(np.full((4, 4), n, np.uint8)), *pair) for n, pair in enumerate(labels)]
-    parts = {part: Part(lambda: rows, len(rows)) for part in ("train", "test")}
+    parts = {part: Rows(lambda: rows, len(rows)) for part in ("train", "test")}
     return decoded("made", key, parts, Decoding(**options), names, superclasses, normalise=False)
 
 
@@ -29,7 +29,7 @@ def source(key: str, labels, names=None, superclasses=None, **options):
 def test_lossless_kinds_give_their_pixels(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 5), dtype=np.uint8)
     rows = [Row("row 0", encoded(pixels, kind), 0)]
-    part = Part(lambda: rows, 1)
+    part = Rows(lambda: rows, 1)
     made = decoded("made", kind, {"train": part, "test": part}, Decoding(channels=1), None, None, normalise=True)
     assert torch.equal(made.train.images[0, 0], torch.tensor(pixels))
 
@@ -38,7 +38,7 @@ def test_sixteen_bits_keep_their_upper_eight_and_floating_pixels_are_refused():
     pixels = (np.arange(16, dtype=np.uint16) * 4000).reshape(4, 4)
     for key, given in {"wide": pixels, "floating": np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)}.items():
         rows = [Row("row 0", encoded(given, "PNG" if key == "wide" else "TIFF"), 0)]
-        part = Part(lambda rows=rows: rows, 1)
+        part = Rows(lambda rows=rows: rows, 1)
         if key == "wide":
             made = decoded("made", key, {"train": part, "test": part}, Decoding(), None, None, normalise=True)
             assert torch.equal(made.train.images[0, 0], torch.tensor((pixels >> 8).astype(np.uint8)))

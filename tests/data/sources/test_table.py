@@ -100,7 +100,7 @@ def test_without_a_network_the_way_out_is_told(monkeypatch):
     with pytest.raises(UserError) as error:
         table(name="ylecun/mnist")
     assert str(error.value) == (
-        "name: the data set cannot be had from the hub (Couldn't reach 'ylecun/mnist' on the Hub); without a network "
+        "name: the data set cannot be loaded from the hub (Couldn't reach 'ylecun/mnist' on the Hub); without a network "
         "give a local folder of its Parquet files: dataset.path=FOLDER"
     )
 

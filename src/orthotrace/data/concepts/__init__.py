@@ -1,4 +1,4 @@
-"""Concept sets: images that show a named concept, and images that lack it."""
+"""Concept sets: images with a named concept, and images without it."""
 
 from orthotrace.data.concepts.base import ConceptPart, ConceptSets
 from orthotrace.data.concepts.folder import folder

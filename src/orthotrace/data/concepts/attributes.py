@@ -14,18 +14,18 @@ from torch.nn.functional import interpolate, pad
 from orthotrace.core.errors import UserError
 
 Values = NDArray[np.float64]
-# An image is enlarged so many times where the width of strokes is measured.
+# Factor by which an image is enlarged to measure the width of strokes.
 FINER = 4
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """What is measured on an image, and where it counts as having the attribute.
+    """A measurement on images, and which values of it have the attribute.
 
     Attributes:
         measure: pixels (n, channels, height, width) in [0, 1] to values (n,).
-        lowest: it is the lowest values that have it, not the highest.
-        exactly: only this value has it.
+        lowest: the lowest values have the attribute, not the highest.
+        exactly: only this value has the attribute.
     """
 
     measure: Callable[[Tensor], Values]
@@ -39,10 +39,10 @@ def _grey(pixels: Tensor) -> Values:
 
 
 def thickness(pixels: Tensor) -> Values:
-    """Thickness of strokes in pixels: twice the mean distance to the background along their middle lines.
+    """Thickness of strokes in pixels: twice the mean distance to the background along their centre lines.
 
-    Strokes are brighter than half, in the image enlarged FINER times, so that widths between whole pixels count; middle
-    lines are where the distance is largest among the neighbours. Beyond the border is background.
+    Strokes are brighter than half, in the image enlarged FINER times, which resolves fractions of a pixel; centre lines
+    are the local maxima of the distance. Beyond the border is background.
 
     Source: after Castro et al., Morpho-MNIST, JMLR 2019, section 3.1.
 
@@ -69,7 +69,7 @@ def thickness(pixels: Tensor) -> Values:
 
 
 def slant(pixels: Tensor) -> Values:
-    """Slant of strokes in degrees, to the right positive: arctan of the shear, -mu_rc / mu_rr of the ink's moments.
+    """Slant of strokes in degrees, positive to the right: arctan of the shear -mu_rc / mu_rr, by moments of brightness.
 
     Source: after Castro et al., Morpho-MNIST, JMLR 2019, section 3.1.
 
@@ -87,7 +87,7 @@ def slant(pixels: Tensor) -> Values:
 
 
 def holes(pixels: Tensor) -> Values:
-    """Number of holes: regions of background that strokes close in, of two pixels at least.
+    """Number of holes: regions of background enclosed by strokes, of at least two pixels.
 
     Example:
         >>> import torch
@@ -98,8 +98,8 @@ def holes(pixels: Tensor) -> Values:
     """
     found = np.zeros(len(pixels))
     for number, image in enumerate(_grey(pixels) > 0.5):
-        # A border, so that all background outside is one region.
-        # Scipy's stubs know a number alone.
+        # A border makes all background outside one region.
+        # Scipy's stubs know only a number as the result.
         regions = np.asarray(ndimage.label(np.pad(~image, 1, constant_values=True))[0])  # type: ignore[index]
         sizes = np.bincount(regions.ravel())[1:]
         found[number] = int((sizes >= 2).sum()) - 1
@@ -118,7 +118,7 @@ def brightness(pixels: Tensor) -> Values:
 
 
 def _excess(channel: int) -> Callable[[Tensor], Values]:
-    """How much a colour exceeds the larger of the other two, in the mean over an image."""
+    """The mean of a colour over an image, minus the larger mean of the other two."""
 
     def measure(pixels: Tensor) -> Values:
         if pixels.shape[1] != 3:
@@ -130,7 +130,7 @@ def _excess(channel: int) -> Callable[[Tensor], Values]:
 
 
 def edges(pixels: Tensor) -> Values:
-    """Direction of edges in [-1, 1]: 1 where all are horizontal, -1 where all are vertical, by Sobel's gradients.
+    """Direction of edges in [-1, 1] by Sobel gradients: 1 where all are horizontal, -1 where all are vertical.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What concept sets are."""
+"""Concept sets."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ConceptPart:
-    """Images, and which concepts each of them shows.
+    """Images, and which concepts each of them has.
 
     Attributes:
-        images: whatever they show.
-        has: (n, concepts), true where an image shows a concept; the others lack it.
-        masks: where each image shows its concepts, weights in [0, 1], (n, height, width); None: anywhere.
+        images: with and without the concepts.
+        has: (n, concepts), true where an image has a concept.
+        masks: where in each image its concepts are, weights in [0, 1], (n, height, width); None for anywhere.
     """
 
     images: Images
@@ -41,21 +41,21 @@ class ConceptPart:
         )
 
     def drawn(self, concept: int, size: int, draws: torch.Generator) -> Tensor:
-        """Places of images of a concept, at most so many, each once."""
+        """Indices of at most ``size`` images of a concept, drawn without replacement."""
         places = self.has[:, concept].nonzero().flatten()
         return places[torch.randperm(len(places), generator=draws)[:size]]
 
 
 @dataclass(frozen=True)
 class ConceptSets:
-    """Named concepts, with images to align by, to choose by, and to judge by.
+    """Named concepts, with images for training, validation and test.
 
     Attributes:
-        names: of the concepts; "animal/dog" lies inside "animal", whose images are also those of all inside it.
+        names: of the concepts; "animal" contains "animal/dog" and all its images.
         train: to align axes and train probes.
-        validation: to choose by.
-        test: to judge by; none of them is in the other parts.
-        classes: names of those that are classes of the data, which a stream may teach later than with its first task.
+        validation: to choose settings.
+        test: to evaluate; its images are in no other part.
+        classes: names of the concepts that are classes of the data, which a stream may teach after its first task.
 
     Example:
         >>> from orthotrace.data.sources import digits
@@ -72,7 +72,7 @@ class ConceptSets:
     classes: frozenset[str] = field(default_factory=frozenset)
 
     def digest(self) -> str:
-        """What tells whether concepts and their images are still the same, part by part."""
+        """A hash of the concepts and the images of all parts."""
         whole = hashlib.sha256(repr(self.names).encode())
         for part in map(self.part, PARTS):
             whole.update(part.images.digest().encode() + part.has.numpy().tobytes())
@@ -85,13 +85,13 @@ class ConceptSets:
         return getattr(self, name)
 
     def known(self, stream: Stream, task: int) -> list[str]:
-        """The concepts that may be looked at in a task, from 0: all but classes that the stream teaches later."""
+        """The concepts that are available in a task, from 0: all but classes that the stream teaches later."""
         taught = {name for names in stream.names[: task + 1] for name in names}
         later = {name for names in stream.names for name in names} - taught
         return [name for name in self.names if name not in self.classes or name not in later]
 
     def as_in_task(self, stream: Stream, task: int) -> ConceptSets:
-        """All images as a task of a stream shows them: scaled as its images are, permuted or rotated like them.
+        """All images and masks as in a task of a stream: scaled, permuted or rotated like its images.
 
         Raises:
             UserError: images of another shape than those of the stream.
@@ -102,19 +102,19 @@ class ConceptSets:
                 f"{stream.shape}: give both the same size and channels",
                 "sets",
             )
-        return replace(self, **{name: self._seen(self.part(name), stream, task) for name in PARTS})
+        return replace(self, **{name: self._part_in_task(self.part(name), stream, task) for name in PARTS})
 
     @staticmethod
-    def _seen(part: ConceptPart, stream: Stream, task: int) -> ConceptPart:
+    def _part_in_task(part: ConceptPart, stream: Stream, task: int) -> ConceptPart:
         masks = None if part.masks is None else stream.transformed(part.masks[:, None], task)[:, 0]
         return ConceptPart(stream.as_in_task(part.images, task), part.has, masks)
 
 
 def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: Sequence[str] = ()) -> ConceptSets:
-    """Concept sets of which every part shows, and lacks, every concept; the test part twice, so as to judge.
+    """Concept sets, checked: every part has images with and without every concept, the test part two with it.
 
     Raises:
-        UserError: names the concept, and the part in which it has too few images, or which has no others.
+        UserError: a concept has too few images in a part, or all images of a part have it.
     """
     for part, content in parts.items():
         least = 2 if part == "test" else 1
@@ -125,12 +125,12 @@ def checked_sets(names: Sequence[str], parts: dict[str, ConceptPart], classes: S
                     f"the concept '{name}' has {count or 'no'} images in the {part} part: at least {least} needed"
                 )
             if count == len(content):
-                raise UserError(f"all images of the {part} part show '{name}': images that lack it are needed")
+                raise UserError(f"all images of the {part} part have '{name}': images without it are needed")
     return ConceptSets(tuple(names), parts["train"], parts["validation"], parts["test"], frozenset(classes))
 
 
 def split_off(count: int, shares: Sequence[float], *seed: int) -> list[Tensor]:
-    """Places dealt out by shares, the same for every seed of a run; the last part gets what is left.
+    """Indices of a random split by shares, the same for every seed of a run; the last part gets the rest.
 
     Example:
         >>> [len(part) for part in split_off(10, [0.2, 0.2])]

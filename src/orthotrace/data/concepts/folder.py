@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
 from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
 from orthotrace.data.concepts.base import PARTS, ConceptPart, ConceptSets, checked_sets, split_off
 from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
-from orthotrace.data.sources.decode import eight_bits
+from orthotrace.data.sources.decode import eight_bits, pixels_of
 from orthotrace.data.sources.folder import SUFFIXES
 
 # Of a file "name.png" the mask is "name.mask.png".
@@ -33,19 +32,18 @@ def folder(
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     negatives: str = "negatives",
 ) -> ConceptSets:
-    """A folder for each concept, resized to the images of a data set.
+    """Concept sets from a folder of images for each concept, resized to the images of a data set.
 
-    ``path/striped/*.png`` are images of "striped"; ``path/animal/dog/*.png`` of "animal/dog" and of "animal". What lies
-    in the folder ``negatives`` shows none of them; beside it the images of each concept are those that the others lack.
-    Beside "name.png" a file "name.mask.png" tells where the concept is: bright is inside. With folders
-    ``path/train``, ``path/validation`` and ``path/test`` above the concepts the parts are yours; else each concept is
-    divided, the same for every seed.
+    ``path/striped/*.png`` are images of "striped"; ``path/animal/dog/*.png`` of "animal/dog" and of "animal".
+    The images of the other concepts and of the folder ``negatives`` are its negatives. A file "name.mask.png" beside
+    "name.png" marks where the concept is: bright is inside. Folders ``path/train``, ``path/validation`` and
+    ``path/test`` above the concepts give the parts; without them each concept is split, the same for every seed.
 
     Args:
-        source: whose images the network is trained on.
+        source: the data set that the network is trained on.
         path: the folder.
-        validation: share of each concept.
-        test: share of each concept.
+        validation: share of each concept's images in the validation part, in (0, 1).
+        test: share of each concept's images in the test part, in (0, 1).
         negatives: name of the folder of images without any concept.
 
     Raises:
@@ -61,7 +59,7 @@ def folder(
         raise UserError(f"{path} has no folder {missing}: give {', '.join(PARTS)}, or none of them", "path")
     found = {part: _files(top / part) for part in PARTS} if all(given) else _divided(_files(top), validation, test)
     own = {name for of in found.values() for name in of if name != negatives and not name.startswith(f"{negatives}/")}
-    # Those that others lie inside of are concepts too.
+    # Concepts that contain others are concepts too.
     names = sorted(
         {"/".join(parts[: end + 1]) for parts in (name.split("/") for name in own) for end in range(len(parts))}
     )
@@ -75,15 +73,15 @@ def folder(
 
 
 def _files(top: Path) -> dict[str, list[Path]]:
-    """Concept -> its own images, both in order."""
+    """Concept -> the images in its own folder, both in order."""
     found: dict[str, list[Path]] = {}
     folders, masks = [], []
-    # Folder -> itself and those above it, as they are on disk: links in a circle would lead nowhere.
+    # Folder -> itself and its parents with links resolved, so that a circle of links is left out.
     above = {top: {top.resolve()}}
     for folder, below, files in os.walk(top, followlinks=True):
         here = Path(folder)
         real = {name: (here / name).resolve() for name in below if name[0] != "."}
-        # In place, and sorted, so that the walk goes the same way everywhere.
+        # In place and sorted: os.walk follows this list, in the same order on every machine.
         below[:] = sorted(name for name, one in real.items() if one not in above[here])
         above |= {here / name: above[here] | {real[name]} for name in below}
         name = here.relative_to(top).as_posix()
@@ -112,7 +110,7 @@ def _of_mask(mask: Path) -> Path:
 
 
 def _check_leaks(files: dict[str, dict[str, list[Path]]]) -> None:
-    """Warn of images that are in two parts: what is judged on them is not held out."""
+    """Warn of images that are in two parts, and so are not held out."""
     seen: dict[bytes, tuple[str, Path]] = {}
     twice = []
     for part, of in files.items():
@@ -132,11 +130,11 @@ def _check_leaks(files: dict[str, dict[str, list[Path]]]) -> None:
 def _divided(files: dict[str, list[Path]], validation: float, test: float) -> dict[str, dict[str, list[Path]]]:
     found: dict[str, dict[str, list[Path]]] = {part: {} for part in PARTS}
     if validation + test >= 1:
-        raise UserError(f"{validation} for validation and {test} for the test leave nothing to align by", "validation")
+        raise UserError(f"{validation} for validation and {test} for the test leave nothing for training", "validation")
     for number, (name, of) in enumerate(files.items()):
         if len(of) < len(PARTS) + 1:
             raise UserError(
-                f"the folder '{name}' has too few images ({len(of)}): four are needed, two of them to judge by",
+                f"the folder '{name}' has too few images ({len(of)}): four are needed, two of them for the test",
                 "path",
             )
         held = [max(least, round(share * len(of))) / len(of) for share, least in ((test, 2), (validation, 1))]
@@ -147,12 +145,13 @@ def _divided(files: dict[str, list[Path]], validation: float, test: float) -> di
 
 def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> ConceptPart:
     """The images of all concepts, decoded."""
-    channels, *size = source.shape
+    channels, height, width = source.shape
+    size = (height, width)
     stored = source.train.store
     images, masks, has = [], [], []
     masked = False
     for name, of in files.items():
-        shown = [name == one or name.startswith(f"{one}/") for one in names]
+        concepts = [name == one or name.startswith(f"{one}/") for one in names]
         # A photograph in JPEG may have a mask in PNG.
         there = {_of_mask(one): one for one in {file.parent for file in of} for one in _masks(one)}
         for file in of:
@@ -160,17 +159,18 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
             mask = there.get(file.with_suffix(""))
             masked |= mask is not None
             masks.append(np.ones(size) if mask is None else _decoded(mask, 1, size)[0] / 255)
-            if any(shown) and not masks[-1].any():
+            if any(concepts) and not masks[-1].any():
                 raise UserError(f"the mask {mask} is black all over: bright is where the concept is", "path")
-            has.append(shown)
+            has.append(concepts)
     pixels = torch.from_numpy(np.stack(images)) if images else torch.zeros(0, channels, *size, dtype=torch.uint8)
-    # A data set of another scale of pixels, such as one of floating numbers in [0, 1].
+    # The pixels of the data set may have another range, such as floating numbers in [0, 1].
     if stored.dtype != torch.uint8 or int(stored[:1000].max()) <= 16:
         dark, bright = (value.float() for value in extremes(stored[:1000]))
         scaled = dark + pixels.float() / 255 * (bright - dark)
         pixels = (scaled if stored.is_floating_point() else scaled.round()).to(stored.dtype)
     part = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), scaling=source.train.scaling)
-    return ConceptPart(part, torch.tensor(has).view(-1, len(names)), _tensor(masks) if masked else None)
+    weights = torch.from_numpy(np.stack(masks)).float() if masked else None
+    return ConceptPart(part, torch.tensor(has).view(-1, len(names)), weights)
 
 
 def _masks(folder: Path) -> list[Path]:
@@ -178,21 +178,14 @@ def _masks(folder: Path) -> list[Path]:
     return [one for one in sorted(folder.iterdir()) if one.suffix.lower() in SUFFIXES and one.stem.endswith(MASK)]
 
 
-def _tensor(masks: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(masks)).float()
-
-
-def _decoded(file: Path, channels: int, size: list[int]) -> np.ndarray:
+def _decoded(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
     """Pixels (channels, height, width), uint8.
 
     Raises:
-        UserError: names a file that is no image.
+        UserError: a file that is not an image.
     """
     try:
         with Image.open(file) as opened:
-            image = eight_bits(opened).convert("L" if channels == 1 else "RGB")
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            return pixels_of(eight_bits(opened), channels, size)
     except Exception as error:
         raise UserError(f"{file} cannot be read as an image ({one_line(error)})", "path") from error
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Concepts of the images of a data set themselves: its classes, and attributes that are measured."""
+"""Concepts of a data set's own images: its classes, and attributes that are measured."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def measured(
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     limit: Annotated[int, Field(ge=10)] | None = 10000,
 ) -> ConceptSets:
-    """Attributes measured on the images of a data set, and its classes, as concepts.
+    """Concept sets from attributes measured on the images of a data set, and from its classes.
 
-    Attributes are independent of the classes and need no labels. An image has an attribute where the measurement lies
-    among the uppermost (or lowest) ``share`` of the training images: beyond the same threshold in every part. The test
-    part is of the data set's test images, the other two of its training images.
+    Attributes need no labels. An image has an attribute where its measurement is beyond a threshold: the quantile that
+    the highest (or lowest) ``share`` of the training images exceed, in every part. The test part has the data set's
+    test images, the other two have its training images.
 
     Args:
-        source: of the images.
+        source: the data set.
         attributes: names, see ATTRIBUTES: thick, thin, slanted left, ... for digits, bright, red, ... for photographs.
-        classes: names of classes, or all.
-        share: of the training images that have an attribute which goes by degrees.
-        validation: share of the training images that becomes the validation part.
-        limit: images looked at in each part of the data set, the first ones; None for all.
+        classes: names of classes, or "all".
+        share: of the training images that have a graded attribute, in (0, 1).
+        validation: share of the training images that becomes the validation part, in (0, 1).
+        limit: number of images of each part of the data set, the first ones; None for all.
 
     Raises:
-        UserError: an unknown attribute or class, none at all, or a concept that no image of a part shows.
+        UserError: an unknown attribute or class, none at all, or a part without images of a concept.
 
     Example:
         >>> from orthotrace.data.sources import digits
@@ -64,7 +64,7 @@ def measured(
     images = {"train": source.train.take(rest), "validation": source.train.take(held), "test": source.test.take(test)}
     has = {part: torch.zeros(len(of), 0, dtype=torch.bool) for part, of in images.items()}
     pixels = _unit(images) if attributes else {}
-    # Thick and thin are one measurement.
+    # Thick and thin share one measurement.
     values = {
         measure: {part: torch.from_numpy(measure(of)) for part, of in pixels.items()}
         for measure in dict.fromkeys(ATTRIBUTES[name].measure for name in attributes)
@@ -80,13 +80,13 @@ def measured(
 
 
 def _unit(images: dict[str, Images]) -> dict[str, Tensor]:
-    """Pixels in [0, 1], on one scale for all parts: that of the images which thresholds come from."""
+    """Pixels in [0, 1], by the range of the training images, from which the thresholds come."""
     dark, bright = (value.float() for value in extremes(images["train"].images))
     return {part: (of.images - dark) / (bright - dark).clamp_min(1e-12) for part, of in images.items()}
 
 
 def _where(attribute: Attribute, values: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Which images of each part have an attribute, by what was measured."""
+    """Which images of each part have an attribute, by its measurements."""
     if attribute.exactly is not None:
         return {part: of == attribute.exactly for part, of in values.items()}
     if attribute.lowest:

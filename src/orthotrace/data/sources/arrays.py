@@ -1,4 +1,4 @@
-"""Images in arrays that the user gives."""
+"""Images in arrays and NumPy archives."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def arrays(
 
     Args:
         train_images: (n, height, width), (n, height, width, channels) with 1 or 3 channels, or (n, channels, height,
-            width); uint8, or floating as the network shall see them.
-        train_labels: (n,), whole numbers from 0.
-        test_images: in the same form.
-        test_labels: likewise.
+            width); uint8, or floating as the inputs of the network.
+        train_labels: (n,), integers from 0.
+        test_images: like the training images.
+        test_labels: like the training labels.
         classes: names by label; None for the numbers.
         name: of the data set.
-        normalise: scale uint8 images to mean 0 and deviation 1 of the training images; else to [0, 1]. Floating
-            images stay as they are.
+        normalise: scale each channel of uint8 images to mean 0 and standard deviation 1 over the training images;
+            else to [0, 1]. Floating images stay as they are.
 
     Raises:
         UserError: shapes that do not fit, labels without a class, or values that are not finite.
@@ -86,7 +86,7 @@ def _labels(given: Any, count: int, key: str) -> Tensor:
     if labels.shape != (count,):
         raise UserError(f"{count} labels expected, got the shape {tuple(labels.shape)}", key)
     if labels.is_floating_point() or (labels < 0).any():
-        raise UserError("labels must be whole numbers from 0", key)
+        raise UserError("labels must be integers from 0", key)
     return labels.long()
 
 
@@ -94,14 +94,14 @@ def _labels(given: Any, count: int, key: str) -> Tensor:
 def archive(path: str, normalise: bool = True) -> Source:
     """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
 
-    An array ``classes`` may give names.
+    An optional array ``classes`` has the names of the classes.
 
     Args:
         path: the file.
         normalise: as for arrays.
 
     Raises:
-        UserError: the file is missing or damaged, an array is missing, or does not fit.
+        UserError: the file is missing or damaged, or an array is missing or does not fit.
     """
 
     def load(file: Path) -> dict[str, Any]:

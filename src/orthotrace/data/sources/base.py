@@ -1,4 +1,4 @@
-"""What a source of images is."""
+"""A data set as a source of tasks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Source:
 
     Attributes:
         name: of the data set.
-        train: for training and validation.
-        test: the same for every seed, so that networks of different seeds are compared on the same images.
+        train: images for training and validation.
+        test: test images, the same for every seed, so that networks of different seeds are compared on the same images.
         classes: names by label.
-        superclasses: name of each class's superclass, by label; None where there are none.
+        superclasses: the superclass of each class, by label; None where there are none.
     """
 
     name: str

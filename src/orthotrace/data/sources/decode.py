@@ -1,4 +1,4 @@
-"""Encoded images decoded once, into an array on disk."""
+"""Encoded images, decoded once into an array on disk."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Row:
     """One image before it is decoded.
 
     Attributes:
-        place: for messages: "row 3 of train.parquet", or a file.
+        place: where it comes from, for error messages: "row 3 of train.parquet", or a file.
         image: its encoded bytes, or its file.
-        label: a whole number, or a name.
-        superclass: a whole number, a name, or None.
+        label: an integer or a name.
+        superclass: an integer, a name, or None.
     """
 
     place: str
@@ -41,15 +41,15 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of a part, and how many there are.
+class Rows:
+    """The rows of the training or the test part.
 
     Attributes:
-        rows: makes them, one after another.
-        count: how many.
+        read: gives them, one after another.
+        count: their number.
     """
 
-    rows: Callable[[], Iterable[Row]]
+    read: Callable[[], Iterable[Row]]
     count: int
 
 
@@ -58,9 +58,9 @@ class Decoding:
     """How images are decoded.
 
     Attributes:
-        size: (height, width) to which images are resized; None keeps them, and all must have one.
+        size: (height, width) to which images are resized; None where all have one size.
         channels: 1 for grey, 3 for colours; None for those of the first image.
-        skip_corrupt: leave out what cannot be decoded, and count it.
+        skip_corrupt: leave out images that cannot be decoded, with a warning.
     """
 
     size: tuple[int, int] | None = None
@@ -71,25 +71,25 @@ class Decoding:
 def decoded(
     name: str,
     key: str,
-    parts: dict[str, Part],
+    parts: dict[str, Rows],
     decoding: Decoding,
     classes: list[str] | None,
     superclasses: list[str] | None,
     normalise: bool,
 ) -> Source:
-    """A source from encoded images: decoded into the cache where it is not there yet.
+    """A source from encoded images, which are decoded where the cache does not have them.
 
     Args:
         name: of the data set.
-        key: of its content and of the decoding.
+        key: in the cache: a hash of the content and of how it is decoded.
         parts: "train" and "test".
-        decoding: how.
-        classes: names by label, where labels are whole numbers; None takes what occurs.
-        superclasses: names, likewise.
-        normalise: scale to mean 0 and deviation 1 of the training images, channel by channel; else to [0, 1].
+        decoding: how images are decoded.
+        classes: names by label, where labels are integers; None for the labels that occur.
+        superclasses: likewise.
+        normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
 
     Raises:
-        UserError: names the first image that is corrupt or differs in size, or the class of two superclasses.
+        UserError: an image is corrupt or differs from the first in size, or a class has two superclasses.
     """
     folder, about = cached(key, lambda folder: _decode_all(folder, parts, decoding, classes, superclasses))
     for part, skipped in about["skipped"].items():
@@ -107,7 +107,7 @@ def decoded(
 
 def _decode_all(
     folder: Path,
-    parts: dict[str, Part],
+    parts: dict[str, Rows],
     decoding: Decoding,
     classes: list[str] | None,
     superclasses: list[str] | None,
@@ -138,7 +138,7 @@ def _decode_all(
 
 
 def _classes(labels: list[Any], names: list[str] | None) -> dict[Any, int]:
-    """Label as it is stored -> number of the class."""
+    """Stored label -> index of the class."""
     found = sorted(set(labels))
     if names is None:
         return {value: number for number, value in enumerate(found)}
@@ -162,15 +162,15 @@ def _superclasses(groups: dict[Any, Counter[Any]], known: dict[Any, int], names:
 
 
 class _Images:
-    """Decodes images into arrays; all parts alike."""
+    """Decodes images into arrays, with one size and number of channels in all parts."""
 
     def __init__(self, decoding: Decoding) -> None:
         self.decoding = decoding
-        # (place, height, width, channels) of the first image, to which the others are held.
+        # (place, height, width, channels) of the first image, which the others must match.
         self.first: tuple[str, int, int, int] | None = None
 
-    def write(self, path: Path, part: str, content: Part) -> list[tuple[Any, Any]]:
-        """Decode a part into a file; label and superclass of each image that is in it."""
+    def write(self, path: Path, part: str, content: Rows) -> list[tuple[Any, Any]]:
+        """Decode a part into a file, and return label and superclass of each image in it."""
         from rich.console import Console
         from rich.progress import track
 
@@ -178,7 +178,7 @@ class _Images:
         kept: list[tuple[Any, Any]] = []
         with ThreadPoolExecutor() as pool:
             rows = track(
-                self._decoded(pool, content.rows()),
+                self._decoded(pool, content.read()),
                 f"decoding {part} images",
                 total=content.count,
                 transient=True,
@@ -211,18 +211,13 @@ class _Images:
         from PIL import Image
 
         try:
-            with Image.open(io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image) as image:
-                image = eight_bits(image)
-                grey = image.mode in ("1", "L")
-                channels = self.decoding.channels or (1 if grey else 3)
+            with Image.open(io.BytesIO(row.image) if isinstance(row.image, bytes) else row.image) as opened:
+                image = eight_bits(opened)
+                channels = self.decoding.channels or (1 if image.mode in ("1", "L") else 3)
                 if self.decoding.channels is None and self.first is not None and self.first[3] == 3:
                     channels = 3
-                image = image.convert("L" if channels == 1 else "RGB")
-                if self.decoding.size is not None:
-                    height, width = self.decoding.size
-                    image = image.resize((width, height), Image.Resampling.BILINEAR)
-                pixels = np.asarray(image)
-        # What a damaged file makes a decoder raise is not one class.
+                return pixels_of(image, channels, self.decoding.size)
+        # A damaged file can make a decoder raise nearly anything.
         except Exception as error:
             if self.decoding.skip_corrupt:
                 return None
@@ -230,7 +225,6 @@ class _Images:
                 f"{row.place} cannot be decoded ({one_line(error)}); skip_corrupt=true leaves such images out",
                 "skip_corrupt",
             ) from error
-        return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
 
     def _fitting(self, row: Row, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         channels, height, width = pixels.shape
@@ -250,8 +244,19 @@ class _Images:
         return pixels
 
 
+def pixels_of(image: Any, channels: int, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Pixels (channels, height, width) of a Pillow image of 8 bits, in grey (1) or colours (3), resized to a size."""
+    from PIL import Image
+
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    return pixels[None] if channels == 1 else np.moveaxis(pixels, 2, 0)
+
+
 def eight_bits(image: Any) -> Any:
-    """A Pillow image in 8 bits: of 16 bits the upper 8, which Pillow itself would cut off at white.
+    """A Pillow image with 8 bits a channel: the upper 8 of 16 bits, which Pillow's own conversion would clip at white.
 
     Raises:
         ValueError: pixels of 32 bits, which have no fixed range.

@@ -12,7 +12,7 @@ from orthotrace.core.errors import UserError, checked, seen_from
 from orthotrace.core.seeds import generator
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
-from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
 from orthotrace.data.sources.table import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -29,20 +29,20 @@ def folder(
     skip_corrupt: bool = False,
     normalise: bool = True,
 ) -> Source:
-    """Images in a folder for each class, with or without folders for the parts above them.
+    """Images in a folder for each class.
 
-    Either ``path/train/CLASS/*`` and ``path/test/CLASS/*``, or ``path/CLASS/*``, of which a share becomes the test
-    part: drawn in each class, the same for every seed.
+    Either ``path/train/CLASS/*`` and ``path/test/CLASS/*``, or ``path/CLASS/*``, of which a random share of each class
+    becomes the test part, the same for every seed.
 
     Args:
         path: the folder.
         train: name of the folder of the training part.
         test: name of the folder of the test part.
-        test_share: of each class, where there are no such folders, in (0, 1).
-        size: pixels to which images are resized, one number or (height, width); None where all have one size.
+        test_share: share of each class in the test part, where there are no folders of parts, in (0, 1).
+        size: in pixels to which images are resized, one number or (height, width); None where all have one size.
         channels: 1 for grey, 3 for colours; None for those of the first image.
-        skip_corrupt: leave out images that cannot be decoded, and say how many.
-        normalise: scale to mean 0 and deviation 1 of the training images, channel by channel; else to [0, 1].
+        skip_corrupt: leave out images that cannot be decoded, with a warning.
+        normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
 
     Raises:
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
@@ -71,7 +71,7 @@ def folder(
     return decoded(
         top.name,
         content_hash(files, names, decoding),
-        {part: Part(lambda listed=listed: listed, len(listed)) for part, listed in rows.items()},
+        {part: Rows(lambda listed=listed: listed, len(listed)) for part, listed in rows.items()},
         decoding,
         None,
         None,
@@ -80,7 +80,7 @@ def folder(
 
 
 def _files(top: Path) -> dict[str, list[Path]]:
-    """Class -> its images, both in order."""
+    """Class -> its images, both sorted."""
     classes = {}
     for folder in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
         classes[folder.name] = sorted(

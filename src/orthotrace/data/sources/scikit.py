@@ -1,4 +1,4 @@
-"""The images that come with scikit-learn."""
+"""The handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from orthotrace.data.sources.base import Source
 
 @checked
 def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0) -> Source:
-    """The handwritten digits that scikit-learn ships: 1,437 training and 360 test images, 8 x 8 grey.
+    """The handwritten digits that come with scikit-learn: 1,437 training and 360 test images, 8 x 8 grey.
 
-    The test part has 36 images of each class but for rounding, and is the same for every seed.
+    The test part is stratified, about 36 images of each class, and the same for every seed.
 
     Args:
         scale: factor on the inputs, which lie in [0, 1].

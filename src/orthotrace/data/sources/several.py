@@ -13,14 +13,14 @@ from orthotrace.data.sources.table import table
 
 @checked
 def several(sources: dict[str, dict[str, Any]], path: str | None = None) -> tuple[Source, ...]:
-    """Several tables, in order: what a stream of data sets takes.
+    """Several tables, in order, for a stream of data sets.
 
     Args:
-        sources: a short name for each -> the options of its table.
-        path: a local folder that holds a folder of Parquet files for each, called by the short name; None for the hub.
+        sources: a short name of each data set -> the options of its table.
+        path: a local folder with a folder of Parquet files for each, named by its short name; None for the hub.
 
     Raises:
-        UserError: none at all, images of different shapes; as for table.
+        UserError: no data set, or images of different shapes; as for table.
     """
     made = []
     for name, options in sources.items():

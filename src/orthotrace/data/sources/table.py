@@ -12,7 +12,7 @@ from pydantic import Field
 from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
-from orthotrace.data.sources.decode import Decoding, Part, Row, decoded
+from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -35,23 +35,23 @@ def table(
     skip_corrupt: bool = False,
     normalise: bool = True,
 ) -> Source:
-    """Images from a data set of the hub, or from a local folder of its Parquet files.
+    """Images from a data set of the Hugging Face hub, or from a local folder of its Parquet files.
 
-    Decoded once and kept in the cache under the hash of the content.
+    Decoded once, and cached under a hash of the content.
 
     Args:
-        name: of the data set on the hub; with a path only what it is called.
-        path: a local folder with train*.parquet and test*.parquet, at any depth, in place of the hub.
+        name: of the data set on the hub; with a path only the name that is shown.
+        path: a local folder with train*.parquet and test*.parquet, at any depth, instead of the hub.
         subset: of the data set on the hub, where it has several.
-        train: name of the training part; of local files the beginning of their names.
-        test: likewise of the test part.
-        image: column of the images; None finds it by its type.
-        label: column of the labels; None finds it by its type.
+        train: the split of the training part; of local files the beginning of their names.
+        test: the split of the test part, likewise.
+        image: the column of images; None for the only one of such a type.
+        label: the column of labels; None for the only one of such a type.
         superclass: the column of superclasses, where there is one.
-        size: pixels to which images are resized, one number or (height, width); None where all have one size.
+        size: in pixels to which images are resized, one number or (height, width); None where all have one size.
         channels: 1 for grey, 3 for colours; None for those of the first image.
-        skip_corrupt: leave out images that cannot be decoded, and say how many.
-        normalise: scale to mean 0 and deviation 1 of the training images, channel by channel; else to [0, 1].
+        skip_corrupt: leave out images that cannot be decoded, with a warning.
+        normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
 
     Raises:
         UserError: the hub cannot be reached, a file is missing or damaged, a part or a column is absent or not the
@@ -72,12 +72,12 @@ def table(
         raise UserError(
             "the classes of the test part have other names, or another order, than those of training", "label"
         )
-    # The number of files tells where one part ends and the other begins.
+    # The number of files: where the training part ends and the test part begins.
     options = (columns, decoding, {part: (content.fingerprint, len(content.files)) for part, content in made.items()})
     return decoded(
         name or Path(str(path)).name,
         content_hash([file for part in made.values() for file in part.files], *options),
-        {part: Part(lambda content=content: content.rows(columns), content.count) for part, content in made.items()},
+        {part: Rows(lambda content=content: content.rows(columns), content.count) for part, content in made.items()},
         decoding,
         names,
         _names(features, columns[2]),
@@ -129,7 +129,7 @@ class _Parquet:
 
 
 class _Hub:
-    """One part of a data set of the hub, as the library datasets keeps it."""
+    """One split of a data set of the hub, as the library datasets holds it."""
 
     files: Sequence[Path] = ()
 
@@ -181,14 +181,14 @@ def _local(path: str, train: str, test: str) -> dict[str, Any]:
 def _hub(name: str, subset: str | None, train: str, test: str) -> dict[str, Any]:
     import datasets
 
-    # Of five attempts it would tell each; what matters is told below.
+    # It would report each of five attempts; the error below is enough.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         loaded: Any = datasets.load_dataset(name, subset)
     # The library raises errors of many other libraries where the network is missing.
     except Exception as error:
         raise UserError(
-            f"the data set cannot be had from the hub ({one_line(error)[:120]}); without a network give a local "
+            f"the data set cannot be loaded from the hub ({one_line(error)[:120]}); without a network give a local "
             "folder of its Parquet files: dataset.path=FOLDER",
             "name",
         ) from error
