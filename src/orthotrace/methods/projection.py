@@ -139,7 +139,7 @@ class ProjectionMethod(Method):
             model(stream.test(0).inputs(torch.arange(2), like))
         model.train(training)
         for part in self.guard.parts:
-            self.guard.rows(part, inputs)
+            part.rows(inputs)
 
     def enter(self, context: TaskContext) -> None:
         """The outputs of this task are free."""
@@ -242,7 +242,7 @@ class ProjectionMethod(Method):
         moments: dict[str, Tensor] = {}
         for inputs in self.inputs(context, own_share(context.part), draw=6):
             for part in self.guard.parts:
-                rows = spaces[part.label].taken(self.guard.rows(part, inputs))
+                rows = spaces[part.label].taken(part.rows(inputs))
                 # The sum over batches in float64; the products of one batch need no more than float32.
                 moment = (rows.T @ rows).double()
                 moments[part.label] = moments[part.label] + moment if part.label in moments else moment

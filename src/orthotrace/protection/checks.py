@@ -82,6 +82,23 @@ def trains_some(optimizers: Iterable[Optimizer], layers: Iterable[Any]) -> None:
         )
 
 
+def report_leak(leaks: Mapping[str, float], allowed: float, exact: bool, optimizers: str) -> None:
+    """Layers did not move along rows that are held: an error where the rule is exact, else a warning."""
+    worst = max(leaks, key=leaks.__getitem__, default=None)
+    if worst is None or leaks[worst] <= allowed:
+        return
+    if exact:
+        raise UserError(
+            f"layer '{worst}' was changed by steps that called no hook of {optimizers}, so it was not protected; give "
+            "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
+        )
+    warnings.warn(
+        f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under {optimizers}: rule "
+        "'applied' is exact",
+        stacklevel=3,
+    )
+
+
 def are_inputs(batches: Sequence[object]) -> None:
     """There are inputs, and they are tensors or tuples of them."""
     for batch in batches:

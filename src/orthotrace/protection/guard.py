@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
@@ -308,20 +307,7 @@ class Projector(nn.Module):
                     leaks[part.label] = float((part.weight - last).norm() / part.weight.norm().clamp_min(1e-30))
         if self.rule == "applied" and self.head is not None and self.head.moved(self._outputs):
             leaks["the head"] = 1.0
-        worst = max(leaks, key=leaks.__getitem__, default=None)
-        if worst is None or leaks[worst] <= LEAK:
-            return
-        if self.rule == "gradient":
-            warnings.warn(
-                f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under "
-                f"{optimizers}: rule 'applied' is exact",
-                stacklevel=2,
-            )
-            return
-        raise UserError(
-            f"layer '{worst}' was changed by steps that called no hook of {optimizers}, so it was not protected; give "
-            "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
-        )
+        checks.report_leak(leaks, LEAK, self.rule == "applied", optimizers)
 
     def watching(self) -> AbstractContextManager[dict[str, list[Tensor]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
@@ -343,26 +329,11 @@ class Projector(nn.Module):
         with torch.autocast(self.shown.device.type, enabled=False):
             for part, space in self._pairs:
                 calls = inputs.get(part.name, ())
-                rows = calls[0][part.group] if len(calls) == 1 else self.rows(part, inputs)
+                rows = calls[0][part.group] if len(calls) == 1 else part.rows(inputs)
                 try:
                     space.observe(rows) if see is None else see(space, rows)
                 except ValueError as error:
                     raise UserError(f"layer '{part.label}': {error}") from error
-
-    @staticmethod
-    def rows(part: WeightMatrix, inputs: Mapping[str, list[Tensor]]) -> Tensor:
-        """What a matrix was multiplied with in all calls of its layer, (n, features).
-
-        Raises:
-            UserError: the layer was never called.
-        """
-        calls = inputs.get(part.name)
-        if not calls:
-            raise UserError(
-                f"the protected layer '{part.name}' was not called: it would lose its protection; call it in every "
-                "forward pass, in evaluation too, or take it out of the model"
-            )
-        return torch.cat([call[part.group] for call in calls]) if len(calls) > 1 else calls[0][part.group]
 
     @torch.no_grad()
     def consolidate(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,23 @@ class WeightMatrix:
         """A copy of the matrix, with the biases as its last column if there are any."""
         bias = self.bias
         return self.weight.clone() if bias is None else torch.cat([self.weight, bias[:, None]], dim=1)
+
+    def rows(self, inputs: Mapping[str, list[Tensor]]) -> Tensor:
+        """What the matrix was multiplied with in all calls of its layer, (n, features).
+
+        Args:
+            inputs: of the layers, as taps collect them.
+
+        Raises:
+            UserError: the layer was never called.
+        """
+        calls = inputs.get(self.name)
+        if not calls:
+            raise UserError(
+                f"the protected layer '{self.name}' was not called: it would lose its protection; call it in every "
+                "forward pass, in evaluation too, or take it out of the model"
+            )
+        return torch.cat([call[self.group] for call in calls]) if len(calls) > 1 else calls[0][self.group]
 
     def project_out(self, space: Subspace, weight: Tensor | None, bias: Tensor | None) -> None:
         """Take what a subspace holds from values in the shapes of the layer's weight and bias, in place.
