@@ -182,7 +182,7 @@ MORE = {
     "stimulus": (lambda: ORDERED.take_patterns([0, 1, 9]), "there are 8 stimuli"),
     "nothing": (lambda: RDMs.of([]), "no activations"),
     "none": (lambda: RDMs.of({}), "no activations"),
-    "number": (lambda: RDMs.of(np.eye(20), lambda x: 1.0), "must give 190 dissimilarities of 20 stimuli"),
+    "number": (lambda: RDMs.of(np.eye(20), lambda x: 1.0), "of 20 stimuli .* must give 190 dissimilarities"),
     "NaN": (lambda: RDMs.of(np.eye(4), lambda x: np.full(6, np.nan)), "gives dissimilarities that are not finite"),
     "kinds": (
         lambda: RDMs(RNG.random((2, 3)), rdm_descriptors={"a": np.array([None, 1], dtype=object)}).mean("a"),
