@@ -157,3 +157,16 @@ def test_polished_squares_the_error():
     rotation = orthonormalise(randn(8, 8)) + 1e-4 * randn(8, 8, seed=1)
     before, after = ((one @ one.T - torch.eye(8)).norm() for one in (rotation, polished(rotation)))
     assert 1e-4 < float(before) < 1e-2 and float(after) < float(before) ** 2
+
+
+def test_rows_take_their_places_by_the_smallest_turn():
+    """The orthogonal map nearest to the identity among those that take the old rows to the new, by Procrustes."""
+    generator = torch.Generator().manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(7, 7, generator=generator).double()).Q
+    rows = torch.linalg.qr(torch.randn(7, 2, generator=generator).double()).Q.T
+    places = torch.tensor([1, 4])
+    old = rotation[places]
+    rest_old, rest_new = (torch.linalg.svd(one).Vh[2:] for one in (old, rows))
+    u, _, v = torch.linalg.svd(rest_old @ rest_new.T)
+    turn = old.T @ rows + rest_old.T @ u @ v @ rest_new
+    assert torch.allclose(rotated(rotation, places, rows), rotation @ turn, atol=1e-10)
