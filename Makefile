@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint docs release bench clean
 
 setup: .venv/.run
 
@@ -17,7 +17,7 @@ setup: .venv/.run
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) -e ".[dev]"
+	$(INSTALL) -e ".[dev,docs]"
 	@touch $@ .venv/.run
 
 # Three seeds of three methods on real digits. HLOP takes its ranks from GPM's run of the same seed.
@@ -36,8 +36,19 @@ lint: .venv/.dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
+# The documentation, into site/; a warning is an error. The tests build it too.
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+# What would be uploaded: sdist, and the wheel built from it, checked as the package index does.
+release: .venv/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+
 bench: .venv/.run
 	$(BIN)/python scripts/benchmark.py overhead --json
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv site dist .pytest_cache .ruff_cache

@@ -64,7 +64,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = re.sub(
         r"\{\{ file (\S+) \}\}", lambda match: f"```yaml\n{(ROOT / match[1]).read_text().rstrip()}\n```", markdown
     )
-    return markdown.replace("](../../scripts/results/", "](data/")
+    if page.file.src_uri.startswith("tutorials/"):  # made from a notebook, which its last link is to
+        return markdown
+    return markdown.replace("](../../scripts/results/", "](data/").replace(".ipynb)", ".md)")
 
 
 def on_page_content(html_text: str, **_: Any) -> str:

@@ -1,4 +1,4 @@
-"""What scripts/pmnist.sh and scripts/split_cifar10.sh end with: all results as JSON, and the table of the README.
+"""What scripts/pmnist.sh and scripts/split_cifar10.sh end with: all results as JSON, and the table of docs/results.
 
 python scripts/family.py pmnist
 python scripts/family.py split_cifar10

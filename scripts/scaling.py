@@ -2,8 +2,8 @@
 
     python scripts/scaling.py [--draw]      with --draw the figure alone, from what was measured
 
-Writes scripts/results/scaling.json and docs/scaling.png. Seconds are the least of three, memory is what the process
-grew by at its peak, the inputs apart.
+Writes scripts/results/scaling.json and docs/figures/scaling.png. Seconds are the least of three, memory is what the
+process grew by at its peak, the inputs apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, STYLE, l
 from orthotrace.analysis.rdm import compare
 from orthotrace.core.files import read_json, whole, write_json
 
-RESULTS, FIGURE = Path("scripts/results/scaling.json"), Path("docs/scaling.png")
+RESULTS, FIGURE = Path("scripts/results/scaling.json"), Path("docs/figures/scaling.png")
 ROUNDS = 3
 # What is varied -> at which values; the others stay at their own.
 STIMULI, FEATURES, RDMS = (250, 500, 1000, 2000, 4000), (1000, 4000, 16_000, 64_000, 256_000), (5, 10, 25, 50, 100)

@@ -2,7 +2,7 @@
 
 python scripts/split_mnist.py choose                  score the search on validation images
 python scripts/split_mnist.py chosen METHOD SCENARIO  overrides for the method, one a line
-python scripts/split_mnist.py table                   all results as JSON, and the table of the README
+python scripts/split_mnist.py table                   all results as JSON, and the table of docs/results
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""docs/add_a_method.md: its code, its configuration and its commands, as they stand there."""
+"""docs/howto/add_a_method.md: its code, its configuration and its commands, as they stand there."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from pages import PAGES
 
-PAGE = (Path(__file__).parents[1] / "docs" / "add_a_method.md").read_text()
+PAGE = PAGES["docs/howto/add_a_method.md"]
 CODE, CHECK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (CONFIG,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line.split()[1:] for line in re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)]

@@ -1,15 +1,15 @@
-"""docs/own_data.md: every command and the code, run."""
+"""docs/howto/own_data.md: every command and the code, run."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from images import encoded
+from pages import PAGES
 
-PAGE = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text()
+PAGE = PAGES["docs/howto/own_data.md"]
 COMMANDS = re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)
 
 

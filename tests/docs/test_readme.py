@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
+from pages import PAGES, blocks
 
-from orthotrace.config.conf import conf_folder
-
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = PAGES["README.md"]
+BLOCKS = blocks("README.md", "python")
 
 
 def test_a_network_comes_back(study):
@@ -53,11 +48,27 @@ def test_the_guard_in_a_plain_loop_keeps_the_first_task():
     assert len(leaks) == 3 and max(leaks) <= 1e-6 and kept < 0.5
 
 
+def test_concepts_come_onto_the_axes_of_a_layer():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential()
+    model.add_module("conv", torch.nn.Conv2d(3, 8, 3))
+    model.add_module("bn2", torch.nn.BatchNorm2d(8))
+    images = torch.rand(64, 3, 8, 8)
+    names: dict = {"model": model, "images": images}
+    names |= {"features_of_striped": model.conv(images[:20]), "features_of_dotted": model.conv(images[20:40])}
+    exec(BLOCKS[2], names)
+    assert model.bn2 is names["layer"] and list(names["layer"].axes.names) == ["striped", "dotted"]
+
+
+def test_it_is_short():
+    assert README.count("\n") <= 150
+
+
 def test_networks_are_compared_from_plain_arrays_without_the_training_side():
     rng = np.random.default_rng(0)
     names: dict = {"networks": {str(seed): rng.standard_normal((12, 30)) for seed in range(3)}}
     names |= {"grey": rng.random(66), "shape": rng.random(66)}
-    exec(BLOCKS[2], names)
+    exec(BLOCKS[3], names)
     assert names["consistency"].between_networks(names["rdms"]).networks == 3
     assert names["found"].intervals().shape == (2, 2) and names["found"].compare("t").adjusted.shape == (2, 2)
     program = (
@@ -66,36 +77,3 @@ def test_networks_are_compared_from_plain_arrays_without_the_training_side():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_a_measure_of_ones_own_is_short_and_keeps_what_it_declares():
-    code = BLOCKS[3]
-    names: dict = {"np": np}
-    exec(code, names)
-    names["test_what_rv2_declares"]()
-    body = code[code.index("@declare") : code.index("def test_")]
-    assert len([line for line in body.split("\n") if line.strip()]) < 15
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((40, 10)), rng.standard_normal((40, 300))
-    # Independent representations of many features: the plain RV coefficient, linear CKA, is far from 0.
-    from orthotrace.analysis.similarity import linear_cka
-
-    assert abs(names["rv2"](x, y)) < 0.1 < 0.4 < linear_cka(x, y) and names["rv2"](x, x) == pytest.approx(1)
-
-
-def test_the_speeds_are_those_that_were_measured():
-    root = Path(__file__).parents[1]
-    for line in (root / "scripts" / "results" / "benchmark_rsa.jsonl").read_text().strip().split("\n"):
-        record = json.loads(line)
-        if record["peer"].startswith("rsatoolbox"):
-            ratio = record["peer_over_ours"]
-            assert f"| {ratio:.1f} |" in README or f"| {ratio:.0f} |" in README
-
-
-def test_every_option_is_in_the_table():
-    table = README[README.index("| group | options | keys |") :]
-    for folder in conf_folder().iterdir():
-        if folder.is_dir():
-            (row,) = [line for line in table.split("\n") if line.startswith(f"| `{folder.name}` |")]
-            for file in folder.glob("*.yaml"):
-                assert f"`{file.stem}`" in row

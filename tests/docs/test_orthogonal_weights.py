@@ -1,16 +1,16 @@
-"""docs/orthogonal_weights.md: its command, its code and its numbers."""
+"""docs/howto/orthogonal_weights.md: its command, its code and its numbers."""
 
 from __future__ import annotations
 
 import json
 import re
 import statistics
-from pathlib import Path
 
 import torch
+from pages import PAGES, ROOT
 
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "orthogonal_weights.md").read_text()
+PAGE = PAGES["docs/howto/orthogonal_weights.md"]
+RESULTS = PAGES["docs/results/orthogonal_weights.md"]
 
 
 def test_the_command_of_the_page(train):
@@ -32,6 +32,6 @@ def test_the_numbers_of_the_page():
         values = results[kind]["test_accuracy"]
         assert results[kind]["seeds"] == [0, 1, 2]
         cell = f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f}".replace("0.", ".")
-        assert f"| {kind} | {cell} |" in PAGE
+        assert f"| {kind} | {cell} |" in RESULTS
     assert set(results["own"]["deviation"]) == {"Linear", "Conv2d"}
     assert max(max(of) for of in results["own"]["deviation"].values()) <= 1e-4

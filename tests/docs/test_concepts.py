@@ -1,4 +1,4 @@
-"""docs/concepts.md: every command and the code, run."""
+"""docs/howto/concepts.md: every command and the code, run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from images import encoded
+from pages import PAGES
 
-PAGE = (Path(__file__).parents[1] / "docs" / "concepts.md").read_text()
+PAGE = PAGES["docs/howto/concepts.md"]
 COMMANDS = [line.split()[1:] for line in re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)]
 
 

@@ -1,0 +1,16 @@
+"""docs/results: the numbers of the pages are those of the records."""
+
+from __future__ import annotations
+
+import json
+
+from pages import PAGES, ROOT
+
+
+def test_the_speeds_are_those_that_were_measured():
+    page = PAGES["docs/results/speed.md"]
+    for line in (ROOT / "scripts" / "results" / "benchmark_rsa.jsonl").read_text().strip().split("\n"):
+        record = json.loads(line)
+        if record["peer"].startswith("rsatoolbox"):
+            ratio = record["peer_over_ours"]
+            assert f"| {ratio:.1f} |" in page or f"| {ratio:.0f} |" in page

@@ -1,0 +1,58 @@
+"""The site builds without a warning, asks no other place for anything, and shows what it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from pages import DOCS, ROOT
+
+from orthotrace.config.conf import conf_folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_nothing_is_fetched_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        fetched = re.findall(r'<(?:script|img|iframe)[^>]*\ssrc="([^"]*)"', text)
+        fetched += re.findall(r'<link[^>]*rel="(?:stylesheet|preconnect)"[^>]*href="([^"]*)"', text)
+        assert fetched and not [address for address in fetched if "//" in address], page
+
+
+def test_formulas_are_mathml(site):
+    text = (site / "concepts" / "projections.html").read_text()
+    assert text.count("<math ") > 20
+    for page in site.rglob("*.html"):
+        assert "arithmatex" not in page.read_text(), page
+
+
+def test_tutorials_show_their_outputs(site):
+    for path in (DOCS / "tutorials").glob("*.ipynb"):
+        text = (site / "tutorials" / f"{path.stem}.html").read_text()
+        outputs = [one for cell in json.loads(path.read_text())["cells"] for one in cell.get("outputs", [])]
+        assert text.count(f'src="{path.stem}-') == sum("data" in one for one in outputs) >= 1
+        assert text.count('<span class="filename">output</span>') == sum("text" in one for one in outputs) >= 1
+
+
+def test_every_option_is_shown_with_its_keys(site):
+    text = (site / "options.html").read_text()
+    for path in conf_folder().rglob("*/*.yaml"):
+        assert f"<code>{path.parent.name}={path.stem}</code>" in text
+
+
+def test_every_example_of_the_api_is_code(site):
+    for page in (site / "api").glob("*.html"):
+        assert "&gt;&gt;&gt;" not in re.sub(r"<pre.*?</pre>", "", page.read_text(), flags=re.DOTALL), page

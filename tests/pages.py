@@ -1,0 +1,53 @@
+"""The pages of the documentation: their commands and their code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from orthotrace.config.conf import conf_folder
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+GROUPS = {folder.name for folder in conf_folder().iterdir() if folder.is_dir()}
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
+
+
+def blocks(page: str, language: str = "") -> list[str]:
+    """The fenced blocks of a page."""
+    found = re.findall(r"^```(\w*)[^\n]*\n(.*?)^```$", PAGES[page], re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
+def commands(page: str) -> list[list[str]]:
+    """The lines of its blocks that start a program of ours, split into words."""
+    lines = [line for block in blocks(page) for line in block.splitlines()]
+    found = [shlex.split(line.partition(" #")[0]) for line in lines if "orthotrace-" in line.split(" ")[0]]
+    return [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in found]
+
+
+def compositions(words: list[str]) -> list[list[str]]:
+    """What a multirun composes: every option of a sweep over a group, of other sweeps the first value."""
+    jobs: list[list[str]] = [[]]
+    for override in OverridesParser.create().parse_overrides(words):
+        key, plain = override.get_key_element(), override.input_line or ""
+        values = [plain]
+        if override.is_sweep_override():
+            values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        jobs = [[*job, value] for job in jobs for value in (values if key in GROUPS else values[:1])]
+    return jobs
+
+
+def composed_all(command: list[str]) -> int:
+    """Compose every job of a command; how many there were."""
+    name = {"orthotrace-train": "train", "orthotrace-analyze": "analyze"}[command[0]]
+    options = {"--cfg", "job", "--multirun"}
+    jobs = compositions([word for word in command[1:] if word not in options])
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        for job in jobs:
+            compose(name, job, return_hydra_config=True)
+    return len(jobs)
