@@ -43,6 +43,7 @@ docs: .venv/.dev
 
 # What would be uploaded: sdist, and the wheel built from it, checked as the package index does.
 release: .venv/.dev
+	$(INSTALL) -e ".[release]"
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/python -m twine check --strict dist/*

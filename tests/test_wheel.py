@@ -60,8 +60,6 @@ def test_an_installed_wheel_runs_from_another_folder(tmp_path):
     # The sdist, and from it the wheel: as a release is made.
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path / "dist", ROOT, cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
-    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
-    run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, cwd=tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"orthotrace", f"orthotrace-{VERSION}.dist-info"}
