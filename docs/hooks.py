@@ -50,12 +50,30 @@ def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def options(folder: Path) -> str:
-    """One group of conf/: its files with their comments, which say what each key means."""
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        found.append(f'??? note "`{folder.name}={path.stem}`"\n\n    ```yaml')
-        found.append("".join(f"    {line}\n" for line in path.read_text().splitlines()) + "    ```\n")
+    """One group of conf/: its files, and those that they share; their comments say what each key means."""
+    files = sorted(folder.glob("*.yaml"))
+    shared: list[Path] = []
+    for path in files:
+        shared += shared_by(path, shared)
+    found = [f'??? note "`{folder.name}={path.stem}`"\n\n    ```yaml\n{shown(path)}    ```\n' for path in files]
+    found += [f'??? info "`{path.name}`: shared keys"\n\n    ```yaml\n{shown(path)}    ```\n' for path in shared]
     return "\n".join(found)
+
+
+def shared_by(path: Path, known: list[Path]) -> list[Path]:
+    """The files beside train.yaml that a file, or one of those, begins with."""
+    names = re.findall(r"^  - /?(_\w+?)(?:@\w+)?$", path.read_text(), flags=re.MULTILINE)
+    new = [ROOT / "conf" / f"{name}.yaml" for name in names if (ROOT / "conf" / f"{name}.yaml").is_file()]
+    found: list[Path] = []
+    for one in new:
+        if one not in known and one not in found:
+            found += [one, *shared_by(one, [*known, *found, one])]
+    return found
+
+
+def shown(path: Path) -> str:
+    """The text of a file, indented as the block that it stands in."""
+    return "".join(f"    {line}\n" for line in path.read_text().splitlines())
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

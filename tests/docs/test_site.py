@@ -51,6 +51,8 @@ def test_every_option_is_shown_with_its_keys(site):
     text = (site / "options.html").read_text()
     for path in conf_folder().rglob("*/*.yaml"):
         assert f"<code>{path.parent.name}={path.stem}</code>" in text
+    for path in conf_folder().glob("_*.yaml"):
+        assert f"<code>{path.name}</code>: shared keys" in text
 
 
 def test_every_example_of_the_api_is_code(site):
