@@ -49,7 +49,7 @@ def test_plain_vectors_are_fixed_models():
         (lambda: Weighted(PARTS[:1]), "two RDMs or more"),
         (lambda: Fixed([1.0, np.nan, 2.0]), "a model needs RDMs"),
         (lambda: as_models({}), "no models"),
-        (lambda: as_models({"grey": [[[1.0]]]}), "model 'grey': a model needs finite"),
+        (lambda: as_models({"grey": [[[1.0]]]}), "model 'grey': a model needs RDMs"),
     ],
 )
 def test_refused(call, line):
