@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from orthotrace.layers.whitening import Whitening
-
 # Share of the weights of a task's start that is too much.
 OLD = 0.2
 
@@ -58,8 +56,8 @@ class Average(nn.Module):
     def _values(self) -> list[Tensor]:
         # Each once: a module, or a weight, may have two names.
         model = self._model[0]
-        apart = [value for layer in model.modules() if isinstance(layer, Whitening) for value in layer.unaveraged()]
-        left = {id(value) for value in apart}
+        # A module may say what no average may be taken of.
+        left = {id(value) for module in model.modules() for value in getattr(module, "unaveraged", list)()}
         found = [*model.parameters(), *model.buffers()]
         return [value.detach() for value in found if value.is_floating_point() and id(value) not in left]
 

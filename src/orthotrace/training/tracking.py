@@ -1,4 +1,4 @@
-"""Where a run is told beside its folder. The only file that imports wandb."""
+"""Where scores go beside the run's folder. The only file that imports wandb."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Tells nobody: the run's folder has it all. Other trackers fill in the hooks."""
+    """Reports nowhere: the run's folder has it all. Other trackers fill in the hooks."""
 
     def start(
         self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
     ) -> None:
-        """Before anything is told.
+        """Before anything is reported.
 
         Args:
             folder: of the run or the analysis.
@@ -47,7 +47,7 @@ class Tracker:
         """Pictures by name, with numbers that belong to them."""
 
     def finish(self, failed: bool = False) -> None:
-        """Nothing more will be told."""
+        """Nothing more will be reported."""
 
 
 class WandbTracker(Tracker):
@@ -108,7 +108,7 @@ class WandbTracker(Tracker):
         self.run.define_metric("cl/*", step_metric="task")
 
     def epoch(self, row: Mapping[str, Any], number: int) -> None:
-        """Log an epoch; what a continued run tells again replaces nothing."""
+        """Log an epoch; what a continued run reports again replaces nothing."""
         self.run.log(dict(row), step=number)
 
     def task(self, progress: Progress, scores: Scores | None) -> None:
