@@ -65,8 +65,8 @@ MUTATIONS = [
         "tests/training/test_learner.py",
     ),
     Mutation(
-        "src/orthotrace/methods/replay.py",
-        "elif self.keeps_logits:",
+        "src/orthotrace/methods/memory.py",
+        "elif self.logits.shape[1]:",
         "elif False:",
         "tests/methods/test_replay.py",
     ),
@@ -162,9 +162,9 @@ MUTATIONS = [
         "tests/methods/test_replay.py",
     ),
     Mutation(
-        "src/orthotrace/methods/replay.py",
-        "extra = self.replayed(network, len(batch.labels)) if self.number else None",
-        "extra = self.replayed(network, len(batch.labels))",
+        "src/orthotrace/methods/memory.py",
+        "extra = self.loss(network, len(batch.labels), context) if context.number else None",
+        "extra = self.loss(network, len(batch.labels), context)",
         "tests/methods/test_replay.py",
     ),
     Mutation(
