@@ -24,11 +24,15 @@ TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 def outputs(cell: str, names: dict[str, Any]) -> list[dict[str, Any]]:
     """Run one cell; what it printed, the value of its last line, and its figures, as a notebook stores them."""
     tree = ast.parse(cell)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr):
+        tree.body.pop()
     printed, found = io.StringIO(), []
     with contextlib.redirect_stdout(printed):
         exec(compile(tree, "<cell>", "exec"), names)
-        value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if last else None
+        value = (
+            eval(compile(ast.Expression(last.value), "<cell>", "eval"), names) if isinstance(last, ast.Expr) else None
+        )
     text = printed.getvalue() + ("" if value is None else f"{value!r}\n")
     if text:
         found.append({"output_type": "stream", "name": "stdout", "text": text.splitlines(keepends=True)})
