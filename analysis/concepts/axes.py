@@ -3,8 +3,6 @@
 Their purity is in purity.py, their importance to the network in importance.py, their drift over tasks in drift.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

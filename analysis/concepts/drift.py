@@ -1,7 +1,5 @@
 """Drift of concept axes from task to task."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Concept images of runs: which there are, and as a network takes them."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from collections.abc import Mapping, Sequence

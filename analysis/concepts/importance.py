@@ -1,7 +1,5 @@
 """How much a network relies on each axis of a layer: its loss when the axis is permuted between images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

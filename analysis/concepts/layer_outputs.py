@@ -1,7 +1,5 @@
 """Outputs of layers for concept images, and how well concepts can be read from them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

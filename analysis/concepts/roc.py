@@ -1,7 +1,5 @@
 """Area under the ROC curve: how well values tell images with a concept from those without, and how sure that is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

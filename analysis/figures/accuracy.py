@@ -1,7 +1,5 @@
 """Accuracy over a sequence of tasks, with bands over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

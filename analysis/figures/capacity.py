@@ -1,7 +1,5 @@
 """How much of each layer's input space is protected, after every task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any

@@ -1,7 +1,5 @@
 """Images on concept axes: those that activate them most, and all of them on two axes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Concepts against concepts, axes against axes, concepts against classes: heat maps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

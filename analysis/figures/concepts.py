@@ -1,7 +1,5 @@
 """Purity of concept axes, and how it changes over tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Representational consistency by layer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from textwrap import fill
 from typing import Any

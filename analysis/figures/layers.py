@@ -1,7 +1,5 @@
 """A value of every network at every layer."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Accuracy matrices: every task, after every task."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 

@@ -1,7 +1,5 @@
 """RDMs as heat maps, sorted by class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any

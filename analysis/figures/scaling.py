@@ -1,7 +1,5 @@
 """All RDMs in a plane, with a line for each network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Sizes, colours and files of figures."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence

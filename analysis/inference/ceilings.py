@@ -1,7 +1,5 @@
 """Noise ceilings: how well any model could do, given how much the RDMs of several subjects differ."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Scores of models are means over the RDMs of several subjects. What they would be
 both is estimated by resampling; comparisons between models are in significance.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Models of RDMs: what is predicted, and what of the prediction is fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

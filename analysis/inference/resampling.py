@@ -5,8 +5,6 @@ times; the pairs of a stimulus with its own copy have no dissimilarity and are l
 RDM is a quadratic form in w, and all resamples are products of matrices.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ A sampler prepares resamples of the stimuli, (B, n) counts, once, and scores the
 counts; either may be one row, which is then paired with every row of the other. It gives (B, models + 2).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Whether one model is better than another, better than chance, or as good as the noise allows."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field

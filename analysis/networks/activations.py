@@ -1,7 +1,5 @@
 """Activations of the layers of a network for a set of stimuli."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """External data: RDMs or activations of brains, behaviour or other networks, in a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Finds runs, and makes the stimuli that their networks are shown."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """RDMs on disk: safetensors with a JSON sidecar, or HDF5 as rsatoolbox writes and reads it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

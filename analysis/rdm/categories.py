@@ -1,7 +1,5 @@
 """Categories of stimuli: their centroids, and how well they cluster."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray

@@ -5,8 +5,6 @@ the first against each of the second, or of the first. Entries that are missing 
 where they differ between RDMs they are refused, and so they are where a whole matrix is needed.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,8 +5,6 @@ stays at one n x n matrix and a block; the products of a block are in the type o
 over blocks in float64. Give float64 where stimuli are nearly the same, or of very different size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

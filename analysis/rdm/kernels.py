@@ -1,7 +1,5 @@
 """RDMs of squared distances as kernels of centred patterns, -1/2 H D H: what whitened comparisons and Bures need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Multidimensional scaling: points whose distances are as given."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

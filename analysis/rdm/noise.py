@@ -1,7 +1,5 @@
 """Noise between measurements: covariances with shrinkage, and their inverses, for Mahalanobis and crossnobis."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Activations of any kind as matrices, checked in one place."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

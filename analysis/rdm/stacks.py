@@ -1,7 +1,5 @@
 """Stacks of RDMs as arrays, checked for every comparison."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

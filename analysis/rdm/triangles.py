@@ -1,7 +1,5 @@
 """Triangles: the upper triangle of an RDM as a vector, row by row."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

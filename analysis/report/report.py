@@ -1,7 +1,5 @@
 """The report of an analysis: one HTML file that opens offline, and tables for LaTeX."""
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What linear maps have in common: canonical correlations (CCA, SVCCA, PWCCA) and linear regression."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

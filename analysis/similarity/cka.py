@@ -1,7 +1,5 @@
 """Centred kernel alignment (CKA): linear, debiased, from batches, with Gaussian kernels."""
 
-from __future__ import annotations
-
 import math
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """By the Euclidean distances between stimuli: their correlation, and who is near whom."""
 
-from __future__ import annotations
-
 import math
 
 import torch

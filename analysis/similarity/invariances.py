@@ -1,7 +1,5 @@
 """Declared invariances of a measure of similarity, and the check of such a declaration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args

@@ -3,8 +3,6 @@
 They come as arrays or tensors, (n, p) and (n, q); tensors stay in their type and on their device, in float32 at least.
 """
 
-from __future__ import annotations
-
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor

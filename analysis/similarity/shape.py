@@ -1,7 +1,5 @@
 """Shape metrics: what is left after the best orthogonal map (Procrustes)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Consistency between networks that differ in their seed: the mean over their pairs, and its interval."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 

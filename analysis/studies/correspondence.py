@@ -1,7 +1,5 @@
 """Which layer of one network is most like a layer of another."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 

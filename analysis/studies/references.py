@@ -1,7 +1,5 @@
 """Networks against external data: every layer's RDM against those of brains, of behaviour, or of other networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Similarity of the activations of networks that differ in their seed, layer by layer."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Pure functions on matrices. Rows are vectors: a basis has shape (rank, width), a set of samples (n, width)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """A user's mistake on one line."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

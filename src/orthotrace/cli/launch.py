@@ -1,7 +1,5 @@
 """A job run by Hydra."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

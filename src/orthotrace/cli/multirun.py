@@ -1,7 +1,5 @@
 """Several runs by one command."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from pathlib import Path

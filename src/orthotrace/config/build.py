@@ -1,7 +1,5 @@
 """From a Hydra configuration to objects."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

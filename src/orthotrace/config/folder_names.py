@@ -1,7 +1,5 @@
 """The name of a run's folder, and what differs between two configurations."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """The keys that the files of conf/ have, and a hint for one that they do not."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Names that version 0.1 had for today's modules, so that its commands and run folders keep working."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Collective operations of a distributed run; with a single process each leaves its values as they are."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

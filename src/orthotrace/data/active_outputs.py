@@ -1,7 +1,5 @@
 """Which outputs of a network are active for which task, and the loss over them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property

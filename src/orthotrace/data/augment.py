@@ -1,7 +1,5 @@
 """Augmentation of whole batches."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

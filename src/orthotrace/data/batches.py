@@ -1,7 +1,5 @@
 """Whole batches in an order fixed by seed, task and epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """A cache of decoded images on disk, by the hash of their encoded content."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

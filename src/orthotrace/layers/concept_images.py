@@ -1,7 +1,5 @@
 """What the images of concepts answer to the axes of a layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Concept axes in a trained network, without a training step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Which modules are normalisation layers."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 

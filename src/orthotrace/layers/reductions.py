@@ -1,7 +1,5 @@
 """From the map of an axis to one number: how active it is."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

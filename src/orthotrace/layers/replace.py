@@ -1,7 +1,5 @@
 """A normalisation layer of any torch model replaced by concept whitening."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Whitening: channels without correlations, of variance one."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Sequence

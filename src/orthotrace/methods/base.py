@@ -1,7 +1,5 @@
 """The hooks of a method."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """What a method knows of the task that is trained."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Elastic weight consolidation."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

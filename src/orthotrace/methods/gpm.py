@@ -1,7 +1,5 @@
 """Gradient projection memory."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import torch

@@ -1,7 +1,5 @@
 """Training in the null space of earlier inputs (Adam-NSCL)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn

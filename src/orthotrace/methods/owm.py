@@ -1,7 +1,5 @@
 """Orthogonal weights modification."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

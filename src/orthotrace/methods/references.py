@@ -1,7 +1,5 @@
 """What methods are measured against: all tasks at once, and each task alone."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 

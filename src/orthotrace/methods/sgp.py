@@ -1,7 +1,5 @@
 """Scaled gradient projection."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from orthotrace.core.errors import checked

@@ -1,7 +1,5 @@
 """Synaptic intelligence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What a user can get wrong with a guard: each would lose protection silently, each is reported in one line."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Projects what an optimizer applied, so that protection is exact under any optimizer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args

@@ -1,7 +1,5 @@
 """An output layer whose outputs belong to tasks: those of other tasks stay as they are."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Layers whose weights can be protected: the matrices in them, and the rows that those are multiplied with."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

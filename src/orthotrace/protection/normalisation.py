@@ -1,7 +1,5 @@
 """Normalisation layers: their statistics and affine drift beside the weights, so they are frozen or kept by task."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from types import MethodType

@@ -1,7 +1,5 @@
 """The protocol of a user's own training loop."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

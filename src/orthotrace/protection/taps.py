@@ -1,7 +1,5 @@
 """Taps collect what layers see, as rows."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Methods compared on the same seeds, and with their references."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Sequence

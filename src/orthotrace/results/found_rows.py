@@ -1,7 +1,5 @@
 """The rows that another run found, for methods that take them over."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 from typing import Any

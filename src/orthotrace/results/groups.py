@@ -1,7 +1,5 @@
 """Runs side by side: those that differ in their seeds only are a group."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Heat maps of values in [0, 1], such as an accuracy matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

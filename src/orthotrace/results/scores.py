@@ -1,7 +1,5 @@
 """Scores of a sequence of tasks, from the matrix of test accuracies."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """The tables at the end of a multirun: scores over seeds, and paired tests between methods."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Numbers as text, and tables for LaTeX."""
 
-from __future__ import annotations
-
 import re
 import statistics
 from collections.abc import Sequence

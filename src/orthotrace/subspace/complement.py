@@ -1,7 +1,5 @@
 """Principal directions, stored as the smaller of what is held and what is free (DualGPM)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

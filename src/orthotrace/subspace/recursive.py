@@ -1,7 +1,5 @@
 """A projector that a recursion builds from the mean inputs of batches (OWM)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import torch

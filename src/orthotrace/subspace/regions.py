@@ -1,7 +1,5 @@
 """Principal directions, and which of them span the inputs of each task (TRGP)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

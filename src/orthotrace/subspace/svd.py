@@ -1,7 +1,5 @@
 """The principal directions of a sample of inputs (GPM)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """An average of a network's weights over the steps of a task."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

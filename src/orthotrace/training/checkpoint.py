@@ -1,7 +1,5 @@
 """Checkpoints: what a run continues from, to the same bits."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Choices that do not go together, refused before anything is written."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,7 +1,5 @@
 """While a network trains, its concept axes follow their concepts."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """How well a network does on images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The loop over tasks: one Trainer, one fit for each task."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

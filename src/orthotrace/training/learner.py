@@ -1,7 +1,5 @@
 """The LightningModule: forward, loss, metrics of an epoch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace

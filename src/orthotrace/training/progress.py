@@ -1,7 +1,5 @@
 """How far a run is: everything that is written about it, and that a checkpoint carries."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from typing import Any
 

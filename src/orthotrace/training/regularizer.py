@@ -1,7 +1,5 @@
 """Regularization of training: everything that keeps a network from fitting its task too closely."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Evaluation inside a task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

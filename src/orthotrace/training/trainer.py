@@ -1,7 +1,5 @@
 """Lightning's Trainer for one fit after another."""
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Mapping

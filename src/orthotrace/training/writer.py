@@ -1,7 +1,5 @@
 """What a run writes for users: scores.json, metrics.csv and what was measured inside tasks."""
 
-from __future__ import annotations
-
 import platform
 from dataclasses import fields
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """Attributes that are measured on images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Concepts from folders of images."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Encoded images, decoded once into an array on disk."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections import Counter

@@ -1,7 +1,5 @@
 """Permuted pixels."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Rotated images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """The same images in every task, transformed in each."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
