@@ -35,6 +35,8 @@ def test_calls_are_counted_in_order_without_comprehensions_and_other_packages(st
 def test_a_step_of_hlop_calls_little(step_trace):
     steps = step_trace.steps_of()
     assert len(steps) == step_trace.STEPS
+    assert statistics.fmean(map(len, steps)) <= 60
+    assert statistics.fmean(map(step_trace.changes_of_file, steps)) <= 20
     guard = [[call for call in step if call[0].startswith(GUARD)] for step in steps]
     # Three layers: what they see, what the subspaces learn of it, and what is taken back of the step.
     assert statistics.fmean(map(len, guard)) <= 25
