@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from orthotrace.analysis.inference.ceilings import POOLS, bounds, compared
 from orthotrace.analysis.inference.models import Fixed
 from orthotrace.analysis.inference.resampling import correlations, moments
+from orthotrace.analysis.rdm.triangles import places_of
 
 Matrix = NDArray[np.float64]
 # Stimuli of which an RDM can be compared.
@@ -187,8 +188,7 @@ def resampled(stack: Matrix, stimuli: Matrix) -> Matrix:
     at = np.repeat(np.arange(n), stimuli.astype(int))
     rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
     different = rows != columns
-    low, high = rows[different], columns[different]
-    return stack[:, low * (2 * n - low - 1) // 2 + high - low - 1]
+    return stack[:, places_of(rows[different], columns[different], n)]
 
 
 def folds(things: int, number: int, rng: np.random.Generator) -> NDArray[np.intp]:

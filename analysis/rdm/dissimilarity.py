@@ -225,10 +225,7 @@ def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) ->
 
 
 def crossnobis(
-    measurements: Patterns,
-    conditions: Sequence[Any],
-    folds: Sequence[Any],
-    precision: ArrayLike | None = None,
+    measurements: Patterns, conditions: Sequence[Any], folds: Sequence[Any], precision: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Cross-validated squared Mahalanobis distance between conditions, for each feature: 0 on average where two agree.
 
@@ -257,8 +254,8 @@ def crossnobis(
         array([0.6667, 0.6667, 0.6667])
     """
     x = matrix(measurements).double()
-    kinds, which = np.unique(np.asarray(conditions), return_inverse=True)
-    parts, of = np.unique(np.asarray(folds), return_inverse=True)
+    kinds, which = np.unique(conditions, return_inverse=True)
+    parts, of = np.unique(folds, return_inverse=True)
     if np.ndim(conditions) != 1 or np.ndim(folds) != 1 or len(which) != len(x) or len(of) != len(x):
         raise ValueError(f"{len(x)} measurements, {len(which)} conditions and {len(of)} folds: give one of each")
     if len(kinds) < 3 or len(parts) < 2:
@@ -270,8 +267,8 @@ def crossnobis(
     sums.index_put_(place, x, accumulate=True)
     counts = np.zeros((len(parts), len(kinds)))
     np.add.at(counts, (of, which), 1)
-    if (counts == 0).any():
-        fold, kind = (int(values[0]) for values in np.nonzero(counts == 0))
+    if len(empty := np.argwhere(counts == 0)):
+        fold, kind = empty[0]
         raise ValueError(f"fold {parts[fold]} has no measurement of condition {kinds[kind]}")
     number = torch.from_numpy(counts).to(x.device)[:, :, None]
     total = torch.zeros(len(kinds), len(kinds), dtype=torch.float64, device=x.device)
@@ -330,8 +327,10 @@ def _squared(x: Tensor, block: int) -> tuple[NDArray[np.float64], float]:
     largest = float(_largest(x).amax()) or 1.0
     scale = 1.0 if 1e-8 < largest < 1e8 else largest
     # Features are centred first: a common mean would take the digits that tell stimuli apart.
-    gram = _gram((_centred(part if scale == 1 else part / scale) for part in x.split(block, dim=1)), x)
-    return _upper(_distances(gram)), scale
+    scaled = (part if scale == 1 else part / scale for part in x.split(block, dim=1))
+    gram = _gram((part - part.mean(0) for part in scaled), x)
+    own = gram.diagonal()
+    return _upper((own[:, None] + own[None] - 2 * gram).clamp_min(0)), scale
 
 
 def _largest(x: Tensor) -> Tensor:
@@ -344,10 +343,6 @@ def _scaled(part: Tensor, size: Tensor | None) -> Tensor:
     return part if size is None else part / size
 
 
-def _centred(part: Tensor) -> Tensor:
-    return part - part.mean(0)
-
-
 def _gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
     """The sum of X X^T over blocks of features, in float64: the upper triangle by blocks of rows, then the lower."""
     n = len(x)
@@ -357,11 +352,6 @@ def _gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
             stop = start + ROWS
             gram[start:stop, start:] += part[start:stop] @ part[start:].T
     return gram.triu_().add_(gram.triu(1).T)
-
-
-def _distances(gram: Tensor) -> Tensor:
-    own = gram.diagonal()
-    return (own[:, None] + own[None] - 2 * gram).clamp_min(0)
 
 
 def _upper(values: Tensor) -> NDArray[np.float64]:

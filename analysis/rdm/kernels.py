@@ -7,17 +7,13 @@ from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.correlate import in_steps
 from orthotrace.analysis.rdm.stacks import Matrix, refuse_nothing
-from orthotrace.analysis.rdm.triangles import stimuli_of
+from orthotrace.analysis.rdm.triangles import square, stimuli_of
 
 
 def kernels(stack: Matrix) -> Iterator[Matrix]:
     """-1/2 H D H of each RDM, (n, n)."""
-    n = stimuli_of(stack.shape[1])
-    rows, columns = np.triu_indices(n, 1)
-    full = np.zeros((n, n))
-    for one in stack:
-        full[rows, columns] = one
-        full[columns, rows] = one
+    stimuli_of(stack.shape[1])
+    for full in map(square, stack):
         mean = full.mean(axis=0)
         yield -0.5 * (full - mean - mean[:, None] + mean.mean())
 

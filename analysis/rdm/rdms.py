@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orthotrace.analysis.rdm.triangles import checked_triangle, ranks, square, stimuli_of
+from orthotrace.analysis.rdm.triangles import checked_triangle, places_of, ranks, square, stimuli_of
 from orthotrace.core.errors import nearest
 
 Measure = Callable[..., ArrayLike]
@@ -107,12 +107,8 @@ class RDMs:
                 raise ValueError(f"representation '{key}': {error}") from error
             if found[-1].shape != found[0].shape:
                 raise ValueError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
-        return cls(
-            np.stack(found),
-            name,
-            {key: np.asarray(one) for key, one in (pattern_descriptors or {}).items()},
-            {"name": np.array(list(named))},
-        )
+        described = {key: np.asarray(one) for key, one in (pattern_descriptors or {}).items()}
+        return cls(np.stack(found), name, described, {"name": np.array(list(named))})
 
     def __len__(self) -> int:
         return len(self.dissimilarities)
@@ -161,10 +157,9 @@ class RDMs:
             raise ValueError(f"three different stimuli or more are needed, each once (got {at.tolist()[:10]})")
         rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
         n = self.stimuli
-        low, high = np.minimum(rows, columns), np.maximum(rows, columns)
         return replace(
             self,
-            dissimilarities=self.dissimilarities[:, low * (2 * n - low - 1) // 2 + high - low - 1],
+            dissimilarities=self.dissimilarities[:, places_of(rows, columns, n)],
             pattern_descriptors={name: one[at] for name, one in self.pattern_descriptors.items()},
             descriptors=self._of_others(at.tolist()) if at.tolist() != list(range(n)) else self.descriptors,
         )
@@ -256,37 +251,31 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
         >>> len(joined([one, one]))
         2
     """
-    all_parts = list(parts)
-    if not all_parts:
+    parts = list(parts)
+    if not parts:
         raise ValueError("no RDMs to join")
-    first = all_parts[0]
-    for other in all_parts[1:]:
+    first = parts[0]
+    for other in parts[1:]:
         check_comparable(first, other)
-    measures = {one.measure for one in all_parts}
-    descriptors, described = _of_sets(all_parts)
-    shared = [name for name in first.rdm_descriptors if all(name in one.rdm_descriptors for one in all_parts)]
-    return replace(
-        first,
-        # One that is not known leaves all unknown.
-        measure=None if None in measures else first.measure,
-        dissimilarities=np.concatenate([one.dissimilarities for one in all_parts]),
-        rdm_descriptors=described
-        | {name: np.concatenate([one.rdm_descriptors[name] for one in all_parts]) for name in shared},
-        descriptors=descriptors,
-    )
-
-
-def _of_sets(parts: Sequence[RDMs]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Descriptors of the whole that all sets share, and those that differ, for each RDM; others are dropped."""
     same: dict[str, Any] = {}
-    differing: dict[str, NDArray[Any]] = {}
-    for name in parts[0].descriptors:
+    described: dict[str, NDArray[Any]] = {}
+    for name in first.descriptors:
         values = [one.descriptors.get(name) for one in parts]
         if all(value == values[0] for value in values):
             same[name] = values[0]
         elif all(isinstance(value, (str, int, float, np.generic)) for value in values):
-            differing[name] = np.repeat(np.array(values), [len(one) for one in parts])
-    return same, differing
+            described[name] = np.repeat(np.array(values), [len(one) for one in parts])
+    for name in first.rdm_descriptors:
+        if all(name in one.rdm_descriptors for one in parts):
+            described[name] = np.concatenate([one.rdm_descriptors[name] for one in parts])
+    return replace(
+        first,
+        # One that is not known leaves all unknown.
+        measure=None if None in [one.measure for one in parts] else first.measure,
+        dissimilarities=np.concatenate([one.dissimilarities for one in parts]),
+        rdm_descriptors=described,
+        descriptors=same,
+    )
 
 
 def check_comparable(first: RDMs, second: RDMs) -> None:

@@ -53,6 +53,17 @@ def square(vector: ArrayLike) -> NDArray[np.float64]:
     return squareform(np.asarray(vector, dtype=np.float64))
 
 
+def places_of(first: NDArray[np.intp], second: NDArray[np.intp], stimuli: int) -> NDArray[np.intp]:
+    """Where the pairs of two different stimuli are in an upper triangle.
+
+    Example:
+        >>> places_of(np.array([0, 2, 2]), np.array([1, 0, 1]), 3)
+        array([0, 1, 2])
+    """
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    return low * (2 * stimuli - low - 1) // 2 + high - low - 1
+
+
 def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks from 1 within each row of (k, m), ties sharing their mean.
 
