@@ -111,10 +111,10 @@ def auc(scores: ArrayLike, positive: ArrayLike, level: float = 0.95) -> AUC:
     m = has.sum(axis=0)
     value, error, freedom = np.empty((3, x.shape[1]))
     for columns, rows in _alike(has):
-        parts = components(x[:, columns], rows)
-        value[columns] = parts[0].mean(axis=0)
-        error[columns] = np.sqrt(_variance(*parts))
-        freedom[columns] = _freedom(*parts)
+        above, below = components(x[:, columns], rows)
+        value[columns] = above.mean(axis=0)
+        variance, freedom[columns] = _spread(above, below)
+        error[columns] = np.sqrt(variance)
     low, high = _wilson(value, np.minimum(m, len(x) - m), z)
     spread = error > ROUNDING
     a = value[spread]
@@ -161,7 +161,7 @@ def auc_difference(first: ArrayLike, second: ArrayLike, positive: ArrayLike, lev
     error = np.empty(x.shape[1])
     for columns, rows in _alike(has):
         ours, theirs = components(x[:, columns], rows), components(y[:, columns], rows)
-        error[columns] = np.sqrt(_variance(ours[0] - theirs[0], ours[1] - theirs[1]))
+        error[columns] = np.sqrt(_spread(ours[0] - theirs[0], ours[1] - theirs[1])[0])
     one, other = auc(x, has, level), auc(y, has, level)
     value = one.value - other.value
     low, high = value - z * error, value + z * error
@@ -187,19 +187,13 @@ def components(scores: Matrix, positive: NDArray[np.bool_]) -> tuple[Matrix, Mat
     return above, 1 - below
 
 
-def _variance(v: Matrix, w: Matrix) -> Matrix:
+def _spread(v: Matrix, w: Matrix) -> tuple[Matrix, Matrix]:
+    """Variance of areas, and its degrees of freedom after Satterthwaite."""
     if min(len(v), len(w)) < 2:
-        return np.full(v.shape[1], np.nan)
-    return v.var(axis=0, ddof=1) / len(v) + w.var(axis=0, ddof=1) / len(w)
-
-
-def _freedom(v: Matrix, w: Matrix) -> Matrix:
-    """Degrees of freedom of the variance, after Satterthwaite."""
-    if min(len(v), len(w)) < 2:
-        return np.full(v.shape[1], np.nan)
-    parts = np.stack([v.var(axis=0, ddof=1) / len(v), w.var(axis=0, ddof=1) / len(w)])
-    below = parts[0] ** 2 / (len(v) - 1) + parts[1] ** 2 / (len(w) - 1)
-    return parts.sum(axis=0) ** 2 / np.maximum(below, 1e-300)
+        return np.full(v.shape[1], np.nan), np.full(v.shape[1], np.nan)
+    first, second = v.var(axis=0, ddof=1) / len(v), w.var(axis=0, ddof=1) / len(w)
+    below = first**2 / (len(v) - 1) + second**2 / (len(w) - 1)
+    return first + second, (first + second) ** 2 / np.maximum(below, 1e-300)
 
 
 def _wilson(share: Matrix, number: NDArray[np.intp], z: float) -> tuple[Matrix, Matrix]:

@@ -156,38 +156,23 @@ def bootstrap(
     point = evaluate(named, data, method, rdm_folds, stimulus_folds, seed)
     rng = np.random.default_rng(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
-    sampler = _sampler(named, parts, stack, method, rdm_folds, stimulus_folds, rng)
+    if rdm_folds > 1 or stimulus_folds > 1:
+        sampler: Sampler = Folded(list(named.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
+    else:
+        sampler = (Direct if method in DIRECT else Made)(parts, stack, method)
     if resamples < 2:
-        raise ValueError(f"at least 2 resamples tell a spread (got {resamples})")
+        raise ValueError(f"a spread needs at least 2 resamples (got {resamples})")
+    if over != "stimuli" and subjects < 3:
+        raise ValueError(f"RDMs: at least 3 are needed to resample (got {subjects}); bootstrap over stimuli")
     least = LEAST if stimulus_folds == 1 else 2 * LEAST
-    try:
-        stimuli = draw(n, resamples, rng, least) if over != "rdms" else np.ones((1, n))
-    except ValueError as error:
-        raise ValueError(f"stimuli: {error}") from error
-    try:
-        drawn = draw(subjects, resamples, rng, 2) if over != "stimuli" else np.ones((1, subjects))
-    except ValueError as error:
-        raise ValueError(f"RDMs: {error}; bootstrap over stimuli") from error
+    stimuli = draw(n, resamples, rng, least, "stimuli: ") if over != "rdms" else np.ones((1, n))
+    drawn = draw(subjects, resamples, rng, 2) if over != "stimuli" else np.ones((1, subjects))
     prepared = sampler.prepare(stimuli)
     draws = {over: sampler.score(prepared, drawn)}
     if over == "both":
         draws["stimuli"] = sampler.score(prepared, np.ones((1, subjects)))
         draws["rdms"] = sampler.score(sampler.prepare(np.ones((1, n))), drawn)
     return Evaluation(tuple(named), method, point.scores, point.ceiling, draws, n)
-
-
-def _sampler(
-    models: Mapping[str, Fixed],
-    parts: list[Matrix],
-    stack: Matrix,
-    method: str,
-    rdm_folds: int,
-    stimulus_folds: int,
-    rng: np.random.Generator,
-) -> Sampler:
-    if rdm_folds > 1 or stimulus_folds > 1:
-        return Folded(list(models.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
-    return Direct(parts, stack, method) if method in DIRECT else Made(parts, stack, method)
 
 
 def _checked(
@@ -197,7 +182,7 @@ def _checked(
     if method not in compare.METHODS:
         raise ValueError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
     check_ceiling(method)
-    given = data.dissimilarities if isinstance(data, RDMs) else np.asarray(data, dtype=np.float64)
+    given = np.asarray(data, dtype=np.float64)
     if not np.isfinite(given).all():
         raise ValueError("the data have entries that are missing or infinite: leave out stimuli that not all have")
     stack, _ = compare.stacks(given, None)

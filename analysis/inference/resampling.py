@@ -15,7 +15,7 @@ Matrix = NDArray[np.float64]
 BLOCK = 256
 
 
-def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1) -> Matrix:
+def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1, what: str = "") -> Matrix:
     """How often each of a number of things comes in each resample of as many, with replacement.
 
     Args:
@@ -24,6 +24,7 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1) 
         rng: of the draws.
         least: different things that a resample needs; with fewer it is drawn again. There must be half as many more, or
             drawing again would leave little of chance.
+        what: beginning of the error about too few things.
 
     Returns:
         (resamples, number), whole numbers; each row sums to the number.
@@ -36,7 +37,7 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1) 
         array([4., 4.])
     """
     if number < (needed := 1 if least == 1 else least + (least + 1) // 2):
-        raise ValueError(f"at least {needed} are needed to resample (got {number})")
+        raise ValueError(f"{what}at least {needed} are needed to resample (got {number})")
     if resamples < 1:
         raise ValueError(f"at least one resample is needed (got {resamples})")
     chances = np.full(number, 1 / number)

@@ -43,7 +43,10 @@ def read_outside(
     path = Path(path)
     if kind not in (None, "rdms", "activations"):
         raise UserError(f"rdms or activations (got {kind})", "kind")
-    if _holds_rdms(path) and kind != "activations":
+    arrays = read_arrays(path)
+    # Of any other file, an array may be called so by chance.
+    written = path.suffix in HDF5 or (path.suffix == ".safetensors" and path.with_suffix(".json").is_file())
+    if written and "dissimilarities" in arrays and kind != "activations":
         found = read_rdms(path)
         if found.stimuli != stimuli:
             raise UserError(f"{path} has RDMs of {found.stimuli} stimuli, not of {stimuli}")
@@ -51,7 +54,7 @@ def read_outside(
             raise UserError(f"{path} has RDMs with entries that are missing or infinite")
         return found
     parts, names = [], []
-    for name, values in sorted(read_arrays(path).items()):
+    for name, values in sorted(arrays.items()):
         where = path.name if path.suffix == ".npy" else f"{path.name}, array '{name}'"
         given = np.asarray(values)
         if given.dtype.kind not in "biuf":
@@ -65,24 +68,6 @@ def read_outside(
         parts.append(part)
         names += [name] if len(part) == 1 else [f"{name}[{number}]" for number in range(len(part))]
     return RDMs(np.concatenate(parts), None, {}, {"name": np.array(names)})
-
-
-def _holds_rdms(path: Path) -> bool:
-    """Whether the file is known to hold RDMs."""
-    if not path.is_file():
-        return False
-    if path.suffix in HDF5:
-        from orthotrace.core.files import read
-
-        def look(file: Path) -> bool:
-            import h5py
-
-            with h5py.File(file, "r") as opened:
-                return "dissimilarities" in opened
-
-        return read(path, look)
-    beside = path.suffix == ".safetensors" and path.with_suffix(".json").is_file()
-    return beside and "dissimilarities" in read_arrays(path)
 
 
 def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArray[np.float64] | None:

@@ -43,16 +43,14 @@ class Stimuli:
 
     def descriptors(self) -> dict[str, NDArray[Any]]:
         """Of each stimulus: its class and label, and which test image it is."""
-        names = np.array([self.classes[number // self.per_class] for number in range(len(self.labels))])
+        names = np.repeat(self.classes, self.per_class)
         return {"class": names, "label": self.labels.numpy(), "test_image": self.places.numpy()}
 
     def rows(self) -> list[dict[str, Any]]:
         """Each stimulus by its place: external data must be in this order."""
-        found = {name: values.tolist() for name, values in self.descriptors().items()}
-        return [
-            {"stimulus": number, **{name: values[number] for name, values in found.items()}}
-            for number in range(len(self.labels))
-        ]
+        found = {"stimulus": np.arange(len(self.labels)), **self.descriptors()}
+        columns = [values.tolist() for values in found.values()]
+        return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,10 @@ def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
     for key, wanted in leaves(where):
         if wanted is None:
             continue
-        values = {run.folder: _value(run, key) for run in finished}
+        values = {
+            run.folder: run.scores[key] if key in ("method", "stream") else OmegaConf.select(run.config, key)
+            for run in finished
+        }
         if all(value is None for value in values.values()):
             known = [name for name, _ in leaves(plain(finished[0].config)) if "_target_" not in name]
             beside = [name for name in known if name.rpartition(".")[0] == key.rpartition(".")[0]]
@@ -106,12 +107,6 @@ def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
             found = ", ".join(sorted({str(value) for value in values.values()}))
             raise UserError(f"no run has {' or '.join(sorted(options))}; there are: {found}", f"where.{key}")
     return chosen
-
-
-def _value(run: Run, key: str) -> Any:
-    if key in ("method", "stream"):
-        return run.scores[key]
-    return OmegaConf.select(run.config, key)
 
 
 def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:

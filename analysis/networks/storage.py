@@ -51,7 +51,7 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
     for which in DESCRIPTORS:
         about[which] = {}
         for name, value in getattr(rdms, which).items():
-            about[which][name] = _plain(value)
+            about[which][name] = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
             try:
                 json.dumps(about[which][name], allow_nan=False)
             except (TypeError, ValueError) as error:
@@ -61,11 +61,6 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
     write_json(path.with_suffix(".json"), about)
 
 
-def _plain(value: Any) -> Any:
-    """Numpy's values as Python's."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
 def read_rdms(path: Path | str) -> RDMs:
     """Read what write_rdms or rsatoolbox wrote.
 
@@ -73,23 +68,20 @@ def read_rdms(path: Path | str) -> RDMs:
         UserError: a file that is missing or damaged, or that holds no RDMs; names it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    if path.suffix not in (*HDF5, ".safetensors"):
-        raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
     if path.suffix in HDF5:
-        return read(path, _read_hdf5, COPY)
-    from safetensors.numpy import load_file
+        found = content = read(path, _read_hdf5, COPY)
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
 
-    tensors, about = read(path, load_file, COPY), read_json(path.with_suffix(".json"))
-    if "dissimilarities" not in tensors:
-        raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(tensors)) or 'nothing'}")
-    return _made(path, tensors["dissimilarities"], about.get("measure"), about)
-
-
-def _made(path: Path, values: NDArray[Any], measure: str | None, content: Mapping[str, Any]) -> RDMs:
+        found = read(path, load_file, COPY)
+        content = read_json(path.with_suffix(".json"))
+    else:
+        raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
+    if "dissimilarities" not in found:
+        raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(found)) or 'nothing'}")
+    described = {name: content.get(name) or {} for name in DESCRIPTORS}
     try:
-        return RDMs(values, measure, **{name: content.get(name) or {} for name in DESCRIPTORS})
+        return RDMs(found["dissimilarities"], content.get("measure"), **described)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -116,25 +108,21 @@ def _write_hdf5(path: Path, rdms: RDMs) -> None:
                     elif value is None:
                         group[key] = h5py.Empty("f")
                     else:
-                        group[key] = _bytes(np.asarray(value))
+                        values = np.asarray(value)
+                        # HDF5 has no arrays of numpy's characters.
+                        group[key] = np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
                 except (TypeError, ValueError) as error:
                     raise UserError(f"{path}: {name}['{key}'] cannot be kept in HDF5: {one_line(error)}") from error
 
 
-def _bytes(values: NDArray[Any]) -> NDArray[Any]:
-    """HDF5 has no arrays of numpy's characters."""
-    return np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
-
-
-def _read_hdf5(path: Path) -> RDMs:
+def _read_hdf5(path: Path) -> dict[str, Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
         content = _content(file)
-    if "dissimilarities" not in content:
-        raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(content)) or 'nothing'}")
-    named = content.get("dissimilarity_measure")
-    return _made(path, content["dissimilarities"], None if named is None else THEIRS.get(named, named), content)
+    if (named := content.get("dissimilarity_measure")) is not None:
+        content["measure"] = THEIRS.get(named, named)
+    return content
 
 
 def _content(group: Any) -> dict[str, Any]:
@@ -157,7 +145,7 @@ def _content(group: Any) -> dict[str, Any]:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of a file: .safetensors, .npy, or the measurements of rsatoolbox's HDF5 data set.
+    """All arrays of a file: .safetensors, .npy, or the measurements or dissimilarities of rsatoolbox's HDF5.
 
     Raises:
         UserError: a file that is missing, damaged, empty, of another kind, or that only pickle could read.
@@ -171,14 +159,15 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         found = {path.stem: read(path, lambda file: np.load(file, allow_pickle=False), COPY)}
     elif path.suffix in HDF5:
 
-        def measurements(file: Path) -> dict[str, NDArray[Any]]:
+        def arrays(file: Path) -> dict[str, NDArray[Any]]:
             import h5py
 
+            names = {"measurements": path.stem, "dissimilarities": "dissimilarities"}
             with h5py.File(file, "r") as opened:
-                # A data set: the stubs do not tell it from a group.
-                return {path.stem: opened["measurements"][()]} if "measurements" in opened else {}  # type: ignore[index]
+                # Data sets: the stubs take them for groups.
+                return {name: opened[key][()] for key, name in names.items() if key in opened}  # type: ignore[index]
 
-        found = read(path, measurements, COPY)
+        found = read(path, arrays, COPY)
     else:
         raise UserError(f"{path} ends in none of .safetensors, .npy, .h5 and .hdf5")
     if not found:

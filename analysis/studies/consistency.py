@@ -81,10 +81,7 @@ def between_networks(
     stack, _ = stacks(rdms, None)
     rng = np.random.default_rng(seed)
     n = stimuli_of(stack.shape[1])
-    try:
-        drawn = draw(n, resamples, rng, least=3)
-    except ValueError as error:
-        raise ValueError(f"stimuli: {error}") from error
+    drawn = draw(n, resamples, rng, 3, "stimuli: ")
     squares = correlations(moments(stack / np.abs(stack).max(axis=1, keepdims=True), drawn, centre=True)) ** 2
     if plain.interval == "bootstrap":
         nodes = draw(len(stack), resamples, rng, least=2)
@@ -130,11 +127,7 @@ def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...
 
 
 def pair_mean(
-    matrix: ArrayLike,
-    method: Interval = "jackknife",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    matrix: ArrayLike, method: Interval = "jackknife", level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> PairMean:
     """Mean over pairs of networks, with an interval that resamples networks, never pairs: pairs are dependent.
 
@@ -173,18 +166,17 @@ def pair_mean(
     if not 0 < level < 1:
         raise ValueError(f"a level in (0, 1) is needed (got {level})")
     if resamples < 2:
-        raise ValueError(f"at least 2 resamples tell a spread (got {resamples})")
+        raise ValueError(f"a spread needs at least 2 resamples (got {resamples})")
     n = len(values)
     pairs = values[np.triu_indices(n, 1)]
-    mean = float(pairs.mean())
+    found = PairMean(tuple(pairs.tolist()), float(pairs.mean()), None, None, "none", n, level)
     if n == 2:
-        return PairMean(tuple(pairs.tolist()), mean, None, None, "none", n, level)
+        return found
     if method == "jackknife" or n < FEWEST:
         half = _student(level, n) * jackknife_error(values)
-        return PairMean(tuple(pairs.tolist()), mean, mean - half, mean + half, "jackknife", n, level)
-    means = bootstrap_means(values, resamples, seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return PairMean(tuple(pairs.tolist()), mean, float(low), float(high), "bootstrap", n, level)
+        return replace(found, low=found.mean - half, high=found.mean + half, interval="jackknife")
+    low, high = np.quantile(bootstrap_means(values, resamples, seed), [(1 - level) / 2, (1 + level) / 2])
+    return replace(found, low=float(low), high=float(high), interval="bootstrap")
 
 
 def jackknife_error(values: NDArray[np.float64]) -> float:

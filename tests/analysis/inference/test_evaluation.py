@@ -226,7 +226,7 @@ def test_a_sum_that_helps_nothing_predicts_nothing():
     [
         (lambda: bootstrap(FIXED, DATA[:2], over="rdms"), "RDMs: at least 3 are needed to resample"),
         (lambda: bootstrap({"a": [1, 2, 3.0]}, [[1, 2, 4.0]] * 3, over="stimuli"), "stimuli: at least 5 are needed"),
-        (lambda: bootstrap(FIXED, DATA, resamples=1), "at least 2 resamples"),
+        (lambda: bootstrap(FIXED, DATA, resamples=1), "a spread needs at least 2 resamples"),
         (lambda: evaluate(PARTS[0], DATA), "models come by name"),
     ],
 )

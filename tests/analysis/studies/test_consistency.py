@@ -178,8 +178,8 @@ def test_an_rdm_that_is_constant_in_a_resample_makes_no_nan():
     ("rdms", "options", "line"),
     [
         (RNG.random((4, 3)), {"stimuli": True}, "stimuli: at least 5 are needed"),
-        (NETWORKS, {"resamples": 1}, "at least 2 resamples"),
-        (NETWORKS, {"resamples": 0, "method": "bootstrap"}, "at least 2 resamples"),
+        (NETWORKS, {"resamples": 1}, "a spread needs at least 2 resamples"),
+        (NETWORKS, {"resamples": 0, "method": "bootstrap"}, "a spread needs at least 2 resamples"),
     ],
 )
 def test_too_little_to_resample(rdms, options, line):
