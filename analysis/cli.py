@@ -66,31 +66,20 @@ class IntervalOptions:
     stimuli: bool
 
 
-@dataclass(frozen=True)
-class Options:
-    """Keys of an analysis with their types and ranges."""
+@checked
+def checked_options(
+    layers: list[str] | None,
+    stimuli: StimulusOptions,
+    concepts: ConceptOptions,
+    interval: IntervalOptions,
+    **others: Any,
+) -> tuple[list[str] | None, StimulusOptions, ConceptOptions, IntervalOptions]:
+    """The keys of an analysis that have types and ranges; others are checked where they are used.
 
-    layers: list[str] | None
-    stimuli: StimulusOptions
-    concepts: ConceptOptions
-    interval: IntervalOptions
-
-    @classmethod
-    @checked
-    def of(
-        cls,
-        layers: list[str] | None,
-        stimuli: StimulusOptions,
-        concepts: ConceptOptions,
-        interval: IntervalOptions,
-        **others: Any,
-    ) -> Options:
-        """From a configuration, whose other keys are checked where they are used.
-
-        Raises:
-            UserError: a value of another type or out of its range.
-        """
-        return cls(layers, stimuli, concepts, interval)
+    Raises:
+        UserError: a value of another type or out of its range.
+    """
+    return layers, stimuli, concepts, interval
 
 
 def analyse(config: DictConfig) -> Path:
@@ -103,7 +92,7 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    chosen = Options.of(**options)
+    layers, shown, concept_options, interval = checked_options(**options)
     # torch takes a second to import: what does not need it has been answered.
     from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
     from orthotrace.analysis.figures.study import draw
@@ -121,12 +110,11 @@ def analyse(config: DictConfig) -> Path:
     outside = references_of(options["references"])
     runs = select(options["runs"], options["where"])
     grouped = groups(runs)
-    stimuli = common_stimuli(runs, **vars(chosen.stimuli))
+    stimuli = common_stimuli(runs, **vars(shown))
     # Files from outside are read before the networks, which take long.
     rdms = read_references(outside, stimuli, measure)
-    networks = read_networks(grouped, stimuli, options["tasks"], chosen.layers, measure)
-    interval = chosen.interval
-    concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
+    networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
+    concepts = read_concepts(grouped, options["tasks"], stimuli.task, concept_options.images, interval.level)
     findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
     out = Path(options["out"])
     results = findings.as_json(grouped, stimuli, networks, options)
@@ -138,14 +126,11 @@ def analyse(config: DictConfig) -> Path:
     report = write_report(out, grouped, results, pictures)
     write_json(out / "results.json", results)
     tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
+    means = {
+        f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"] for one in results["consistency"]
+    }
     try:
-        tracker.figures(
-            {f"figures/{path.stem}": path for path in pictures.values()},
-            {
-                f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
-                for one in results["consistency"]
-            },
-        )
+        tracker.figures({f"figures/{path.stem}": path for path in pictures.values()}, means)
     finally:
         tracker.finish()
     print_summary(runs)

@@ -27,19 +27,14 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
     most = max(len(seeds[0]) for seeds in capacities.values())
     longest = max(len(layer) for seeds in capacities.values() for layer in seeds[0])
     height = 0.85 + 0.2 * max(4, min(most, 24))
-    figure, panels = grid(
-        len(capacities),
-        3,
-        lambda lines, columns: (DOUBLE * (columns + 0.35) / 3.35, lines * height),
-    )
+    figure, panels = grid(len(capacities), 3, lambda lines, columns: (DOUBLE * (columns + 0.35) / 3.35, lines * height))
     rows: list[dict[str, Any]] = []
-    image = None
     for axes, (method, seeds) in zip(panels.flat, capacities.items(), strict=False):
         layers = list(seeds[0])
         found = [_means(method, layer, [one[layer] for one in seeds]) for layer in layers]
         rows += [row for by_task in found for row in by_task]
         shares = np.array([[row["rank"] / row["features"] for row in by_task] for by_task in found])
-        image = heat_map(axes, shares, aspect="auto")
+        heat_map(axes, shares, aspect="auto")
         tasks = shares.shape[1]
         step = max(1, tasks // WRITTEN)
         axes.set_xticks(range(0, tasks, step), [str(number + 1) for number in range(0, tasks, step)])
@@ -48,8 +43,7 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
         if tasks <= WRITTEN and len(layers) <= 24:
             ranks = (f"{row['rank']:.4g}" for by_task in found for row in by_task)
             write_cells(axes, shares, ranks, min(6.0, 42 / tasks))
-    if image is not None:
-        figure.colorbar(image, ax=panels, label="Share protected", fraction=0.03, shrink=0.9)
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label="Share protected", fraction=0.03, shrink=0.9)
     return figure, rows
 
 

@@ -126,9 +126,8 @@ def _side_by_side(
     width = SINGLE if columns == 1 else DOUBLE * (columns + 0.5) / 3.5
     size = (width - 1) / columns
     figure, panels = grid(len(found), 3, lambda lines, _: (width, lines * (size + 0.45) + 0.35), layout="compressed")
-    image = None
     for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
-        image = _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
+        _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
         if len(values) == len(concepts) <= NAMED:
             _ticks(axes, concepts, concepts if number % columns == 0 else None)
         else:
@@ -139,9 +138,8 @@ def _side_by_side(
                 ticks.set_major_locator(MaxNLocator(6, integer=True))
             axes.set_ylabel("Axis" if number % columns == 0 else "")
         axes.set_title(f"{wrapped(name, 26)}\n{titles[name]}")
-    if image is not None:
-        over = any(np.nanmax(one, initial=0) > 1 + 1e-9 for one in found.values())
-        figure.colorbar(image, ax=panels, label=label, fraction=0.03, shrink=0.8, extend="max" if over else "neither")
+    extend = "max" if any(np.nanmax(one, initial=0) > 1 + 1e-9 for one in found.values()) else "neither"
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label=label, fraction=0.03, shrink=0.8, extend=extend)
     return figure
 
 

@@ -30,14 +30,12 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
     from orthotrace.analysis.concepts.study import kinds, over_tasks, same
 
     found: dict[str, Drawing] = {}
-    every = kinds(networks)
-    layers = {layer for _, layer in every}
     where = f"test images as task {view or 1} shows them"
     by_layer: dict[str, dict[str, list[ConceptNetwork]]] = {}
-    for method, layer in every:
+    for method, layer in kinds(networks):
         by_layer.setdefault(layer, {})[method] = same(networks, method, layer)
     for layer, methods in by_layer.items():
-        end = f"-{slug(layer)}" if len(layers) > 1 else ""
+        end = f"-{slug(layer)}" if len(by_layer) > 1 else ""
         at = f"layer {layer}"
         for method, own in methods.items():
             evaluated = [one for one in own if one.evaluation is not None]
@@ -71,10 +69,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                     ),
                 )
         firsts = {method: next(one for one in own if one.evaluation is not None) for method, own in methods.items()}
-        alike = {
-            method: one for method, one in firsts.items() if one.outputs.concepts == _first(firsts).outputs.concepts
-        }
-        concepts = _first(firsts).outputs.concepts
+        concepts = next(iter(firsts.values())).outputs.concepts
+        alike = {method: one for method, one in firsts.items() if one.outputs.concepts == concepts}
         found[f"concepts-separability{end}"] = (
             f"Similarity of the features of concepts, {at}: mean cosine between images of two concepts, over those "
             "within each; the first network of each method.",
@@ -132,7 +128,3 @@ def slug(name: str) -> str:
         'hlop-energy-0.97'
     """
     return re.sub(r"[^A-Za-z0-9._]+", "-", name).strip("-") or "runs"
-
-
-def _first(values: dict[str, Any]) -> Any:
-    return next(iter(values.values()))

@@ -95,13 +95,8 @@ def concepts_over_tasks(
     titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}
     columns = min(len(titles), 4)
     width = max(DOUBLE * (columns + 0.3) / 4.3, SINGLE)
-    figure, panels = grid(
-        len(titles),
-        4,
-        lambda lines, _: (width, max(1.35 * lines + 0.5, 2.3)),
-        sharex=True,
-        sharey=True,
-    )
+    size = lambda lines, _: (width, max(1.35 * lines + 0.5, 2.3))  # noqa: E731
+    figure, panels = grid(len(titles), 4, size, sharex=True, sharey=True)
     tasks = next(iter(found.values())).shape[1]
     rows: list[dict[str, Any]] = []
     for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):

@@ -28,10 +28,9 @@ def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[s
     side = DOUBLE / 3.35
     figure, panels = grid(len(found), 3, lambda lines, columns: (side * (columns + 0.35), side * lines))
     rows: list[dict[str, Any]] = []
-    image = None
     for axes, (method, one) in zip(panels.flat, found.items(), strict=False):
         values = np.array(one.frequency)
-        image = heat_map(axes, values)
+        heat_map(axes, values)
         axes.set_xticks(range(len(layers)), layers, rotation=90)
         axes.set_yticks(range(len(layers)), layers)
         axes.set(xlabel="Layer of the other network", title=fill(f"{method}: {one.accuracy:.0%} the same layer", 34))
@@ -42,6 +41,5 @@ def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[s
             for (i, j), share in np.ndenumerate(values)
         ]
     panels[0, 0].set_ylabel("Layer of one network")
-    if image is not None:
-        figure.colorbar(image, ax=panels, label="Share of pairs", fraction=0.03, shrink=0.8)
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label="Share of pairs", fraction=0.03, shrink=0.8)
     return figure, rows

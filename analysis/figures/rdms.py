@@ -32,21 +32,16 @@ def rdm_maps(
     """
     layers = list(next(iter(rdms.values())))
     size = min(DOUBLE / (len(layers) + 0.3), 1.75, TALLEST / len(rdms))
-    figure, panels = plt.subplots(
-        len(rdms),
-        len(layers),
-        figsize=(size * (len(layers) + 0.45), size * len(rdms) + 0.15),
-        layout="compressed",
-        squeeze=False,
-    )
+    inches = (size * (len(layers) + 0.45), size * len(rdms) + 0.15)
+    figure, panels = plt.subplots(len(rdms), len(layers), figsize=inches, layout="compressed", squeeze=False)
     top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
-    rows, image = [], None
+    rows = []
     for line, (method, by_layer) in enumerate(rdms.items()):
         for column, layer in enumerate(layers):
             axes = panels[line, column]
             matrix = square(by_layer[layer])
-            image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
             axes.set_xticks(middles, classes if line == len(rdms) - 1 else [])
             axes.set_yticks(middles, classes if column == 0 else [])
             axes.tick_params(length=0, labelsize=5)
@@ -56,8 +51,7 @@ def rdm_maps(
             if column == 0:
                 axes.set_ylabel(fill(method, 20))
             rows += _between(matrix, method, layer, classes, per_class)
-    if image is not None:
-        figure.colorbar(image, ax=panels, label=f"Dissimilarity ({measure})", fraction=0.03, shrink=0.6)
+    figure.colorbar(panels[0, 0].images[0], ax=panels, label=f"Dissimilarity ({measure})", fraction=0.03, shrink=0.6)
     return figure, rows
 
 

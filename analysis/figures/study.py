@@ -58,7 +58,6 @@ def draw(
         if rdms:
             means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
     rdms_shown = [network.rdms[layer] for network in shown for layer in layers]
-    between = at_task(findings.consistency, last)
     names = [(network.method, network.run.folder.name) for network in shown]
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
     as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
@@ -78,12 +77,8 @@ def draw(
             lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called),
         ),
     }
-    capacities = {
-        group.label: [run.scores["capacity"] for run in group.runs]
-        for group in grouped
-        if group.runs[0].scores["capacity"]
-    }
-    if capacities:
+    with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
+    if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:
         drawings["capacity"] = (
             f"Capacity: the share of each layer's input dimensions that is protected after each task; the numbers are "
             f"ranks, means {seeds}.",
@@ -100,15 +95,10 @@ def draw(
             lambda: rdms_in_a_plane(points, names, layers, stress),
         )
         places = [(*name, layer) for name in names for layer in layers]
-        plane = {
-            "task": last,
-            "stress": stress,
-            "points": [
-                {"method": method, "run": run, "layer": layer, "x": x, "y": y}
-                for (method, run, layer), (x, y) in zip(places, points.tolist(), strict=True)
-            ],
-        }
-    if between:
+        keys = ("method", "run", "layer", "x", "y")
+        found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
+        plane = {"task": last, "stress": stress, "points": found}
+    if between := at_task(findings.consistency, last):
         drawings["consistency"] = (
             f"Representational consistency between seeds, the shared variance of their RDMs, after task {last}. The "
             f"interval resamples networks, not pairs.",

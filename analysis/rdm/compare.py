@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.correlate import blocks, correlate, in_steps
 from orthotrace.analysis.rdm.kernels import square_roots, whitened
-from orthotrace.analysis.rdm.stacks import Matrix, refuse_nothing, sizes_of, stacks
+from orthotrace.analysis.rdm.stacks import Matrix, each_pair, refuse_nothing, sizes_of, stacks
 from orthotrace.analysis.rdm.triangles import ranks
 
 
@@ -216,16 +216,12 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     first, second = scaled, scaled if second is first else second / sizes_of(second)
     roots, traces = square_roots(first)
     others_roots, others_traces = (roots, traces) if second is first else square_roots(second, len(first))
-    found = np.empty((len(roots), len(others_roots)))
-    for i, a in enumerate(roots):
-        for j, b in enumerate(others_roots):
-            symmetric = second is first and j < i
-            found[i, j] = (
-                found[j, i]
-                if symmetric
-                else np.linalg.svd(a.T @ b, compute_uv=False).sum() / math.sqrt(traces[i] * others_traces[j])
-            )
-    return found
+
+    def score(i: int, j: int) -> float:
+        nuclear = np.linalg.svd(roots[i].T @ others_roots[j], compute_uv=False).sum()
+        return nuclear / math.sqrt(traces[i] * others_traces[j])
+
+    return each_pair(len(roots), len(others_roots), score, second is first)
 
 
 def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -241,14 +237,14 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[2.]])
     """
     first, second = stacks(rdms, others)
-    found = np.empty((len(first), len(second)))
-    for i, a in enumerate(first):
-        for j, b in enumerate(second):
-            difference = a - b
-            # Scaled, as squares of large or small numbers overflow or underflow.
-            size = float(np.abs(difference).max())
-            found[i, j] = size * float(np.linalg.norm(difference / size)) if size else 0.0
-    return found
+
+    def score(i: int, j: int) -> float:
+        difference = first[i] - second[j]
+        # Scaled, as squares of large or small numbers overflow or underflow.
+        size = float(np.abs(difference).max())
+        return size * float(np.linalg.norm(difference / size)) if size else 0.0
+
+    return each_pair(len(first), len(second), score, second is first)
 
 
 METHODS = {
@@ -263,26 +259,20 @@ def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
     from scipy.stats import kendalltau
 
     first, second = stacks(rdms, others)
-    for which, stack in ((0, first), (len(first), second)):
-        for number, one in enumerate(stack):
-            if one.max() == one.min():
-                refuse_nothing(number + (0 if second is first else which), 0.0, 1.0, "constant")
-    found = np.empty((len(first), len(second)))
+    for number, one in enumerate([*first, *(() if second is first else second)]):
+        refuse_nothing(number, float(one.max() > one.min()), 1.0, "constant")
     tied, tied_second = ([_tied(one) for one in stack] for stack in (first, second))
     pairs = first.shape[1] * (first.shape[1] - 1) // 2
-    for i, a in enumerate(first):
-        for j, b in enumerate(second):
-            if second is first and j < i:
-                found[i, j] = found[j, i]
-                continue
-            # Scipy's stubs give its result no fields.
-            value = float(kendalltau(a, b)[0])  # type: ignore[arg-type]
-            if not ties:
-                # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.
-                net = round(value * math.sqrt(pairs - tied[i]) * math.sqrt(pairs - tied_second[j]))
-                value = net / pairs
-            found[i, j] = value
-    return found
+
+    def score(i: int, j: int) -> float:
+        # Scipy's stubs give its result no fields.
+        value = float(kendalltau(first[i], second[j])[0])  # type: ignore[arg-type]
+        if ties:
+            return value
+        # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.
+        return round(value * math.sqrt(pairs - tied[i]) * math.sqrt(pairs - tied_second[j])) / pairs
+
+    return each_pair(len(first), len(second), score, second is first)
 
 
 def _tied(one: Matrix) -> int:

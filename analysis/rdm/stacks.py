@@ -1,5 +1,6 @@
 """Stacks of RDMs as arrays, checked for every comparison."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,14 @@ def as_stack(rdms: ArrayLike) -> Matrix:
         if not np.isfinite(one.sum()) and np.isinf(one).any():
             raise ValueError(f"RDM {number} has entries that are not finite")
     return stack
+
+
+def each_pair(rows: int, columns: int, score: Callable[[int, int], float], same: bool) -> Matrix:
+    """A score of every row with every column; of the same RDMs each pair is computed once."""
+    found = np.empty((rows, columns))
+    for i, j in np.ndindex(rows, columns):
+        found[i, j] = found[j, i] if same and j < i else score(i, j)
+    return found
 
 
 def sizes_of(stack: Matrix) -> Matrix:

@@ -3,17 +3,14 @@
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import (
-    Activations,
-    centred_pair,
-    double_centred,
-    gram_matrix,
-    squared_distances,
-)
+    Activations, centred_pair, double_centred, gram_matrix, squared_distances,
+)  # fmt: skip
 
 Estimator = Literal["song", "lange"]
 
@@ -181,8 +178,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
     for name, one in zip(("first", "second"), centred_pair(x, y), strict=True):
         squared = squared_distances(one)
         # torch's own median takes the lower of the two in the middle.
-        ordered = _upper(squared).sqrt().sort().values
-        median = float((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
+        median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))
         if not median:
             raise ValueError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
         kernels.append(double_centred(torch.exp(-squared / (2 * (fraction * median) ** 2))))
@@ -191,8 +187,3 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
     if not math.isfinite(value):
         raise ValueError(f"a kernel of {fraction:g} of the median distance does not distinguish the stimuli")
     return value
-
-
-def _upper(values: Tensor) -> Tensor:
-    rows, columns = torch.triu_indices(len(values), len(values), 1, device=values.device)
-    return values[rows, columns]
