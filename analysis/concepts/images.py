@@ -49,12 +49,9 @@ class ConceptImageLoader:
         self._made: dict[str, tuple[Any, ConceptSets, str]] = {}
 
     def of(self, run: Run, task: int, sets: Mapping[str, Any] | None = None) -> tuple[ConceptSets, Stream]:
-        """The concepts of a run as one of its tasks shows them, and its stream.
+        """The concepts of a run as one of its tasks (from 1) shows them, and its stream.
 
-        Args:
-            run: of a network.
-            task: that shows them, from 1.
-            sets: configuration of the concepts; None for that of the run.
+        The concepts are those of the run's configuration unless others are given.
         """
         config: Any = run.config
         if sets is not None:

@@ -82,14 +82,10 @@ class ConceptEvaluation:
 def read_layer(
     model: nn.Module, layer: str, images: Mapping[str, LabelledImages], concepts: tuple[str, ...], reduction: Any
 ) -> LayerOutputs:
-    """Read a layer of a network.
+    """Read a layer of a network in evaluation mode, for images of each part.
 
-    Args:
-        model: in evaluation mode.
-        layer: name of a module whose inputs and outputs have channels: (n, channels, places...).
-        images: of each part.
-        concepts: names, in the order of the images' ``has``.
-        reduction: of maps (n, channels, places...) to numbers, such as that of the concept layer.
+    Its inputs and outputs have channels, (n, channels, places...); the reduction makes numbers of such maps. Concepts
+    are in the order of the images' ``has``.
 
     Raises:
         ValueError: there is no such layer, or it is not called once.
@@ -148,12 +144,7 @@ def _calls(model: nn.Module, module: nn.Module, images: LabelledImages) -> Any:
 
 
 def evaluate_concepts(outputs: LayerOutputs, level: float = 0.95) -> ConceptEvaluation:
-    """How well the concepts can be read from the outputs of a layer.
-
-    Args:
-        outputs: with train, validation and test part.
-        level: of intervals.
-    """
+    """How well the concepts can be read from the outputs of a layer for train, validation and test images."""
     channels = outputs.after if outputs.active is None else outputs.before
     train, validation, test = (outputs.part(name, outputs.after) for name in PARTS)
     return ConceptEvaluation(
@@ -181,16 +172,9 @@ def concept_importance(
     concepts: Sequence[str],
     repeats: int = 3,
 ) -> Importance:
-    """Importance of the axes of each concept, together, for the classes, by permutation.
+    """Importance of the axes of each concept, together, for the classes, by permutation over test images.
 
-    Args:
-        model: in evaluation mode.
-        layer: name of its concept layer.
-        inputs: test images.
-        labels: of the outputs.
-        outputs: active outputs of the network.
-        concepts: names, in the order of the result.
-        repeats: of the permutation.
+    Of a model in evaluation mode, one of its concept layers, and its active outputs; labels are those of the outputs.
     """
     module: Any = model.get_submodule(layer)
     features = torch.cat(

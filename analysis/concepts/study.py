@@ -81,14 +81,10 @@ class ConceptNetwork:
 def read_concepts(
     grouped: Sequence[Group], tasks: str | list[int], shown: int | None, limit: int | None, level: float
 ) -> list[ConceptNetwork]:
-    """Read every concept layer of every run; none where no run has one.
+    """Read every concept layer of every run, after the tasks of runs.tasks_of; none where no run has one.
 
-    Args:
-        grouped: the runs.
-        tasks: as for runs.tasks_of.
-        shown: task as which the images are shown, from 1; None for the first.
-        limit: concept images of each part.
-        level: of intervals.
+    Images are shown as a task shows them, from 1 (None: the first), at most `limit` of each part; `level` is that of
+    intervals.
 
     Raises:
         UserError: a checkpoint that is damaged, or a concept of which the limit leaves no images.

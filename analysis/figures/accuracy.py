@@ -15,10 +15,8 @@ Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
 def accuracy_over_tasks(matrices: Matrices) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
 
-    Lines are means over seeds, bands their standard deviation (of the sample).
-
-    Args:
-        matrices: method -> the accuracy matrix (T, T) of each seed.
+    Lines are means over seeds, bands their standard deviation (of the sample), of method -> the accuracy matrix (T, T)
+    of each seed.
     """
     curves = {
         "Mean accuracy on tasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],

@@ -21,12 +21,7 @@ Drawing = tuple[str, Callable[[], Any]]
 
 
 def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> dict[str, Drawing]:
-    """What is drawn of concept layers: name -> caption, and what draws it.
-
-    Args:
-        networks: all that were read.
-        view: task as which the images were shown.
-    """
+    """What is drawn of concept layers, of images as a task shows them: name -> caption, and what draws it."""
     from orthotrace.analysis.concepts.study import kinds, over_tasks, same
 
     found: dict[str, Drawing] = {}

@@ -19,12 +19,7 @@ WRITTEN = 10
 
 
 def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[str]) -> Drawn:
-    """How often each layer is most similar to each layer of another network, a matrix for each method.
-
-    Args:
-        found: method -> correspondence.
-        layers: in order.
-    """
+    """How often each layer is most similar to each layer of another network, a matrix for each method."""
     side = DOUBLE / 3.35
     figure, panels = grid(len(found), 3, lambda lines, columns: (side * (columns + 0.35), side * lines))
     rows: list[dict[str, Any]] = []

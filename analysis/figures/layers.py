@@ -14,12 +14,7 @@ from orthotrace.analysis.inference.ceilings import Ceiling
 
 
 def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, Axes, int]:
-    """A figure with the layers along it, and how many columns its legend has room for.
-
-    Args:
-        layers: in order.
-        labels: of the legend.
-    """
+    """A figure with the layers along it, and how many columns its legend has room for."""
     width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
     columns = max(1, min(len(labels), int(width * 14 / (6 + max(map(len, labels))))))
     # Names that would run into each other are turned.

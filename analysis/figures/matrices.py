@@ -11,11 +11,7 @@ from orthotrace.results.heat_map import draw_matrix
 
 
 def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> Drawn:
-    """The mean accuracy matrix over the seeds of each method.
-
-    Args:
-        matrices: method -> the accuracy matrix (T, T) of each seed.
-    """
+    """The mean accuracy matrix of each method, of method -> the accuracy matrix (T, T) of each seed."""
     figure, panels = grid(len(matrices), 4, lambda lines, columns: (DOUBLE * (columns + 0.25) / 4.25, 1.75 * lines))
     rows = []
     for axes, (method, seeds) in zip(panels.flat, matrices.items(), strict=False):

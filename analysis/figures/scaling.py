@@ -15,11 +15,8 @@ def rdms_in_a_plane(
 ) -> Drawn:
     """Every RDM a point, its layers joined for each network; colour is the method, the marker the layer.
 
-    Args:
-        points: (networks x layers, 2), the layers of a network together.
-        networks: (method, name of the network).
-        layers: in order.
-        stress: stress-1 of the points.
+    Points are (networks x layers, 2), the layers of a network together; networks (method, name); the stress is
+    stress-1.
     """
     methods = list(dict.fromkeys(method for method, _ in networks))
     figure, axes = plt.subplots(figsize=(SINGLE, SINGLE), layout="constrained")

@@ -84,14 +84,7 @@ def save(figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, An
 def grid(
     number: int, most: int, size: Callable[[int, int], tuple[float, float]], layout: Any = "constrained", **options: Any
 ) -> tuple[Figure, Any]:
-    """A figure of a number of panels.
-
-    Args:
-        number: of panels.
-        most: beside each other.
-        size: of the figure in inches, (width, height), for the number of lines and of columns.
-        layout: engine of the figure.
-        options: of pyplot.subplots.
+    """A figure of some panels, at most so many beside each other; its size in inches is that for the lines and columns.
 
     Returns:
         The figure, and its panels (lines, columns); those that are left over are hidden.

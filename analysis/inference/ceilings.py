@@ -75,17 +75,9 @@ def constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
 
 
 def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
-    """A comparison in which an RDM without spread scores 0.
+    """A comparison of two stacks, (k, m) and (l, m) -> (k, l), in which an RDM without spread scores 0.
 
     Parts of RDMs may be constant though they as a whole are not.
-
-    Args:
-        first: upper triangles, (k, m).
-        second: likewise, (l, m).
-        method: a name of POOLS.
-
-    Returns:
-        (k, l).
 
     Example:
         >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").round(6)
@@ -100,26 +92,16 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
 
 
 def check_ceiling(method: str) -> None:
-    """Refuses a comparison whose best common RDM is not known.
-
-    Raises:
-        ValueError: names those that have one.
-    """
+    """Refuse a comparison whose best common RDM is not known, by a ValueError that names those that have one."""
     if method not in POOLS:
         raise ValueError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}")
 
 
 def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:
-    """Lower and upper bound in closed form, of many resamples at once.
+    """Lower and upper bound in closed form, (B,) and (B,), of many resamples at once.
 
-    A subject that a resample drew twice is left out with its copy, and counts once in the mean, as in rsatoolbox.
-
-    Args:
-        correlations: of the RDMs, (B, k, k).
-        weights: how often each subject comes, (B, k), at least two of them.
-
-    Returns:
-        (B,) and (B,).
+    Of correlations (B, k, k) and of how often each subject comes, (B, k), at least two of them. One that was drawn
+    twice is left out with its copy, and counts once in the mean, as in rsatoolbox.
 
     Example:
         >>> [float(one[0].round(6)) for one in bounds(np.full((1, 2, 2), 0.5) + np.eye(2) / 2, np.ones((1, 2)))]

@@ -16,18 +16,10 @@ BLOCK = 256
 
 
 def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1, what: str = "") -> Matrix:
-    """How often each of a number of things comes in each resample of as many, with replacement.
+    """How often each of a number of things comes in each resample of as many, (resamples, number), with replacement.
 
-    Args:
-        number: of things.
-        resamples: how many.
-        rng: of the draws.
-        least: different things that a resample needs; with fewer it is drawn again. There must be half as many more, or
-            drawing again would leave little of chance.
-        what: beginning of the error about too few things.
-
-    Returns:
-        (resamples, number), whole numbers; each row sums to the number.
+    A resample with fewer different things than `least` is drawn again. There must be half as many more, or drawing
+    again would leave little of chance; `what` begins the error that says so.
 
     Raises:
         ValueError: fewer things than each resample needs, or no resamples.
@@ -48,14 +40,7 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1, 
 
 
 def quadratic(matrix: Matrix, weights: Matrix) -> Matrix:
-    """w^T A w of each row w, for a symmetric matrix with zeros on its diagonal.
-
-    Args:
-        matrix: A, (n, n).
-        weights: (B, n).
-
-    Returns:
-        (B,).
+    """w^T A w, (B,), of each row of weights (B, n), for a symmetric A (n, n) with zeros on its diagonal.
 
     Example:
         >>> quadratic(np.array([[0.0, 2.0], [2.0, 0.0]]), np.array([[1.0, 1.0], [3.0, 1.0]]))
@@ -72,18 +57,12 @@ def quadratic(matrix: Matrix, weights: Matrix) -> Matrix:
 
 
 def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matrix:
-    """Covariances of RDMs, or their mean products, in every resample of the stimuli.
+    """Covariances of RDMs (k, m), or their mean products, (B, k, k), in every resample of the stimuli, weights (B, n).
 
         S2(A, B)/S0 - S1(A) S1(B)/S0^2,  S0 = (sum w)^2 - sum w^2,  S1(A) = w^T A w,  S2(A, B) = w^T (A o B) w
 
-    Args:
-        rdms: upper triangles, (k, m).
-        weights: how often each stimulus comes, (B, n).
-        centre: covariances; else mean products, without the S1.
-        skip: number of first RDMs whose covariances with each other are not needed; they stay 0.
-
-    Returns:
-        (B, k, k).
+    Mean products, which are not centred, are without the S1. The covariances of the first RDMs, so many as are skipped,
+    with each other stay 0.
 
     Example:
         >>> found = moments(np.array([[1.0, 2.0, 3.0]]), np.ones((1, 3)), centre=True)

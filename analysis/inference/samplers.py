@@ -25,21 +25,13 @@ class Sampler(Protocol):
 
     def prepare(self, stimuli: Matrix, /) -> Any:
         """What resamples of the stimuli need, whatever the subjects."""
-        ...
 
     def score(self, prepared: Any, subjects: Matrix, /) -> Matrix:
         """(B, models + 2): mean scores of the models, then the lower and the upper bound."""
-        ...
 
 
 class Direct:
-    """Fixed models by Pearson or cosine: all resamples at once.
-
-    Args:
-        models: an RDM (1, m) of each.
-        data: (k, m).
-        method: pearson or cosine.
-    """
+    """Fixed models (an RDM (1, m) of each) by Pearson or cosine: all resamples at once."""
 
     def __init__(self, models: Sequence[Matrix], data: Matrix, method: str) -> None:
         self.models = len(models)
@@ -59,13 +51,7 @@ class Direct:
 
 
 class Made:
-    """Fixed models by any comparison: each resample is made.
-
-    Args:
-        models: an RDM (1, m) of each.
-        data: (k, m).
-        method: a name of ceilings.POOLS.
-    """
+    """Fixed models (an RDM (1, m) of each) by any method of ceilings.POOLS: each resample is made."""
 
     def __init__(self, models: Sequence[Matrix], data: Matrix, method: str) -> None:
         self.models, self.data, self.method = np.concatenate(models), data, method
@@ -98,16 +84,9 @@ class Made:
 class Folded:
     """Fitted models by Pearson or cosine: every resample is cross-validated, from the moments of its parts.
 
-    A resample with too few different subjects or stimuli has fewer folds. The ceiling is that of the test stimuli.
-
-    Args:
-        models: what is fitted.
-        parts: the RDMs of each, (c, m).
-        data: (k, m).
-        method: pearson or cosine.
-        rdm_folds: over the different subjects of a resample; 1 for none.
-        stimulus_folds: over its different stimuli, three in each; 1 for none.
-        rng: of the folds.
+    The RDMs of each model are a part, (c, m). Folds are over the different subjects and over the different stimuli of a
+    resample, three stimuli in each; with too few of them there are fewer folds. The ceiling is that of the test
+    stimuli.
     """
 
     def __init__(
@@ -206,10 +185,7 @@ def folds(things: int, number: int, rng: np.random.Generator) -> NDArray[np.intp
 
 
 def _folds_of(counts: Matrix, number: int, rng: np.random.Generator, least: int = 1) -> NDArray[np.intp]:
-    """The fold of each thing in each resample, even over the different things in it; copies share a fold.
-
-    Fewer folds where there are too few things for `number` folds of `least` things.
-    """
+    """The fold of each thing in each resample: even over the different things, `least` in each, copies together."""
     found = np.zeros(counts.shape, dtype=np.intp)
     for row, into in zip(counts, found, strict=True):
         there = np.flatnonzero(row)

@@ -71,11 +71,7 @@ def read_outside(
 
 
 def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArray[np.float64] | None:
-    """Upper triangles (k, m); None where the array is activations.
-
-    Raises:
-        ValueError: neither, or both.
-    """
+    """Upper triangles (k, m); None where the array is activations; a ValueError where it is neither, or may be both."""
     m = n * (n - 1) // 2
     shape = values.shape
     whole = values.ndim in (2, 3) and shape[-2:] == (n, n)

@@ -33,14 +33,9 @@ def read_networks(
     layers: Sequence[str] | None,
     measure: Measure,
 ) -> list[Network]:
-    """Rebuild every network and reduce its activations to RDMs, layer by layer.
+    """Rebuild every network and reduce its activations to RDMs, layer by layer, after the tasks of runs.tasks_of.
 
-    Args:
-        grouped: the runs.
-        stimuli: the images.
-        tasks: as for runs.tasks_of.
-        layers: names of modules, or None for all that can be read.
-        measure: of dissimilarity.
+    Layers are names of modules; None for all that can be read.
 
     Raises:
         UserError: layers that do not match, a checkpoint that is damaged, a pattern that the measure refuses.
@@ -76,11 +71,7 @@ def read_networks(
 
 
 def _dissimilar(measure: Measure, values: Tensor) -> NDArray[np.float64]:
-    """An RDM that can be compared.
-
-    Raises:
-        ValueError: the measure gives no upper triangle of finite numbers, or a constant one.
-    """
+    """An RDM that can be compared: an upper triangle of finite numbers that is not constant."""
     found = checked_triangle(measure(values.clone()), len(values), "the measure")
     if np.ptp(found) <= 1e-12 * np.abs(found).max():
         raise ValueError("all dissimilarities are equal: such RDMs have no correlation")

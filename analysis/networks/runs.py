@@ -110,11 +110,7 @@ def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
 
 
 def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
-    """The tasks after which a run's network is looked at, from 1.
-
-    Args:
-        run: a finished run.
-        tasks: "last", "all", or one or more numbers from 1.
+    """The tasks after which a run's network is looked at: "last", "all", or one or more numbers from 1.
 
     Raises:
         UserError: a task that the run does not have, or no checkpoints.
@@ -135,12 +131,7 @@ def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
 
 
 def stream_of(run: Run, source: Any = None) -> Stream:
-    """The stream of a run.
-
-    Args:
-        run: of the stream.
-        source: its data set, where it has been read already.
-    """
+    """The stream of a run; of its data set, where that has been read already."""
     seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
     return build(run.config, "stream", source=source or build(run.config, "dataset"), seed=seeds.stream)
 

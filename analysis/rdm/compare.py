@@ -193,15 +193,10 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
 
         |A^T B|_* / (|A|_F |B|_F), with A A^T and B B^T the positive parts of -1/2 H D H
 
-    Args:
-        rdms: upper triangles of squared distances, (k, m).
-        others: (l, m); None for the same.
+    Args, Raises: as cosine_cov, without noise.
 
     Returns:
         (k, l), in [0, 1].
-
-    Raises:
-        ValueError: as cosine_cov.
 
     Source: Harvey, Lipshutz & Williams, What representational similarity measures imply about decodable information,
     2024.

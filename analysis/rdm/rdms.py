@@ -309,11 +309,7 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
 
 
 def _places(index: ArrayLike, number: int, what: str) -> NDArray[np.intp]:
-    """Places, from numbers or flags.
-
-    Raises:
-        ValueError: none, or one that is not there.
-    """
+    """Places, from numbers or flags; a ValueError where there are none, or one is not there."""
     given = np.asarray(index)
     try:
         found = np.arange(number)[given] if given.size else given

@@ -19,13 +19,7 @@ from orthotrace.results.tables import latex
 def write_report(
     folder: Path, grouped: Sequence[Group], results: Mapping[str, Any], pictures: Mapping[str, Path]
 ) -> Path:
-    """Write report.html and tables/*.tex.
-
-    Args:
-        folder: of the analysis.
-        grouped: the runs.
-        results: the content of results.json.
-        pictures: caption -> PNG.
+    """Write report.html, from the content of results.json and pictures (caption -> PNG), and tables/*.tex.
 
     Returns:
         The report.

@@ -8,11 +8,7 @@ from orthotrace.analysis.similarity.pairs import Activations, centred_pair
 
 
 def _basis(x: Tensor, name: str) -> Tensor:
-    """An orthonormal basis of the columns of x, (n, rank).
-
-    Raises:
-        ValueError: as many dimensions as n centred stimuli can have: any two would correlate perfectly.
-    """
+    """An orthonormal basis of the columns of x, (n, rank); refused where any two would correlate perfectly."""
     u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
     rank = int((s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps).sum())
     if rank >= len(x) - 1:
@@ -28,15 +24,10 @@ def canonical_correlations(x: Activations, y: Activations) -> Tensor:
 
         rho = singular values of Q_x^T Q_y, with Q the orthonormal bases of the centred columns
 
-    Args:
-        x: activations (n, ...) of the same stimuli; more stimuli than dimensions.
-        y: likewise.
+    Args, Raises: as linear_cka; each must have fewer dimensions than there are stimuli.
 
     Returns:
         (min(rank x, rank y),), in [0, 1].
-
-    Raises:
-        ValueError: as linear_cka; a representation of as many dimensions as there are stimuli.
 
     Source: Bjorck & Golub, Mathematics of Computation 27 (1973).
     """

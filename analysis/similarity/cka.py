@@ -9,8 +9,12 @@ from torch import Tensor
 
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import (
-    Activations, centred_pair, double_centred, gram_matrix, squared_distances,
-)  # fmt: skip
+    Activations,
+    centred_pair,
+    double_centred,
+    gram_matrix,
+    squared_distances,
+)
 
 Estimator = Literal["song", "lange"]
 

@@ -81,13 +81,7 @@ def declaration(measure: Callable[..., Any]) -> Declared | None:
 
 
 def transformed(name: str, matrix: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """The same representation for a measure that is invariant to the transformation.
-
-    Args:
-        name: of the transformation.
-        matrix: (n, p).
-        rng: of the draw.
-    """
+    """The same representation (n, p) for a measure that is invariant to the transformation."""
     width = matrix.shape[1]
     if name == "permutation":
         return matrix[:, rng.permutation(width)]

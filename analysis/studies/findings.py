@@ -164,16 +164,7 @@ def find(
     measure: str,
     **interval: Any,
 ) -> Findings:
-    """All comparisons.
-
-    Args:
-        members: the networks.
-        shown: the stimuli.
-        measures: of similarity of activations.
-        references: external data.
-        rdms: of each reference.
-        measure: of dissimilarity, by its name.
-        interval: as for consistency.between_networks.
+    """All comparisons, with intervals as for consistency.between_networks.
 
     Raises:
         UserError: a measure that fails.

@@ -63,12 +63,7 @@ class Agreement:
 
 
 def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measure: Measure) -> dict[str, RDMs]:
-    """The RDMs of every reference.
-
-    Args:
-        references: name -> what the configuration says.
-        stimuli: that the data are of.
-        measure: of dissimilarity, for activations.
+    """The RDMs of every reference, of these stimuli; of activations by the measure of dissimilarity.
 
     Raises:
         UserError: what outside.read_outside refuses, or RDMs of other stimuli; names the reference.
@@ -113,16 +108,9 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
 def agreements(
     members: Members, rdms: RDMs, method: str, level: float
 ) -> tuple[dict[tuple[str, int], dict[str, Agreement]], Ceiling | None]:
-    """Agreement of every layer with one reference, and the noise ceiling where it has RDMs of two subjects and more.
+    """Agreement of every layer with one reference, (method, task) -> layer -> agreement, by one of compare.METHODS.
 
-    Args:
-        members: the networks.
-        rdms: of the reference.
-        method: a name of compare.METHODS.
-        level: of the intervals, in (0, 1).
-
-    Returns:
-        (method, task) -> layer -> agreement, and the ceiling.
+    Beside it the noise ceiling, where the reference has RDMs of two subjects and more; `level` is that of intervals.
 
     Raises:
         ValueError: what the comparison refuses.

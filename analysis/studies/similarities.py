@@ -24,17 +24,9 @@ def similarities(
 ) -> dict[str, dict[tuple[str, int], dict[str, PairMean]]]:
     """Similarity of the activations of the networks of each method and task, layer by layer.
 
+    Measure -> (method, task) -> layer -> mean over pairs, where there are two seeds and more, with intervals as for
+    consistency.pair_mean. A measure that is not declared symmetric is computed in both directions, and the mean counts.
     A layer of all seeds is held at once, so networks run once for each layer.
-
-    Args:
-        members: of which those with two seeds and more are compared.
-        stimuli: the images.
-        measures: name -> function of two activation matrices (n, p); one that is not declared symmetric is computed in
-            both directions, and the mean counts.
-        interval: as for consistency.pair_mean.
-
-    Returns:
-        Measure -> (method, task) -> layer -> mean over pairs.
 
     Raises:
         UserError: a measure that fails or gives no finite number; names it.
