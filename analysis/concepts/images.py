@@ -26,7 +26,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Concept images, as a network takes them, without masks: where a concept is would tell that it is there.
+    """Concept images, as a network takes them, without masks: where a concept is would show that it is there.
 
     Attributes:
         inputs: (n, channels, height, width).

@@ -1,4 +1,4 @@
-"""Area under the ROC curve: how well values tell images with a concept from those without, and how sure that is."""
+"""Area under the ROC curve: how well values separate images with a concept from those without, and how sure that is."""
 
 from dataclasses import dataclass
 

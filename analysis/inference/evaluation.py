@@ -5,7 +5,7 @@ both is estimated by resampling; comparisons between models are in significance.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -157,9 +157,11 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
     if rdm_folds > 1 or stimulus_folds > 1:
-        sampler: Sampler = Folded(list(named.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
+        made = Folded(list(named.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
     else:
-        sampler = (Direct if method in DIRECT else Made)(parts, stack, method)
+        made = (Direct if method in DIRECT else Made)(parts, stack, method)
+    # Each takes back what it prepared.
+    sampler = cast(Sampler, made)
     if resamples < 2:
         raise ValueError(f"a spread needs at least 2 resamples (got {resamples})")
     if over != "stimuli" and subjects < 3:

@@ -28,6 +28,7 @@ class Sampler(Protocol):
 
     def score(self, prepared: Any, subjects: Matrix, /) -> Matrix:
         """(B, models + 2): mean scores of the models, then the lower and the upper bound."""
+        ...
 
 
 class Direct:

@@ -25,7 +25,7 @@ def read_outside(
     Args:
         path: .safetensors, .npy, or rsatoolbox's .h5 or .hdf5.
         stimuli: n: the data are of the same stimuli, in the same order.
-        kind: what the arrays are; None to tell by their shape.
+        kind: what the arrays are; None to decide by their shape.
         measure: of RDMs of activations, as for RDMs.of.
 
     Raises:

@@ -326,7 +326,7 @@ def _squared(x: Tensor, block: int) -> tuple[NDArray[np.float64], float]:
     """Squared distances in units of the square of a scale, and the scale."""
     largest = float(_largest(x).amax()) or 1.0
     scale = 1.0 if 1e-8 < largest < 1e8 else largest
-    # Features are centred first: a common mean would take the digits that tell stimuli apart.
+    # Features are centred first: a common mean would take the digits in which stimuli differ.
     scaled = (part if scale == 1 else part / scale for part in x.split(block, dim=1))
     gram = _gram((part - part.mean(0) for part in scaled), x)
     own = gram.diagonal()

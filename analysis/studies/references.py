@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ class Reference:
 
     Attributes:
         path: of the file.
-        kind: what its arrays are; None to tell by their shape.
+        kind: what its arrays are; None to decide by their shape.
         method: of comparison.
         name: of one RDM of the file; None for all, such as one for each subject.
     """
@@ -116,18 +115,11 @@ def agreements(
         ValueError: what the comparison refuses.
     """
     limits = ceiling(rdms.dissimilarities, method) if len(rdms) > 1 and method in POOLS else None
-    found = {}
+    score = compare.METHODS[method]
+    found: dict[tuple[str, int], dict[str, Agreement]] = {key: {} for key in members}
     for key, same in members.items():
-        found[key] = {
-            layer: _agreement(
-                compare.METHODS[method](np.stack([one.rdms[layer] for one in same]), rdms.dissimilarities).mean(axis=1),
-                level,
-            )
-            for layer in same[0].rdms
-        }
+        for layer in same[0].rdms:
+            values = score(np.stack([one.rdms[layer] for one in same]), rdms.dissimilarities).mean(axis=1).tolist()
+            over = mean_interval(values, level)
+            found[key][layer] = Agreement(tuple(values), over.mean, over.low, over.high)
     return found, limits
-
-
-def _agreement(values: Any, level: float) -> Agreement:
-    found = mean_interval(values.tolist(), level)
-    return Agreement(tuple(values.tolist()), found.mean, found.low, found.high)

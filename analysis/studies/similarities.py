@@ -55,12 +55,8 @@ def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
         answers = [measure(a.clone(), b.clone()) for a, b in pairs]
     # The user's own code may fail in any way.
     except Exception as error:
-        message = (
-            one_line(error)
-            if isinstance(error, (ValueError, UserError))
-            else f"{type(error).__name__}: {one_line(error)}"
-        )
-        raise UserError(f"layer {layer}: {message}", f"measures.{name}") from error
+        kind = "" if isinstance(error, (ValueError, UserError)) else f"{type(error).__name__}: "
+        raise UserError(f"layer {layer}: {kind}{one_line(error)}", f"measures.{name}") from error
     try:
         value = sum(float(answer) for answer in answers) / len(answers)
     except (TypeError, ValueError, RuntimeError) as error:
