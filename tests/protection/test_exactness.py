@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import pytest
 import torch
 from composed import GROUPS
-from hydra import compose, initialize_config_dir
+from optimizers import NAMES, OPTIMIZERS
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from orthotrace.config.build import build
-from orthotrace.config.conf import conf_folder
 from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
 from orthotrace.subspace import (
@@ -26,19 +23,6 @@ from orthotrace.subspace import (
     WeightedSubspace,
 )
 from orthotrace.training.averaging import Average
-
-# Adadelta's rate is a factor on a step that fits by itself; what is tested should move, not explode.
-RATES = {"sgd": 0.5, "momentum": 0.1, "nesterov": 0.1, "adadelta": 0.5, "adagrad": 0.02}
-NAMES = ["sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "nadam"]
-
-
-def optimizer_of(name: str) -> Callable[..., torch.optim.Optimizer]:
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("train", [f"optimizer={name}", f"optimizer.lr={RATES.get(name, 0.01)}"])
-    return build(config, "optimizer")
-
-
-OPTIMIZERS = {name: optimizer_of(name) for name in NAMES}
 
 
 def test_conf_has_these_optimizers_and_no_others():
@@ -255,55 +239,6 @@ def answers(part, rows: torch.Tensor) -> torch.Tensor:
     return outputs if part.bias is None else outputs + part.bias
 
 
-def normalised() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-        nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.GroupNorm(2, 8), nn.ReLU(),
-        nn.Flatten(), nn.Linear(32, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 5),
-    ).double()  # fmt: skip
-
-
-@pytest.mark.parametrize("frozen", [True, False])
-def test_with_normalisation_too_where_it_is_frozen(frozen):
-    model = normalised()
-    guard = Guard(model, SvdSubspace, energy=1.0)
-    optimizer = OPTIMIZERS["adam"](model.parameters())
-    draws = torch.Generator().manual_seed(1)
-    batches = torch.randn(30, 10, 2, 8, 8, generator=draws, dtype=torch.float64)
-    old = batches[0, :1]
-
-    def learn(some: torch.Tensor) -> None:
-        model.train()
-        for images in some:
-            optimizer.zero_grad()
-            cross_entropy(model(images), torch.arange(10) % 5).backward()
-            optimizer.step()
-
-    with guard.protecting(optimizer):
-        learn(batches[:10])
-    moved = model[1].running_mean.clone()
-    assert float(moved.abs().max()) > 0 and model[1].weight.requires_grad
-    guard.remember(model, old)
-    model.eval()
-    inside: list[torch.Tensor] = []
-    for layer in model:
-        layer.register_forward_hook(lambda module, args, output: inside.append(output.detach()))
-    model(old)
-    before = list(inside)
-    if not frozen:
-        guard.norms.mode = "task"
-    with guard.protecting(optimizer):
-        learn(batches[10:])
-    model.eval()
-    inside.clear()
-    model(old)
-    change = max(float((a - b).norm() / a.norm()) for a, b in zip(before, inside, strict=True))
-    assert (change < 1e-5) == frozen and (change > 1e-2) != frozen
-    # Of other images it has learned.
-    assert min(float(guard.update(label).norm()) for label in guard.labels) > 0.01
-
-
 OTHERS = {
     "ASGD": {"lr": 0.1},
     "Adamax": {"lr": 0.01},
@@ -339,29 +274,6 @@ def test_what_the_rule_of_the_papers_carries_over_stays_finite(name):
     with pytest.warns(UserWarning, match="leaked"):
         carried_over(model, OPTIMIZERS[name], guard, torch.float64)
     assert all(value.isfinite().all() for value in model.parameters())
-
-
-@pytest.mark.parametrize("name", ["momentum", "adam", "sgd"])
-def test_a_frozen_affine_stays_whatever_an_optimizer_remembers(name):
-    model = normalised()
-    guard = Guard(model, SvdSubspace, energy=1.0)
-    optimizer = OPTIMIZERS[name](model.parameters(), weight_decay=0.1)
-    images = torch.randn(10, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-    def learn() -> None:
-        with guard.protecting(optimizer):
-            for _ in range(5):
-                # Gradients are kept as zeros: momentum and decay go on.
-                optimizer.zero_grad(set_to_none=False)
-                cross_entropy(model(images), torch.arange(10) % 5).backward()
-                optimizer.step()
-
-    learn()
-    guard.remember(model, images[:1])
-    before = [value.detach().clone() for index in (1, 4, 8) for value in model[index].parameters()]
-    learn()
-    after = [value.detach() for index in (1, 4, 8) for value in model[index].parameters()]
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("kind", [WeightedSubspace, RecursiveSubspace])
