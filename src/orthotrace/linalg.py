@@ -183,10 +183,7 @@ def inverse_sqrt(moment: Tensor) -> Tensor:
 
 
 class _InverseSqrt(Function):
-    """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W. Also its eigenvectors and eigenvalues.
-
-    Forward and context apart, and a rule for batches: torch.func takes gradients of single images so.
-    """
+    """W = S^-1/2 of a symmetric S; dW = -X with W^-1 X + X W^-1 = W dS W. Also its eigenvectors and eigenvalues."""
 
     generate_vmap_rule = True
 

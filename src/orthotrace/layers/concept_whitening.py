@@ -199,11 +199,7 @@ class ConceptWhitening(Whitening):
             return -self._images(inputs, masks or {}).objective(self.rotation[: len(self.axes)])
 
     def _images(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> SeenConcepts:
-        """The images of concepts, seen through the running statistics.
-
-        Raises:
-            UserError: an unknown concept, no images, or values that are not finite.
-        """
+        """The images of concepts, seen through the running statistics."""
         concepts = []
         for name in masks:
             if name not in inputs:
@@ -267,10 +263,7 @@ class ConceptWhitening(Whitening):
         self._warn_of_hidden(moved & ~placed & ~self.held)
 
     def _nearest(self, towards: Tensor, chosen: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Orthonormal rows nearest to these directions, outside the span of those held, and which have been placed.
-
-        A direction within the span of those held has no place of its own: its row stays.
-        """
+        """Orthonormal rows nearest to these directions, outside the span of those held, and which have been placed."""
         current = self.rotation[: len(self.axes)]
         found = current.clone() if rows is None else rows.clone()
         found[self.held] = held = current[self.held]

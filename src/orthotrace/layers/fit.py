@@ -188,11 +188,7 @@ def _layer(
 def _each_output(
     model: nn.Module, module: nn.Module, layer: str, images: Tensor | Iterable[Tensor], take: Callable[[Tensor], None]
 ) -> Tensor:
-    """Give each batch's output of a module to a function; the first batch of images is returned.
-
-    Raises:
-        UserError: the module gives no tensor of channels, or is not called once.
-    """
+    """Give each batch's output of a module to a function; the first batch of images is returned."""
     calls = 0
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -189,11 +189,7 @@ class Whitening(nn.Module):
         return self._precise(inputs).movedim(self.channel_dim, 0).reshape(self.channels, -1)
 
     def _precise(self, inputs: Tensor) -> Tensor:
-        """Inputs in float32 at least.
-
-        Raises:
-            UserError: inputs of another width, or buffers of too few bits.
-        """
+        """Inputs in float32 at least."""
         if self.mean.dtype in (torch.bfloat16, torch.float16):
             raise UserError(
                 f"{self.label}its statistics were turned into {self.mean.dtype}, which has too few digits to whiten; "
@@ -239,11 +235,7 @@ class Whitening(nn.Module):
         self.samples.fill_(1 / ((1 - weight) ** 2 / float(self.samples) + weight**2 / count))
 
     def _root(self, covariance: Tensor, samples: float) -> Tensor:
-        """W of the covariance of each group, (groups, width, width).
-
-        Raises:
-            UserError: it is not finite.
-        """
+        """W of the covariance of each group, (groups, width, width)."""
         width = covariance.shape[-1]
         level = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
         if not math.isfinite(float(level.detach().sum())):

@@ -137,13 +137,7 @@ class TRGP(SampledProjection):
             scale.requires_grad_(key[0] == task)
 
     def _regions(self, task: int, start: bool) -> dict[int, list[Region]]:
-        """Regions of a task by index of a matrix.
-
-        Args:
-            task: from 0.
-            start: take A from the weights at the start of the running task, which a run that continues knows to the
-                same bits; else from those of now.
-        """
+        """Regions of a task by index of a matrix."""
         found: dict[int, list[Region]] = {}
         for (of, number, region), scale in self.scales.items():
             if of == task:

@@ -241,11 +241,7 @@ class HebbianSubspace(CountedSubspace):
         self.tasks += 1
 
     def _principal(self, steps: int) -> Tensor:
-        """The principal directions of the trace, largest first, as many as are to be held.
-
-        S = H E[x x^T]: its right singular vectors span what the rows would be after one more step, and its singular
-        values are the variances along them.
-        """
+        """The principal directions of the trace, largest first, as many as are to be held."""
         squares, directions = principal(project_out(self.trace.double(), self.basis.double()))
         energies = squares.sqrt()
         total, left = self.traced_energies.tolist()

@@ -50,11 +50,7 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
 
 
 def _check_processes(trainer: pl.Trainer) -> None:
-    """Several processes work together by DDP, each started by Lightning as the same command.
-
-    Raises:
-        UserError: another strategy, a launcher that does not run the command, or layers that Lightning would replace.
-    """
+    """Several processes work together by DDP, each started by Lightning as the same command."""
     strategy = trainer.strategy
     if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
         raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")

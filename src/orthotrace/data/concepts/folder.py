@@ -177,11 +177,7 @@ def _masks(folder: Path) -> list[Path]:
 
 
 def _decoded(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
-    """Pixels (channels, height, width), uint8.
-
-    Raises:
-        UserError: a file that is not an image.
-    """
+    """Pixels (channels, height, width), uint8."""
     try:
         with Image.open(file) as opened:
             return pixels_of(eight_bits(opened), channels, size)
