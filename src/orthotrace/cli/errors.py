@@ -43,13 +43,7 @@ def fail(line: str) -> NoReturn:
 
 
 def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()) -> str | None:
-    """One line for what Hydra says of a wrong command line; None where the fault is not the user's.
-
-    Args:
-        error: Hydra's.
-        config_name: of the primary configuration.
-        overrides: as the user wrote them: keys are looked up below the chosen options of the groups.
-    """
+    """One line for what Hydra says of a wrong command line; None where the fault is not the user's."""
     from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -24,10 +24,6 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Run a job by Hydra, with a user's mistake on one line.
 
     Exits with 2 after a mistake, with 1 when a job of a multirun failed.
-
-    Args:
-        job: called with the configuration of each job.
-        config_name: of the primary configuration.
     """
     import hydra
 

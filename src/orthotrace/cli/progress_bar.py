@@ -15,11 +15,6 @@ class ProgressBar(Callback):
 
     Silent where nobody watches: without a terminal, and in the worker processes of a launcher, whose bars would
     overwrite each other.
-
-    Args:
-        label: before the bar.
-        tasks: how many there are.
-        epochs: of one task.
     """
 
     def __init__(self, label: str, tasks: int, epochs: int) -> None:

@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -45,7 +44,7 @@ def job(config: DictConfig) -> None:
     hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
     if not is_first_process():
-        # Started by the first one, which tells what there is to tell.
+        # Started by the first one, which reports.
         assemble(config, run, hydra)[0].run()
         return
     if hydra.mode != RunMode.MULTIRUN:
@@ -53,7 +52,9 @@ def job(config: DictConfig) -> None:
             try:
                 train(config, run, hydra)
             finally:
-                remove_if_empty(run.folder)
+                # The folder that Hydra made for a run which was refused.
+                if run.folder.is_dir() and not any(run.folder.iterdir()):
+                    run.folder.rmdir()
         return
     number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
     try:
@@ -72,16 +73,12 @@ def is_first_process() -> bool:
 def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> None:
     """Train, or continue, or leave a finished run alone.
 
-    Args:
-        config: what to train.
-        run: where.
-        hydra: Hydra's own configuration.
-        number: of the job in a multirun, for what is printed.
-
     Raises:
         UserError: whatever the user can mend.
     """
-    refuse_foreign(run)
+    own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
+    if own and not run.exists:
+        raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
@@ -128,23 +125,6 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove the folder that Hydra made for a run which was refused."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def refuse_foreign(run: Run) -> None:
-    """Refuse a folder with files of a run's names that no run wrote.
-
-    Raises:
-        UserError: names the files.
-    """
-    own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
-    if own and not run.exists:
-        raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
-
-
 def is_finished(run: Run, config: DictConfig) -> bool:
     """Whether the folder holds this very run, finished.
 
@@ -174,13 +154,6 @@ def assemble(
     config: DictConfig, run: Run, hydra: Any, number: str = "", tracker: Tracker | None = None
 ) -> tuple[Experiment, Tracker, Any]:
     """Build everything from the configuration; nothing is written.
-
-    Args:
-        config: what to train.
-        run: where.
-        hydra: Hydra's own configuration.
-        number: of the job in a multirun, for the progress bar.
-        tracker: where scores go beside the folder; None for that of the configuration.
 
     Raises:
         UserError: a value that does not fit.
@@ -252,7 +225,7 @@ def assemble(
 
 
 def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:
-    """What tells a run that goes on, and an analysis, whether they see the same images."""
+    """Hashes by which a run that goes on, and an analysis, know whether they see the same images."""
     sources = source if isinstance(source, (list, tuple)) else [source]
     digests = {"dataset": "-".join(part.digest() for one in sources for part in (one.train, one.test))}
     return digests | ({"concepts": alignment.sets.digest()} if alignment else {})

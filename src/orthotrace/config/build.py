@@ -13,11 +13,6 @@ from orthotrace.core.files import write_text
 def build(config: DictConfig, path: str, **arguments: Any) -> Any:
     """Instantiate the node at a path by its ``_target_``.
 
-    Args:
-        config: the whole configuration.
-        path: of the node.
-        **arguments: beside those of the node.
-
     Raises:
         UserError: the node's values do not fit; names the path of the value.
     """

@@ -1,7 +1,7 @@
 """Names that version 0.1 had for today's modules, so that its commands and run folders keep working."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,12 @@ def in_current_names(node: Any) -> Any:
 
 def in_original_names(value: Any) -> Any:
     """The same value, a nested mapping or list, whose every ``_target_`` has its name of version 0.1."""
-    return _mapped(value, original)
+    if isinstance(value, Mapping):
+        return {
+            key: original(item) if key == "_target_" and isinstance(item, str) else in_original_names(item)
+            for key, item in value.items()
+        }
+    return [in_original_names(item) for item in value] if isinstance(value, list) else value
 
 
 def _replaced(name: str, names: Mapping[str, str]) -> str:
@@ -105,12 +110,3 @@ def _translate(node: Any) -> None:
     if isinstance(node, DictConfig) and isinstance(name := OmegaConf.select(node, "_target_"), str):
         with flag_override(node, ["readonly", "struct"], False):
             node["_target_"] = current(name)
-
-
-def _mapped(value: Any, name: Callable[[str], str]) -> Any:
-    if isinstance(value, Mapping):
-        return {
-            key: name(item) if key == "_target_" and isinstance(item, str) else _mapped(item, name)
-            for key, item in value.items()
-        }
-    return [_mapped(item, name) for item in value] if isinstance(value, list) else value

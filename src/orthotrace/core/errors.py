@@ -3,7 +3,7 @@
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -65,14 +65,23 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are: {listed}"
 
 
-def seen_from(path: object) -> str:
-    """The folder in which a relative path was looked for; empty for an absolute path.
+def refuse_unknown(names: Iterable[Any], known: Collection[str], what: str, key: str | None = None) -> None:
+    """Refuse a name that is not among the known ones.
 
-    Example:
-        >>> seen_from("/data")
-        ''
+    Raises:
+        UserError: says what the first of them is, and names the nearest.
     """
-    return "" if Path(str(path)).is_absolute() else f" (looked for in {Path.cwd()})"
+    for name in names:
+        if name not in known:
+            raise UserError(f"{what} '{name}'; {nearest(str(name), known)}", key)
+
+
+def folder_at(path: str) -> Path:
+    """The folder of a path; where there is none the message says where a relative path was looked for."""
+    if not (folder := Path(path)).is_dir():
+        where = "" if folder.is_absolute() else f" (looked for in {Path.cwd()})"
+        raise UserError(f"there is no folder {path}{where}", "path")
+    return folder
 
 
 def one_line(error: BaseException) -> str:
@@ -86,7 +95,7 @@ def one_line(error: BaseException) -> str:
 
 
 def checked(function: Function) -> Function:
-    """Check a call against the types and ranges of the signature, as a user's input.
+    """Check a call, or the making of a dataclass, against the types and ranges of the signature, as a user's input.
 
     The annotations are read by pydantic: ``Annotated[int, Field(ge=1)]`` states a range once,
     for Python and for the command line.
@@ -105,6 +114,9 @@ def checked(function: Function) -> Function:
         ...
         orthotrace.core.errors.UserError: tasks: input should be greater than or equal to 1 (got -3)
     """
+    if isinstance(function, type):
+        function.__init__ = checked(function.__init__)
+        return function
     annotations = dict(function.__annotations__)
     # The return type is not checked, and may be a class that is still being defined.
     function.__annotations__.pop("return", None)

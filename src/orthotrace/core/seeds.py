@@ -1,9 +1,8 @@
 """Seeds: one for each source of randomness."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import torch
 
@@ -27,6 +26,7 @@ def generator(seed: int, *parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(derived(seed, *parts))
 
 
+@checked
 @dataclass(frozen=True)
 class Seeds:
     """One seed for each source of randomness of a run; ``seed=N`` sets them all.
@@ -38,6 +38,9 @@ class Seeds:
         method: the draws of a method: samples, initial rows, what a memory keeps.
         dropout: the draws of a step: dropout, DropConnect, noise, replayed images.
         augmentation: how the training images are augmented.
+
+    Raises:
+        UserError: a seed that is not an integer, or an unknown name.
     """
 
     init: int = 0
@@ -48,22 +51,9 @@ class Seeds:
     augmentation: int = 0
 
     @classmethod
-    @checked
-    def of(
-        cls,
-        init: int = 0,
-        order: int = 0,
-        stream: int = 0,
-        method: int = 0,
-        dropout: int = 0,
-        augmentation: int = 0,
-    ) -> Seeds:
-        """Seeds from a user's input.
-
-        Raises:
-            UserError: a seed that is not an integer, or an unknown name.
-        """
-        return cls(init, order, stream, method, dropout, augmentation)
+    def of(cls, **given: Any) -> Self:
+        """Seeds from a user's input."""
+        return cls(**given)
 
     def as_dict(self) -> dict[str, int]:
         """The seeds by name."""

@@ -1,5 +1,6 @@
 """Augmentation of whole batches."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -10,6 +11,8 @@ from torch.nn.functional import pad
 from orthotrace.core.errors import checked
 
 
+@checked
+@dataclass(eq=False)
 class Augmentation:
     """Random augmentation, drawn for each image and computed for a whole batch on its device.
 
@@ -28,18 +31,10 @@ class Augmentation:
         tensor([[[[3, 2, 1]]]])
     """
 
-    @checked
-    def __init__(
-        self,
-        flip: Annotated[float, Field(ge=0, le=1)] = 0.0,
-        crop: Annotated[int, Field(ge=0)] = 0,
-        shift: Annotated[int, Field(ge=0)] = 0,
-        noise: Annotated[float, Field(ge=0)] = 0.0,
-    ) -> None:
-        self.flip = flip
-        self.crop = crop
-        self.shift = shift
-        self.noise = noise
+    flip: Annotated[float, Field(ge=0, le=1)] = 0.0
+    crop: Annotated[int, Field(ge=0)] = 0
+    shift: Annotated[int, Field(ge=0)] = 0
+    noise: Annotated[float, Field(ge=0)] = 0.0
 
     @property
     def changes(self) -> bool:

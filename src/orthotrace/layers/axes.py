@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Axes:
         for name in names:
             if list(names).count(name) > 1:
                 raise UserError(f"there are two concepts '{name}'", "concepts")
-        for name in sizes:
-            if name not in names:
-                raise UserError(f"there is no concept '{name}'; {nearest(name, names)}", "sizes")
+        refuse_unknown(sizes, names, "there is no concept", "sizes")
         of: dict[str, tuple[int, ...]] = {}
         labels: list[str] = []
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, nearest, refuse_unknown
 from orthotrace.layers.axes import Axes
 from orthotrace.layers.concept_images import ConceptInputs, SeenConcepts
 from orthotrace.layers.reductions import Reduction, reduced
@@ -189,12 +189,7 @@ class ConceptWhitening(Whitening):
             return float(images.objective(self.rotation[: len(self.axes)]))
 
     def concept_loss(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Minus the objective, differentiable in a trained rotation.
-
-        Args:
-            inputs: as for align.
-            masks: as for align.
-        """
+        """Minus the objective of what align takes, differentiable in a trained rotation."""
         with torch.autocast(self.mean.device.type, enabled=False):
             return -self._images(inputs, masks or {}).objective(self.rotation[: len(self.axes)])
 
@@ -204,9 +199,8 @@ class ConceptWhitening(Whitening):
         for name in masks:
             if name not in inputs:
                 raise UserError(f"{self.label}masks of '{name}', but no images; {nearest(name, inputs)}")
+        refuse_unknown(inputs, self.axes.names, f"{self.label}there is no concept")
         for name, values in inputs.items():
-            if name not in self.axes.of:
-                raise UserError(f"{self.label}there is no concept '{name}'; {nearest(name, self.axes.names)}")
             if not len(values):
                 raise UserError(f"{self.label}no images of the concept '{name}'")
             values = self._precise(values.detach()).movedim(self.channel_dim, 1)
@@ -310,12 +304,8 @@ class ConceptWhitening(Whitening):
     def warn_of_neighbours(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor] | None = None) -> None:
         """Warn, in one line, of concepts that no two orthogonal axes can tell apart, each pair once: cosine beyond .9.
 
-        Not a part of align: while statistics still lag behind a network that changes fast, all means look the same. Two
-        concepts whose axes are both held are not compared.
-
-        Args:
-            inputs: as for align.
-            masks: as for align.
+        Takes what align takes, but is no part of it: while statistics still lag behind a network that changes fast,
+        all means look the same. Two concepts whose axes are both held are not compared.
         """
         with torch.autocast(self.mean.device.type, enabled=False):
             images = self._images(inputs, masks or {})

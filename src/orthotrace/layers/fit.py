@@ -1,7 +1,6 @@
 """Concept axes in a trained network, without a training step."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.modes import evaluated
 from orthotrace.layers.replace import leave_fast_paths, named_once
 
 # Images at once, where they are given as one tensor.
@@ -66,7 +66,7 @@ def fit(
         (True, True)
     """
     module = _module(model, layer, "layer")
-    named_once(model, layer, "layer")
+    named_once(model, layer)
     linear = None if head is None else _module(model, head, "head")
     if linear is not None and not isinstance(linear, nn.Linear):
         raise UserError(f"'{head}' ({type(linear).__name__}) is not a linear layer", "head")
@@ -75,7 +75,7 @@ def fit(
             raise UserError(f"no images of the concept '{name}'", "concepts")
     training = module.training
     options = {"channel_dim": -1 if isinstance(module, LAST) else 1, "memory": 0.0, "steps": 100, **options}
-    with _evaluation(model), torch.no_grad():
+    with evaluated(model), torch.no_grad():
         moments = _Moments(layer, options["channel_dim"])
         first = _each_output(model, module, layer, images, moments.take)
         new = _layer(layer, module, concepts, moments, options)
@@ -310,15 +310,3 @@ def _compensate(head: nn.Linear, new: ConceptWhitening) -> None:
         head.bias = nn.Parameter(change.to(head.weight.dtype))
     else:
         head.bias.copy_(head.bias.double() + change)
-
-
-@contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation; the mode of each of its modules is put back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils import parametrize
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.layers.orthogonal import ONI, OWN, RELU, Orthogonal, Stiefel, nearest_orthogonal
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -71,8 +71,7 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
         >>> deviations(model)["0"] < 1e-5
         True
     """
-    if kind not in KINDS:
-        raise UserError(f"there is no kind '{kind}'; {nearest(kind, KINDS)}", "kind")
+    refuse_unknown([kind], KINDS, "there is no kind", "kind")
     chosen = _chosen(model, layers)
     for name, layer in chosen.items():
         _check(model, name, layer)
@@ -88,9 +87,7 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
 def _chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Any]:
     there = {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
     if names is not None:
-        for name in names:
-            if name not in there:
-                raise UserError(f"there is no Linear layer or convolution '{name}'; {nearest(name, there)}", "layers")
+        refuse_unknown(names, there, "there is no Linear layer or convolution", "layers")
         return {name: there[name] for name in names}
     readout = [name for name, layer in there.items() if isinstance(layer, nn.Linear)][-1:]
     chosen = {name: layer for name, layer in there.items() if name not in readout}

@@ -15,7 +15,7 @@ from orthotrace.layers.whitening import Whitening
 def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options: Any) -> ConceptWhitening:
     """Put concept whitening in the place of a normalisation layer, which it takes the number of channels from.
 
-    Mean and variances of a trained batch normalisation serve until the first batch in training, which tells
+    Mean and variances of a trained batch normalisation serve until the first batch in training, which gives
     correlations too; its affine is dropped, since concept whitening has none: train the model for an epoch, or so.
     After LayerNorm and RMSNorm channels are the last dimension, as of tokens.
 
@@ -40,24 +40,27 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
     known = [key for key, module in modules.items() if is_normalisation(module)]
     if name not in modules or not name:
         raise UserError(f"there is no layer '{name}'; {nearest(name, known)}", "layer")
-    old = modules[name]
+    old: Any = modules[name]
     if not is_normalisation(old):
         raise UserError(
             f"layer '{name}' ({type(old).__name__}) is no normalisation layer; {nearest(name, known)}", "layer"
         )
-    named_once(model, name, "layer")
+    named_once(model, name)
     last = isinstance(old, (nn.LayerNorm, nn.RMSNorm))
     if last and len(old.normalized_shape) > 1:
         raise UserError(
             f"layer '{name}' normalises {tuple(old.normalized_shape)} together: one dimension of channels is needed",
             "layer",
         )
-    if not _channels(old):
+    sizes = (getattr(old, key, None) for key in ("num_features", "num_channels", "channels"))
+    channels = next((size for size in sizes if size is not None), None)
+    channels = old.normalized_shape[0] if channels is None else channels
+    if not channels:
         raise UserError(f"layer '{name}' ({type(old).__name__}) has no shape yet: run a batch first", "layer")
     if isinstance(concepts, str):
         raise UserError(f"a list of names is needed (got {concepts!r})", "concepts")
     try:
-        new = ConceptWhitening(_channels(old), concepts, **{"channel_dim": -1 if last else 1, **options})
+        new = ConceptWhitening(channels, concepts, **{"channel_dim": -1 if last else 1, **options})
     except UserError as error:
         raise UserError(f"layer '{name}': {error.message}", error.key) from error
     _take_statistics(new, old)
@@ -73,10 +76,6 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
 
 def leave_fast_paths(model: nn.Module, new: nn.Module) -> Callable[[], None]:
     """Keep torch's transformers from computing with the weights of layers that they take for granted.
-
-    Args:
-        model: may hold transformers.
-        new: a module in it that is not theirs.
 
     Returns:
         What puts them back.
@@ -96,7 +95,7 @@ def leave_fast_paths(model: nn.Module, new: nn.Module) -> Callable[[], None]:
     return back
 
 
-def named_once(model: nn.Module, name: str, key: str) -> None:
+def named_once(model: nn.Module, name: str) -> None:
     """Refuse a module that the model may call by another name too, past what is put in its place."""
 
     def place(of: str) -> tuple[nn.Module, str]:
@@ -111,14 +110,9 @@ def named_once(model: nn.Module, name: str, key: str) -> None:
         if other is module and not (place(one)[0] is parent and place(one)[1] == last)
     ]
     if others:
-        raise UserError(f"layer '{name}' is also '{others[0]}', which would stay as it is: take a copy for one", key)
-
-
-def _channels(norm: Any) -> int:
-    for attribute in ("num_features", "num_channels", "channels"):
-        if hasattr(norm, attribute):
-            return int(getattr(norm, attribute))
-    return int(norm.normalized_shape[0])
+        raise UserError(
+            f"layer '{name}' is also '{others[0]}', which would stay as it is: take a copy for one", "layer"
+        )
 
 
 @torch.no_grad()

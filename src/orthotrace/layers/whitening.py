@@ -244,20 +244,17 @@ class Whitening(nn.Module):
         level = level + (level <= 0)
         identity = torch.eye(width, dtype=covariance.dtype, device=covariance.device)
         if samples <= width:
-            self._warn(int(samples), width)
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{self.label}{int(samples)} samples for {width} channels: their covariance has no inverse and is "
+                    f"shrunk; take {self.remedy}",
+                    stacklevel=2,
+                )
             share = _oracle_share(covariance, samples)
             covariance = (1 - share) * covariance + share * level * identity
         shrunk = torch.addcmul(covariance, level, identity, value=self.eps)
         return inverse_sqrt(shrunk) if self.solver == "eigh" else newton_schulz(shrunk)
-
-    def _warn(self, samples: int, width: int) -> None:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{self.label}{samples} samples for {width} channels: their covariance has no inverse and is shrunk; "
-                f"take {self.remedy}",
-                stacklevel=2,
-            )
 
 
 def _followed(*values: Tensor) -> bool:

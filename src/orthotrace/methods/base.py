@@ -1,6 +1,7 @@
 """The hooks of a method."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
@@ -150,6 +151,15 @@ class Slots(nn.Module):
 
     def __iter__(self):
         return self.buffers()
+
+
+def after_steps(optimizers: Sequence[Optimizer], call: Callable[[], None]) -> Callable[[], None]:
+    """Call a function after every step of the optimizers; the function returned ends it."""
+    with ExitStack() as handles:
+        for optimizer in optimizers:
+            handle = optimizer.register_step_post_hook(lambda optimizer, args, kwargs: call())
+            handles.callback(handle.remove)
+        return handles.pop_all().close
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

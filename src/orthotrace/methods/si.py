@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.streams import Stream
-from orthotrace.methods.base import Method, Outcome, Slots, trainable
+from orthotrace.methods.base import Method, Outcome, Slots, after_steps, trainable
 from orthotrace.methods.context import TaskContext
 from orthotrace.methods.ewc import add_gradient
 
@@ -57,16 +57,7 @@ class SI(Method):
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Follow the steps of these optimizers."""
-        handles = [
-            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self._stepped())
-            for optimizer in optimizers
-        ]
-
-        def detach() -> None:
-            for handle in handles:
-                handle.remove()
-
-        return detach
+        return after_steps(optimizers, self._stepped)
 
     @torch.no_grad()
     def on_gradients(self, context: TaskContext) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 
 Energy = Annotated[float, Field(gt=0, le=1)]
 Rows = Annotated[int, Field(ge=0)]
@@ -65,9 +65,7 @@ def sizes(
 
 def _by_layer(value: Any, names: Sequence[str], key: str) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        for name in value:
-            if name not in names:
-                raise UserError(f"there is no protected layer '{name}'; {nearest(str(name), names)}", key)
+        refuse_unknown(value, names, "there is no protected layer", key)
         missing = [name for name in names if name not in value]
         if missing:
             raise UserError(f"says nothing of layer '{missing[0]}': name every protected layer", key)

@@ -184,12 +184,7 @@ class Region(NamedTuple):
 
 
 def scaled_weight(weight: Tensor, regions: list[tuple[WeightMatrix, list[Region]]]) -> Tensor:
-    """W + sum_j A_j (Q_j - I) B_j, in the shape of W.
-
-    Args:
-        weight: of a layer.
-        regions: each matrix of the layer, with its regions.
-    """
+    """W + sum_j A_j (Q_j - I) B_j, in the shape of W."""
     matrices = []
     for part, chosen in regions:
         matrix = weight[part.outputs].flatten(1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 from orthotrace.protection.layers import WeightMatrix
 from orthotrace.subspace.base import Subspace
 
@@ -27,9 +27,7 @@ def one_value_for_all(options: Mapping[str, Any]) -> None:
 
 def one_for_each(makers: Mapping[str, Any], labels: Sequence[str]) -> None:
     """Every matrix has a subspace, every subspace a matrix."""
-    for label in makers:
-        if label not in labels:
-            raise UserError(f"there is no protected layer '{label}'; {nearest(label, labels)}")
+    refuse_unknown(makers, labels, "there is no protected layer")
     for label in labels:
         if label not in makers:
             raise UserError(f"no subspace for layer '{label}': every protected layer needs one")

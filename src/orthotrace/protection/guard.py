@@ -189,11 +189,7 @@ class Projector(nn.Module):
 
     @torch.no_grad()
     def enforce(self, *hook: object) -> None:
-        """A step was applied: take back what has moved along the rows held.
-
-        Args:
-            *hook: what an optimizer calls its hooks with; not needed.
-        """
+        """A step was applied: take back what moved along the rows held (a hook's arguments are not needed)."""
         self._project(whole=False)
 
     @torch.no_grad()

@@ -33,12 +33,7 @@ class PairedComparison:
 
 
 def comparisons(found: Sequence[Group], score: str = "acc") -> list[PairedComparison]:
-    """Every pair of groups of one setting, with at least two seeds that both have.
-
-    Args:
-        found: groups.
-        score: to compare.
-    """
+    """Every pair of groups of one setting, with at least two seeds that both have."""
     pairs = []
     for one, other in itertools.combinations(found, 2):
         if _setting(one.runs[0]) != _setting(other.runs[0]):
@@ -58,12 +53,7 @@ def comparisons(found: Sequence[Group], score: str = "acc") -> list[PairedCompar
 
 
 def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[float]]:
-    """Intransigence against joint training, and transfer against single-task training, of the runs that have them.
-
-    Args:
-        group: of runs.
-        runs: among which the references are, with the same setting and seeds.
-    """
+    """Intransigence against joint training, and transfer against single-task training, of the runs that have them."""
     measures = {"intransigence": ("joint", intransigence), "transfer": ("independent", reference_transfer)}
     found: dict[str, list[float]] = {}
     for run in group.runs:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from orthotrace.methods.base import after_steps
+
 # Share of the weights of a task's start that is too much.
 OLD = 0.2
 
@@ -105,12 +107,4 @@ class Average(nn.Module):
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Take in every step of the optimizers; the function returned ends it."""
-        handles = [
-            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self.update()) for optimizer in optimizers
-        ]
-
-        def detach() -> None:
-            for handle in handles:
-                handle.remove()
-
-        return detach
+        return after_steps(optimizers, self.update)

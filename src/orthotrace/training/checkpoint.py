@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,7 @@ SCHEMA = 1
 
 
 class Checkpoints(Checkpoint):
-    """Writes the checkpoints of a run and reads the last one.
-
-    Args:
-        run: the folder.
-        components: of the experiment.
-        save_every: seconds between two checkpoints within a task.
-    """
+    """Writes the checkpoints of a run and reads the last one."""
 
     def __init__(self, run: Run, components: Components, save_every: float) -> None:
         self.run = run
@@ -48,20 +41,16 @@ class Checkpoints(Checkpoint):
         if not last.is_file():
             return None
         saved = read(last, lambda path: torch.load(path, map_location="cpu", weights_only=True))
-        self._same_images(read(last, lambda _: saved["orthotrace"].get("digests", {})))
-        progress = read(last, lambda _: Progress(**saved["orthotrace"]["progress"]))
-        read(last, lambda _: module.load_state_dict(saved["state_dict"]))
-        return progress
-
-    def _same_images(self, digests: Mapping[str, str]) -> None:
-        """Refuse to go on with other images."""
-        for what, digest in digests.items():
+        for what, digest in read(last, lambda _: saved["orthotrace"].get("digests", {})).items():
             if self.components.digests.get(what, digest) != digest:
                 raise UserError(
                     f"the images of {what} are not those that {self.run.folder} began with: put them back, or "
                     "start afresh with overwrite=true",
                     what,
                 )
+        progress = read(last, lambda _: Progress(**saved["orthotrace"]["progress"]))
+        read(last, lambda _: module.load_state_dict(saved["state_dict"]))
+        return progress
 
     def due(self, trainer: pl.Trainer) -> bool:
         """Whether enough time has passed since the last checkpoint: by one clock for all processes."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytorch_lightning as pl
@@ -17,10 +18,13 @@ from orthotrace.core.seeds import derived
 from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.streams import Stream
 from orthotrace.layers import ConceptWhitening
+from orthotrace.layers.modes import evaluated
 from orthotrace.layers.reductions import shrunk
 from orthotrace.methods import Method
 
 
+@checked
+@dataclass(eq=False)
 class Alignment(Callback):
     """Shows every concept-whitening layer a batch of each concept, once in a fixed number of steps.
 
@@ -48,27 +52,18 @@ class Alignment(Callback):
     Source: Chen, Bei & Rudin, Nature Machine Intelligence 2020: every 20 steps.
     """
 
-    @checked
-    def __init__(
-        self,
-        sets: ConceptSets,
-        stream: Stream,
-        every: Annotated[int, Field(ge=1)] = 20,
-        batch_size: Annotated[int, Field(ge=1)] = 64,
-        freeze: bool = False,
-        weight: Annotated[float, Field(ge=0)] = 1.0,
-        seed: int = 0,
-    ) -> None:
-        sets.as_in_task(stream, 0)
-        self.sets = sets
-        self.stream = stream
-        self.every = every
-        self.batch_size = batch_size
-        self.freeze = freeze
-        self.weight = weight
-        self.seed = seed
+    sets: ConceptSets
+    stream: Stream
+    every: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    freeze: bool = False
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.sets.as_in_task(self.stream, 0)
         self._task = -1
-        self._part: ConceptPart = sets.train
+        self._part: ConceptPart = self.sets.train
         self._known: list[str] = []
         self._last = -1
 
@@ -204,7 +199,6 @@ def layer_inputs(
         places: of the images.
         size: images at once.
     """
-    modes = {module: module.training for module in model.modules()}
     seen: list[list[Tensor]] = [[] for _ in layers]
 
     def keep(number: int) -> Any:
@@ -213,16 +207,12 @@ def layer_inputs(
     handles = [layer.register_forward_pre_hook(keep(number)) for number, layer in enumerate(layers)]
     like = next(model.parameters())
     try:
-        for module in modes:
-            module.training = False
-        with torch.no_grad():
+        with evaluated(model), torch.no_grad():
             for chosen in places.split(size):
                 model(part.images.inputs(chosen, like))
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
     return [torch.cat(values) for values in seen]
 
 

@@ -71,13 +71,7 @@ def evaluate(
 
 
 class Evaluator:
-    """Tests a network on the tasks of a stream, as its method wants it tested.
-
-    Args:
-        model: the network.
-        method: already set up with it.
-        stream: of the tasks.
-    """
+    """Tests a network on the tasks of a stream, as its method wants it tested."""
 
     def __init__(self, model: nn.Module, method: Method, stream: Stream) -> None:
         self.model = model

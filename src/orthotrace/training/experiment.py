@@ -26,7 +26,7 @@ from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.tracking import Tracker
 from orthotrace.training.trainer import make_trainer
-from orthotrace.training.writer import Writer
+from orthotrace.training.writer import report, write
 
 
 class Experiment:
@@ -81,7 +81,6 @@ class Experiment:
         self.outputs = replace(stream.active, smoothing=optimization.regularizer.label_smoothing)
         self.evaluator = Evaluator(model, method, stream)
         self.checkpoints = Checkpoints(run, components, training.save_every)
-        self.writer = Writer(run, components)
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         own = [*inside, self.checkpoints, _EpochEnd(self._epoch_ended)]
         self.trainer = make_trainer(options, [*callbacks, *own])
@@ -110,18 +109,23 @@ class Experiment:
 
     def report(self) -> dict[str, Any]:
         """The content of scores.json."""
-        return self.writer.report(self.progress)
+        return report(self.components, self.progress)
 
     def _learn(self, resume: Path | None) -> None:
         number, method = self.progress.task, self.learner.method
         task = method.task(self.stream, number)
-        self._batches = self._batches_of(task.train, number)
+        parameter, seeds = next(self.learner.model.parameters()), self.components.seeds
+        like = torch.zeros((), dtype=parameter.dtype, device=self.trainer.strategy.root_device)
+        self._batches = Batches(
+            task.train, self.training.batch_size, seeds.order, number, self.optimization.augmentation,
+            seeds.augmentation, like, self.training.workers,
+        )  # fmt: skip
         context = TaskContext(
             number,
             self._batches.part,
             self._batches.prepare,
             self.outputs,
-            self.components.seeds,
+            seeds,
             self.training.batch_size,
             self.progress.epoch,
         )
@@ -132,7 +136,11 @@ class Experiment:
         self.learner.begin_task(context, (self.training.max_epochs, steps), self._validation(task, number))
         self.learner.train()
         self._marked = time.perf_counter()
-        self._fit(resume)
+        self._batches.set_epoch(self.progress.epoch)
+        # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
+        ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
+        self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
+        self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
         # Statistics of the last step differ between processes.
         broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
@@ -149,15 +157,6 @@ class Experiment:
         self.checkpoints.save(self.trainer, self.progress, self.run_folder.checkpoint(self.progress.task), last)
         self._write()
 
-    def _batches_of(self, part: Images, number: int) -> Batches:
-        parameter = next(self.learner.model.parameters())
-        like = torch.zeros((), dtype=parameter.dtype, device=self.trainer.strategy.root_device)
-        seeds, augmentation = self.components.seeds, self.optimization.augmentation
-        return Batches(
-            part, self.training.batch_size, seeds.order, number, augmentation, seeds.augmentation, like,
-            self.training.workers,
-        )  # fmt: skip
-
     def _validation(self, task: Task, number: int) -> list[tuple[Images, range]]:
         """The validation images, grouped by the outputs that count for them."""
         part, active = task.validation, self.stream.active
@@ -170,30 +169,19 @@ class Experiment:
             for one in part.tasks.unique().tolist()
         ]
 
-    def _fit(self, resume: Path | None) -> None:
-        self._batches.set_epoch(self.progress.epoch)
-        # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
-        ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
-        self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
-        self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
-
     def _epoch_ended(self) -> None:
         """Count an epoch; save where it is time, but for a task's last epoch, which is saved with the task."""
         self._mark()
         row = self.progress.epoch_ended(self.trainer.global_step, self.learner.metrics)
         self.tracker.epoch(row, len(self.progress.epochs))
         self._batches.set_epoch(self.progress.epoch)
-        stops = self._stops()
-        if stops:
-            self.trainer.should_stop = True
+        # From what is recorded, so that a continued run decides alike.
+        rows = self.progress.epochs
+        stops = self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
+        self.trainer.should_stop |= stops
         if self.checkpoints.due(self.trainer) and self.progress.epoch < self.training.max_epochs and not stops:
             self.checkpoints.save(self.trainer, self.progress, self.run_folder.last)
             self._write()
-
-    def _stops(self) -> bool:
-        """Whether the running task has had enough epochs: from what is recorded, so a continued run decides alike."""
-        rows = self.progress.epochs
-        return self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
 
     def _inside(self, step: int) -> None:
         """Test inside a task, on all tasks so far."""
@@ -209,7 +197,7 @@ class Experiment:
 
     def _write(self) -> None:
         if self.trainer.is_global_zero:
-            self.writer.write(self.progress)
+            write(self.run_folder, self.components, self.progress)
 
 
 class _EpochEnd(Checkpoint):

@@ -84,13 +84,7 @@ class Learner(pl.LightningModule):
     def begin_task(
         self, context: TaskContext, length: tuple[int, int], validation: Sequence[tuple[Images, range]] = ()
     ) -> None:
-        """A task is about to be trained, or to be continued.
-
-        Args:
-            context: of the task.
-            length: (its epochs, steps of the optimizer in an epoch).
-            validation: images on which every epoch is evaluated, with the outputs that count for each part.
-        """
+        """A task is about to be trained, or to be continued."""
         self.context = context
         self.length = length
         self._validation = validation

@@ -6,7 +6,7 @@ from typing import Any
 from orthotrace.methods import Outcome
 from orthotrace.results.scores import Scores, summarise
 
-# What is told of each protected layer after each task.
+# What is reported of each protected layer after each task.
 GAUGE = ("rank", "captured", "exact", "leak", "memory_bytes")
 
 

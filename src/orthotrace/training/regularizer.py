@@ -1,6 +1,7 @@
 """Regularization of training: everything that keeps a network from fitting its task too closely."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.augment import noisy
 from orthotrace.layers.whitening import Whitening
+from orthotrace.methods.base import after_steps
 
 NONLINEARITIES = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
@@ -20,6 +22,8 @@ NONLINEARITIES = (
 )  # fmt: skip
 
 
+@checked
+@dataclass(eq=False)
 class Regularizer:
     """Any of these, together; each is off at its default.
 
@@ -45,30 +49,18 @@ class Regularizer:
     CVPR 2016 (label smoothing); Zou & Hastie, JRSS B 2005 (elastic net).
     """
 
-    @checked
-    def __init__(
-        self,
-        l1: Annotated[float, Field(ge=0)] = 0.0,
-        l2: Annotated[float, Field(ge=0)] = 0.0,
-        max_norm: Annotated[float, Field(gt=0)] | None = None,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        dropconnect: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        input_noise: Annotated[float, Field(ge=0)] = 0.0,
-        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        average: Annotated[float, Field(ge=0, lt=1)] | None = None,
-        early_stopping: Annotated[int, Field(ge=1)] | None = None,
-        monitor: Literal["loss", "accuracy"] = "loss",
-    ) -> None:
-        self.l1 = l1
-        self.l2 = l2
-        self.max_norm = max_norm
-        self.dropout = dropout
-        self.dropconnect = dropconnect
-        self.input_noise = input_noise
-        self.label_smoothing = label_smoothing
-        self.average = average
-        self.early_stopping = early_stopping
-        self.monitor = monitor
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    max_norm: Annotated[float, Field(gt=0)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropconnect: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    input_noise: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    monitor: Literal["loss", "accuracy"] = "loss"
+
+    def __post_init__(self) -> None:
         self._weights: dict[str, nn.Parameter] = {}
         self._model: nn.Module = nn.Identity()
 
@@ -123,15 +115,7 @@ class Regularizer:
         """Bound the weights after every step; a guard that is attached later has the last word."""
         if self.max_norm is None:
             return lambda: None
-        handles = [
-            optimizer.register_step_post_hook(lambda optimizer, args, kwargs: self._bound()) for optimizer in optimizers
-        ]
-
-        def detach() -> None:
-            for handle in handles:
-                handle.remove()
-
-        return detach
+        return after_steps(optimizers, self._bound)
 
     @torch.no_grad()
     def _bound(self) -> None:
@@ -141,9 +125,6 @@ class Regularizer:
 
     def stops(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a task ends after these epochs.
-
-        Args:
-            rows: metrics of the task's epochs so far.
 
         Example:
             >>> rows = [{"validation_loss": loss} for loss in (3.0, 2.0, 2.5, 2.1)]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -33,6 +34,8 @@ class Constant:
         return LambdaLR(optimizer, lambda step: self.factor(step / steps, epochs))
 
 
+@checked
+@dataclass(eq=False)
 class Step(Constant):
     """Multiplied by a factor every so many epochs, or at given ones.
 
@@ -49,18 +52,13 @@ class Step(Constant):
         [1.0, 1.0, 0.5, 0.25]
     """
 
-    @checked
-    def __init__(
-        self,
-        every: Annotated[int, Field(ge=1)] | None = None,
-        at: Sequence[Annotated[int, Field(ge=1)]] | None = None,
-        gamma: Annotated[float, Field(gt=0)] = 0.1,
-    ) -> None:
-        if (every is None) == (at is None):
+    every: Annotated[int, Field(ge=1)] | None = None
+    at: Sequence[Annotated[int, Field(ge=1)]] | None = None
+    gamma: Annotated[float, Field(gt=0)] = 0.1
+
+    def __post_init__(self) -> None:
+        if (self.every is None) == (self.at is None):
             raise UserError("give either every or at", "every")
-        self.every = every
-        self.at = at
-        self.gamma = gamma
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Gamma to the number of steps so far."""
@@ -69,6 +67,8 @@ class Step(Constant):
         return self.gamma**steps
 
 
+@checked
+@dataclass(eq=False)
 class Cosine(Constant):
     """Rises linearly from 0 through a warm-up, then falls along half a cosine.
 
@@ -86,12 +86,8 @@ class Cosine(Constant):
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    @checked
-    def __init__(
-        self, warmup: Annotated[float, Field(ge=0)] = 0.0, floor: Annotated[float, Field(ge=0, le=1)] = 0.0
-    ) -> None:
-        self.warmup = warmup
-        self.floor = floor
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Of the warm-up, then of the cosine."""
@@ -111,6 +107,8 @@ class Cosine(Constant):
         )
 
 
+@checked
+@dataclass(eq=False)
 class Cyclical(Constant):
     """Rises from a lower to the full learning rate and falls back, again and again, linearly.
 
@@ -128,12 +126,8 @@ class Cyclical(Constant):
         [0.5, 0.75, 1.0, 0.5, 1.0]
     """
 
-    @checked
-    def __init__(
-        self, period: Annotated[float, Field(gt=0)] = 2.0, floor: Annotated[float, Field(ge=0, le=1)] = 0.1
-    ) -> None:
-        self.period = period
-        self.floor = floor
+    period: Annotated[float, Field(gt=0)] = 2.0
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Height of the triangle."""
@@ -141,6 +135,8 @@ class Cyclical(Constant):
         return self.floor + (1 - self.floor) * (1 - abs(2 * place - 1))
 
 
+@checked
+@dataclass(eq=False)
 class Plateau(Constant):
     """Multiplied by a factor when the validation score has not become better for so many epochs.
 
@@ -154,18 +150,10 @@ class Plateau(Constant):
         UserError: a value out of its range.
     """
 
-    @checked
-    def __init__(
-        self,
-        patience: Annotated[int, Field(ge=0)] = 5,
-        gamma: Annotated[float, Field(gt=0, lt=1)] = 0.5,
-        lowest: Annotated[float, Field(ge=0)] = 0.0,
-        monitor: Literal["loss", "accuracy"] = "loss",
-    ) -> None:
-        self.patience = patience
-        self.gamma = gamma
-        self.lowest = lowest
-        self.monitor = monitor
+    patience: Annotated[int, Field(ge=0)] = 5
+    gamma: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    lowest: Annotated[float, Field(ge=0)] = 0.0
+    monitor: Literal["loss", "accuracy"] = "loss"
 
     def scheduler(self, optimizer: Optimizer, epochs: int, steps: int) -> LRScheduler | None:
         """For one task; stepped with the score after each epoch."""

@@ -1,10 +1,8 @@
 """What an experiment is made of: what is trained on what, how the weights change, and for how long."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 from torch import nn
@@ -59,6 +57,7 @@ class Optimization:
     augmentation: Augmentation | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class Training:
     """How each task is trained.
@@ -71,32 +70,20 @@ class Training:
         workers: processes that read images which lie on disk.
         evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
         compile: train the network as torch.compile makes it.
+
+    Raises:
+        UserError: a number out of its range.
     """
 
-    max_epochs: int
-    batch_size: int
-    threads: int
-    save_every: float
-    workers: int = 2
-    evaluate_inside: int | tuple[int, ...] | None = None
+    max_epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    threads: Annotated[int, Field(ge=1)] = 1
+    save_every: Annotated[float, Field(ge=0)] = 30.0
+    workers: Annotated[int, Field(ge=0)] = 2
+    evaluate_inside: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
     compile: bool = False
 
     @classmethod
-    @checked
-    def of(
-        cls,
-        max_epochs: Annotated[int, Field(ge=1)],
-        batch_size: Annotated[int, Field(ge=1)] = 64,
-        threads: Annotated[int, Field(ge=1)] = 1,
-        save_every: Annotated[float, Field(ge=0)] = 30.0,
-        workers: Annotated[int, Field(ge=0)] = 2,
-        evaluate_inside: Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]] | None = None,
-        compile: bool = False,  # noqa: A002
-    ) -> Training:
-        """From a user's input.
-
-        Raises:
-            UserError: a number out of its range.
-        """
-        inside = tuple(evaluate_inside) if isinstance(evaluate_inside, list) else evaluate_inside
-        return cls(max_epochs, batch_size, threads, save_every, workers, inside, compile)
+    def of(cls, *given: Any, **options: Any) -> Self:
+        """From a user's input."""
+        return cls(*given, **options)

@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -50,6 +51,8 @@ class Tracker:
         """Nothing more will be reported."""
 
 
+@checked
+@dataclass(eq=False)
 class WandbTracker(Tracker):
     """Weights & Biases: one run for each job, the same one when a job is continued.
 
@@ -62,16 +65,9 @@ class WandbTracker(Tracker):
         UserError: an unknown mode; online without a login.
     """
 
-    @checked
-    def __init__(
-        self,
-        project: Annotated[str, Field(min_length=1)] = "orthotrace",
-        entity: str | None = None,
-        mode: Literal["online", "offline"] = "online",
-    ) -> None:
-        self.project = project
-        self.entity = entity
-        self.mode: Literal["online", "offline"] = mode
+    project: Annotated[str, Field(min_length=1)] = "orthotrace"
+    entity: str | None = None
+    mode: Literal["online", "offline"] = "online"
 
     def start(
         self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]

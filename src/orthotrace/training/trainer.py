@@ -16,10 +16,6 @@ from orthotrace.core.errors import UserError, nearest
 def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
     """Lightning's Trainer for one fit after another.
 
-    Args:
-        options: further ones of the user.
-        callbacks: of the fits.
-
     Raises:
         UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses.
     """
@@ -45,16 +41,12 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
     except (ValueError, MisconfigurationException) as error:
         raise UserError(str(error).split("\n")[0], "trainer") from error
     if trainer.world_size > 1:
-        _check_processes(trainer)
+        # Several processes work together by DDP, each started by Lightning as the same command.
+        strategy = trainer.strategy
+        if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
+            raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
+        if strategy._layer_sync is not None:
+            raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")
     return trainer
-
-
-def _check_processes(trainer: pl.Trainer) -> None:
-    """Several processes work together by DDP, each started by Lightning as the same command."""
-    strategy = trainer.strategy
-    if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
-        raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
-    if strategy._layer_sync is not None:
-        raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")

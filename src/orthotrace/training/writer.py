@@ -17,57 +17,45 @@ from orthotrace.training.settings import Components
 SCHEMA = 1
 
 
-class Writer:
-    """Writes the scores of a run, each file whole.
+def write(run: Run, parts: Components, progress: Progress) -> None:
+    """Write what is known so far of a run, each file whole."""
+    # Not Lightning's CSVLogger: it appends row by row, so a kill between two rows and a checkpoint would leave
+    # rows that the continued run writes again.
+    write_csv(run.metrics_file, progress.epochs)
+    if progress.inside:
+        write_csv(run.inside_file, progress.inside_rows())
+    write_json(run.scores_file, report(parts, progress))
 
-    Args:
-        run: the folder.
-        components: of the experiment.
-    """
 
-    def __init__(self, run: Run, components: Components) -> None:
-        self.run = run
-        self.components = components
-
-    def write(self, progress: Progress) -> None:
-        """Write what is known so far."""
-        # Not Lightning's CSVLogger: it appends row by row, so a kill between two rows and a checkpoint would leave
-        # rows that the continued run writes again.
-        write_csv(self.run.metrics_file, progress.epochs)
-        if progress.inside:
-            write_csv(self.run.inside_file, progress.inside_rows())
-        write_json(self.run.scores_file, self.report(progress))
-
-    def report(self, progress: Progress) -> dict[str, Any]:
-        """The content of scores.json."""
-        parts = self.components
-        stream = parts.stream
-        scores = progress.scores(stream.shared_head)
-        rest = progress.tasks - progress.task
-        none = dict.fromkeys(field.name for field in fields(Scores))
-        lowest = None if scores is None else inside_scores(progress.inside, progress.accuracy)
-        return {
-            "schema": SCHEMA,
-            **parts.names,
-            "scenario": stream.scenario,
-            "seeds": parts.seeds.as_dict(),
-            "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
-            "digests": dict(parts.digests),
-            "untrained": progress.untrained,
-            "classes": list(stream.classes),
-            "class_accuracy": [*progress.by_class, *([None] * len(stream.classes) for _ in range(rest))],
-            **(scores.as_dict() if scores else none),
-            "min_acc": lowest.min_acc if lowest else None,
-            "wc_acc": lowest.wc_acc if lowest else None,
-            "leak": progress.leak if any(leak is not None for leak in progress.leak) else None,
-            "capacity": progress.capacity or None,
-            "parameters": sum(value.numel() for value in parts.model.parameters()),
-            "extra_memory_bytes": parts.method.extra_memory_bytes,
-            "seconds": [round(seconds, 3) for seconds in progress.seconds],
-            "versions": {
-                "orthotrace": orthotrace.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "pytorch_lightning": version("pytorch-lightning"),
-            },
-        }
+def report(parts: Components, progress: Progress) -> dict[str, Any]:
+    """The content of scores.json."""
+    stream = parts.stream
+    scores = progress.scores(stream.shared_head)
+    rest = progress.tasks - progress.task
+    none = dict.fromkeys(field.name for field in fields(Scores))
+    lowest = None if scores is None else inside_scores(progress.inside, progress.accuracy)
+    return {
+        "schema": SCHEMA,
+        **parts.names,
+        "scenario": stream.scenario,
+        "seeds": parts.seeds.as_dict(),
+        "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
+        "digests": dict(parts.digests),
+        "untrained": progress.untrained,
+        "classes": list(stream.classes),
+        "class_accuracy": [*progress.by_class, *([None] * len(stream.classes) for _ in range(rest))],
+        **(scores.as_dict() if scores else none),
+        "min_acc": lowest.min_acc if lowest else None,
+        "wc_acc": lowest.wc_acc if lowest else None,
+        "leak": progress.leak if any(leak is not None for leak in progress.leak) else None,
+        "capacity": progress.capacity or None,
+        "parameters": sum(value.numel() for value in parts.model.parameters()),
+        "extra_memory_bytes": parts.method.extra_memory_bytes,
+        "seconds": [round(seconds, 3) for seconds in progress.seconds],
+        "versions": {
+            "orthotrace": orthotrace.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "pytorch_lightning": version("pytorch-lightning"),
+        },
+    }

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
+from orthotrace.core.errors import UserError, checked, folder_at, nearest, one_line
 from orthotrace.data.concepts.base import PARTS, ConceptPart, ConceptSets, checked_sets, split_off
 from orthotrace.data.images import Images, extremes
 from orthotrace.data.sources import Source
@@ -48,9 +48,7 @@ def folder(
         UserError: no folder, no concepts, a folder without images, an image that cannot be read, a mask that is black
             or belongs to no image, or a concept with too few images.
     """
-    top = Path(path)
-    if not top.is_dir():
-        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
+    top = folder_at(path)
     given = [(top / part).is_dir() for part in PARTS]
     if any(given) and not all(given):
         missing = PARTS[given.index(False)]
@@ -151,7 +149,8 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     for name, of in files.items():
         concepts = [name == one or name.startswith(f"{one}/") for one in names]
         # A photograph in JPEG may have a mask in PNG.
-        there = {_of_mask(one): one for one in {file.parent for file in of} for one in _masks(one)}
+        beside = sorted(one for folder in {file.parent for file in of} for one in folder.iterdir())
+        there = {_of_mask(one): one for one in beside if one.suffix.lower() in SUFFIXES and one.stem.endswith(MASK)}
         for file in of:
             images.append(_decoded(file, channels, size))
             mask = there.get(file.with_suffix(""))
@@ -169,11 +168,6 @@ def _part(files: dict[str, list[Path]], names: list[str], source: Source) -> Con
     part = Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), scaling=source.train.scaling)
     weights = torch.from_numpy(np.stack(masks)).float() if masked else None
     return ConceptPart(part, torch.tensor(has).view(-1, len(names)), weights)
-
-
-def _masks(folder: Path) -> list[Path]:
-    """The masks in a folder."""
-    return [one for one in sorted(folder.iterdir()) if one.suffix.lower() in SUFFIXES and one.stem.endswith(MASK)]
 
 
 def _decoded(file: Path, channels: int, size: tuple[int, int]) -> np.ndarray:

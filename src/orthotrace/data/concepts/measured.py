@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.data.concepts.attributes import ATTRIBUTES, Attribute
 from orthotrace.data.concepts.base import ConceptPart, ConceptSets, checked_sets, split_off
 from orthotrace.data.images import Images, extremes
@@ -49,12 +49,8 @@ def measured(
     attributes = [attributes] if isinstance(attributes, str) else attributes
     given = [classes] if isinstance(classes, str) else classes
     chosen = list(source.classes) if classes == "all" else [str(name) for name in given]
-    for name in attributes:
-        if name not in ATTRIBUTES:
-            raise UserError(f"there is no attribute '{name}'; {nearest(name, ATTRIBUTES)}", "attributes")
-    for name in chosen:
-        if name not in source.classes:
-            raise UserError(f"there is no class '{name}'; {nearest(name, source.classes)}", "classes")
+    refuse_unknown(attributes, ATTRIBUTES, "there is no attribute", "attributes")
+    refuse_unknown(chosen, source.classes, "there is no class", "classes")
     if not attributes and not chosen:
         raise UserError("name attributes or classes", "attributes")
     held, rest = split_off(min(len(source.train), limit or len(source.train)), [validation])

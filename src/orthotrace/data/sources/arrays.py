@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.core.files import read
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source
@@ -109,9 +109,7 @@ def archive(path: str, normalise: bool = True) -> Source:
     if not Path(path).is_file():
         raise UserError(f"there is no file {path}", "path")
     content = read(Path(path), load)
-    for name in NAMES:
-        if name not in content:
-            raise UserError(f"{path} has no array '{name}'; {nearest(name, content)}", "path")
+    refuse_unknown(NAMES, content, f"{path} has no array", "path")
     classes = [str(name) for name in content["classes"]] if "classes" in content else None
     try:
         return arrays(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, checked, seen_from
+from orthotrace.core.errors import UserError, checked, folder_at
 from orthotrace.core.seeds import generator
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
@@ -46,9 +46,7 @@ def folder(
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
             that is corrupt or of another size.
     """
-    top = Path(path)
-    if not top.is_dir():
-        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
+    top = folder_at(path)
     divided = [(top / part).is_dir() for part in (train, test)]
     if any(divided) and not all(divided):
         raise UserError(f"{path} has only one of the folders {train} and {test}", "path")

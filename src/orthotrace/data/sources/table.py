@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, checked, nearest, one_line, seen_from
+from orthotrace.core.errors import UserError, checked, folder_at, one_line, refuse_unknown
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Source
 from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
@@ -64,9 +64,7 @@ def table(
     features = made["train"].features
     columns = _columns(features, image, label, superclass)
     for part in made.values():
-        missing = [column for column in columns if column is not None and column not in part.features]
-        if missing:
-            raise UserError(f"{part.name} has no column '{missing[0]}'; {nearest(missing[0], part.features)}", "label")
+        refuse_unknown(filter(None, columns), part.features, f"{part.name} has no column", "label")
     names = _names(features, columns[1])
     if _names(made["test"].features, columns[1]) != names:
         raise UserError(
@@ -160,10 +158,7 @@ def _rows(content: dict[str, list[Any]], columns: Columns, name: str, first: int
 
 
 def _local(path: str, train: str, test: str) -> dict[str, Any]:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {path}{seen_from(path)}", "path")
-    there = sorted(folder.rglob("*.parquet"))
+    there = sorted(folder_at(path).rglob("*.parquet"))
     found = {}
     for key, name in (("train", train), ("test", test)):
         files = [file for file in there if file.name == f"{name}.parquet" or file.name.startswith(f"{name}-")]
@@ -194,8 +189,7 @@ def _hub(name: str, subset: str | None, train: str, test: str) -> dict[str, Any]
         ) from error
     found = {}
     for key, part in (("train", train), ("test", test)):
-        if part not in loaded:
-            raise UserError(f"{name} has no part '{part}'; {nearest(part, loaded)}", key)
+        refuse_unknown([part], loaded, f"{name} has no part", key)
         found[key] = _Hub(loaded[part], f"{name}, {part}")
     return found
 
@@ -203,8 +197,7 @@ def _hub(name: str, subset: str | None, train: str, test: str) -> dict[str, Any]
 def _columns(features: Features, image: str | None, label: str | None, superclass: str | None) -> Columns:
     """The columns, named or found by their types."""
     for key, column in (("image", image), ("label", label), ("superclass", superclass)):
-        if column is not None and column not in features:
-            raise UserError(f"there is no column '{column}'; {nearest(column, features)}", key)
+        refuse_unknown([] if column is None else [column], features, "there is no column", key)
     from datasets import ClassLabel, Image, Value
 
     def only(key: str, *tests: Any) -> str:

@@ -100,7 +100,19 @@ class Stream(ABC):
         counts = [len(of_task) for of_task in names]
         if label_noise and min(counts) < 2:
             raise UserError("a task of one class has no other label", "label_noise")
-        self._admitted(counts)
+        if scenario == "domain" and len(set(counts)) > 1:
+            raise UserError(
+                f"the tasks have {', '.join(str(count) for count in counts)} classes: domain-incremental tasks share "
+                "their labels, so each needs as many",
+                "scenario",
+            )
+        if scenario == "task" and blur:
+            raise UserError(
+                "where boundaries are blurred no batch is of one task: choose scenario=domain or class, or blur=0",
+                "scenario",
+            )
+        if blur and self.distinct < 2:
+            raise UserError("one task alone has no boundaries to blur", "blur")
         if scenario == "domain":
             own = [range(counts[0])] * self.distinct
             self.classes = tuple("/".join(dict.fromkeys(same)) for same in zip(*names, strict=True))
@@ -109,21 +121,6 @@ class Stream(ABC):
             own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
             self.classes = distinct(names)
         self.active = ActiveOutputs(scenario, tuple(own * repeats), blurred=blur > 0)
-
-    def _admitted(self, counts: list[int]) -> None:
-        if self.scenario == "domain" and len(set(counts)) > 1:
-            raise UserError(
-                f"the tasks have {', '.join(str(count) for count in counts)} classes: domain-incremental tasks share "
-                "their labels, so each needs as many",
-                "scenario",
-            )
-        if self.scenario == "task" and self.blur:
-            raise UserError(
-                "where boundaries are blurred no batch is of one task: choose scenario=domain or class, or blur=0",
-                "scenario",
-            )
-        if self.blur and self.distinct < 2:
-            raise UserError("one task alone has no boundaries to blur", "blur")
 
     @property
     def shared_head(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, nearest, refuse_unknown
 from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
@@ -125,9 +125,7 @@ class Superclasses(Split):
             )
         there = sorted(set(source.superclasses))
         if isinstance(class_order, list):
-            unknown = [name for name in class_order if name not in there]
-            if unknown:
-                raise UserError(f"there is no superclass '{unknown[0]}'; {nearest(unknown[0], there)}", "class_order")
+            refuse_unknown(class_order, there, "there is no superclass", "class_order")
             if len(set(class_order)) < len(class_order) or not class_order:
                 raise UserError("name each superclass once, and at least one", "class_order")
             chosen = class_order
