@@ -18,11 +18,6 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
     """The keys of a configuration with the chosen options, as the files have them, without a user's own.
 
     Read from the files: Hydra takes some .3 s to compose them.
-
-    Args:
-        config_name: of the primary configuration.
-        choices: group -> option, beside those of the primary configuration; options without a file are left out.
-        folders: of the user's own options.
     """
     found = _load(conf_folder() / f"{config_name}.yaml")
     options = _defaults(found) | dict(choices)

@@ -116,7 +116,7 @@ def checked(function: Function) -> Function:
     """
     if isinstance(function, type):
         function.__init__ = checked(function.__init__)
-        return function
+        return cast(Function, function)
     annotations = dict(function.__annotations__)
     # The return type is not checked, and may be a class that is still being defined.
     function.__annotations__.pop("return", None)

@@ -1,5 +1,6 @@
 """A normalisation layer of any torch model replaced by concept whitening."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def replace_norm(model: nn.Module, name: str, concepts: Sequence[str], **options
         )
     sizes = (getattr(old, key, None) for key in ("num_features", "num_channels", "channels"))
     channels = next((size for size in sizes if size is not None), None)
-    channels = old.normalized_shape[0] if channels is None else channels
+    channels = math.prod(old.normalized_shape) if channels is None else channels
     if not channels:
         raise UserError(f"layer '{name}' ({type(old).__name__}) has no shape yet: run a batch first", "layer")
     if isinstance(concepts, str):

@@ -354,8 +354,7 @@ class Projector(nn.Module):
     def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
         """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
 
-        Args:
-            labels: of some; None for all.
+        Of these labels, or of all.
         """
         found = {}
         for label, part in zip(self.labels, self.parts, strict=True):

@@ -57,11 +57,7 @@ class Head(nn.Module):
         return outputs
 
     def moved(self, active: range | None) -> bool:
-        """Whether the weights of an inactive output have changed since the task's start.
-
-        Args:
-            active: outputs; None for all.
-        """
+        """Whether the weights of an inactive output have changed since the task's start; None: all are active."""
         if active is None:
             return False
         changed = (self._joined() != self.start).any(1)
@@ -70,11 +66,7 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def hold(self, active: range | None) -> None:
-        """Put the weights of inactive outputs back.
-
-        Args:
-            active: outputs; None for all.
-        """
+        """Put the weights of inactive outputs back; None: all are active."""
         if active is None:
             return
         layer = self.layer

@@ -59,11 +59,7 @@ class Taps:
 
     @contextmanager
     def watching(self, seed: int = 0) -> Iterator[dict[str, list[Tensor]]]:
-        """Collect within the block; after it: layer -> rows of each of its calls, each (groups, n, features).
-
-        Args:
-            seed: of the patches drawn.
-        """
+        """Collect within the block; after it: layer -> rows of each of its calls, each (groups, n, features)."""
         before, self._inputs = self._inputs, {}
         found: dict[str, list[Tensor]] = {}
         try:

@@ -153,7 +153,7 @@ class Plateau(Constant):
     patience: Annotated[int, Field(ge=0)] = 5
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.5
     lowest: Annotated[float, Field(ge=0)] = 0.0
-    monitor: Literal["loss", "accuracy"] = "loss"
+    monitor: Literal["loss", "accuracy"] = "loss"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def scheduler(self, optimizer: Optimizer, epochs: int, steps: int) -> LRScheduler | None:
         """For one task; stepped with the score after each epoch."""
