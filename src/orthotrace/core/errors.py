@@ -50,6 +50,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     Example:
         >>> nearest("hlpo", ["hlop", "gpm"])
         "did you mean 'hlop'? There are: gpm, hlop"
+        >>> nearest("gmp", ["gpm", "sgp"])
+        "did you mean 'gpm'? There are: gpm, sgp"
         >>> nearest("xyz", ["hlop", "gpm"])
         'there are: gpm, hlop'
     """
@@ -57,9 +59,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     listed = ", ".join(choices) if choices else "none"
     # The mistake may be in the last part of a dotted name, or anywhere in it.
     last = {choice.rsplit(".", 1)[-1]: choice for choice in reversed(choices)}
-    match = difflib.get_close_matches(name, choices, n=1) or [
-        last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1)
-    ]
+    # Swapped letters first: "gmp" is nearer to "gpm" than to "sgp".
+    swapped = [choice for choice in choices if sorted(choice) == sorted(name)]
+    match = (
+        swapped
+        or difflib.get_close_matches(name, choices, n=1)
+        or [last[part] for part in difflib.get_close_matches(name.rsplit(".", 1)[-1], last, n=1)]
+    )
     if match:
         return f"did you mean '{match[0]}'? There are: {listed}"
     return f"there are: {listed}"

@@ -45,22 +45,7 @@ class Projector(nn.Module):
 
     Statistics and affine of normalisation layers are frozen after the first task, see Normalisation.
 
-    Args:
-        model: its Linear layers and convolutions are protected, biases included.
-        subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
-            label.
-        head: name of a Linear layer whose outputs belong to tasks: all but the active ones stay as they are, and no
-            subspace is needed.
-        rule: "applied" or "gradient".
-        patches: of a convolution's inputs, drawn in each call, at most; None for all.
-        seed: of that draw.
-        normalisation: see Normalisation.
-        tasks: how many there are, where normalisation is kept by task.
-        **options: handed to subspace: ``energy=0.97`` or ``rows=20``; a list of rows gives those of each task.
-
-    Raises:
-        UserError: the model has trainable parameters that cannot be protected, a name matches no layer, or a value is
-            out of its range.
+    Args, Raises: as for Guard, see plain_loop.
 
     Attributes:
         layers: the protected layers by name.
@@ -102,6 +87,10 @@ class Projector(nn.Module):
         super().__init__()
         if rule not in get_args(Rule):
             raise UserError(f"applied or gradient (got {rule!r})", "rule")
+        if isinstance(subspace, nn.Module):
+            raise UserError(
+                "give the class, such as Guard(model, SvdSubspace, energy=0.97), not an instance", "subspace"
+            )
         checks.one_value_for_all(options)
         # In plain containers: model and layers are not part of the projector's state.
         self._model = (model,)
@@ -354,7 +343,10 @@ class Projector(nn.Module):
     def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
         """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
 
-        Of these labels, or of all.
+        M are the rows held now: before a task is remembered those of earlier tasks, afterwards its own too.
+
+        Args:
+            labels: of the matrices; None for all.
         """
         found = {}
         for label, part in zip(self.labels, self.parts, strict=True):

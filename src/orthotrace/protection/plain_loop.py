@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,24 @@ class Guard(Projector):
     """Protects a model from catastrophic forgetting in any training loop.
 
     Each task is trained within ``protecting``, and ends with ``remember``. Before a task that uses some outputs of a
-    head alone, ``outputs`` is set to them. What is projected, and how, says Projector.
+    head alone, ``outputs`` is set to them. docs/concepts/projections.md says what is projected, and how.
 
-    Args: as for Projector.
+    Args:
+        model: its Linear layers and convolutions are protected, biases included.
+        subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
+            label.
+        head: name of a Linear layer whose outputs belong to tasks: all but the active ones stay as they are, and no
+            subspace is needed.
+        rule: "applied" or "gradient".
+        patches: of a convolution's inputs, drawn in each call, at most; None for all.
+        seed: of that draw.
+        normalisation: see Normalisation.
+        tasks: how many there are, where normalisation is kept by task.
+        **options: handed to subspace: ``energy=0.97`` or ``rows=20``; a list of rows gives those of each task.
 
     Raises:
-        UserError: see Projector.
+        UserError: the model has trainable parameters that cannot be protected, a name matches no layer, or a value is
+            out of its range.
 
     Example:
         >>> from orthotrace.subspace import SvdSubspace
@@ -40,11 +51,9 @@ class Guard(Projector):
         True
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        # Whether a task was begun and not ended, and whether steps were guarded since the last end; the weights then.
-        self._open = self._guarded = False
-        self._ended: list[float] | None = None
+    # Whether a task was begun and not ended, and whether steps were guarded since the last end; the weights then.
+    _open = _guarded = False
+    _ended: list[float] | None = None
 
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:

@@ -16,7 +16,10 @@ class SvdSubspace(CountedSubspace):
     With the sample R of a task and the rows M held, the residual R - R M^T M = U S V^T; the first k rows of V^T join
     M, k the least with |R|^2 - |residual after k|^2 >= energy |R|^2, or k given.
 
-    Args: as for CountedSubspace.
+    Args:
+        features: width of a row, at least 1.
+        **options: either ``energy``, the share to hold in (0, 1] (``growth`` is added with each task), or ``rows``, the
+            directions to hold of each task; ``dtype``. See CountedSubspace.
 
     Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
 
