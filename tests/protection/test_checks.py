@@ -97,6 +97,14 @@ def test_a_layer_that_becomes_full_is_named_once():
     assert not any("cannot learn" in line for line in messages(lambda: guard.remember(model, rand(50, 20, seed=3))))
 
 
+def test_a_guard_without_an_optimizer_or_with_an_instance_of_a_subspace_is_refused():
+    model = net()
+    with pytest.raises(UserError, match="subspace: give the class"):
+        Guard(model, SvdSubspace(20, rows=2))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no optimizer to protect from"):
+        Guard(model, SvdSubspace, rows=2).protecting().__enter__()
+
+
 def test_a_deep_copy_of_the_model_is_another_model():
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from composed import StopError, Stopping
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
@@ -101,3 +102,36 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(UserError) as error:
         Experiment(Run(tmp_path / "run"), Components(stream, model, Finetune()), SGD, Training.of(max_epochs=1))
     assert str(error.value).startswith(line) and not (tmp_path / "run").exists()
+
+
+class Noting(Finetune):
+    """Notes the epoch that each task ended with."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = []
+
+    def end_task(self, context):
+        self.ended.append((context.number, context.epoch))
+        return super().end_task(context)
+
+
+def test_a_method_sees_the_last_epoch_at_a_tasks_end_however_often_a_run_was_continued(tmp_path):
+    def made(folder, tracker=None):
+        stream = Permuted(digits(), tasks=2)
+        method = Noting()
+        parts = Components(stream, MLP(stream.shape, 10, hidden=[4]), method, Seeds())
+        training = Training.of(max_epochs=3, batch_size=512, save_every=0)
+        options = {"accelerator": "cpu", "devices": 1}
+        return Experiment(Run(folder), parts, SGD, training, options, tracker), method
+
+    whole, method = made(tmp_path / "whole")
+    whole.run()
+    assert method.ended == [(0, 2), (1, 2)]
+    # The epoch is reported before it is saved: the run goes on from the first epoch of the second task.
+    cut, _ = made(tmp_path / "cut", Stopping(2, 2))
+    with pytest.raises(StopError):
+        cut.run()
+    continued, method = made(tmp_path / "cut")
+    continued.run()
+    assert method.ended == [(1, 2)]

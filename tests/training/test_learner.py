@@ -112,3 +112,11 @@ def test_between_tasks_no_state_of_an_optimizer_is_kept():
 def test_gradient_hooks_that_do_nothing_are_not_called():
     assert not learner()._gradient_hooks
     assert len(learner(regularizer=Regularizer(l2=0.1))._gradient_hooks) == 1
+
+
+def test_a_module_that_was_assigned_is_refused():
+    """Assigned, it would be missing from state_dict, and from what moves to another device."""
+    made = learner()
+    made.extra = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match="'extra' was assigned"):
+        made.begin_task(made.context, (2, 3))

@@ -93,7 +93,7 @@ def _is_users(name: str) -> bool:
     ours = Path(__file__).parents[1] / "analysis"
     try:
         spec = find_spec(name.rpartition(".")[0])
-    except ImportError:
+    except Exception:  # the user's package may raise anything
         return False
     # A mere folder has no origin, and no functions.
     if spec is None or spec.origin is None:

@@ -69,6 +69,9 @@ def has_hooks(optimizer: object) -> None:
 
 def trains_some(optimizers: Iterable[Optimizer], layers: Iterable[Any]) -> None:
     """The optimizers belong to the guarded model."""
+    optimizers = list(optimizers)
+    if not optimizers:
+        raise UserError("no optimizer to protect from: with guard.protecting(optimizer)")
     groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
     trained = {id(value) for group in groups for value in group["params"]}
     if groups and not any(id(layer.weight) in trained for layer in layers):

@@ -147,7 +147,8 @@ class Experiment:
             raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
         self.learner.to(self.trainer.strategy.root_device).eval()
         self.learner.end_task()
-        outcome = method.end_task(context)
+        # Of its last epoch, however often the run was continued.
+        outcome = method.end_task(replace(context, epoch=self.progress.epoch - 1))
         accuracy, by_class = self.evaluator(after=number + 1)
         self._mark()
         self.progress.task_ended(accuracy, by_class, outcome)

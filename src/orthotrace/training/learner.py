@@ -46,7 +46,7 @@ class Learner(pl.LightningModule):
     context: TaskContext
 
     # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step. What has a
-    # state is added by add_module.
+    # state is added by add_module: begin_task refuses a module that was assigned.
     __setattr__ = object.__setattr__  # pyright: ignore[reportAssignmentType] (torch's takes fewer types)
 
     def __init__(
@@ -85,6 +85,9 @@ class Learner(pl.LightningModule):
         self, context: TaskContext, length: tuple[int, int], validation: Sequence[tuple[Images, range]] = ()
     ) -> None:
         """A task is about to be trained, or to be continued."""
+        lost = [name for name, value in vars(self).items() if isinstance(value, (nn.Module, nn.Parameter))]
+        if lost:
+            raise TypeError(f"'{lost[0]}' was assigned to the learner, so no checkpoint would have it: use add_module")
         self.context = context
         self.length = length
         self._validation = validation
