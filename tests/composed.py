@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 from conftest import command
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from images import write_tables
+from omegaconf import OmegaConf
 
 import orthotrace.results
 from orthotrace.cli.train import assemble
@@ -33,9 +37,18 @@ def composed(*overrides: str, name: str = "train"):
         return compose(name, list(overrides))
 
 
+@functools.cache
+def _of_options(*overrides: str):
+    return composed(*overrides)
+
+
 def built(run: Run, *overrides: str, tracker: Tracker | None = None):
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("train", list(overrides))
+    # Composing takes as long as training a tiny run: once for each choice of options, whose keys are then set.
+    keys = [one for one in overrides if "." in one.partition("=")[0]]
+    config = copy.deepcopy(_of_options(*(one for one in overrides if one not in keys)))
+    for key in OverridesParser.create().parse_overrides(keys):
+        assert not (key.is_add() or key.is_delete())
+        OmegaConf.update(config, key.key_or_group, key.value(), force_add=False)
     choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices)))
     return assemble(config, run, hydra, tracker=tracker)[0]
