@@ -50,6 +50,7 @@ def run(path: Path) -> dict[str, Any]:
     book = json.loads(path.read_text())
     names: dict[str, Any] = {"__name__": "__main__"}
     count = 0
+    plt.close("all")  # only its own figures are a notebook's
     for cell in book["cells"]:
         if cell["cell_type"] == "code":
             count += 1

@@ -174,7 +174,7 @@ def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from composed import GROUPS, Run, built, overrides_of\n"
+        "from test_continuing import GROUPS, Run, built, overrides_of\n"
         "for method in GROUPS['method']:\n"
         "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method)).run()\n"
     )

@@ -196,11 +196,11 @@ def test_every_method_and_key_is_in_cfg_job(train):
 TOGETHER = [
     (
         ["regularizer.early_stopping=2", "stream.validation=0"],
-        "regularizer.early_stopping: judges by the validation part",
+        "regularizer.early_stopping: is decided on the validation part",
     ),
     (
         ["scheduler=plateau", "stream.validation=0"],
-        "scheduler: judges by the validation part, which is empty: set stream.validation above 0",
+        "scheduler: is decided on the validation part, which is empty: set stream.validation above 0",
     ),
     (["stream.online=true", "method.closing_pass=true"], "method.closing_pass: an online stream is seen once"),
     (["stream=split", "stream.tasks=3"], "stream.tasks: 10 classes do not divide into 3 tasks (into 2 they do)"),

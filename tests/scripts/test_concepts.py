@@ -79,7 +79,7 @@ def test_drift_of_every_method(concepts, train, monkeypatch):
 
 def test_the_tables_of_the_page_are_those_of_the_results(concepts, monkeypatch):
     monkeypatch.chdir(ROOT)
-    page = (ROOT / "docs" / "concepts.md").read_text()
+    page = (ROOT / "docs" / "results" / "concepts.md").read_text()
     for name in ("concepts_mnist", "concepts_cifar10", "concept_drift"):
         for line in concepts.table(name):
             assert line in page
