@@ -100,7 +100,7 @@ def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path
     try:
         folder.mkdir()
     except FileExistsError:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 600
         while not done.exists():
             assert not failed.exists() and time.monotonic() < deadline, f"{folder} was not made"
             time.sleep(0.1)
@@ -125,6 +125,14 @@ def called(main: Callable[[], None], *arguments: str) -> str:
                 if stop.code:
                     pytest.fail(out.getvalue())
         return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """A test that leaves figures open changes what a later one in the same process draws, or warns of."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

@@ -2,88 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from conftest import command
+from processes import KINDS, in_two_processes, learned, served
 
-from orthotrace.core.distributed import all_gather_rows, broadcast_from_first
-from orthotrace.data.batches import Batches
-from orthotrace.data.images import Images
 from orthotrace.results.run_folder import Run
-from orthotrace.subspace import (
-    ComplementSubspace,
-    HebbianSubspace,
-    NullSpace,
-    RecursiveSubspace,
-    RegionSubspace,
-    SvdSubspace,
-    WeightedSubspace,
-)
-
-KINDS = {
-    "svd": (SvdSubspace, {"energy": 0.9}),
-    "complement": (ComplementSubspace, {"energy": 0.9}),
-    "weighted": (WeightedSubspace, {"energy": 0.9}),
-    "regions": (RegionSubspace, {"energy": 0.9}),
-    "hebbian": (HebbianSubspace, {"rows": 3, "interval": 2}),
-    "paper's rule": (HebbianSubspace, {"energy": 0.9, "step": 1.0, "momentum": 0.9}),
-    "recursive": (RecursiveSubspace, {"alpha": 0.1}),
-    "nullspace": (NullSpace, {"factor": 5.0}),
-}
-
-
-def batches() -> list[list[torch.Tensor]]:
-    """Two tasks of some batches, an odd number of rows in one."""
-    draws = torch.Generator().manual_seed(0)
-    mixing = torch.randn(8, 8, generator=draws, dtype=torch.float64) * torch.logspace(0, -2, 8)[:, None]
-    return [
-        [torch.randn(n, 8, generator=draws, dtype=torch.float64) @ mixing.roll(task, 1) for n in (20, 20, 21, 20)]
-        for task in range(2)
-    ]
-
-
-def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
-    """What each subspace takes from an update, after two tasks of which a process sees its share."""
-    found = {}
-    update = torch.randn(3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for name, (kind, options) in KINDS.items():
-        space = kind(8, dtype=torch.float64, **options)
-        for task in batches():
-            space.begin()
-            for rows in task:
-                space.observe(rows[rank::world])
-            space.consolidate()
-        found[name] = space.inside(update)
-    return found
-
-
-def work(rank: int, world: int, port: int, folder: str) -> None:
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    found = learned(rank, world)
-    found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
-    broadcast_from_first(value := torch.tensor([float(rank)]))
-    found["same"] = value
-    part = Images(torch.zeros(21, 1, 2, 2), torch.arange(21))
-    served = list(Batches(part, 4, seed=3, task=0))
-    found["labels"] = torch.cat([batch.labels for batch in served])
-    found["weights"] = torch.tensor([batch.weight for batch in served])
-    torch.save(found, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
-    folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (2, port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+    return in_two_processes(served, tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.parametrize("name", KINDS)

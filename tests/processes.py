@@ -1,0 +1,131 @@
+"""What spawned processes run: a module that they can import, as they cannot a test."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from orthotrace.core.distributed import all_gather_rows, broadcast_from_first
+from orthotrace.data.batches import Batches
+from orthotrace.data.concepts import measured
+from orthotrace.data.images import Images
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
+from orthotrace.layers import ConceptWhitening
+from orthotrace.subspace import (
+    ComplementSubspace,
+    HebbianSubspace,
+    NullSpace,
+    RecursiveSubspace,
+    RegionSubspace,
+    SvdSubspace,
+    WeightedSubspace,
+)
+from orthotrace.training.concept_alignment import Alignment
+
+KINDS = {
+    "svd": (SvdSubspace, {"energy": 0.9}),
+    "complement": (ComplementSubspace, {"energy": 0.9}),
+    "weighted": (WeightedSubspace, {"energy": 0.9}),
+    "regions": (RegionSubspace, {"energy": 0.9}),
+    "hebbian": (HebbianSubspace, {"rows": 3, "interval": 2}),
+    "paper's rule": (HebbianSubspace, {"energy": 0.9, "step": 1.0, "momentum": 0.9}),
+    "recursive": (RecursiveSubspace, {"alpha": 0.1}),
+    "nullspace": (NullSpace, {"factor": 5.0}),
+}
+
+
+def batches() -> list[list[torch.Tensor]]:
+    """Two tasks of some batches, an odd number of rows in one."""
+    draws = torch.Generator().manual_seed(0)
+    mixing = torch.randn(8, 8, generator=draws, dtype=torch.float64) * torch.logspace(0, -2, 8)[:, None]
+    return [
+        [torch.randn(n, 8, generator=draws, dtype=torch.float64) @ mixing.roll(task, 1) for n in (20, 20, 21, 20)]
+        for task in range(2)
+    ]
+
+
+def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """What each subspace takes from an update, after two tasks of which a process sees its share."""
+    found = {}
+    update = torch.randn(3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for name, (kind, options) in KINDS.items():
+        space = kind(8, dtype=torch.float64, **options)
+        for task in batches():
+            space.begin()
+            for rows in task:
+                space.observe(rows[rank::world])
+            space.consolidate()
+        found[name] = space.inside(update)
+    return found
+
+
+def served(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """What the subspaces learned, what collectives gave, and the batches that a process was served."""
+    found = learned(rank, world)
+    found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
+    broadcast_from_first(value := torch.tensor([float(rank)]))
+    found["same"] = value
+    part = Images(torch.zeros(21, 1, 2, 2), torch.arange(21))
+    own = list(Batches(part, 4, seed=3, task=0))
+    found["labels"] = torch.cat([batch.labels for batch in own])
+    found["weights"] = torch.tensor([batch.weight for batch in own])
+    return found
+
+
+def turned(rank: int, world: int) -> dict[str, torch.Tensor]:
+    """Some steps of a network of which a process sees its share of each batch."""
+    torch.manual_seed(0)
+    source = digits()
+    found = {}
+    sets = measured(source, classes=[0, 1, 7], limit=200)
+    for norm in (nn.Identity(), nn.BatchNorm2d(5)):
+        for rotation in ("aligned", "trained"):
+            layer = ConceptWhitening(5, ["0", "1", "7"], rotation=rotation)
+            model = nn.Sequential(nn.Conv2d(1, 5, 3), norm, layer)
+            alignment = Alignment(sets, Permuted(source), every=1, batch_size=8)
+            learner = SimpleNamespace(
+                model=model,
+                context=SimpleNamespace(number=0, epoch=0),
+                method=SimpleNamespace(fresh=lambda number: True),
+            )
+            trainer = SimpleNamespace(global_step=0)
+            alignment.on_train_start(trainer, learner)
+            for step in range(2):
+                inputs = source.train.inputs(torch.arange(64 * step, 64 * step + 63))
+                model(inputs[rank::world])
+                trainer.global_step = step + 1
+                for value in layer.parameters():
+                    value.grad = None
+                alignment.on_before_optimizer_step(trainer, learner, None)
+                alignment.on_train_batch_end(trainer, learner, None, None, 0)
+                with torch.no_grad():
+                    for value in layer.parameters():
+                        value.sub_(value.grad)
+            key = f"{type(norm).__name__} {rotation}"
+            found |= {f"{key} {name}": getattr(layer, name).detach() for name in ("rotation", "mean", "covariance")}
+    return found
+
+
+def _work(rank: int, make: Callable[[int, int], dict[str, torch.Tensor]], port: int, folder: Path) -> None:
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.save(make(rank, 2), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def in_two_processes(
+    make: Callable[[int, int], dict[str, torch.Tensor]], folder: Path
+) -> list[dict[str, torch.Tensor]]:
+    """What a function of this module gives, called with (rank, world size), in each of two gloo processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_work, (make, port, folder), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
