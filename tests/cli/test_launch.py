@@ -178,20 +178,18 @@ def test_a_full_disk_is_one_line_and_loses_nothing(train, tmp_path):
 
 
 def test_help_answers_at_once(tmp_path):
-    """Within 2 s of processor time, or five times what Python and Hydra take alone where the machine is slow."""
-    import resource
+    import time
 
-    def spent(*arguments: str) -> float:
-        """Not by the clock on the wall: other tests share the cores."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = command(*arguments, cwd=tmp_path)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert done.returncode == 0 and ("Keys" in done.stdout) == ("--help" in arguments)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-    least = spent("python", "-c", "import hydra, omegaconf, pydantic.types")
     for program in ("orthotrace-train", "orthotrace-analyze"):
-        assert spent(program, "--help") < max(2, 5 * least)
+        start = time.perf_counter()
+        done = command(program, "--help", cwd=tmp_path)
+        assert done.returncode == 0 and "Keys" in done.stdout
+        assert time.perf_counter() - start < 2
+
+
+def test_help_is_what_hydra_prints(tmp_path):
+    ours, hydras = (command("orthotrace-train", "--help", *rest, cwd=tmp_path) for rest in ((), ("seed=0",)))
+    assert ours.stdout == hydras.stdout and "experiment: " in ours.stdout
 
 
 def test_every_method_and_key_is_in_cfg_job(train):

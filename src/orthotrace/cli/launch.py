@@ -25,6 +25,10 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
 
     Exits with 2 after a mistake, with 1 when a job of a multirun failed.
     """
+    # Hydra reads every option twice for its help, which takes a second; it alone knows groups of the user's own.
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(help_of(config_name))
+        return
     import hydra
 
     # Errors come here as they are, instead of being printed by Hydra.
@@ -41,6 +45,17 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(130)
     if Multirun.failed:
         sys.exit(1)
+
+
+def help_of(config_name: str) -> str:
+    """The help of a command, as Hydra prints it of the same template."""
+    primary = OmegaConf.load(conf_folder() / f"{config_name}.yaml")
+    groups = [
+        f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}"
+        for folder in sorted(conf_folder().iterdir())
+        if folder.is_dir()
+    ]
+    return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(groups) + "\n")
 
 
 def quieten() -> None:
