@@ -100,7 +100,7 @@ def test_a_layer_that_becomes_full_is_named_once():
 def test_a_guard_without_an_optimizer_or_with_an_instance_of_a_subspace_is_refused():
     model = net()
     with pytest.raises(UserError, match="subspace: give the class"):
-        Guard(model, SvdSubspace(20, rows=2))  # type: ignore[arg-type]
+        Guard(model, SvdSubspace(20, rows=2))
     with pytest.raises(UserError, match="no optimizer to protect from"):
         Guard(model, SvdSubspace, rows=2).protecting().__enter__()
 
