@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import commands
 import matplotlib
 import pytest
 
@@ -78,18 +81,40 @@ def surroundings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("WANDB_SERVICE", "WANDB__SERVICE")}
 
 
-def command(*arguments: str, cwd: Path, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of the installed package in a subprocess."""
+def command(
+    *arguments: str, cwd: Path, timeout: float = 120, forked: bool = True, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command of the installed package in a process of its own; not forked where it starts workers of joblib."""
     program = Path(sys.executable).with_name(arguments[0])
-    return subprocess.run(
-        [str(program), *arguments[1:]],
-        cwd=cwd,
-        timeout=timeout,
-        capture_output=True,
-        text=True,
-        env={**surroundings(), **environment},
-        check=False,
+    given, env = [str(program), *arguments[1:]], {**surroundings(), **environment}
+    if not forked or not arguments[0].startswith("orthotrace-"):
+        return subprocess.run(given, cwd=cwd, timeout=timeout, capture_output=True, text=True, env=env, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder) / "out", Path(folder) / "err"
+        process = started(*arguments, cwd=cwd, out=out, err=err, **environment)
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(given, timeout, out.read_bytes(), err.read_bytes())
+        # A negative exit code is a signal, as in subprocess.
+        return subprocess.CompletedProcess(given, process.exitcode, out.read_text(), err.read_text())
+
+
+def started(
+    *arguments: str, cwd: Path, out: Path = Path(os.devnull), err: Path = Path(os.devnull), **environment: str
+) -> BaseProcess:
+    """A command of the installed package, running in a process of its own.
+
+    It is forked from a process that has imported torch and Lightning, which takes longer than most of what is tested.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["orthotrace.training.experiment", "orthotrace.cli.train", "hydra.main"])
+    program = str(Path(sys.executable).with_name(arguments[0]))
+    process = context.Process(
+        target=commands.run, args=([program, *arguments[1:]], cwd, out, err, {**surroundings(), **environment})
     )
+    process.start()
+    return process
 
 
 def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path:

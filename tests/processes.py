@@ -127,5 +127,5 @@ def in_two_processes(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_work, (make, port, folder), nprocs=2)
+    mp.start_processes(_work, (make, port, folder), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]

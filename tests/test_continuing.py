@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from composed import GROUPS, KEYS, MEMORY, StopError, Stopping, built
+from composed import GROUPS, KEYS, MEMORY, Copying, built
 
 from orthotrace.results.run_folder import Run
 from orthotrace.training.tracking import Tracker
@@ -45,13 +45,8 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
     alpha = ["method.alpha=.1"] if case == "owm" else []
     overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows, *alpha]
-    whole = Run(tmp_path / "whole")
-    progress = built(whole, *overrides).run()
-    epochs = [row["epoch"] for row in progress.epochs if row["task"] == 2]
-    cut = Run(tmp_path / "cut")
-    experiment = built(cut, *overrides, tracker=Stopping(2, epochs[-1]))
-    with pytest.raises(StopError):
-        experiment.run()
+    whole, cut = Run(tmp_path / "whole"), Run(tmp_path / "cut")
+    progress = built(whole, *overrides, tracker=Copying(whole, cut, task=2)).run()
     assert Run(cut.folder).scores["acc"] is None
     continued = built(cut, *overrides)
     assert continued.run().epochs == progress.epochs and continued.progress.inside == progress.inside
@@ -167,10 +162,9 @@ def overrides_of(method: str) -> list[str]:
 def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
     """Every method: stopped when the last task has been trained, finished by another process, to the same bits."""
     for method in GROUPS["method"]:
-        built(Run(tmp_path / "whole" / method), *overrides_of(method)).run()
-        experiment = built(Run(tmp_path / "cut" / method), *overrides_of(method), tracker=Stopping(10, 1))
-        with pytest.raises(StopError):
-            experiment.run()
+        whole, cut = Run(tmp_path / "whole" / method), Run(tmp_path / "cut" / method)
+        built(whole, *overrides_of(method), tracker=Copying(whole, cut, task=10)).run()
+        assert Run(cut.folder).scores["acc"] is None
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import jsonschema
 import pytest
 import torch
 from composed import SCHEMA, inspect
-from conftest import TINY, command, snapshot, surroundings
+from conftest import TINY, command, snapshot, started
 
 import orthotrace
 from orthotrace.config.build import build
@@ -148,20 +147,18 @@ def test_the_scale_of_the_input_takes_nothing_from_the_protection(train):
     assert abs(means["0.05"] - means["1.0"]) <= 0.05
 
 
-LONG = ("stream.tasks=4", "trainer.max_epochs=8", "trainer.batch_size=16", "trainer.save_every=0", "model.hidden=[24]")
+LONG = ("stream.tasks=4", "trainer.max_epochs=8", "trainer.batch_size=64", "trainer.save_every=0", "model.hidden=[24]")
 
 
 def killed(folder: Path, overrides: list[str], when) -> None:
     """Start a run and kill it when the time has come."""
-    program = Path(sys.executable).with_name("orthotrace-train")
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen([program, *overrides], cwd=folder, stdout=quiet, stderr=quiet, env=surroundings())
+    process = started("orthotrace-train", *overrides, cwd=folder)
     deadline = time.monotonic() + 100
     while not when() and time.monotonic() < deadline:
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.exitcode is None, "the run ended before it could be killed"
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
 
 
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
@@ -281,7 +278,7 @@ def test_six_jobs_are_six_runs_in_wandb(tmp_path):
     done = command(
         "orthotrace-train", "--multirun", "seed=0,1,2", "method=finetune,hlop", "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2", "logger=wandb_offline", "name=six", "stream.tasks=2", "trainer.max_epochs=2",
-        "model.hidden=[24]", cwd=tmp_path, timeout=300,
+        "model.hidden=[24]", cwd=tmp_path, timeout=300, forked=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = [path for path in (tmp_path / "runs" / "six").iterdir() if path.is_dir()]

@@ -2,9 +2,9 @@
 
 import platform
 from dataclasses import fields
-from importlib.metadata import version
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 
 import orthotrace
@@ -56,6 +56,6 @@ def report(parts: Components, progress: Progress) -> dict[str, Any]:
             "orthotrace": orthotrace.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "pytorch_lightning": version("pytorch-lightning"),
+            "pytorch_lightning": pl.__version__,
         },
     }

@@ -1,0 +1,30 @@
+"""A command in a forked process: a module that the process can import, as it cannot a test."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MAIN = {"orthotrace-train": "orthotrace.cli.train", "orthotrace-analyze": "orthotrace.analysis.cli"}
+
+
+def run(arguments: Sequence[str], cwd: Path, out: Path, err: Path, environment: Mapping[str, str]) -> None:
+    """Run the main function of a command as its script would."""
+    os.chdir(cwd)
+    for stream, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = list(arguments)
+    # What a process of a shell has: a test may run where interrupts are ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        importlib.import_module(MAIN[Path(arguments[0]).name]).main()
+    finally:
+        # A forked process leaves without it.
+        atexit._run_exitfuncs()
