@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 Activations = Tensor | ArrayLike
@@ -52,7 +53,7 @@ def separability(features: Activations, has: ArrayLike, self_pairs: bool = False
             whitening, 0.94 with batch normalisation).
 
     Raises:
-        ValueError: fewer than two concepts, a concept with fewer than two images, features that are not finite or all 0
+        UserError: fewer than two concepts, a concept with fewer than two images, features that are not finite or all 0
             for an image, or shapes that do not fit.
 
     Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772; its public code for self pairs and |Q|.
@@ -65,13 +66,13 @@ def separability(features: Activations, has: ArrayLike, self_pairs: bool = False
     x, of = _matrix(features), _concepts(has, features)
     counts = of.sum(axis=0)
     if of.shape[1] < 2:
-        raise ValueError(f"at least two concepts are needed (got {of.shape[1]})")
+        raise UserError(f"at least two concepts are needed (got {of.shape[1]})")
     if counts.min() < 2:
-        raise ValueError(f"concept {int(np.argmin(counts))} has {counts.min()} images: at least two are needed")
+        raise UserError(f"concept {int(np.argmin(counts))} has {counts.min()} images: at least two are needed")
     size = np.linalg.norm(x, axis=1)
     member = of.any(axis=1)
     if not size[member].all():
-        raise ValueError(f"the features of image {int(np.flatnonzero(member & (size == 0))[0])} are all 0: no cosine")
+        raise UserError(f"the features of image {int(np.flatnonzero(member & (size == 0))[0])} are all 0: no cosine")
     sums = of.T.astype(np.float64) @ (x / np.where(size > 0, size, 1)[:, None])
     # Images that two concepts share; of a concept with itself all.
     shared = np.zeros((len(counts), len(counts))) if self_pairs else of.T.astype(np.float64) @ of
@@ -94,7 +95,7 @@ def axis_correlations(activations: Activations) -> Matrix:
         (axes, axes), in [0, 1]; NaN in the row and column of an axis that is constant.
 
     Raises:
-        ValueError: fewer than two images, or entries that are not finite.
+        UserError: fewer than two images, or entries that are not finite.
 
     Example:
         >>> axis_correlations([[1.0, -2.0, 5.0], [2.0, -4.0, 5.0], [3.0, -6.0, 5.0]])
@@ -122,7 +123,7 @@ def whiteness(features: Activations) -> float:
         features: (n, channels); of a layer that whitens over images and positions, both are rows.
 
     Raises:
-        ValueError: fewer than two rows, or entries that are not finite.
+        UserError: fewer than two rows, or entries that are not finite.
 
     Example:
         >>> whiteness([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
@@ -145,7 +146,7 @@ def percentiles(activations: Activations) -> Matrix:
         (images, axes), in [0, 1]; 0.5 on a constant axis.
 
     Raises:
-        ValueError: fewer than two images, or entries that are not finite.
+        UserError: fewer than two images, or entries that are not finite.
 
     Example:
         >>> percentiles([[1.0, 5.0], [2.0, 5.0], [9.0, 5.0]])
@@ -173,7 +174,7 @@ def ranks_of(activations: Activations, has: ArrayLike) -> list[Matrix]:
         Of each concept, (its images,), in [1, axes].
 
     Raises:
-        ValueError: a concept without images or without an axis, entries that are not finite, or shapes that do not fit.
+        UserError: a concept without images or without an axis, entries that are not finite, or shapes that do not fit.
 
     Example:
         >>> ranks_of([[3.0, 0.0], [1.0, 1.0], [2.0, 2.0]], [[True, False], [False, True], [True, False]])
@@ -184,7 +185,7 @@ def ranks_of(activations: Activations, has: ArrayLike) -> list[Matrix]:
     found = []
     for concept, images in enumerate(of.T):
         if not images.any():
-            raise ValueError(f"no image has concept {concept}: its axis has no rank")
+            raise UserError(f"no image has concept {concept}: its axis has no rank")
         shown = places[images]
         own = shown[:, [concept]]
         found.append(1 + (shown > own).sum(axis=1) + ((shown == own).sum(axis=1) - 1) / 2)
@@ -238,7 +239,7 @@ def top_images(activations: Activations, k: int = 10) -> NDArray[np.intp]:
         (axes, k).
 
     Raises:
-        ValueError: a k out of its range, or entries that are not finite.
+        UserError: a k out of its range, or entries that are not finite.
 
     Example:
         >>> top_images([[3.0, 0.0], [1.0, 1.0], [2.0, 2.0]], k=2)
@@ -254,7 +255,7 @@ def _matrix(values: Activations) -> Matrix:
     """Activations (images, axes) in float64."""
     shape = tuple(values.shape) if isinstance(values, Tensor) else np.shape(values)
     if len(shape) != 2:
-        raise ValueError(f"activations (images, axes), reduced over positions, are needed, got shape {shape}")
+        raise UserError(f"activations (images, axes), reduced over positions, are needed, got shape {shape}")
     return matrix(values, least=2).double().cpu().numpy()
 
 
@@ -262,12 +263,12 @@ def _concepts(has: ArrayLike, activations: Activations, axes: bool = False) -> N
     """Which image has which concept; with axes, each concept needs one."""
     of, x = np.asarray(has), _matrix(activations)
     if of.ndim != 2 or len(of) != len(x) or not np.isin(of, (0, 1)).all():
-        raise ValueError(f"true or false for each of {len(x)} images and each concept is needed, got shape {of.shape}")
+        raise UserError(f"true or false for each of {len(x)} images and each concept is needed, got shape {of.shape}")
     if axes and x.shape[1] < of.shape[1]:
-        raise ValueError(f"an axis for each of {of.shape[1]} concepts is needed, got {x.shape[1]} axes")
+        raise UserError(f"an axis for each of {of.shape[1]} concepts is needed, got {x.shape[1]} axes")
     return of.astype(bool)
 
 
 def _count(k: int, most: int, of: str) -> None:
     if not 1 <= k <= most:
-        raise ValueError(f"a k from 1 to {most}, the number of {of}, is needed (got {k})")
+        raise UserError(f"a k from 1 to {most}, the number of {of}, is needed (got {k})")

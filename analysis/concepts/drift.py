@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.core.errors import UserError
+
 Matrix = NDArray[np.float64]
 
 
@@ -33,7 +35,7 @@ def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
             Their lengths do not matter.
 
     Raises:
-        ValueError: shapes that do not fit, entries that are not finite, or an axis that is all 0.
+        UserError: shapes that do not fit, entries that are not finite, or an axis that is all 0.
 
     Example:
         >>> found = concept_drift([[0.9], [0.8]], [[[1.0, 0.0], [1.0, 1.0]]])
@@ -43,20 +45,20 @@ def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
     values = np.asarray(purities, dtype=np.float64)
     rows = [np.asarray(of, dtype=np.float64) for of in axes]
     if values.ndim != 2 or not values.size or len(rows) != values.shape[1]:
-        raise ValueError(f"purities (tasks, k) and axes of k concepts are needed, got {values.shape} and {len(rows)}")
+        raise UserError(f"purities (tasks, k) and axes of k concepts are needed, got {values.shape} and {len(rows)}")
     if not np.isfinite(values).all():
-        raise ValueError("purities must be finite")
+        raise UserError("purities must be finite")
     angles = []
     for concept, of in enumerate(rows):
         found = of[:, None] if of.ndim == 2 else of
         if found.ndim != 3 or len(found) != len(values):
-            raise ValueError(f"concept {concept} needs axes (tasks, axes, channels), got shape {of.shape}")
+            raise UserError(f"concept {concept} needs axes (tasks, axes, channels), got shape {of.shape}")
         size = np.linalg.norm(found, axis=2)
         if not np.isfinite(size).all():
-            raise ValueError(f"the axes of concept {concept} must be finite")
+            raise UserError(f"the axes of concept {concept} must be finite")
         if not size.all():
             task = int(np.argwhere(size == 0)[0, 0])
-            raise ValueError(f"an axis of concept {concept} is all 0 after task {task + 1}: it has no direction")
+            raise UserError(f"an axis of concept {concept} is all 0 after task {task + 1}: it has no direction")
         unit = found / size[..., None]
         angles.append([_angle(unit[0], later) for later in unit])
     return Drift(values - values[0], np.degrees(angles).T)

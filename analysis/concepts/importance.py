@@ -9,6 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from orthotrace.core.errors import UserError
+
 Matrix = NDArray[np.float64]
 
 
@@ -67,7 +69,7 @@ def importance(
         dim: of features that has the axes, such as 1 of (images, channels, height, width) or -1 of tokens.
 
     Raises:
-        ValueError: fewer than two images, an axis that is not there, labels or losses of another number, losses that
+        UserError: fewer than two images, an axis that is not there, labels or losses of another number, losses that
             are not finite or below 0, no loss at all, or no repeats.
 
     Source: Fisher, Rudin & Dominici, JMLR 20:177 (2019), e_switch/e_orig; Chen, Bei & Rudin, Nature Machine
@@ -84,14 +86,14 @@ def importance(
     _check(x, together, repeats, dim)
     given = np.zeros(len(x)) if labels is None else np.asarray(labels)
     if given.shape != (len(x),):
-        raise ValueError(f"{len(x)} images and labels of shape {given.shape}: give one of each")
+        raise UserError(f"{len(x)} images and labels of shape {given.shape}: give one of each")
     classes, which = np.unique(given, return_inverse=True)
     # Row 0 takes all images, the others those of one class.
     groups = np.vstack([np.ones(len(x)), which == np.arange(len(classes))[:, None]])
     groups /= groups.sum(axis=1, keepdims=True)
     plain = groups @ _losses(losses, _copy(x))
     if plain[0] == 0:
-        raise ValueError("the loss is 0 for all images: there is no ratio to it")
+        raise UserError("the loss is 0 for all images: there is no ratio to it")
     place = (slice(None),) * (dim % x.ndim)
     rng = np.random.default_rng(seed)
     ratios = np.empty((repeats, len(groups), len(together)))
@@ -120,13 +122,13 @@ def importance(
 
 def _check(x: Tensor | NDArray[Any], axes: Sequence[Sequence[int]], repeats: int, dim: int) -> None:
     if x.ndim < 2 or len(x) < 2:
-        raise ValueError(f"features (images, ...) of at least two images are needed, got shape {tuple(x.shape)}")
+        raise UserError(f"features (images, ...) of at least two images are needed, got shape {tuple(x.shape)}")
     if not -x.ndim < dim < x.ndim or dim == 0:
-        raise ValueError(f"dimension {dim} of shape {tuple(x.shape)} has no axes: dimension 0 is the images")
+        raise UserError(f"dimension {dim} of shape {tuple(x.shape)} has no axes: dimension 0 is the images")
     if wrong := [axis for some in axes for axis in some if not 0 <= axis < x.shape[dim]]:
-        raise ValueError(f"there is no axis {wrong[0]} of {x.shape[dim]}")
+        raise UserError(f"there is no axis {wrong[0]} of {x.shape[dim]}")
     if repeats < 1:
-        raise ValueError(f"at least one repeat is needed (got {repeats})")
+        raise UserError(f"at least one repeat is needed (got {repeats})")
 
 
 def _copy(x: Any) -> Any:
@@ -145,7 +147,7 @@ def _losses(losses: Callable[[Any], Tensor | ArrayLike], x: Any) -> Matrix:
     found = losses(x)
     values = found.detach().double().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found, dtype=np.float64)
     if values.shape != (len(x),):
-        raise ValueError(f"a loss for each of {len(x)} images is needed, got shape {values.shape}")
+        raise UserError(f"a loss for each of {len(x)} images is needed, got shape {values.shape}")
     if not (np.isfinite(values) & (values >= 0)).all():
-        raise ValueError("losses must be finite and at least 0")
+        raise UserError("losses must be finite and at least 0")
     return values

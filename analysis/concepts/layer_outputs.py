@@ -21,6 +21,7 @@ from orthotrace.analysis.concepts.purity import (
     linear_probe,
     purity,
 )
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 # Images that a network takes at once.
@@ -88,11 +89,11 @@ def read_layer(
     are in the order of the images' ``has``.
 
     Raises:
-        ValueError: there is no such layer, or it is not called once.
+        UserError: there is no such layer, or it is not called once.
     """
     module: Any = dict(model.named_modules()).get(layer)
     if module is None:
-        raise ValueError(f"there is no layer '{layer}'")
+        raise UserError(f"there is no layer '{layer}'")
     dim = getattr(module, "channel_dim", 1)
     before: dict[str, Matrix] = {}
     after: dict[str, Matrix] = {}
@@ -137,7 +138,7 @@ def _calls(model: nn.Module, module: nn.Module, images: LabelledImages) -> Any:
             with torch.no_grad():
                 model(images.inputs[place].to(like))
             if len(seen) != 1:
-                raise ValueError(f"the layer is called {len(seen)} times in a forward pass, not once")
+                raise UserError(f"the layer is called {len(seen)} times in a forward pass, not once")
             yield seen[0]
     finally:
         handle.remove()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.concepts.roc import AUC, Difference, areas, auc, auc_difference
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 # Strengths of a probe's penalty, 1/C, that validation images choose from.
@@ -51,10 +52,10 @@ class Purity:
         """How much purer than another detector on the same test images, concept by concept; DeLong's paired test.
 
         Raises:
-            ValueError: other images or concepts.
+            UserError: other images or concepts.
         """
         if not np.array_equal(self.has, other.has):
-            raise ValueError("the same test images and concepts are needed: 'has' differs")
+            raise UserError("the same test images and concepts are needed: 'has' differs")
         return auc_difference(self.scores, other.scores, self.has, self.auc.level)
 
 
@@ -69,7 +70,7 @@ def purity(activations: ArrayLike, has: ArrayLike, level: float = 0.95) -> Purit
         level: of the intervals, in (0, 1).
 
     Raises:
-        ValueError: fewer axes than concepts, a concept of no or of all images, or what roc.auc refuses.
+        UserError: fewer axes than concepts, a concept of no or of all images, or what roc.auc refuses.
 
     Source: Chen, Bei & Rudin, Nature Machine Intelligence 2 (2020) 772.
 
@@ -82,7 +83,7 @@ def purity(activations: ArrayLike, has: ArrayLike, level: float = 0.95) -> Purit
     x, concepts = _checked(ConceptFeatures(activations, has), "test")
     k = concepts.shape[1]
     if x.shape[1] < k:
-        raise ValueError(f"an axis for each of {k} concepts is needed, got {x.shape[1]} axes")
+        raise UserError(f"an axis for each of {k} concepts is needed, got {x.shape[1]} axes")
     return Purity(auc(x[:, :k], concepts, level), x[:, :k], concepts)
 
 
@@ -97,7 +98,7 @@ def best_filter(validation: ConceptFeatures, test: ConceptFeatures, level: float
         level: of the intervals, in (0, 1).
 
     Raises:
-        ValueError: parts that do not fit each other, or as purity; names the part.
+        UserError: parts that do not fit each other, or as purity; names the part.
 
     Source: Zhou, Khosla, Lapedriza, Oliva & Torralba, ICLR 2015, for single filters as detectors.
 
@@ -134,7 +135,7 @@ def linear_probe(
         level: of the intervals, in (0, 1).
 
     Raises:
-        ValueError: no strengths or one not above 0, parts that do not fit each other, or as purity; names the part.
+        UserError: no strengths or one not above 0, parts that do not fit each other, or as purity; names the part.
 
     Source: Alain & Bengio, ICLR 2017 workshop.
 
@@ -149,7 +150,7 @@ def linear_probe(
     from sklearn.linear_model import LogisticRegression
 
     if not len(strengths) or min(strengths) <= 0:
-        raise ValueError(f"strengths above 0 are needed (got {list(strengths)})")
+        raise UserError(f"strengths above 0 are needed (got {list(strengths)})")
     parts = _parts(train=train, validation=validation, test=test)
     (x, of), (held, held_has), (shown, has) = parts
     mean, scale = x.mean(axis=0), x.std(axis=0)
@@ -180,7 +181,7 @@ def concept_vector(train: ConceptFeatures, test: ConceptFeatures, level: float =
         level: of the intervals, in (0, 1).
 
     Raises:
-        ValueError: training features that are all constant, parts that do not fit each other, or as purity; names the
+        UserError: training features that are all constant, parts that do not fit each other, or as purity; names the
             part.
 
     Source: Kim, Wattenberg, Gilmer, Cai, Wexler, Viegas & Sayres, ICML 2018, section 3.2.
@@ -198,7 +199,7 @@ def concept_vector(train: ConceptFeatures, test: ConceptFeatures, level: float =
     (x, of), (shown, has) = _parts(train=train, test=test)
     mean = x.mean(axis=0)
     if not (np.ptp(x, axis=0) > 0).any():
-        raise ValueError("train: all features are constant, there is no direction in them")
+        raise UserError("train: all features are constant, there is no direction in them")
     scale = np.sqrt(((x - mean) ** 2).mean())
     # In the primal: no draws, and it converges on any features.
     machine = LinearSVC(
@@ -223,22 +224,22 @@ def _parts(**parts: ConceptFeatures) -> list[tuple[Matrix, NDArray[np.bool_]]]:
         sizes = ", ".join(
             f"{name} {x.shape[1]} and {has.shape[1]}" for name, (x, has) in zip(parts, found, strict=True)
         )
-        raise ValueError(f"parts of the same channels and concepts are needed, got {sizes}")
+        raise UserError(f"parts of the same channels and concepts are needed, got {sizes}")
     return found
 
 
 def _checked(part: ConceptFeatures, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
     x, has = np.asarray(part.features, dtype=np.float64), np.asarray(part.has)
     if x.ndim != 2 or has.ndim != 2 or len(x) != len(has) or not has.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"{name}: features (images, channels) and concepts (images, k) are needed, got {x.shape} and {has.shape}"
         )
     if not np.isin(has, (0, 1)).all():
-        raise ValueError(f"{name}: each image has a concept or not, true or false")
+        raise UserError(f"{name}: each image has a concept or not, true or false")
     if not (finite := np.isfinite(x).all(axis=1)).all():
-        raise ValueError(f"{name}: the features of image {int(np.argmin(finite))} are not finite")
+        raise UserError(f"{name}: the features of image {int(np.argmin(finite))} are not finite")
     has = has.astype(bool)
     for concept, share in enumerate(has.mean(axis=0) if len(has) else np.zeros(has.shape[1])):
         if share in (0, 1):
-            raise ValueError(f"{name}: {'every' if share else 'no'} image has concept {concept}: nothing to tell apart")
+            raise UserError(f"{name}: {'every' if share else 'no'} image has concept {concept}: nothing to tell apart")
     return x, has

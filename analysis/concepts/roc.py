@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.core.errors import UserError
+
 Matrix = NDArray[np.float64]
 # Standard errors that rounding makes.
 ROUNDING = 1e-12
@@ -61,7 +63,7 @@ def areas(scores: ArrayLike, positive: ArrayLike) -> Matrix:
         (k,).
 
     Raises:
-        ValueError: as auc.
+        UserError: as auc.
 
     Example:
         >>> areas([[0.1, 3.0], [0.4, 2.0], [0.9, 2.0]], [False, True, True])
@@ -93,7 +95,7 @@ def auc(scores: ArrayLike, positive: ArrayLike, level: float = 0.95) -> AUC:
         level: of the interval, in (0, 1).
 
     Raises:
-        ValueError: scores that are not finite, no positive or no negative image, shapes that differ, or a level out of
+        UserError: scores that are not finite, no positive or no negative image, shapes that differ, or a level out of
             its range.
 
     Source: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837; by ranks: Sun & Xu, IEEE Signal Processing
@@ -139,7 +141,7 @@ def auc_difference(first: ArrayLike, second: ArrayLike, positive: ArrayLike, lev
         level: of the interval, in (0, 1).
 
     Raises:
-        ValueError: scores of two shapes, or what auc refuses.
+        UserError: scores of two shapes, or what auc refuses.
 
     Source: DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) 837; Newcombe, Statistics in Medicine 17 (1998) 873.
 
@@ -156,7 +158,7 @@ def auc_difference(first: ArrayLike, second: ArrayLike, positive: ArrayLike, lev
     x, has = _checked(first, positive)
     y, _ = _checked(second, positive)
     if x.shape != y.shape:
-        raise ValueError(f"scores of one shape are needed, got {x.shape} and {y.shape}")
+        raise UserError(f"scores of one shape are needed, got {x.shape} and {y.shape}")
     z = _normal(level)
     error = np.empty(x.shape[1])
     for columns, rows in _alike(has):
@@ -214,7 +216,7 @@ def _normal(level: float) -> float:
     from scipy.stats import norm
 
     if not 0 < level < 1:
-        raise ValueError(f"a level in (0, 1) is needed (got {level})")
+        raise UserError(f"a level in (0, 1) is needed (got {level})")
     return float(norm.ppf((1 + level) / 2))
 
 
@@ -224,14 +226,14 @@ def _checked(scores: ArrayLike, positive: ArrayLike) -> tuple[Matrix, NDArray[np
     x = x[:, None] if x.ndim == 1 else x
     has = has[:, None] if has.ndim == 1 else has
     if x.ndim != 2 or has.ndim != 2 or len(x) != len(has) or has.shape[1] not in (1, x.shape[1]):
-        raise ValueError(f"scores (images, k) and positives (images, k) are needed, got {x.shape} and {has.shape}")
+        raise UserError(f"scores (images, k) and positives (images, k) are needed, got {x.shape} and {has.shape}")
     if not np.isin(has, (0, 1)).all():
-        raise ValueError("positives are true or false, for each image")
+        raise UserError("positives are true or false, for each image")
     has = np.broadcast_to(has.astype(bool), x.shape)
     if not (finite := np.isfinite(x)).all():
         row, column = np.argwhere(~finite)[0]
-        raise ValueError(f"the score of image {row} in column {column} is not finite")
+        raise UserError(f"the score of image {row} in column {column} is not finite")
     for name, count in (("positive", has.sum(axis=0)), ("negative", (~has).sum(axis=0))):
         if (count == 0).any():
-            raise ValueError(f"column {int(np.argmin(count))} has no {name} image: the area is undefined")
+            raise UserError(f"column {int(np.argmin(count))} has no {name} image: the area is undefined")
     return x, has

@@ -117,7 +117,7 @@ def read_concepts(
                             "classes": tuple(stream.classes[label] for label in importance.classes),
                             "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
                         }
-                except ValueError as error:
+                except UserError as error:
                     raise UserError(
                         f"{run.folder.name}, after task {task}, layer {layer}: {error}", "concepts"
                     ) from error

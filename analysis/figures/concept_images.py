@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.axes import top_images
 from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, Drawn, wrapped
+from orthotrace.core.errors import UserError
 
 # White between images, in shares of an image.
 GAP = 0.12
@@ -32,11 +33,11 @@ def top_images_grid(
         The figure, and the numbers in it: the places of the images.
 
     Raises:
-        ValueError: images of another shape or number, or what concepts.top_images refuses.
+        UserError: images of another shape or number, or what concepts.top_images refuses.
     """
     pictures, values = _colours(images), np.asarray(activations, dtype=np.float64)
     if len(pictures) != len(values):
-        raise ValueError(f"{len(pictures)} images and activations of {len(values)}: give one of each")
+        raise UserError(f"{len(pictures)} images and activations of {len(values)}: give one of each")
     places = top_images(values, k)[: len(names)]
     of = None if has is None else np.asarray(has).astype(bool)
     height, width = pictures.shape[1:3]
@@ -127,7 +128,7 @@ def _colours(images: ArrayLike) -> np.ndarray:
     found = np.asarray(images, dtype=np.float64)
     found = found[:, None] if found.ndim == 3 else found
     if found.ndim != 4 or found.shape[1] not in (1, 3):
-        raise ValueError(f"images (n, height, width) or (n, 1 or 3, height, width) are needed, got {found.shape}")
+        raise UserError(f"images (n, height, width) or (n, 1 or 3, height, width) are needed, got {found.shape}")
     if not (np.isfinite(found).all() and found.min(initial=0) >= 0 and found.max(initial=0) <= 1):
-        raise ValueError("images in [0, 1] are needed: undo their normalisation")
+        raise UserError("images in [0, 1] are needed: undo their normalisation")
     return np.broadcast_to(found, (len(found), 3, *found.shape[2:])).transpose(0, 2, 3, 1)

@@ -30,7 +30,7 @@ def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]
         concepts: names.
 
     Raises:
-        ValueError: another number of names than of concepts or classes.
+        UserError: another number of names than of concepts or classes.
     """
     fits(concepts, {name: len(one.normalised) for name, one in found.items()})
     means = {name: "undefined" if np.isnan(one.similarity) else f"{one.similarity:.2f}" for name, one in found.items()}
@@ -79,7 +79,7 @@ def importance_by_class(
         classes: names of the classes of each network, which may differ; else the labels.
 
     Raises:
-        ValueError: another number of names than of concepts or classes.
+        UserError: another number of names than of concepts or classes.
     """
     named = [list(map(str, one.classes)) for one in found] if classes is None else [list(of) for of in classes]
     fits(concepts, {"the axes": len(found[0].axes)})

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from orthotrace.analysis.concepts.purity import Purity
 from orthotrace.analysis.figures.layers import over_layers
 from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn, grid, wrapped
+from orthotrace.core.errors import UserError
 
 PURITY = "Purity (area under the ROC curve)"
 
@@ -22,7 +23,7 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
         label: of the values.
 
     Raises:
-        ValueError: a number of names that is not that of the concepts.
+        UserError: a number of names that is not that of the concepts.
     """
     for detector, networks in purities.items():
         for network in networks:
@@ -87,7 +88,7 @@ def concepts_over_tasks(
         span: smallest range of the vertical axis, so that small differences do not look large.
 
     Raises:
-        ValueError: a number of names that is not that of the concepts.
+        UserError: a number of names that is not that of the concepts.
     """
     found = {method: np.asarray(one, dtype=np.float64) for method, one in values.items()}
     fits(concepts, {method: one.shape[-1] for method, one in found.items()})
@@ -138,8 +139,8 @@ def fits(names: Sequence[str], found: Mapping[str, int]) -> None:
     """Refuse another number of names than of things.
 
     Raises:
-        ValueError: says what has how many.
+        UserError: says what has how many.
     """
     for what, number in found.items():
         if number != len(names):
-            raise ValueError(f"{len(names)} names ({', '.join(names)}) for {number} of {what}: give one of each")
+            raise UserError(f"{len(names)} names ({', '.join(names)}) for {number} of {what}: give one of each")

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.triangles import ranks
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
         method: a name of POOLS.
 
     Raises:
-        ValueError: fewer than two RDMs, a method without a pooled RDM, or what the comparison refuses.
+        UserError: fewer than two RDMs, a method without a pooled RDM, or what the comparison refuses.
 
     Source: Nili et al., PLoS Computational Biology 10:e1003553 (2014).
 
@@ -51,7 +52,7 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     check_ceiling(method)
     stack, _ = compare.stacks(rdms, None)
     if len(stack) < 2:
-        raise ValueError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
+        raise UserError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
     if method in ("pearson", "cosine"):
         lower, upper = bounds(compare.METHODS[method](stack)[None], np.ones((1, len(stack))))
         return Ceiling(float(lower[0]), float(upper[0]))
@@ -92,9 +93,9 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
 
 
 def check_ceiling(method: str) -> None:
-    """Refuse a comparison whose best common RDM is not known, by a ValueError that names those that have one."""
+    """Refuse a comparison whose best common RDM is not known, by a UserError that names those that have one."""
     if method not in POOLS:
-        raise ValueError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}")
+        raise UserError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}")
 
 
 def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:

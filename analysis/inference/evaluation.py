@@ -18,7 +18,7 @@ from orthotrace.analysis.inference.significance import Evaluation
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
 from orthotrace.analysis.rdm.triangles import stimuli_of
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import UserError, nearest
 
 Matrix = NDArray[np.float64]
 Over = Literal["stimuli", "rdms", "both"]
@@ -55,7 +55,7 @@ def evaluate(
         Scores, and the noise ceiling where there are two subjects or more.
 
     Raises:
-        ValueError: an unknown method, models or data of another size or that cannot be compared, too many folds, or a
+        UserError: an unknown method, models or data of another size or that cannot be compared, too many folds, or a
             fitted model without folds, which would be scored on what it was fitted to.
 
     Source: Schutt, Kipnis, Diedrichsen & Kriegeskorte, eLife 12:e82566 (2023).
@@ -132,7 +132,7 @@ def bootstrap(
         As evaluate, with what was drawn.
 
     Raises:
-        ValueError: as evaluate; a comparison that needs a whole matrix, over stimuli.
+        UserError: as evaluate; a comparison that needs a whole matrix, over stimuli.
 
     Source: Schutt, Kipnis, Diedrichsen & Kriegeskorte, eLife 12:e82566 (2023).
 
@@ -146,13 +146,13 @@ def bootstrap(
         True
     """
     if over not in ("stimuli", "rdms", "both"):
-        raise ValueError(f"there is no bootstrap over '{over}'; there are: both, rdms, stimuli")
+        raise UserError(f"there is no bootstrap over '{over}'; there are: both, rdms, stimuli")
     named = as_models(models)
     stack, parts = _checked(named, data, method, rdm_folds, stimulus_folds)
     if method not in DIRECT and (rdm_folds > 1 or stimulus_folds > 1):
-        raise ValueError(f"resamples are cross-validated with pearson or cosine (got {method})")
+        raise UserError(f"resamples are cross-validated with pearson or cosine (got {method})")
     if over != "rdms" and method in WHOLE:
-        raise ValueError(f"'{method}' needs the whole matrix, which a resample of stimuli has not: bootstrap over rdms")
+        raise UserError(f"'{method}' needs the whole matrix, which a resample of stimuli has not: bootstrap over rdms")
     point = evaluate(named, data, method, rdm_folds, stimulus_folds, seed)
     rng = np.random.default_rng(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
@@ -163,9 +163,9 @@ def bootstrap(
     # Each takes back what it prepared.
     sampler = cast(Sampler, made)
     if resamples < 2:
-        raise ValueError(f"a spread needs at least 2 resamples (got {resamples})")
+        raise UserError(f"a spread needs at least 2 resamples (got {resamples})")
     if over != "stimuli" and subjects < 3:
-        raise ValueError(f"RDMs: at least 3 are needed to resample (got {subjects}); bootstrap over stimuli")
+        raise UserError(f"RDMs: at least 3 are needed to resample (got {subjects}); bootstrap over stimuli")
     least = LEAST if stimulus_folds == 1 else 2 * LEAST
     stimuli = draw(n, resamples, rng, least, "stimuli: ") if over != "rdms" else np.ones((1, n))
     drawn = draw(subjects, resamples, rng, 2) if over != "stimuli" else np.ones((1, subjects))
@@ -182,34 +182,34 @@ def _checked(
 ) -> tuple[Matrix, list[Matrix]]:
     """The data, and the RDMs of each model, as moderate numbers."""
     if method not in compare.METHODS:
-        raise ValueError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
+        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
     check_ceiling(method)
     given = np.asarray(data, dtype=np.float64)
     if not np.isfinite(given).all():
-        raise ValueError("the data have entries that are missing or infinite: leave out stimuli that not all have")
+        raise UserError("the data have entries that are missing or infinite: leave out stimuli that not all have")
     stack, _ = compare.stacks(given, None)
     if (flat := constant(stack, method)).any():
-        raise ValueError(f"RDM {int(np.argmax(flat))} of the data is constant: its correlation is undefined")
+        raise UserError(f"RDM {int(np.argmax(flat))} of the data is constant: its correlation is undefined")
     parts = []
     for name, model in models.items():
         try:
             if isinstance(data, RDMs) and isinstance(model.given, RDMs):
                 check_comparable(model.given.relabelled(None), data)
             part, _ = compare.stacks(model.rdms, stack)
-        except ValueError as error:
-            raise ValueError(f"model '{name}': {error}") from error
+        except UserError as error:
+            raise UserError(f"model '{name}': {error}") from error
         if constant(part, method).any():
-            raise ValueError(f"model '{name}' has an RDM that is constant: its correlation is undefined")
+            raise UserError(f"model '{name}' has an RDM that is constant: its correlation is undefined")
         parts.append(_moderate(part))
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
     if not 1 <= rdm_folds <= subjects:
-        raise ValueError(f"1 to {subjects} folds of the RDMs (got {rdm_folds})")
+        raise UserError(f"1 to {subjects} folds of the RDMs (got {rdm_folds})")
     if not 1 <= stimulus_folds <= n // LEAST:
-        raise ValueError(f"1 to {n // LEAST} folds of {n} stimuli, {LEAST} in each (got {stimulus_folds})")
+        raise UserError(f"1 to {n // LEAST} folds of {n} stimuli, {LEAST} in each (got {stimulus_folds})")
     if rdm_folds == stimulus_folds == 1:
         for name, model in models.items():
             if model.fitted:
-                raise ValueError(f"model '{name}' is fitted: give rdm_folds or stimulus_folds, or it is scored on that")
+                raise UserError(f"model '{name}' is fitted: give rdm_folds or stimulus_folds, or it is scored on that")
     return _moderate(stack), parts
 
 

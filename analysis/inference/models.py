@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.core.errors import UserError
+
 Matrix = NDArray[np.float64]
 
 
@@ -15,7 +17,7 @@ class Fixed:
         rdms: its RDM, (m,) or (1, m).
 
     Raises:
-        ValueError: another number of RDMs, or entries that are not finite.
+        UserError: another number of RDMs, or entries that are not finite.
 
     Example:
         >>> Fixed([1.0, 2.0, 3.0]).fit(np.eye(1), np.ones(1))
@@ -30,12 +32,12 @@ class Fixed:
         given = np.asarray(rdms, dtype=np.float64)
         self.rdms: Matrix = given[None] if given.ndim == 1 else given
         if self.rdms.ndim != 2 or not self.rdms.size or not np.isfinite(self.rdms).all():
-            raise ValueError(f"a model needs RDMs (c, m), upper triangles of finite numbers, got shape {given.shape}")
+            raise UserError(f"a model needs RDMs (c, m), upper triangles of finite numbers, got shape {given.shape}")
         self._check()
 
     def _check(self) -> None:
         if len(self.rdms) != 1:
-            raise ValueError(f"a fixed model has one RDM (got {len(self.rdms)}): see Selected and Weighted")
+            raise UserError(f"a fixed model has one RDM (got {len(self.rdms)}): see Selected and Weighted")
 
     def fit(self, products: Matrix, with_data: Matrix) -> Matrix:
         """Weights of the RDMs of the model that do best on training data.
@@ -58,7 +60,7 @@ class Selected(Fixed):
         rdms: (c, m), c >= 2.
 
     Raises:
-        ValueError: as Fixed.
+        UserError: as Fixed.
 
     Example:
         >>> Selected(np.eye(3)[:2]).fit(np.diag([1.0, 4.0]), np.array([0.5, 0.8]))
@@ -69,7 +71,7 @@ class Selected(Fixed):
 
     def _check(self) -> None:
         if len(self.rdms) < 2:
-            raise ValueError("a model that is fitted has two RDMs or more (got 1): see Fixed")
+            raise UserError("a model that is fitted has two RDMs or more (got 1): see Fixed")
 
     def fit(self, products: Matrix, with_data: Matrix) -> Matrix:
         """The RDM with the highest correlation has weight 1: see Fixed.fit."""
@@ -87,7 +89,7 @@ class Weighted(Selected):
         rdms: (c, m), c >= 2.
 
     Raises:
-        ValueError: as Fixed.
+        UserError: as Fixed.
 
     Source: Jozwik, Kriegeskorte & Mur, Neuropsychologia 83 (2016), for RDMs; Lawson & Hanson (1974), for the solver.
 
@@ -117,20 +119,20 @@ def as_models(models: Mapping[str, Fixed | ArrayLike]) -> dict[str, Fixed]:
     """Models by name; a plain vector is a fixed one.
 
     Raises:
-        ValueError: no models, or one that is none; names it.
+        UserError: no models, or one that is none; names it.
 
     Example:
         >>> list(as_models({"grey": [1.0, 2.0, 3.0]}))
         ['grey']
     """
     if not isinstance(models, Mapping):
-        raise ValueError("models come by name, such as {'grey': rdm}")
+        raise UserError("models come by name, such as {'grey': rdm}")
     if not models:
-        raise ValueError("no models to evaluate")
+        raise UserError("no models to evaluate")
     found = {}
     for name, model in models.items():
         try:
             found[name] = model if isinstance(model, Fixed) else Fixed(model)
-        except ValueError as error:
-            raise ValueError(f"model '{name}': {error}") from error
+        except UserError as error:
+            raise UserError(f"model '{name}': {error}") from error
     return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 # Rows of a matrix at once: of a symmetric one the blocks below the diagonal are not needed.
@@ -22,16 +23,16 @@ def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1, 
     again would leave little of chance; `what` begins the error that says so.
 
     Raises:
-        ValueError: fewer things than each resample needs, or no resamples.
+        UserError: fewer things than each resample needs, or no resamples.
 
     Example:
         >>> draw(4, 2, np.random.default_rng(0)).sum(axis=1)
         array([4., 4.])
     """
     if number < (needed := 1 if least == 1 else least + (least + 1) // 2):
-        raise ValueError(f"{what}at least {needed} are needed to resample (got {number})")
+        raise UserError(f"{what}at least {needed} are needed to resample (got {number})")
     if resamples < 1:
-        raise ValueError(f"at least one resample is needed (got {resamples})")
+        raise UserError(f"at least one resample is needed (got {resamples})")
     chances = np.full(number, 1 / number)
     drawn = rng.multinomial(number, chances, size=resamples)
     while (few := (drawn > 0).sum(axis=1) < least).any():

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import UserError, nearest
 
 Matrix = NDArray[np.float64]
 # Differences of scores that rounding makes.
@@ -79,12 +79,12 @@ class Evaluation:
             level: in (0, 1).
 
         Raises:
-            ValueError: a level out of its range, or one subject and no resampled stimuli: the error is unknown.
+            UserError: a level out of its range, or one subject and no resampled stimuli: the error is unknown.
         """
         from scipy.stats import t as student
 
         if not 0 < level < 1:
-            raise ValueError(f"a level in (0, 1) is needed (got {level})")
+            raise UserError(f"a level in (0, 1) is needed (got {level})")
         half = student.ppf((1 + level) / 2, self.degrees) * self.errors
         return np.stack([self.means - half, self.means + half], axis=1)
 
@@ -108,7 +108,7 @@ class Evaluation:
             test: of the three.
 
         Raises:
-            ValueError: an unknown test, no draws for a bootstrap, or fewer than two subjects for the others.
+            UserError: an unknown test, no draws for a bootstrap, or fewer than two subjects for the others.
 
         Example:
             >>> scores = np.array([[0.5, 0.6, 0.55, 0.52, 0.6], [0.1, 0.3, 0.2, 0.1, 0.2]])
@@ -125,7 +125,7 @@ class Evaluation:
             )
         tests = {"t": self._t, "bootstrap": self._bootstrap, "signed_rank": self._signed_rank}
         if test not in tests:
-            raise ValueError(f"there is no test '{test}'; {nearest(test, tests)}")
+            raise UserError(f"there is no test '{test}'; {nearest(test, tests)}")
         one = tests[test]
         number = len(self.models)
         pairs = np.ones((number, number))
@@ -169,7 +169,7 @@ class Evaluation:
         limited = bool(contrast[-2:].any())
         if not self.draws:
             if subjects < 2:
-                raise ValueError("the error of one subject is unknown: bootstrap over stimuli, or give several RDMs")
+                raise UserError("the error of one subject is unknown: bootstrap over stimuli, or give several RDMs")
             # The bounds are taken as they are.
             return float((contrast[:-2] @ self.scores).var(ddof=1) / subjects)
         found = {}
@@ -194,7 +194,7 @@ class Evaluation:
 
     def _bootstrap(self, contrast: Matrix, sides: int) -> float:
         if not self.draws:
-            raise ValueError("there are no draws: evaluate by inference.bootstrap")
+            raise UserError("there are no draws: evaluate by inference.bootstrap")
         values = self.draws["both" if "both" in self.draws else next(iter(self.draws))]
         limited = bool(contrast[-2:].any())
         differences = values @ contrast if limited else values[:, :-2] @ contrast[:-2]
@@ -210,7 +210,7 @@ class Evaluation:
         from scipy.stats import wilcoxon
 
         if self.scores.shape[1] < 2:
-            raise ValueError("a signed-rank test needs two subjects or more (got 1)")
+            raise UserError("a signed-rank test needs two subjects or more (got 1)")
         differences = contrast[:-2] @ self.scores
         differences = np.where(np.abs(differences) <= ROUNDING, 0, differences)
         if not differences.any():
@@ -237,7 +237,7 @@ def permutation_test(
         The score, and p, one-sided.
 
     Raises:
-        ValueError: an unknown method, or what the comparison refuses.
+        UserError: an unknown method, or what the comparison refuses.
 
     Source: Mantel, Cancer Research 27 (1967) 209.
 
@@ -251,12 +251,12 @@ def permutation_test(
     """
     if method not in compare.METHODS or method == "norm_difference":
         there = [name for name in compare.METHODS if name != "norm_difference"]
-        raise ValueError(f"there is no comparison '{method}' to permute; {nearest(method, there)}")
+        raise UserError(f"there is no comparison '{method}' to permute; {nearest(method, there)}")
     if permutations < 1:
-        raise ValueError(f"at least one permutation is needed (got {permutations})")
+        raise UserError(f"at least one permutation is needed (got {permutations})")
     a, b = compare.stacks(np.atleast_2d(np.asarray(first)), np.atleast_2d(np.asarray(second)))
     if len(a) != 1 or len(b) != 1:
-        raise ValueError(f"one RDM against one other are needed (got {len(a)} and {len(b)})")
+        raise UserError(f"one RDM against one other are needed (got {len(a)} and {len(b)})")
     stimuli_of(a.shape[1])
     score = compare.METHODS[method]
     if method == "spearman":

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from orthotrace.core.errors import UserError
+
 NONLINEAR = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
     nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign,
@@ -41,7 +43,7 @@ def activations(
         Layer and activations (n, features).
 
     Raises:
-        ValueError: there is no such layer, or it is not called, or more than once in a forward pass.
+        UserError: there is no such layer, or it is not called, or more than once in a forward pass.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
@@ -51,7 +53,7 @@ def activations(
     modules = dict(model.named_modules())
     for name in layers:
         if name not in modules:
-            raise ValueError(f"there is no layer '{name}'; there are: {', '.join(key for key in modules if key)}")
+            raise UserError(f"there is no layer '{name}'; there are: {', '.join(key for key in modules if key)}")
     collected: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def keep(name: str):
@@ -74,7 +76,7 @@ def activations(
     for name in layers:
         values = collected.pop(name)
         if len(values) != len(batches):
-            raise ValueError(
+            raise UserError(
                 f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once"
             )
         yield name, torch.cat(values)

@@ -63,7 +63,7 @@ def read_outside(
             part = _triangles(given.astype(np.float64), stimuli, kind)
             if part is None:
                 part = RDMs.of(given, measure).dissimilarities
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{where}: {error}") from error
         parts.append(part)
         names += [name] if len(part) == 1 else [f"{name}[{number}]" for number in range(len(part))]
@@ -71,7 +71,7 @@ def read_outside(
 
 
 def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArray[np.float64] | None:
-    """Upper triangles (k, m); None where the array is activations; a ValueError where it is neither, or may be both."""
+    """Upper triangles (k, m); None where the array is activations; a UserError where it is neither, or may be both."""
     m = n * (n - 1) // 2
     shape = values.shape
     whole = values.ndim in (2, 3) and shape[-2:] == (n, n)
@@ -79,7 +79,7 @@ def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
     may_be_activations = values.ndim > 1 and shape[0] == n
     if kind == "activations":
         if not may_be_activations:
-            raise ValueError(f"activations ({n}, ...) are needed, got shape {shape}")
+            raise UserError(f"activations ({n}, ...) are needed, got shape {shape}")
         return None
     if whole:
         stack = values.reshape(-1, n, n)
@@ -87,13 +87,13 @@ def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
             return _finite(stack[:, *np.triu_indices(n, 1)])
         if not triangles:
             way = "; of activations say so by kind" if may_be_activations and kind is None else ""
-            raise ValueError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM{way}")
+            raise UserError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM{way}")
     if triangles and may_be_activations and kind is None:
-        raise ValueError(f"of shape {shape}, it may be {n} RDMs or activations of {n} stimuli: say which by kind")
+        raise UserError(f"of shape {shape}, it may be {n} RDMs or activations of {n} stimuli: say which by kind")
     if triangles:
         return _finite(np.atleast_2d(values))
     if kind == "rdms" or not may_be_activations:
-        raise ValueError(
+        raise UserError(
             f"of shape {shape}, it is neither RDMs of {n} stimuli, ({m},), (k, {m}) or ({n}, {n}), nor activations "
             f"({n}, ...)"
         )
@@ -110,5 +110,5 @@ def _are_rdms(stack: NDArray[np.float64]) -> bool:
 
 def _finite(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
     if not np.isfinite(rdms).all():
-        raise ValueError("an RDM has entries that are missing or infinite")
+        raise UserError("an RDM has entries that are missing or infinite")
     return rdms

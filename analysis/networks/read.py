@@ -64,8 +64,10 @@ def read_networks(
                     raise UserError(
                         f"{run.folder.name}, after task {task}, layer {name}: {one_line(error)}", "rdm"
                     ) from error
-        except ValueError as error:
-            raise UserError(f"{run.folder.name}: {error}", "layers") from error
+        except UserError as error:
+            if error.key != "layers":
+                raise
+            raise UserError(f"{run.folder.name}: {error.message}", "layers") from error
         networks.append(Network(method, run, task, rdms, centres))
     return networks
 
@@ -74,7 +76,7 @@ def _dissimilar(measure: Measure, values: Tensor) -> NDArray[np.float64]:
     """An RDM that can be compared: an upper triangle of finite numbers that is not constant."""
     found = checked_triangle(measure(values.clone()), len(values), "the measure")
     if np.ptp(found) <= 1e-12 * np.abs(found).max():
-        raise ValueError("all dissimilarities are equal: such RDMs have no correlation")
+        raise UserError("all dissimilarities are equal: such RDMs have no correlation")
     return found
 
 

@@ -82,7 +82,7 @@ def read_rdms(path: Path | str) -> RDMs:
     described = {name: content.get(name) or {} for name in DESCRIPTORS}
     try:
         return RDMs(found["dissimilarities"], content.get("measure"), **described)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 

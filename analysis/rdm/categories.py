@@ -5,8 +5,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arrays import kinds_of, numbers, same_index, unit_of
+from orthotrace.analysis.rdm.arrays import labels as checked_labels
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.products import largest
 from orthotrace.analysis.rdm.triangles import stimuli_of
+from orthotrace.core.errors import UserError
 
 
 def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
@@ -23,7 +27,7 @@ def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
         (categories, p).
 
     Raises:
-        ValueError: labels of another number, fewer than three categories, or what patterns.matrix refuses.
+        UserError: labels of another number, fewer than three categories, or what patterns.matrix refuses.
 
     Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
 
@@ -33,14 +37,17 @@ def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
                 [5., 1.],
                 [7., 7.]], dtype=torch.float64)
     """
+    same_index(patterns=patterns, labels=labels)
     x = matrix(patterns)
     kinds, which = _kinds(labels, len(x), 3)
     place = torch.from_numpy(which).to(x.device)
-    # Sums in float64 for every type: a category may be large.
+    # Sums in float64 for every type: a category may be large. In units of the largest where they are no numbers.
+    most = float(largest(x).amax())
+    unit = most if most > 1e300 else 1.0
     sums = torch.zeros(len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
-    sums.index_add_(0, place, x.double())
+    sums.index_add_(0, place, x.double() / unit)
     counts = torch.from_numpy(np.bincount(which)).to(x.device)
-    return (sums / counts[:, None]).to(x.dtype)
+    return (sums / counts[:, None] * unit).to(x.dtype)
 
 
 def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
@@ -56,7 +63,7 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
         In [-1, 1]; 0 where categories make no difference.
 
     Raises:
-        ValueError: labels of another number, one category, no category with two stimuli, or dissimilarities that are
+        UserError: labels of another number, one category, no category with two stimuli, or dissimilarities that are
             below 0, missing, or all 0.
 
     Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
@@ -65,29 +72,24 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
         >>> round(clustering_index([1.0, 3.0, 3.0, 3.0, 3.0, 1.0], ["a", "a", "b", "b"]), 6)
         0.5
     """
-    values = np.asarray(rdm, dtype=np.float64)
+    values = numbers(rdm, "rdm")
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError(f"an upper triangle of finite dissimilarities >= 0 is needed, got shape {values.shape}")
+        raise UserError(f"an upper triangle of finite dissimilarities >= 0 is needed, got shape {values.shape}", "rdm")
+    values = values / unit_of(values)
     n = stimuli_of(len(values))
     _, which = _kinds(labels, n, 2)
     rows, columns = np.triu_indices(n, 1)
     same = which[rows] == which[columns]
     if not same.any():
-        raise ValueError("no category has two stimuli: there is no distance within one")
+        raise UserError("no category has two stimuli: there is no distance within one")
     within, between = float(values[same].mean()), float(values[~same].mean())
     if within + between == 0:
-        raise ValueError("all dissimilarities are 0: the index is undefined")
+        raise UserError("all dissimilarities are 0: the index is undefined")
     return (between - within) / (between + within)
 
 
 def _kinds(labels: ArrayLike, number: int, least: int) -> tuple[NDArray, NDArray[np.intp]]:
-    given = np.asarray(labels)
-    if given.shape != (number,):
-        raise ValueError(f"{number} stimuli and labels of shape {given.shape}: give one of each")
-    try:
-        kinds, which = np.unique(given, return_inverse=True)
-    except TypeError as error:
-        raise ValueError("labels of one kind are needed, all numbers or all text") from error
+    kinds, which = kinds_of(checked_labels(labels, "labels", number), "labels")
     if len(kinds) < least:
-        raise ValueError(f"at least {least} categories are needed (got {len(kinds)})")
+        raise UserError(f"at least {least} categories are needed (got {len(kinds)})")
     return kinds, which

@@ -1,8 +1,9 @@
 """Comparisons between RDMs, all pairs at once.
 
 Every function takes a stack (k, m) of triangles of RDMs, and a second one (l, m) or none, and gives (k, l): each RDM of
-the first against each of the second, or of the first. Entries that are missing (NaN) in every RDM alike are left out;
-where they differ between RDMs they are refused, and so they are where a whole matrix is needed.
+the first against each of the second, or of the first. Arrays are of any kind that arrays.real takes. Entries that are
+missing (NaN, masked, NA) in every RDM alike are left out; where they differ between RDMs they are refused, and so they
+are where a whole matrix is needed.
 """
 
 import math
@@ -10,10 +11,12 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from orthotrace.analysis.rdm.arrays import scaled_back, unit_of
 from orthotrace.analysis.rdm.correlate import blocks, correlate, in_steps
 from orthotrace.analysis.rdm.kernels import square_roots, whitened
-from orthotrace.analysis.rdm.stacks import Matrix, each_pair, refuse_nothing, sizes_of, stacks
+from orthotrace.analysis.rdm.stacks import Matrix, each_pair, moderate, refuse_nothing, sizes_of, stacks
 from orthotrace.analysis.rdm.triangles import ranks
+from orthotrace.core.errors import UserError
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -27,7 +30,7 @@ def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         (k, l), in [-1, 1].
 
     Raises:
-        ValueError: not stacks of vectors of one length, entries that are infinite or missing here and there, or an RDM
+        UserError: not stacks of vectors of one length, entries that are infinite or missing here and there, or an RDM
             that is constant; names the first.
 
     Example:
@@ -61,7 +64,7 @@ def cosine(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     Args, Returns: as pearson.
 
     Raises:
-        ValueError: as pearson, constant RDMs apart; an RDM of zeros.
+        UserError: as pearson, constant RDMs apart; an RDM of zeros.
 
     Example:
         >>> cosine([[1.0, 0.0, 1.0]], [[0.0, 1.0, 1.0]]).round(6)
@@ -104,7 +107,7 @@ def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     ranked_second = ranked if second is first else ranks(second)
     m = first.shape[1]
     if m < 2:
-        raise ValueError("RDMs of one entry have no ranks to compare")
+        raise UserError("RDMs of one entry have no ranks to compare")
     centre = (m + 1) / 2
     total = np.zeros((len(ranked), len(ranked_second)))
     for a, b in blocks(ranked, ranked_second):
@@ -158,7 +161,7 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
         (k, l), in [-1, 1].
 
     Raises:
-        ValueError: as cosine; missing entries; vectors that are no triangle of a matrix; a noise of another shape.
+        UserError: as cosine; missing entries; vectors that are no triangle of a matrix; a noise of another shape.
 
     Source: Diedrichsen, Berlot, Mur, Schutt, Shahbazi & Kriegeskorte, Neurons, Behavior, Data analysis and Theory 2021.
 
@@ -175,17 +178,15 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
     Args, Returns, Source: as cosine_cov.
 
     Raises:
-        ValueError: as cosine_cov; an RDM that is constant.
+        UserError: as cosine_cov; an RDM that is constant.
 
     Example:
         >>> corr_cov([[4.0, 1.0, 1.0]], [[8.0, 2.0, 2.0]]).round(6)
         array([[1.]])
     """
     first, second = stacks(rdms, others)
-    centred = first - first.mean(axis=1, keepdims=True)
-    for number, one in enumerate(centred):
-        refuse_nothing(number, np.abs(one).max(), np.abs(first[number]).max(), "constant")
-    return whitened(centred, centred if second is first else second - second.mean(axis=1, keepdims=True), noise)
+    centred = _centred(first, 0)
+    return whitened(centred, centred if second is first else _centred(second, len(first)), noise)
 
 
 def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -232,14 +233,15 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[2.]])
     """
     first, second = stacks(rdms, others)
+    unit = max(unit_of(first), unit_of(second))
 
     def score(i: int, j: int) -> float:
-        difference = first[i] - second[j]
+        difference = first[i] / unit - second[j] / unit
         # Scaled, as squares of large or small numbers overflow or underflow.
         size = float(np.abs(difference).max())
         return size * float(np.linalg.norm(difference / size)) if size else 0.0
 
-    return each_pair(len(first), len(second), score, second is first)
+    return scaled_back(each_pair(len(first), len(second), score, second is first), unit, 1, "rdms")
 
 
 METHODS = {
@@ -248,6 +250,15 @@ METHODS = {
         pearson, squared_pearson, cosine, spearman, rho_a, tau_b, tau_a, cosine_cov, corr_cov, bures, norm_difference,
     )
 }  # fmt: skip
+
+
+def _centred(stack: Matrix, offset: int) -> Matrix:
+    """Without the mean of each; RDMs are counted from the offset."""
+    stack = moderate(stack)
+    centred = stack - stack.mean(axis=1, keepdims=True)
+    for number, one in enumerate(centred):
+        refuse_nothing(offset + number, np.abs(one).max(), np.abs(stack[number]).max(), "constant")
+    return centred
 
 
 def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:

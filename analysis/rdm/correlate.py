@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
-from orthotrace.analysis.rdm.stacks import Matrix, as_array, refuse_nothing, sizes_of, stacks
+from orthotrace.analysis.rdm.arrays import real
+from orthotrace.analysis.rdm.stacks import Matrix, check_together, refuse_nothing, sizes_of, stacks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,10 +22,9 @@ WIDE = 16384
 
 def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
     """Correlation, or cosine, in one pass where that is exact; else step by step, with an error that names the RDM."""
-    if isinstance(rdms, RDMs) and isinstance(others, RDMs):
-        check_comparable(rdms, others)
-    first = as_array(rdms)
-    second = first if others is None else as_array(others)
+    check_together(rdms, others)
+    first = real(rdms, "rdms", missing=True)
+    second = first if others is None else real(others, "others", missing=True)
     if first.ndim == second.ndim == 2 and first.size and second.size and first.shape[1] == second.shape[1]:
         found = in_one_pass(first, second, centre)
         if found is not None:

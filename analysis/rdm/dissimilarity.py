@@ -1,10 +1,12 @@
 """Representational dissimilarity matrices: from activations, as upper triangles.
 
 An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
-stays at one n x n matrix and a block; the products of a block are in the type of the patterns (float32 at least), sums
-over blocks in float64. Give float64 where stimuli are nearly the same, or of very different size.
+stays at one n x n matrix and a block. Patterns are of any kind that arrays.real takes, and everything is computed in
+float64; only products of float32 patterns of more than four million entries are in float32, at twice the speed, to some
+six digits. Give float64 there where stimuli are nearly the same, or of very different size.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,12 +15,23 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arguments import whole
+from orthotrace.analysis.rdm.arrays import (
+    finite,
+    is_symmetric,
+    kinds_of,
+    labels,
+    representable,
+    same_index,
+    scaled_back,
+    unit_of,
+)
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.products import NEAR, apart, gram, largest, scaled, sizes, squared_distances, upper
+from orthotrace.core.errors import UserError, one_line
 
 Patterns = Tensor | ArrayLike
 BLOCK = 4096
-# Stimuli at once: of a symmetric product half is enough.
-ROWS = 250
 
 
 def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -36,7 +49,7 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         (n (n - 1) / 2,), in [0, 2].
 
     Raises:
-        ValueError: fewer than three stimuli or two features, entries that are not finite real numbers, or a pattern
+        UserError: fewer than three stimuli or two features, entries that are not finite real numbers, or a pattern
             that is constant, so that its correlation is undefined; names the first such stimulus.
 
     Source: Kriegeskorte, Mur & Bandettini, Frontiers in Systems Neuroscience 2:4 (2008).
@@ -46,28 +59,29 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         array([0., 2., 2.])
     """
     x = matrix(patterns, features=2)
-    size = _sizes(x)
+    size = sizes(x)
+    block = _block(block)
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(block, dim=1):
-        total += _scaled(part, size).sum(dim=1)
+        total += scaled(part, size).sum(dim=1)
     mean = (total / x.shape[1])[:, None].to(x.dtype)
     rest = torch.zeros_like(total)
 
     def centred() -> Iterator[Tensor]:
         for part in x.split(block, dim=1):
-            found = _scaled(part, size) - mean
+            found = scaled(part, size) - mean
             rest.add_(found.sum(dim=1))
             yield found
 
-    gram = _gram(centred(), x)
+    product = gram(centred(), x)
     # What the rounding of the mean has left.
-    gram -= rest[:, None] * rest[None] / x.shape[1]
-    spread = gram.diagonal().clamp_min(0).sqrt()
+    product -= rest[:, None] * rest[None] / x.shape[1]
+    spread = product.diagonal().clamp_min(0).sqrt()
     # What rounding leaves of a constant pattern.
-    largest = 1.0 if size is not None else _largest(x).double()
-    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * largest
+    most = 1.0 if size is not None else largest(x).double()
+    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * most
     _refuse(constant, "is constant: its correlation is undefined")
-    return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
+    return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
 
 
 def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -83,18 +97,18 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         (n (n - 1) / 2,), in [0, 2].
 
     Raises:
-        ValueError: as correlation; a pattern of zeros, which has no direction.
+        UserError: as correlation; a pattern of zeros, which has no direction.
 
     Example:
         >>> cosine([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
         array([1., 2., 1.])
     """
     x = matrix(patterns)
-    size = _sizes(x)
-    gram = _gram((_scaled(part, size) for part in x.split(block, dim=1)), x)
-    spread = gram.diagonal().sqrt()
+    size = sizes(x)
+    product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
+    spread = product.diagonal().sqrt()
     _refuse(spread == 0, "is zero: it has no direction")
-    return _upper(1 - (gram / spread[:, None] / spread[None]).clamp(-1, 1))
+    return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
 
 
 def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int = BLOCK) -> NDArray[np.float64]:
@@ -111,18 +125,15 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
         (n (n - 1) / 2,), at least 0.
 
     Raises:
-        ValueError: as correlation, constant patterns apart.
+        UserError: as correlation, constant patterns apart.
 
     Example:
         >>> squared_euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
         array([25.,  0., 25.])
     """
     x = matrix(patterns)
-    distances, scale = _squared(x, block)
-    with np.errstate(over="ignore", under="ignore"):
-        found = distances * scale * scale
-    if not np.isfinite(found).all() or ((found == 0) & (distances > 0)).any():
-        raise ValueError(f"squares of distances of {scale:.3g} overflow or underflow: scale the patterns")
+    distances, scale = squared_distances(x, _block(block))
+    found = scaled_back(upper(distances), scale, 2, "patterns")
     return found / x.shape[1] if per_feature else found
 
 
@@ -137,8 +148,8 @@ def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         >>> euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
         array([5., 0., 5.])
     """
-    distances, scale = _squared(matrix(patterns), block)
-    return np.sqrt(distances) * scale
+    distances, scale = squared_distances(matrix(patterns), _block(block))
+    return scaled_back(upper(distances.sqrt()), scale, 1, "patterns")
 
 
 def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -157,7 +168,18 @@ def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64
         >>> unit_euclidean([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
         array([1.414214, 2.      , 1.414214])
     """
-    return np.sqrt(2 * cosine(patterns, block))
+    x = matrix(patterns)
+    size = sizes(x)
+    product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
+    spread = product.diagonal().sqrt()
+    _refuse(spread == 0, "is zero: it has no direction")
+    squares = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
+    found = squares.sqrt()
+    rows, columns = (squares < NEAR).triu(1).nonzero(as_tuple=True)
+    # Lengths in two steps: their product with sizes may be no number.
+    unit = x if size is None else scaled(x, size)
+    found[rows, columns] = apart(unit, rows, columns, spread[:, None])
+    return upper(found)
 
 
 def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
@@ -174,12 +196,12 @@ def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float6
         array([2., 0., 2.])
     """
     x = matrix(patterns)
-    size = _sizes(x)
+    size = sizes(x)
     squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for part in x.split(block, dim=1):
-        squares += _scaled(part, size).double().square().sum(1)
+    for part in x.split(_block(block), dim=1):
+        squares += scaled(part, size).double().square().sum(1)
     length = squares.sqrt() * (1.0 if size is None else size[:, 0].double())
-    return _upper((length[:, None] - length[None]).abs())
+    return representable(upper((length[:, None] - length[None]).abs()), "patterns")
 
 
 def cityblock(patterns: Patterns) -> NDArray[np.float64]:
@@ -195,7 +217,7 @@ def cityblock(patterns: Patterns) -> NDArray[np.float64]:
     """
     from scipy.spatial.distance import pdist
 
-    return np.asarray(pdist(matrix(patterns).double().cpu().numpy(), "cityblock"), dtype=np.float64)
+    return representable(pdist(matrix(patterns).double().cpu().numpy(), "cityblock"), "patterns")
 
 
 def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) -> NDArray[np.float64]:
@@ -212,7 +234,7 @@ def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) ->
         (n (n - 1) / 2,), at least 0.
 
     Raises:
-        ValueError: as squared_euclidean; a precision of another shape, or that is not positive definite.
+        UserError: as squared_euclidean; a precision of another shape, or that is not positive definite.
 
     Source: Walther et al., NeuroImage 137 (2016), eq. 2.
 
@@ -221,7 +243,7 @@ def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) ->
         array([1., 4., 5.])
     """
     x = matrix(patterns).double()
-    return squared_euclidean(x @ _root(precision, x), per_feature=True, block=block)
+    return squared_euclidean(_whitened(x, precision, "patterns"), per_feature=True, block=block)
 
 
 def crossnobis(
@@ -243,7 +265,7 @@ def crossnobis(
         Of k conditions (k (k - 1) / 2,); may be below 0.
 
     Raises:
-        ValueError: as mahalanobis; labels of another number, fewer than three conditions or two folds, or a fold
+        UserError: as mahalanobis; labels of another number, fewer than three conditions or two folds, or a fold
             without one of the conditions.
 
     Source: Walther et al., NeuroImage 137 (2016), eq. 4; Diedrichsen et al., Neurons, Behavior, Data analysis and
@@ -253,23 +275,29 @@ def crossnobis(
         >>> crossnobis(np.repeat(np.eye(3), 2, axis=0), conditions=[0, 0, 1, 1, 2, 2], folds=[0, 1] * 3).round(4)
         array([0.6667, 0.6667, 0.6667])
     """
-    x = matrix(measurements).double()
-    kinds, which = np.unique(conditions, return_inverse=True)
-    parts, of = np.unique(folds, return_inverse=True)
-    if np.ndim(conditions) != 1 or np.ndim(folds) != 1 or len(which) != len(x) or len(of) != len(x):
-        raise ValueError(f"{len(x)} measurements, {len(which)} conditions and {len(of)} folds: give one of each")
+    same_index(measurements=measurements, conditions=conditions, folds=folds)
+    x = matrix(measurements, key="measurements").double()
+    given, parts_given = labels(conditions, "conditions"), labels(folds, "folds")
+    if len(given) != len(x) or len(parts_given) != len(x):
+        raise UserError(
+            f"{len(x)} measurements, {len(given)} conditions and {len(parts_given)} folds: give one of each"
+        )
+    kinds, which = kinds_of(given, "conditions")
+    parts, of = kinds_of(parts_given, "folds")
     if len(kinds) < 3 or len(parts) < 2:
-        raise ValueError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
+        raise UserError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
     if precision is not None:
-        x = x @ _root(precision, x)
+        x = _whitened(x, precision, "measurements")
+    most = float(largest(x).amax())
+    unit = 1.0 if 1e-50 < most < 1e50 or not most else most
     sums = torch.zeros(len(parts), len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
     place = (torch.from_numpy(of).to(x.device), torch.from_numpy(which).to(x.device))
-    sums.index_put_(place, x, accumulate=True)
+    sums.index_put_(place, x / unit, accumulate=True)
     counts = np.zeros((len(parts), len(kinds)))
     np.add.at(counts, (of, which), 1)
     if len(empty := np.argwhere(counts == 0)):
         fold, kind = empty[0]
-        raise ValueError(f"fold {parts[fold]} has no measurement of condition {kinds[kind]}")
+        raise UserError(f"fold {parts[fold]} has no measurement of condition {kinds[kind]}")
     number = torch.from_numpy(counts).to(x.device)[:, :, None]
     total = torch.zeros(len(kinds), len(kinds), dtype=torch.float64, device=x.device)
     for fold in range(len(parts)):
@@ -278,9 +306,7 @@ def crossnobis(
         kernel = test @ train.T
         own = kernel.diagonal()
         total += own[:, None] + own[None] - kernel - kernel.T
-    if not torch.isfinite(total).all():
-        raise ValueError("squares of the measurements overflow or underflow: scale them")
-    return _upper(total / len(parts) / x.shape[1])
+    return scaled_back(upper(total / len(parts) / x.shape[1]), unit, 2, "measurements")
 
 
 def custom(patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], float]) -> NDArray[np.float64]:
@@ -291,18 +317,22 @@ def custom(patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], 
         distance: of two patterns (p,), a number.
 
     Raises:
-        ValueError: as squared_euclidean; a distance that is not a finite number, which names the two stimuli.
+        UserError: as squared_euclidean; a distance that is not a finite number, which names the two stimuli.
 
     Example:
         >>> custom([[0.0, 1.0], [2.0, 1.0], [5.0, 1.0]], lambda a, b: np.abs(a - b).max())
         array([2., 5., 3.])
     """
-    x = matrix(patterns).cpu().numpy()
-    values = np.array([float(distance(x[i], x[j])) for i in range(len(x)) for j in range(i + 1, len(x))])
+    x = matrix(patterns).double().cpu().numpy()
+    found = [distance(x[i], x[j]) for i in range(len(x)) for j in range(i + 1, len(x))]
+    try:
+        values = np.array([float(one) for one in found])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"it must give one number for two patterns: {one_line(error)}", "distance") from error
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values)))
         i, j = (int(places[first]) for places in np.triu_indices(len(x), 1))
-        raise ValueError(f"the distance of stimuli {i} and {j} is {values[first]}")
+        raise UserError(f"the distance of stimuli {i} and {j} is {values[first]}")
     return values
 
 
@@ -314,62 +344,24 @@ MEASURES = {
 }  # fmt: skip
 
 
-def _sizes(x: Tensor) -> Tensor | None:
-    """The largest entry of each pattern, (n, 1), 1 where there is none; None where no square leaves the numbers."""
-    size = _largest(x)[:, None]
-    if bool(((size > 1e-8) & (size < 1e8)).all()):
-        return None
-    return torch.where(size == 0, 1, size)
-
-
-def _squared(x: Tensor, block: int) -> tuple[NDArray[np.float64], float]:
-    """Squared distances in units of the square of a scale, and the scale."""
-    largest = float(_largest(x).amax()) or 1.0
-    scale = 1.0 if 1e-8 < largest < 1e8 else largest
-    # Features are centred first: a common mean would take the digits in which stimuli differ.
-    scaled = (part if scale == 1 else part / scale for part in x.split(block, dim=1))
-    gram = _gram((part - part.mean(0) for part in scaled), x)
-    own = gram.diagonal()
-    return _upper((own[:, None] + own[None] - 2 * gram).clamp_min(0)), scale
-
-
-def _largest(x: Tensor) -> Tensor:
-    """The largest entry of each pattern in size, (n,), without a copy of all."""
-    low, high = x.aminmax(dim=1)
-    return torch.maximum(high, -low)
-
-
-def _scaled(part: Tensor, size: Tensor | None) -> Tensor:
-    return part if size is None else part / size
-
-
-def _gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
-    """The sum of X X^T over blocks of features, in float64: the upper triangle by blocks of rows, then the lower."""
-    n = len(x)
-    gram = torch.zeros(n, n, dtype=torch.float64, device=x.device)
-    for part in parts:
-        for start in range(0, n, ROWS):
-            stop = start + ROWS
-            gram[start:stop, start:] += part[start:stop] @ part[start:].T
-    return gram.triu_().add_(gram.triu(1).T)
-
-
-def _upper(values: Tensor) -> NDArray[np.float64]:
-    rows, columns = torch.triu_indices(len(values), len(values), offset=1, device=values.device)
-    return values[rows, columns].cpu().numpy()
-
-
 def _refuse(wrong: Tensor, why: str) -> None:
     if wrong.any():
-        raise ValueError(f"the pattern of stimulus {int(wrong.nonzero()[0])} {why}")
+        raise UserError(f"the pattern of stimulus {int(wrong.nonzero()[0])} {why}")
 
 
-def _root(precision: ArrayLike, x: Tensor) -> Tensor:
-    """A matrix R with R R^T = P."""
-    p = torch.from_numpy(np.asarray(precision, dtype=np.float64)).to(x.device)
-    if p.shape != (x.shape[1], x.shape[1]) or not torch.allclose(p, p.T):
-        raise ValueError(f"a symmetric precision of {x.shape[1]} x {x.shape[1]} is needed, got shape {tuple(p.shape)}")
-    root, failed = torch.linalg.cholesky_ex(p)
+def _block(block: int) -> int:
+    return whole(block, "block", 1)
+
+
+def _whitened(x: Tensor, precision: ArrayLike, name: str) -> Tensor:
+    """X R, with R R^T = P."""
+    p = finite(precision, "precision")
+    if p.shape != (x.shape[1], x.shape[1]) or not is_symmetric(p):
+        raise UserError(f"a symmetric precision of {x.shape[1]} x {x.shape[1]} is needed, got shape {p.shape}")
+    unit = unit_of(p)
+    root, failed = torch.linalg.cholesky_ex(torch.from_numpy(p / unit).to(x.device))
     if int(failed):
-        raise ValueError("the precision is not positive definite: shrink the covariance that it is of more")
-    return root
+        raise UserError("the precision is not positive definite: shrink the covariance that it is of more")
+    found = x @ root if unit == 1 else x @ root * math.sqrt(unit)
+    representable(found.cpu().numpy(), name)
+    return found

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike
 
+from orthotrace.analysis.rdm.arrays import finite, is_symmetric, unit_of
 from orthotrace.analysis.rdm.correlate import in_steps
-from orthotrace.analysis.rdm.stacks import Matrix, refuse_nothing
+from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
+from orthotrace.core.errors import UserError
 
 
 def kernels(stack: Matrix) -> Iterator[Matrix]:
@@ -21,7 +23,10 @@ def kernels(stack: Matrix) -> Iterator[Matrix]:
 def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None) -> Matrix:
     """Cosines of kernels, (k, l), whitened by the covariance of the noise between stimuli."""
     n = stimuli_of(first.shape[1])
-    whitener = None if noise is None else _whitener(np.asarray(noise, dtype=np.float64), n)
+    whitener = None if noise is None else _whitener(finite(noise, "noise"), n)
+    same = second is first
+    first = moderate(first)
+    second = first if same else moderate(second)
 
     def vectors(stack: Matrix) -> Matrix:
         width = n if whitener is None else len(whitener)
@@ -36,12 +41,15 @@ def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None) -> Matrix:
 
 def _whitener(noise: Matrix, n: int) -> Matrix:
     """W with W^T W the inverse of H S H on centred vectors."""
-    if noise.shape != (n, n) or not np.allclose(noise, noise.T):
-        raise ValueError(f"a symmetric covariance of {n} x {n} is needed for the noise, got shape {noise.shape}")
+    if noise.shape != (n, n) or not is_symmetric(noise):
+        raise UserError(
+            f"a symmetric covariance of {n} x {n} is needed for the noise, got shape {noise.shape}", "noise"
+        )
+    noise = noise / unit_of(noise)
     centred = noise - noise.mean(0) - noise.mean(1)[:, None] + noise.mean()
     values, vectors = np.linalg.eigh(centred)
     if values[1] <= 1e-12 * values[-1]:
-        raise ValueError("the covariance of the noise is not positive definite")
+        raise UserError("the covariance of the noise is not positive definite", "noise")
     return vectors[:, 1:].T / np.sqrt(values[1:, None])
 
 

@@ -3,6 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arguments import generator, number, whole
+from orthotrace.analysis.rdm.arrays import (
+    finite,
+    is_symmetric,
+    numbers,
+    representable,
+    same_index,
+    scaled_back,
+    unit_of,
+)
+from orthotrace.core.errors import UserError
+
 
 def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
     """Classical scaling: the principal coordinates of B = -1/2 J D^2 J, J = I - 11^T/n.
@@ -15,7 +27,7 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
         (n, dimensions), centred; of each axis the largest entry in size is positive.
 
     Raises:
-        ValueError: not a symmetric matrix of finite distances with zeros on its diagonal; names the first fault.
+        UserError: not a symmetric matrix of finite distances with zeros on its diagonal; names the first fault.
 
     Source: Torgerson, Psychometrika 17 (1952) 401.
 
@@ -25,6 +37,7 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
                [-1.5]])
     """
     given = _checked(distances)
+    whole(dimensions, "dimensions", 1)
     # In units of the largest: squares overflow.
     scale = float(given.max()) or 1.0
     squared = (given / scale) ** 2
@@ -33,7 +46,7 @@ def classical(distances: ArrayLike, dimensions: int = 2) -> NDArray[np.float64]:
     values, vectors = values[::-1][:dimensions], vectors[:, ::-1][:, :dimensions]
     points = scale * vectors * np.sqrt(np.clip(values, 0, None))
     largest = np.abs(points).argmax(axis=0)
-    points = points * np.where(points[largest, np.arange(points.shape[1])] < 0, -1.0, 1.0)
+    points = representable(points * np.where(points[largest, np.arange(points.shape[1])] < 0, -1.0, 1.0), "distances")
     return np.pad(points, ((0, 0), (0, dimensions - points.shape[1])))
 
 
@@ -64,7 +77,7 @@ def smacof(
         Points (n, dimensions), centred, and stress-1.
 
     Raises:
-        ValueError: not a symmetric matrix of finite distances with zeros on its diagonal, or all of them zero.
+        UserError: not a symmetric matrix of finite distances with zeros on its diagonal, or all of them zero.
 
     Source: Borg & Groenen, Modern Multidimensional Scaling, 2nd ed., chapter 8.
 
@@ -78,31 +91,39 @@ def smacof(
     target = target / unit
     size = float(np.sqrt((target**2).sum()))
     if not size:
-        raise ValueError("all distances are zero: there is nothing to scale")
-    if starts < 1:
-        raise ValueError(f"at least one start is needed (got {starts})")
-    rng = np.random.default_rng(seed)
+        raise UserError("all distances are zero: there is nothing to scale")
+    for name, value in (("dimensions", dimensions), ("iterations", iterations), ("starts", starts)):
+        whole(value, name, 1)
+    number(tolerance, "tolerance", "a number of at least 0", lambda one: one >= 0)
+    rng = generator(seed)
     scale = size / len(target)
     # Points that coincide would stay together: a millionth of the distances separates them.
     first = classical(target, dimensions) + 1e-6 * scale * rng.standard_normal((len(target), dimensions))
     begun = [first, *(scale * rng.standard_normal((len(target), dimensions)) for _ in range(starts - 1))]
     found = [_majorised(target, points, size, iterations, tolerance) for points in begun]
     points, stress = min(found, key=lambda one: one[1])
-    return points * unit, stress
+    with np.errstate(over="ignore"):
+        return representable(points * unit, "distances"), stress
 
 
 def _majorised(
     target: NDArray[np.float64], points: NDArray[np.float64], size: float, iterations: int, tolerance: float
 ) -> tuple[NDArray[np.float64], float]:
-    stress = np.inf
+    apart, stress = _stress(target, points, size)
     for _ in range(iterations):
-        apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
-        before, stress = stress, float(np.sqrt(((target - apart) ** 2).sum()) / size)
+        ratio = np.divide(target, apart, out=np.zeros_like(target), where=apart > 0)
+        moved = (ratio.sum(axis=1)[:, None] * points - ratio @ points) / len(points)
+        before, (apart, stress) = stress, _stress(target, moved, size)
+        points = moved
         if before - stress < tolerance:
             break
-        ratio = np.divide(target, apart, out=np.zeros_like(target), where=apart > 0)
-        points = (ratio.sum(axis=1)[:, None] * points - ratio @ points) / len(points)
     return points - points.mean(axis=0), stress
+
+
+def _stress(target: NDArray[np.float64], points: NDArray[np.float64], size: float) -> tuple[NDArray[np.float64], float]:
+    """Distances between the points, and stress-1."""
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    return apart, float(np.sqrt(((target - apart) ** 2).sum()) / size)
 
 
 def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -116,7 +137,7 @@ def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
         (n, d): the nearest to the reference, in the sum of squares.
 
     Raises:
-        ValueError: other shapes, entries that are not finite, or points that all coincide.
+        UserError: other shapes, entries that are not finite, or points that all coincide.
 
     Source: Gower & Dijksterhuis, Procrustes Problems, 2004, chapter 4.
 
@@ -127,28 +148,32 @@ def aligned(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     """
     from scipy.linalg import orthogonal_procrustes
 
-    x, y = (np.asarray(one, dtype=np.float64) for one in (points, reference))
-    if x.ndim != 2 or x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError(f"two finite configurations of one shape (n, d) are needed, got {x.shape} and {y.shape}")
-    centre = y.mean(axis=0)
+    same_index(points=points, reference=reference)
+    x, y = finite(points, "points"), finite(reference, "reference")
+    if x.ndim != 2 or x.shape != y.shape or not x.size:
+        raise UserError(f"two finite configurations of one shape (n, d) are needed, got {x.shape} and {y.shape}")
+    # Both in units of their largest where squares are no numbers; the scale of the points does not matter.
+    unit = unit_of(y)
+    x, y = x / unit_of(x), y / unit
+    most, centre = np.abs(x).max(), y.mean(axis=0)
     x, y = x - x.mean(axis=0), y - centre
-    if np.abs(x).max() <= 1e-12 * np.abs(np.asarray(points)).max(initial=0):
-        raise ValueError("all points of the configuration coincide")
+    if np.abs(x).max() <= 1e-12 * most:
+        raise UserError("all points of the configuration coincide", "points")
     rotation, scale = orthogonal_procrustes(x, y)
-    return np.asarray(x @ rotation * (scale / (x**2).sum()) + centre, dtype=np.float64)
+    return scaled_back(x @ rotation * (scale / (x**2).sum()) + centre, unit, 1, "reference")
 
 
 def _checked(distances: ArrayLike) -> NDArray[np.float64]:
-    values = np.asarray(distances, dtype=np.float64)
-    if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise ValueError(f"a symmetric matrix of finite distances is needed, got shape {values.shape}")
+    values = numbers(distances, "distances")
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or not values.size:
+        raise UserError(f"a symmetric matrix of finite distances is needed, got shape {values.shape}", "distances")
     if not np.isfinite(values).all():
         i, j = (int(place[0]) for place in np.nonzero(~np.isfinite(values)))
-        raise ValueError(f"a symmetric matrix of finite distances is needed: that of {i} and {j} is {values[i, j]}")
-    if not np.allclose(values, values.T):
-        raise ValueError("a symmetric matrix of finite distances is needed: this one is not symmetric")
+        raise UserError(f"a symmetric matrix of finite distances is needed: that of {i} and {j} is {values[i, j]}")
+    if not is_symmetric(values):
+        raise UserError("a symmetric matrix of finite distances is needed: this one is not symmetric")
     if (values < 0).any():
-        raise ValueError("distances are at least 0")
+        raise UserError("distances are at least 0")
     if values.diagonal().any():
-        raise ValueError("the distance of a point to itself is 0: the diagonal is not")
+        raise UserError("the distance of a point to itself is 0: the diagonal is not")
     return values

@@ -1,9 +1,13 @@
 """Noise between measurements: covariances with shrinkage, and their inverses, for Mahalanobis and crossnobis."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from orthotrace.analysis.rdm.arguments import number
+from orthotrace.analysis.rdm.arrays import numbers, representable, scaled_back, unit_of
+from orthotrace.core.errors import UserError, refuse_unknown
 
 Shrinkage = Literal["identity", "diagonal", "variances", "none"]
 
@@ -26,7 +30,8 @@ def covariance(
         (p, p).
 
     Raises:
-        ValueError: fewer than two measurements, entries that are not finite, or an unknown shrinkage.
+        UserError: fewer than two measurements, entries that are not finite or whose squares are no numbers, or an
+            unknown shrinkage.
 
     Sources: Ledoit & Wolf, Journal of Multivariate Analysis 88 (2004); Schafer & Strimmer, Statistical Applications in
     Genetics and Molecular Biology 4 (2005).
@@ -36,16 +41,27 @@ def covariance(
         array([[0.6667, 0.    ],
                [0.    , 2.6667]])
     """
-    x = np.asarray(residuals, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2 or not np.isfinite(x).all():
-        raise ValueError(f"finite residuals (m, p) of at least two measurements are needed, got shape {x.shape}")
-    x = x - x.mean(0)
-    m, p = x.shape
+    refuse_unknown([shrinkage], get_args(Shrinkage), "there is no shrinkage", "shrinkage")
+    x = numbers(residuals, "residuals")
+    if x.ndim != 2 or len(x) < 2 or not x.shape[1] or not np.isfinite(x).all():
+        raise UserError(f"finite residuals (m, p) of at least two measurements are needed, got shape {x.shape}")
+    m = len(x)
+    if degrees is not None:
+        number(degrees, "degrees", "at least one degree of freedom", lambda one: one >= 1)
     dof = m - 1 if degrees is None else degrees
-    if dof < 1:
-        raise ValueError(f"at least one degree of freedom is needed (got {dof})")
-    if np.abs(x).max(initial=0) > 1e100:
-        raise ValueError("squares of the residuals overflow or underflow: scale them")
+    # In units of the largest where fourth powers are no numbers.
+    unit = unit_of(x)
+    x = x / unit
+    x = x - x.mean(0)
+    found = _shrunk(x, shrinkage, dof)
+    lost = (np.diag(found) == 0) & (np.abs(x).max(0) > 0)
+    if lost.any():
+        raise UserError(f"squares of feature {int(np.argmax(lost))} underflow beside the others: scale it", "residuals")
+    return scaled_back(found, unit, 2, "residuals")
+
+
+def _shrunk(x: NDArray[np.float64], shrinkage: Shrinkage, dof: float) -> NDArray[np.float64]:
+    m, p = x.shape
     moment = x.T @ x
     if shrinkage == "none":
         return np.asarray(moment / dof)
@@ -55,18 +71,17 @@ def covariance(
         from sklearn.covariance import ledoit_wolf
 
         return np.asarray(ledoit_wolf(x, assume_centered=True)[0] * m / dof)
-    if shrinkage == "diagonal":
-        s = moment / dof
-        deviations = np.sqrt(np.diag(s))
-        scale = np.where(deviations > 0, deviations, 1)
-        mean = moment / np.outer(scale, scale) / (m - 1)
-        squares = (x**2).T @ x**2
-        variance = m / dof**2 * (squares / np.outer(scale**2, scale**2) / (m - 1) - mean**2)
-        off = ~np.eye(p, dtype=bool)
-        size = np.sum(mean[off] ** 2)
-        weight = float(np.clip(np.sum(variance[off]) / size, 0, 1)) if size else 0.0
-        return np.where(off, (1 - weight) * s, s)
-    raise ValueError(f"there is no shrinkage '{shrinkage}'; there are: identity, diagonal, variances, none")
+    s = moment / dof
+    deviations = np.sqrt(np.diag(s))
+    scale = np.where(deviations > 0, deviations, 1)
+    mean = moment / np.outer(scale, scale) / (m - 1)
+    # Of standardised residuals: fourth powers of small ones underflow.
+    squares = ((x / scale) ** 2).T @ (x / scale) ** 2
+    variance = m / dof**2 * (squares / (m - 1) - mean**2)
+    off = ~np.eye(p, dtype=bool)
+    size = np.sum(mean[off] ** 2)
+    weight = float(np.clip(np.sum(variance[off]) / size, 0, 1)) if size else 0.0
+    return np.where(off, (1 - weight) * s, s)
 
 
 def precision(
@@ -80,7 +95,7 @@ def precision(
         degrees: of freedom; None for m - 1.
 
     Raises:
-        ValueError: as covariance; a covariance that is singular.
+        UserError: as covariance; a covariance that is singular.
 
     Example:
         >>> precision([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]], "none").round(4)
@@ -88,6 +103,9 @@ def precision(
                [0.   , 0.375]])
     """
     found = covariance(residuals, shrinkage, degrees)
-    if np.linalg.matrix_rank(found, hermitian=True) < len(found):
-        raise ValueError(f"the covariance of {len(found)} features is singular: shrink it, or measure more often")
-    return np.asarray(np.linalg.inv(found), dtype=np.float64)
+    unit = unit_of(found)
+    if np.linalg.matrix_rank(found / unit, hermitian=True) < len(found):
+        raise UserError(f"the covariance of {len(found)} features is singular: shrink it, or measure more often")
+    with np.errstate(over="ignore"):
+        inverse = np.linalg.inv(found / unit) / unit
+    return representable(inverse, "residuals")

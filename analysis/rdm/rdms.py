@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arrays import described, index_of, is_plain, kinds_of, numbers, same_index, unit_of
 from orthotrace.analysis.rdm.triangles import checked_triangle, places_of, ranks, square, stimuli_of
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
 Measure = Callable[..., ArrayLike]
 
@@ -28,7 +29,8 @@ class RDMs:
         descriptors: of the whole, such as a digest of the stimuli.
 
     Raises:
-        ValueError: vectors that are no triangle of a matrix, or descriptors of another length.
+        UserError: vectors that are no triangle of a matrix, infinite entries (missing ones are NaN), or descriptors of
+            another length.
 
     Example:
         >>> found = RDMs.of({"one": np.eye(4), "two": np.arange(8.0).reshape(4, 2)}, "euclidean",
@@ -47,17 +49,22 @@ class RDMs:
     descriptors: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = np.asarray(self.dissimilarities, dtype=np.float64)
+        values = numbers(self.dissimilarities, "dissimilarities", missing=True)
         values = values[None] if values.ndim == 1 else values
         if values.ndim != 2 or not values.size:
-            raise ValueError(f"upper triangles (k, n (n - 1) / 2) are needed, got shape {values.shape}")
+            raise UserError(f"upper triangles (k, n (n - 1) / 2) are needed, got shape {values.shape}")
+        if (infinite := np.isinf(values).any(axis=1)).any():
+            raise UserError(
+                f"RDM {int(np.argmax(infinite))} has infinite entries: NaN is for those that are missing",
+                "dissimilarities",
+            )
         object.__setattr__(self, "dissimilarities", values)
         sizes = {"pattern_descriptors": stimuli_of(values.shape[1]), "rdm_descriptors": len(values)}
         for which, size in sizes.items():
-            given = {name: np.asarray(one) for name, one in getattr(self, which).items()}
+            given = {name: described(one, f"{which}['{name}']") for name, one in getattr(self, which).items()}
             for name, one in given.items():
                 if one.shape != (size,):
-                    raise ValueError(f"{which}['{name}'] has shape {one.shape}, not ({size},)")
+                    raise UserError(f"{which}['{name}'] has shape {one.shape}, not ({size},)")
             object.__setattr__(self, which, given)
 
     @classmethod
@@ -71,13 +78,14 @@ class RDMs:
         """RDMs of the activations of one or more layers or networks on the same stimuli.
 
         Args:
-            activations: (n, ...), or name -> (n, ...), or a list of them.
+            activations: (n, ...), or name -> (n, ...), or a list of them; the index of a pandas frame, where it says
+                more than 0, 1, 2, ..., becomes a descriptor of the stimuli.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
             options: of the measure.
 
         Raises:
-            ValueError: an unknown measure, or what the measure refuses; names the representation.
+            UserError: an unknown measure, or what the measure refuses; names the representation.
 
         Example:
             >>> RDMs.of(np.eye(3), "squared_euclidean", per_feature=True).dissimilarities.round(3)
@@ -87,28 +95,32 @@ class RDMs:
 
         if callable(measure):
             function, name = measure, getattr(measure, "__name__", type(measure).__name__)
-        elif measure in MEASURES:
-            function, name = MEASURES[measure], measure
         else:
-            raise ValueError(f"there is no measure '{measure}'; {nearest(measure, MEASURES)}")
+            refuse_unknown([measure], list(MEASURES), "there is no measure")
+            function, name = MEASURES[measure], measure
         if isinstance(activations, Mapping):
             named = dict(activations)
-        elif isinstance(activations, (list, tuple)) and all(np.ndim(one) > 1 for one in activations):
+        elif isinstance(activations, (list, tuple)) and all(_is_many(one) for one in activations):
             named = {str(number): one for number, one in enumerate(activations)}
         else:
             named = {"0": activations}
         if not named:
-            raise ValueError("no activations were given")
+            raise UserError("no activations were given")
+        same_index(**{f"representation '{key}'": one for key, one in named.items()})
         found = []
         for key, values in named.items():
             try:
-                found.append(checked_triangle(function(values, **options), len(values), name))
-            except ValueError as error:
-                raise ValueError(f"representation '{key}': {error}") from error
+                found.append(checked_triangle(function(values, **options), _length(values), name))
+            # Of a measure of the user's own too.
+            except (UserError, ValueError, TypeError) as error:
+                raise UserError(f"representation '{key}': {error}") from error
             if found[-1].shape != found[0].shape:
-                raise ValueError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
-        described = {key: np.asarray(one) for key, one in (pattern_descriptors or {}).items()}
-        return cls(np.stack(found), name, described, {"name": np.array(list(named))})
+                raise UserError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
+        about: dict[str, Any] = dict(pattern_descriptors or {})
+        index = next((one for values in named.values() if (one := index_of(values)) is not None), None)
+        if index is not None and not is_plain(index) and stimuli_of(len(found[0])) == len(index):
+            about.setdefault(str(index.name or "index"), index)
+        return cls(np.stack(found), name, about, {"name": np.array(list(named))})
 
     def __len__(self) -> int:
         return len(self.dissimilarities)
@@ -150,11 +162,11 @@ class RDMs:
         """RDMs of the stimuli at these places, in this order, each at most once.
 
         Raises:
-            ValueError: fewer than three stimuli, or one that comes twice: its distance from itself is no dissimilarity.
+            UserError: fewer than three stimuli, or one that comes twice: its distance from itself is no dissimilarity.
         """
         at = _places(index, self.stimuli, "stimuli")
         if len(set(at.tolist())) < max(3, len(at)):
-            raise ValueError(f"three different stimuli or more are needed, each once (got {at.tolist()[:10]})")
+            raise UserError(f"three different stimuli or more are needed, each once (got {at.tolist()[:10]})")
         rows, columns = (at[places] for places in np.triu_indices(len(at), 1))
         n = self.stimuli
         return replace(
@@ -175,7 +187,7 @@ class RDMs:
         """The RDMs whose descriptors have these values, or one of a list of values.
 
         Raises:
-            ValueError: no such descriptor, or none that matches.
+            UserError: no such descriptor, or none that matches.
         """
         return self.take(_matching(self.rdm_descriptors, where, len(self)))
 
@@ -183,7 +195,7 @@ class RDMs:
         """RDMs of the stimuli whose descriptors have these values, or one of a list of values.
 
         Raises:
-            ValueError: as subset; fewer than three stimuli.
+            UserError: as subset; fewer than three stimuli.
         """
         return self.take_patterns(_matching(self.pattern_descriptors, where, self.stimuli))
 
@@ -194,15 +206,16 @@ class RDMs:
             by: a descriptor of the stimuli.
 
         Raises:
-            ValueError: no such descriptor, one category only, or entries that are missing.
+            UserError: no such descriptor, one category only, or entries that are missing.
         """
-        kinds, which = np.unique(_descriptor(self.pattern_descriptors, by), return_inverse=True)
+        kinds, which = kinds_of(_descriptor(self.pattern_descriptors, by), by)
         if np.isnan(self.dissimilarities).any():
-            raise ValueError("averages need every dissimilarity, some are missing (NaN)")
+            raise UserError("averages need every dissimilarity, some are missing (NaN)")
         if len(kinds) < 2:
-            raise ValueError(f"all stimuli have the same '{by}': averages need two categories")
+            raise UserError(f"all stimuli have the same '{by}': averages need two categories")
         member = np.eye(len(kinds))[which] / np.bincount(which)[which][:, None]
-        between = member.T @ self.matrices() @ member
+        unit = unit_of(self.dissimilarities)
+        between = member.T @ (self.matrices() / unit) @ member * unit
         rows, columns = np.triu_indices(len(kinds), 1)
         return replace(
             self,
@@ -224,12 +237,12 @@ class RDMs:
         """The mean RDM; of each value of a descriptor of the RDMs, in sorted order, where one is named.
 
         Raises:
-            ValueError: no such descriptor.
+            UserError: no such descriptor.
         """
         if by is None:
-            return replace(self, dissimilarities=self.dissimilarities.mean(0, keepdims=True), rdm_descriptors={})
-        kinds, which = np.unique(_descriptor(self.rdm_descriptors, by), return_inverse=True)
-        means = np.stack([self.dissimilarities[which == number].mean(0) for number in range(len(kinds))])
+            return replace(self, dissimilarities=_mean(self.dissimilarities)[None], rdm_descriptors={})
+        kinds, which = kinds_of(_descriptor(self.rdm_descriptors, by), by)
+        means = np.stack([_mean(self.dissimilarities[which == number]) for number in range(len(kinds))])
         return replace(self, dissimilarities=means, rdm_descriptors={by: kinds})
 
     def relabelled(self, measure: str | None) -> RDMs:
@@ -244,7 +257,7 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
     on.
 
     Raises:
-        ValueError: no parts, or parts that are not comparable.
+        UserError: no parts, or parts that are not comparable.
 
     Example:
         >>> one = RDMs.of(np.eye(3))
@@ -253,7 +266,7 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
     """
     parts = list(parts)
     if not parts:
-        raise ValueError("no RDMs to join")
+        raise UserError("no RDMs to join")
     first = parts[0]
     for other in parts[1:]:
         check_comparable(first, other)
@@ -282,12 +295,12 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
     """Refuses RDMs of another number of stimuli, other stimuli, or the same in another order, or another measure.
 
     Raises:
-        ValueError: names the first fault.
+        UserError: names the first fault.
     """
     if first.stimuli != second.stimuli:
-        raise ValueError(f"RDMs of {first.stimuli} and of {second.stimuli} stimuli cannot be compared")
+        raise UserError(f"RDMs of {first.stimuli} and of {second.stimuli} stimuli cannot be compared")
     if None not in (first.measure, second.measure) and first.measure != second.measure:
-        raise ValueError(
+        raise UserError(
             f"RDMs by '{first.measure}' and by '{second.measure}': make both by one measure, or call "
             "relabelled(None) to compare them anyway"
         )
@@ -296,35 +309,53 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
         same = (ours == theirs) | ((ours != ours) & (theirs != theirs))
         if not np.all(same):
             at = int(np.argmin(same))
-            raise ValueError(
+            raise UserError(
                 f"the RDMs are of other stimuli, or in another order: '{name}' of stimulus {at} is {ours[at]} and "
                 f"{theirs[at]}"
             )
     digests = [one.descriptors.get("stimuli") for one in (first, second)]
     if None not in digests and digests[0] != digests[1]:
-        raise ValueError(
+        raise UserError(
             f"the RDMs are of other stimuli, or in another order: their digests are {str(digests[0])[:12]} and "
             f"{str(digests[1])[:12]}"
         )
 
 
+def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean RDM, also of entries whose sum is too large a number."""
+    unit = unit_of(np.nan_to_num(rdms))
+    return rdms.mean(0) if unit == 1 else (rdms / unit).mean(0) * unit
+
+
+def _is_many(values: Any) -> bool:
+    """Whether it has two dimensions or more: a representation, not the pattern of a stimulus."""
+    if hasattr(values, "ndim"):
+        return values.ndim > 1
+    return isinstance(values, (list, tuple)) and len(values) > 0 and hasattr(values[0], "__len__")
+
+
+def _length(values: Any) -> int:
+    return values.shape[0] if hasattr(values, "shape") else len(values)
+
+
 def _places(index: ArrayLike, number: int, what: str) -> NDArray[np.intp]:
-    """Places, from numbers or flags; a ValueError where there are none, or one is not there."""
-    given = np.asarray(index)
+    """Places, from numbers or flags; a UserError where there are none, or one is not there."""
+    given = described(index, "index")
+    got = f"(got {given.tolist()[:10] if given.ndim else given})"
     try:
         found = np.arange(number)[given] if given.size else given
     except IndexError as error:
-        raise ValueError(f"there are {number} {what}, places 0 to {number - 1} (got {given.tolist()})") from error
+        raise UserError(f"there are {number} {what}, places 0 to {number - 1} {got}") from error
     if found.ndim != 1 or not found.size:
-        raise ValueError(f"places of some {what} are needed (got {given.tolist()})")
+        raise UserError(f"places of some {what} are needed {got}")
     return found
 
 
 def _descriptor(descriptors: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name in descriptors and descriptors[name].dtype.kind == "O":
-        raise ValueError(f"descriptor '{name}' has values of several kinds, which have no order")
+        raise UserError(f"descriptor '{name}' has values of several kinds, which have no order")
     if name not in descriptors:
-        raise ValueError(f"there is no descriptor '{name}'; {nearest(name, descriptors)}")
+        raise UserError(f"there is no descriptor '{name}'; {nearest(name, descriptors)}")
     return descriptors[name]
 
 
@@ -335,5 +366,5 @@ def _matching(descriptors: Mapping[str, NDArray[Any]], where: Mapping[str, Any],
         options = set(wanted) if isinstance(wanted, (list, tuple, set, frozenset, np.ndarray)) else {wanted}
         kept &= np.array([value in options for value in values.tolist()], dtype=bool)
     if not kept.any():
-        raise ValueError(f"nothing matches {', '.join(f'{name}={value}' for name, value in where.items())}")
+        raise UserError(f"nothing matches {', '.join(f'{name}={value}' for name, value in where.items())}")
     return np.flatnonzero(kept)

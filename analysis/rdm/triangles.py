@@ -5,12 +5,15 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.core.errors import UserError
+
 
 def stimuli_of(entries: int) -> int:
     """Number of stimuli n of an RDM with n (n - 1) / 2 entries.
 
     Raises:
-        ValueError: no triangle has this number of entries.
+        UserError: no triangle has this number of entries.
 
     Example:
         >>> stimuli_of(6)
@@ -18,7 +21,7 @@ def stimuli_of(entries: int) -> int:
     """
     n = round((1 + math.sqrt(1 + 8 * entries)) / 2)
     if n * (n - 1) // 2 != entries:
-        raise ValueError(
+        raise UserError(
             f"{entries} entries are no upper triangle of a matrix: with entries missing this is not possible"
         )
     return n
@@ -28,21 +31,22 @@ def checked_triangle(values: ArrayLike, stimuli: int, measure: str) -> NDArray[n
     """The dissimilarities that a measure gave, checked; crossnobis alone has another number, as it compares conditions.
 
     Raises:
-        ValueError: another number of dissimilarities, or some that are not finite.
+        UserError: another number of dissimilarities, or some that are not finite.
     """
-    found = np.asarray(values, dtype=np.float64)
+    found = numbers(values, "dissimilarities")
     entries = stimuli * (stimuli - 1) // 2
     if measure != "crossnobis" and found.shape != (entries,):
-        raise ValueError(
-            f"of {stimuli} stimuli {measure} must give {entries} dissimilarities (got shape {found.shape})"
-        )
+        raise UserError(f"of {stimuli} stimuli {measure} must give {entries} dissimilarities (got shape {found.shape})")
     if not np.isfinite(found).all():
-        raise ValueError(f"{measure} gives dissimilarities that are not finite")
+        raise UserError(f"{measure} gives dissimilarities that are not finite")
     return found
 
 
 def square(vector: ArrayLike) -> NDArray[np.float64]:
     """The full symmetric matrix of an upper triangle, with zeros on its diagonal.
+
+    Raises:
+        UserError: no upper triangle of numbers; some may be missing (NaN).
 
     Example:
         >>> square([1.0, 2.0, 3.0])[2]
@@ -50,7 +54,11 @@ def square(vector: ArrayLike) -> NDArray[np.float64]:
     """
     from scipy.spatial.distance import squareform
 
-    return squareform(np.asarray(vector, dtype=np.float64))
+    values = numbers(vector, "vector", missing=True)
+    if values.ndim != 1 or not values.size:
+        raise UserError(f"an upper triangle (m,) is needed, got shape {values.shape}", "vector")
+    stimuli_of(len(values))
+    return squareform(values, checks=False)
 
 
 def places_of(first: NDArray[np.intp], second: NDArray[np.intp], stimuli: int) -> NDArray[np.intp]:

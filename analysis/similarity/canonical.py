@@ -5,6 +5,7 @@ from torch import Tensor
 
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import Activations, centred_pair
+from orthotrace.core.errors import UserError
 
 
 def _basis(x: Tensor, name: str) -> Tensor:
@@ -12,7 +13,7 @@ def _basis(x: Tensor, name: str) -> Tensor:
     u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
     rank = int((s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps).sum())
     if rank >= len(x) - 1:
-        raise ValueError(
+        raise UserError(
             f"the {name} representation has as many dimensions as there are stimuli: any two would correlate "
             "perfectly; take more stimuli, fewer features, or svcca"
         )
@@ -71,7 +72,7 @@ def svcca(x: Activations, y: Activations, variance: float = 0.99) -> float:
         In [0, 1].
 
     Raises:
-        ValueError: as canonical_correlations; a share out of its range.
+        UserError: as canonical_correlations; a share out of its range.
 
     Source: Raghu, Gilmer, Yosinski & Sohl-Dickstein, NeurIPS 2017.
 
@@ -81,7 +82,7 @@ def svcca(x: Activations, y: Activations, variance: float = 0.99) -> float:
         1.0
     """
     if not 0 < variance <= 1:
-        raise ValueError(f"a share of the variance in (0, 1] is needed (got {variance})")
+        raise UserError(f"a share of the variance in (0, 1] is needed (got {variance})")
     return cca(*(_leading(one, variance) for one in centred_pair(x, y)))
 
 

@@ -15,6 +15,7 @@ from orthotrace.analysis.similarity.pairs import (
     gram_matrix,
     squared_distances,
 )
+from orthotrace.core.errors import UserError
 
 Estimator = Literal["song", "lange"]
 
@@ -36,7 +37,7 @@ def linear_cka(x: Activations, y: Activations) -> float:
         In [0, 1]; 1 where one is an orthogonal map and a scaling of the other.
 
     Raises:
-        ValueError: fewer than three stimuli, different numbers of them, entries that are not finite, or a
+        UserError: fewer than three stimuli, different numbers of them, entries that are not finite, or a
             representation that is constant.
 
     Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, eq. 3.
@@ -92,7 +93,7 @@ def debiased_cka(x: Activations, y: Activations, estimator: Estimator = "song") 
         At most 1; around 0, and below, for independent representations.
 
     Raises:
-        ValueError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is not
+        UserError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is not
             positive.
 
     Source: Nguyen, Raghu & Kornblith, ICLR 2021, for HSIC_1 in CKA.
@@ -118,7 +119,7 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
         estimator: of HSIC, see hsic.
 
     Raises:
-        ValueError: a batch of fewer than four stimuli; as debiased_cka.
+        UserError: a batch of fewer than four stimuli; as debiased_cka.
 
     Source: Nguyen, Raghu & Kornblith, ICLR 2021, eq. 5.
 
@@ -128,7 +129,7 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
         1.0
     """
     if batch < 4:
-        raise ValueError(f"a batch of at least four stimuli is needed to debias (got {batch})")
+        raise UserError(f"a batch of at least four stimuli is needed to debias (got {batch})")
     a, b = centred_pair(x, y, least=4)
     parts = [
         (gram_matrix(p), gram_matrix(q)) for p, q in zip(a.split(batch), b.split(batch), strict=True) if len(p) >= 4
@@ -139,12 +140,12 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
 def _aligned(parts: list[tuple[Tensor, Tensor]], estimator: Estimator) -> float:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), summed over batches."""
     if estimator not in ("song", "lange"):
-        raise ValueError(f"there is no estimator '{estimator}'; there are: song, lange")
+        raise UserError(f"there is no estimator '{estimator}'; there are: song, lange")
     both = sum(hsic(*pair, estimator) for pair in parts)
     own = [sum(hsic(pair[i], pair[i], estimator) for pair in parts) for i in range(2)]
     for name, value in zip(("first", "second"), own, strict=True):
         if value <= 0:
-            raise ValueError(
+            raise UserError(
                 f"the {name} representation has no structure that its noise would not hide: HSIC {value:.2g}"
             )
     return both / math.sqrt(own[0] * own[1])
@@ -167,7 +168,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         In [0, 1].
 
     Raises:
-        ValueError: as linear_cka; a fraction that is not positive; half of the stimuli coincide.
+        UserError: as linear_cka; a fraction that is not positive; half of the stimuli coincide.
 
     Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, section 4.
 
@@ -177,17 +178,17 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         1.0
     """
     if not 0 < fraction < math.inf:
-        raise ValueError(f"a positive fraction of the median distance is needed (got {fraction})")
+        raise UserError(f"a positive fraction of the median distance is needed (got {fraction})")
     kernels = []
     for name, one in zip(("first", "second"), centred_pair(x, y), strict=True):
         squared = squared_distances(one)
         # torch's own median takes the lower of the two in the middle.
         median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))
         if not median:
-            raise ValueError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
+            raise UserError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
         kernels.append(double_centred(torch.exp(-squared / (2 * (fraction * median) ** 2))))
     k, other = kernels
     value = float((k * other).sum() / (k.norm() * other.norm()))
     if not math.isfinite(value):
-        raise ValueError(f"a kernel of {fraction:g} of the median distance does not distinguish the stimuli")
+        raise UserError(f"a kernel of {fraction:g} of the median distance does not distinguish the stimuli")
     return value

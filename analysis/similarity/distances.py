@@ -6,6 +6,7 @@ import torch
 
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import Activations, centred_pair, double_centred, squared_distances
+from orthotrace.core.errors import UserError
 
 
 @declare("orthogonal", "permutation", "scaling", "translation")
@@ -45,7 +46,7 @@ def knn_jaccard(x: Activations, y: Activations, neighbours: int = 10) -> float:
         In [0, 1].
 
     Raises:
-        ValueError: as linear_cka; a number of neighbours out of its range.
+        UserError: as linear_cka; a number of neighbours out of its range.
 
     Example:
         >>> x = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
@@ -55,7 +56,7 @@ def knn_jaccard(x: Activations, y: Activations, neighbours: int = 10) -> float:
     pair = centred_pair(x, y)
     n = len(pair[0])
     if not 1 <= neighbours <= n - 2:
-        raise ValueError(f"from 1 to {n - 2} neighbours of {n} stimuli (got {neighbours})")
+        raise UserError(f"from 1 to {n - 2} neighbours of {n} stimuli (got {neighbours})")
     near = []
     for one in pair:
         apart = squared_distances(one).fill_diagonal_(math.inf)

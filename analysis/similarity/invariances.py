@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from orthotrace.core.errors import UserError
+
 Transformation = Literal["orthogonal", "permutation", "scaling", "translation", "linear"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Far above rounding, far below the change by a transformation that is no invariance.
@@ -38,7 +40,7 @@ def declare(
     """Declare the properties of a measure, see Declared.
 
     Raises:
-        ValueError: an unknown transformation; names it.
+        UserError: an unknown transformation; names it.
 
     Example:
         >>> @declare("permutation", "scaling", symmetric=True)
@@ -48,7 +50,7 @@ def declare(
     """
     for name in invariant_to:
         if name not in get_args(Transformation):
-            raise ValueError(f"there is no transformation '{name}'; there are: {', '.join(get_args(Transformation))}")
+            raise UserError(f"there is no transformation '{name}'; there are: {', '.join(get_args(Transformation))}")
     most = (0.0 if metric else 1.0) if most is None else most
 
     def mark(function: Function) -> Function:
@@ -62,11 +64,11 @@ def declared(measure: Callable[..., Any]) -> Declared:
     """The declaration of a measure.
 
     Raises:
-        ValueError: it has none.
+        UserError: it has none.
     """
     found = declaration(measure)
     if found is None:
-        raise ValueError(f"{getattr(measure, '__name__', measure)} declares no invariances: put @declare(...) above it")
+        raise UserError(f"{getattr(measure, '__name__', measure)} declares no invariances: put @declare(...) above it")
     return found
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.core.errors import UserError
 
 Activations = Tensor | ArrayLike
 
@@ -16,11 +17,11 @@ def centred_pair(x: Activations, y: Activations, least: int = 3, units: bool = F
     """Two matrices of the same stimuli, their features centred; in units of their largest entries, or in their own.
 
     Raises:
-        ValueError: see matrix; different numbers of stimuli, or a representation that is constant.
+        UserError: see matrix; different numbers of stimuli, or a representation that is constant.
     """
     a, b = matrix(x, least, name="first"), matrix(y, least, name="second")
     if len(a) != len(b):
-        raise ValueError(f"the same stimuli are needed: the first has {len(a)}, the second {len(b)}")
+        raise UserError(f"the same stimuli are needed: the first has {len(a)}, the second {len(b)}")
     dtype = torch.promote_types(a.dtype, b.dtype)
     return _centred(a.to(dtype), "first", units), _centred(b.to(dtype).to(a.device), "second", units)
 
@@ -31,7 +32,7 @@ def _centred(x: Tensor, name: str, units: bool) -> Tensor:
     x = x / size if size > 0 else x
     centred = x - x.mean(0)
     if float(centred.abs().amax()) <= 8 * torch.finfo(x.dtype).eps:
-        raise ValueError(f"the {name} representation is constant over the stimuli: it has no similarity to anything")
+        raise UserError(f"the {name} representation is constant over the stimuli: it has no similarity to anything")
     return centred * size if units else centred
 
 

@@ -10,7 +10,7 @@ from orthotrace.analysis.inference.resampling import correlations, draw, moments
 from orthotrace.analysis.rdm.compare import squared_pearson, stacks
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.rdm.triangles import stimuli_of
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import UserError, nearest
 
 Interval = Literal["jackknife", "bootstrap"]
 # Below this many networks a bootstrap has too few different samples.
@@ -63,7 +63,7 @@ def between_networks(
         stimuli: resample them too.
 
     Raises:
-        ValueError: as pair_mean, or what compare.squared_pearson refuses.
+        UserError: as pair_mean, or what compare.squared_pearson refuses.
 
     Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
 
@@ -104,7 +104,7 @@ def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...
         Values of the descriptors, in the order in which they come -> consistency of the RDMs that have them.
 
     Raises:
-        ValueError: as between_networks; names the group.
+        UserError: as between_networks; names the group.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -114,15 +114,15 @@ def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...
     """
     for name in by:
         if name not in rdms.rdm_descriptors:
-            raise ValueError(f"there is no descriptor '{name}'; {nearest(name, rdms.rdm_descriptors)}")
+            raise UserError(f"there is no descriptor '{name}'; {nearest(name, rdms.rdm_descriptors)}")
     keys = list(zip(*(rdms.rdm_descriptors[name].tolist() for name in by), strict=True)) or [()] * len(rdms)
     found = {}
     for key in dict.fromkeys(keys):
         members = rdms.dissimilarities[[other == key for other in keys]]
         try:
             found[key] = between_networks(members, **interval)
-        except ValueError as error:
-            raise ValueError(f"{', '.join(f'{n}={v}' for n, v in zip(by, key, strict=True))}: {error}") from error
+        except UserError as error:
+            raise UserError(f"{', '.join(f'{n}={v}' for n, v in zip(by, key, strict=True))}: {error}") from error
     return found
 
 
@@ -145,7 +145,7 @@ def pair_mean(
         seed: of the bootstrap.
 
     Raises:
-        ValueError: not a symmetric matrix of at least two networks, an unknown method, or a level out of its range.
+        UserError: not a symmetric matrix of at least two networks, an unknown method, or a level out of its range.
 
     Source: Snijders & Borgatti, Connections 22 (1999) 161, for both.
 
@@ -156,17 +156,17 @@ def pair_mean(
     """
     values = np.asarray(matrix, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
-        raise ValueError(f"a matrix (n, n) of at least two networks is needed, got shape {values.shape}")
+        raise UserError(f"a matrix (n, n) of at least two networks is needed, got shape {values.shape}")
     # The diagonal is of no pair.
     values = values - np.diag(np.diag(values))
     if not np.isfinite(values).all() or not np.allclose(values, values.T):
-        raise ValueError("the matrix is not symmetric, or not finite")
+        raise UserError("the matrix is not symmetric, or not finite")
     if method not in get_args(Interval):
-        raise ValueError(f"there is no interval '{method}'; there are: {', '.join(get_args(Interval))}")
+        raise UserError(f"there is no interval '{method}'; there are: {', '.join(get_args(Interval))}")
     if not 0 < level < 1:
-        raise ValueError(f"a level in (0, 1) is needed (got {level})")
+        raise UserError(f"a level in (0, 1) is needed (got {level})")
     if resamples < 2:
-        raise ValueError(f"a spread needs at least 2 resamples (got {resamples})")
+        raise UserError(f"a spread needs at least 2 resamples (got {resamples})")
     n = len(values)
     pairs = values[np.triu_indices(n, 1)]
     found = PairMean(tuple(pairs.tolist()), float(pairs.mean()), None, None, "none", n, level)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.similarity.invariances import declaration
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import UserError, nearest
 
 
 def layer_similarities(
@@ -24,7 +24,7 @@ def layer_similarities(
         (a, b), a < b -> (layers of a, layers of b), more is more alike.
 
     Raises:
-        ValueError: fewer than two networks, or what the comparison refuses.
+        UserError: fewer than two networks, or what the comparison refuses.
 
     Example:
         >>> one = np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
@@ -33,9 +33,9 @@ def layer_similarities(
                [-0.5,  1. ]])
     """
     if len(networks) < 2:
-        raise ValueError(f"two networks or more are needed (got {len(networks)})")
+        raise UserError(f"two networks or more are needed (got {len(networks)})")
     if method not in compare.METHODS:
-        raise ValueError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
+        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
     score = compare.METHODS[method]
     sign = -1 if method == "norm_difference" else 1
     return {(a, b): sign * score(networks[a], networks[b]) for a, b in itertools.combinations(range(len(networks)), 2)}
@@ -52,7 +52,7 @@ def activation_similarities(
             is computed in both directions, and their mean is taken.
 
     Raises:
-        ValueError: fewer than two networks, or what the measure refuses.
+        UserError: fewer than two networks, or what the measure refuses.
 
     Example:
         >>> from orthotrace.analysis.similarity import linear_cka
@@ -62,7 +62,7 @@ def activation_similarities(
                [0.58, 1.  ]])
     """
     if len(networks) < 2:
-        raise ValueError(f"two networks or more are needed (got {len(networks)})")
+        raise UserError(f"two networks or more are needed (got {len(networks)})")
     about = declaration(measure)
     sign = -1 if about is not None and about.metric else 1
 
@@ -87,7 +87,7 @@ def correspondence(similarities: ArrayLike) -> NDArray[np.intp]:
         (layers of A,), places in B.
 
     Raises:
-        ValueError: no matrix of finite numbers.
+        UserError: no matrix of finite numbers.
 
     Example:
         >>> correspondence([[0.9, 0.2], [0.3, 0.8], [0.1, 0.7]])
@@ -95,7 +95,7 @@ def correspondence(similarities: ArrayLike) -> NDArray[np.intp]:
     """
     values = np.asarray(similarities, dtype=np.float64)
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-        raise ValueError(f"a matrix of finite similarities is needed, got shape {values.shape}")
+        raise UserError(f"a matrix of finite similarities is needed, got shape {values.shape}")
     return values.argmax(axis=1)
 
 
@@ -111,7 +111,7 @@ def accuracy(similarities: dict[tuple[int, int], NDArray[np.float64]]) -> float:
         In [0, 1]; by chance one over the number of layers.
 
     Raises:
-        ValueError: networks with other numbers of layers, or fewer than two layers.
+        UserError: networks with other numbers of layers, or fewer than two layers.
 
     Source: Kornblith, Norouzi, Lee & Hinton, ICML 2019, section 6.1.
 
@@ -121,7 +121,7 @@ def accuracy(similarities: dict[tuple[int, int], NDArray[np.float64]]) -> float:
     """
     shapes = {values.shape for values in similarities.values()}
     if len(shapes) != 1 or len(set(shape := next(iter(shapes)))) != 1 or shape[0] < 2:
-        raise ValueError(f"networks with as many layers, two or more, are needed (got {sorted(shapes)})")
+        raise UserError(f"networks with as many layers, two or more, are needed (got {sorted(shapes)})")
     right = [
         correspondence(one) == np.arange(shape[0]) for values in similarities.values() for one in (values, values.T)
     ]

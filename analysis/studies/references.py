@@ -81,10 +81,10 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
             check_comparable(rdms.relabelled(None), seen)
             constant = np.ptp(rdms.dissimilarities, axis=1) == 0
             if constant.any():
-                raise ValueError(
+                raise UserError(
                     f"RDM {int(np.argmax(constant))} of {one.path} is constant: its correlation is undefined"
                 )
-        except ValueError as error:
+        except UserError as error:
             raise UserError(str(error), f"references.{name}") from error
         if len(rdms) > 1 and "run" in rdms.descriptors:
             names = ", ".join(map(str, rdms.rdm_descriptors.get("name", [])))
@@ -112,7 +112,7 @@ def agreements(
     Beside it the noise ceiling, where the reference has RDMs of two subjects and more; `level` is that of intervals.
 
     Raises:
-        ValueError: what the comparison refuses.
+        UserError: what the comparison refuses.
     """
     limits = ceiling(rdms.dissimilarities, method) if len(rdms) > 1 and method in POOLS else None
     score = compare.METHODS[method]

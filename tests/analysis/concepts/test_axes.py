@@ -14,6 +14,7 @@ from orthotrace.analysis.concepts.axes import (
     top_images,
     whiteness,
 )
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 6)) + 1
@@ -145,5 +146,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

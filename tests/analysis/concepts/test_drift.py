@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from orthotrace.analysis.concepts.drift import concept_drift
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 PURITIES = RNG.random((3, 2))
@@ -55,5 +56,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from orthotrace.analysis.concepts.importance import importance
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 3))
@@ -115,5 +116,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -13,6 +13,7 @@ from orthotrace.analysis.concepts.layer_outputs import (
     read_layer,
 )
 from orthotrace.analysis.concepts.purity import purity
+from orthotrace.core.errors import UserError
 from orthotrace.data.concepts import ConceptPart, ConceptSets
 from orthotrace.data.images import Images as Pixels
 from orthotrace.layers import ConceptWhitening
@@ -196,7 +197,7 @@ class Twice(nn.Module):
 )
 def test_a_layer_that_cannot_be_read(layer, said):
     model = Twice().eval()
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(UserError, match=said):
         read_layer(model, layer, parts(), CONCEPTS, mean)
     # No hook stays behind.
     assert not model.norm._forward_hooks and not model.unused._forward_hooks

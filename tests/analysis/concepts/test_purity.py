@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from orthotrace.analysis.concepts.purity import ConceptFeatures, best_filter, concept_vector, linear_probe, purity
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -133,5 +134,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

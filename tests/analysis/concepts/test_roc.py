@@ -4,6 +4,7 @@ from scipy.stats import norm, t, ttest_ind
 from sklearn.metrics import roc_auc_score
 
 from orthotrace.analysis.concepts.roc import areas, auc, auc_difference
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 HAS = RNG.random(50) < 0.4
@@ -147,5 +148,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

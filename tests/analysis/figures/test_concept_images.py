@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from orthotrace.analysis.figures.concept_images import slice_of_axes, top_images_grid
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 NAMES = ["thick", "two holes"]
@@ -66,5 +67,5 @@ def test_a_slice_by_concept():
     ],
 )
 def test_images_that_cannot_be_shown(images, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         top_images_grid(images, ACTIVATIONS, NAMES)

@@ -5,6 +5,7 @@ import pytest
 from orthotrace.analysis.concepts.axes import axis_correlations, separability
 from orthotrace.analysis.concepts.importance import Importance
 from orthotrace.analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 CONCEPTS = ["thick", "slanted left", "two holes"]
@@ -96,5 +97,5 @@ def test_colours_of_axes_that_are_not_used_are_not_noise():
     ],
 )
 def test_names_that_do_not_fit(call, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

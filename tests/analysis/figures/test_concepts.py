@@ -4,6 +4,7 @@ import pytest
 
 from orthotrace.analysis.concepts.purity import purity
 from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 CONCEPTS = ["thick", "slanted left", "two holes"]
@@ -72,7 +73,7 @@ def test_one_concept_has_no_mean_of_all_and_one_seed_no_thin_line(seeds, title):
     ],
 )
 def test_names_that_do_not_fit(call, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()
 
 

@@ -4,6 +4,7 @@ import pytest
 from orthotrace.analysis.inference.ceilings import POOLS, bounds, ceiling
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 SHARED = RNG.standard_normal((9, 6))
@@ -57,7 +58,7 @@ def test_equal_subjects_have_the_ceiling_1_and_opposite_ones_no_pool():
     ],
 )
 def test_refused(stack, method, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         ceiling(stack, method)
 
 

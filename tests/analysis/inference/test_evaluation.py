@@ -11,6 +11,7 @@ from orthotrace.analysis.inference.samplers import Direct, Folded, Made
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 N = 15
@@ -169,7 +170,7 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()
 
 
@@ -231,5 +232,5 @@ def test_a_sum_that_helps_nothing_predicts_nothing():
     ],
 )
 def test_too_little_to_resample(call, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -3,6 +3,7 @@ import pytest
 from scipy.optimize import nnls
 
 from orthotrace.analysis.inference.models import Fixed, Selected, Weighted, as_models
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 PARTS = RNG.random((4, 30))
@@ -53,5 +54,5 @@ def test_plain_vectors_are_fixed_models():
     ],
 )
 def test_refused(call, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -4,6 +4,7 @@ import pytest
 from orthotrace.analysis.inference.resampling import BLOCK, draw, moments, quadratic
 from orthotrace.analysis.inference.samplers import resampled
 from orthotrace.analysis.rdm.triangles import square
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -55,5 +56,5 @@ def test_a_resample_leaves_out_a_stimulus_with_its_copy():
 @pytest.mark.parametrize(("call", "line"), [((4, 5, 3), "at least 5"), ((4, 0, 1), "at least one resample")])
 def test_refused(call, line):
     number, resamples, least = call
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         draw(number, resamples, RNG, least)

@@ -10,6 +10,7 @@ from orthotrace.analysis.inference.significance import Evaluation, permutation_t
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal([[0.5], [0.45], [0.1]], 0.08, (3, 9))
@@ -176,5 +177,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from orthotrace.analysis.networks.activations import activations, readable_layers
+from orthotrace.core.errors import UserError
 from orthotrace.models.mlp import MLP
 
 
@@ -49,5 +50,5 @@ class Twice(nn.Module):
     [("none", "there is no layer 'none'; there are: layer, unused"), ("layer", "2 times"), ("unused", "0 times")],
 )
 def test_layers_that_cannot_be_read(layer, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         list(activations(Twice().eval(), torch.rand(5, 2), [layer]))

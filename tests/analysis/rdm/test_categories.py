@@ -6,6 +6,7 @@ import torch
 
 from orthotrace.analysis.rdm.categories import centroids, clustering_index
 from orthotrace.analysis.rdm.dissimilarity import euclidean
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 LABELS = np.array(["b", "a", "c", "a", "b", "b", "c"])
@@ -51,5 +52,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

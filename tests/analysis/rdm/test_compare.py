@@ -8,6 +8,7 @@ from orthotrace.analysis import rdm, similarity
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.compare import METHODS, pearson, squared_pearson
 from orthotrace.analysis.rdm.triangles import square
+from orthotrace.core.errors import UserError
 
 RDMS = np.random.default_rng(0).uniform(size=(5, 45))
 
@@ -46,7 +47,7 @@ def test_published_value():
     ],
 )
 def test_rdms_without_a_correlation_are_named(rdms, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         pearson(rdms)
 
 
@@ -151,9 +152,9 @@ def test_a_given_covariance_of_the_noise():
     expected = [[dense_cosine(one, other, noise) for other in centred] for one in centred]
     assert np.allclose(compare.corr_cov(EUCLIDEAN, noise=noise), expected, atol=1e-10)
     for wrong in (np.eye(11), np.triu(np.ones((12, 12)))):
-        with pytest.raises(ValueError, match="symmetric covariance of 12 x 12"):
+        with pytest.raises(UserError, match="symmetric covariance of 12 x 12"):
             compare.cosine_cov(EUCLIDEAN, noise=wrong)
-    with pytest.raises(ValueError, match="not positive definite"):
+    with pytest.raises(UserError, match="not positive definite"):
         compare.cosine_cov(EUCLIDEAN, noise=np.ones((12, 12)))
 
 
@@ -165,30 +166,30 @@ def test_what_is_missing_in_all_is_left_out_or_refused(name):
     holes = EUCLIDEAN.copy()
     holes[:, [3, 40]] = np.nan
     if name in WHOLE:
-        with pytest.raises(ValueError, match="64 entries are no upper triangle"):
+        with pytest.raises(UserError, match="64 entries are no upper triangle"):
             METHODS[name](holes)
     else:
         kept = np.delete(EUCLIDEAN, [3, 40], axis=1)
         assert np.allclose(METHODS[name](holes), METHODS[name](kept), atol=1e-12)
     holes[2, 5] = np.nan
-    with pytest.raises(ValueError, match="RDM 2 misses other entries"):
+    with pytest.raises(UserError, match="RDM 2 misses other entries"):
         METHODS[name](holes)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_rdms_of_other_sizes_and_constant_ones(name):
-    with pytest.raises(ValueError, match="RDMs of one size are needed, got 66 and 65 entries"):
+    with pytest.raises(UserError, match="RDMs of one size are needed, got 66 and 65 entries"):
         METHODS[name](EUCLIDEAN, EUCLIDEAN[:, :-1])
-    with pytest.raises(ValueError, match="a stack"):
+    with pytest.raises(UserError, match="a stack"):
         METHODS[name](np.zeros((0, 66)))
     constant = EUCLIDEAN.copy()
     constant[1] = 0.0
     if name in ("rho_a", "norm_difference"):
         assert np.isfinite(METHODS[name](constant)).all()
         return
-    with pytest.raises(ValueError, match=r"RDM 1 is (constant|zero)"):
+    with pytest.raises(UserError, match=r"RDM 1 is (constant|zero)"):
         METHODS[name](constant)
-    with pytest.raises(ValueError, match=r"RDM 5 is (constant|zero)"):
+    with pytest.raises(UserError, match=r"RDM 5 is (constant|zero)"):
         METHODS[name](EUCLIDEAN, constant)
 
 
@@ -229,7 +230,7 @@ def test_what_counts_is_the_size_of_an_rdm_itself(scale):
 
 def test_a_constant_of_any_size_is_refused():
     for value in (123456.7, 0.1, 1e-30):
-        with pytest.raises(ValueError, match="RDM 0 is constant"):
+        with pytest.raises(UserError, match="RDM 0 is constant"):
             pearson(np.vstack([np.full(45, value), Q[0]]))
 
 
@@ -252,10 +253,10 @@ def test_arrays_of_all_kinds(kind, entries):
 
 @pytest.mark.parametrize("stack", [np.array([["a", "b"]]), np.ones((2, 3), dtype=complex), np.array([[None, 1.0]])])
 def test_what_is_no_number_is_refused(stack):
-    with pytest.raises(ValueError, match="RDMs of real numbers are needed"):
+    with pytest.raises(UserError, match="real numbers are needed"):
         pearson(stack)
 
 
 def test_one_entry_has_no_rank():
-    with pytest.raises(ValueError, match="RDMs of one entry"):
+    with pytest.raises(UserError, match="RDMs of one entry"):
         METHODS["rho_a"]([[1.0]])

@@ -17,6 +17,7 @@ from orthotrace.analysis.rdm.dissimilarity import (
     squared_euclidean,
     unit_euclidean,
 )
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, 12)) @ RNG.standard_normal((12, 40)) + 1
@@ -62,7 +63,7 @@ BAD = [
 
 @pytest.mark.parametrize(("patterns", "line"), BAD)
 def test_patterns_without_a_correlation_are_named(patterns, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         correlation(patterns)
 
 
@@ -128,7 +129,7 @@ def test_the_scale_of_the_patterns(measure, scale):
 def test_a_constant_pattern_of_any_size_is_told(value, kind):
     x = (value * X).astype(kind)
     x[2] = value / 3
-    with pytest.raises(ValueError, match="stimulus 2 is constant"):
+    with pytest.raises(UserError, match="stimulus 2 is constant"):
         correlation(x)
     # A pattern that varies little about a large mean is not constant.
     x = X + 1e6
@@ -139,7 +140,7 @@ def test_a_pattern_of_zeros_has_no_direction():
     x = X.copy()
     x[3] = 0
     for measure in (cosine, unit_euclidean):
-        with pytest.raises(ValueError, match="stimulus 3 is zero"):
+        with pytest.raises(UserError, match="stimulus 3 is zero"):
             measure(x)
     assert np.isfinite(euclidean(x)).all()
 
@@ -153,9 +154,9 @@ def test_mahalanobis_against_a_naive_loop():
     found = mahalanobis(X, p)
     assert np.allclose(found, naive(lambda a, b: (a - b) @ p @ (a - b) / 40, X), rtol=1e-9)
     assert np.allclose(mahalanobis(X, np.eye(40)), squared_euclidean(X, per_feature=True))
-    with pytest.raises(ValueError, match="precision of 40 x 40"):
+    with pytest.raises(UserError, match="precision of 40 x 40"):
         mahalanobis(X, np.eye(39))
-    with pytest.raises(ValueError, match="not positive definite"):
+    with pytest.raises(UserError, match="not positive definite"):
         mahalanobis(X, -np.eye(40))
 
 
@@ -176,17 +177,17 @@ def test_crossnobis_against_a_naive_loop():
     assert np.allclose(crossnobis(x, conditions, folds, p), expected, rtol=1e-9)
     names = np.array(list("abcde"))[conditions]
     assert np.allclose(crossnobis(x, names, folds.astype(str), p), expected, rtol=1e-9)
-    with pytest.raises(ValueError, match="fold 1 has no measurement of condition 2"):
+    with pytest.raises(UserError, match="fold 1 has no measurement of condition 2"):
         keep = ~((folds == 1) & (conditions == 2))
         crossnobis(x[keep], conditions[keep], folds[keep])
-    with pytest.raises(ValueError, match="at least three conditions and two folds"):
+    with pytest.raises(UserError, match="at least three conditions and two folds"):
         crossnobis(x, conditions, np.zeros(30))
-    with pytest.raises(ValueError, match="give one of each"):
+    with pytest.raises(UserError, match="give one of each"):
         crossnobis(x, conditions[:-1], folds)
 
 
 def test_a_distance_that_is_no_number_is_named():
-    with pytest.raises(ValueError, match="the distance of stimuli 0 and 2 is nan"):
+    with pytest.raises(UserError, match="the distance of stimuli 0 and 2 is nan"):
         custom(X[:3], lambda a, b: np.nan if np.array_equal(b, X[2]) else 1.0)
 
 
@@ -196,7 +197,7 @@ def test_lengths_of_any_size(scale):
     for measure in (correlation, cosine, unit_euclidean):
         assert np.allclose(measure(X * scale), measure(X), atol=1e-9)
     if not 1e-100 < scale < 1e100:
-        with pytest.raises(ValueError, match="overflow or underflow"):
+        with pytest.raises(UserError, match="overflow or underflow"):
             squared_euclidean(X * scale)
 
 
@@ -213,5 +214,5 @@ def test_an_array_that_may_not_be_written_is_read_without_a_warning():
 
 
 def test_labels_in_a_column_are_refused():
-    with pytest.raises(ValueError, match="give one of each"):
+    with pytest.raises(UserError, match="give one of each"):
         crossnobis(np.eye(6), conditions=[[0], [0], [1], [1], [2], [2]], folds=[0, 1] * 3)

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from orthotrace.analysis.rdm.mds import aligned, classical, smacof
+from orthotrace.core.errors import UserError
 
 POINTS = np.random.default_rng(0).standard_normal((12, 2))
 FAR = squareform(pdist(np.random.default_rng(1).standard_normal((10, 6))))
@@ -45,7 +46,7 @@ def test_more_dimensions_than_points_have():
 
 
 def test_nothing_to_scale():
-    with pytest.raises(ValueError, match="all distances are zero"):
+    with pytest.raises(UserError, match="all distances are zero"):
         smacof(np.zeros((3, 3)))
 
 
@@ -65,7 +66,7 @@ def test_more_starts_are_never_worse_and_come_from_the_seed():
     assert many <= one
     again = smacof(distances, starts=8)
     assert np.array_equal(again[0], smacof(distances, starts=8)[0])
-    with pytest.raises(ValueError, match="at least one start"):
+    with pytest.raises(UserError, match="starts: a whole number of at least 1"):
         smacof(distances, starts=0)
 
 
@@ -95,9 +96,9 @@ FAULTS = [
 @pytest.mark.parametrize("scale", [classical, smacof])
 @pytest.mark.parametrize(("distances", "line"), FAULTS)
 def test_what_are_no_distances(scale, distances, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         scale(distances)
-    with pytest.raises(ValueError, match="two finite configurations"):
+    with pytest.raises(UserError, match="two finite configurations"):
         aligned(np.zeros((3, 2)), np.zeros((3, 1)))
-    with pytest.raises(ValueError, match="coincide"):
+    with pytest.raises(UserError, match="coincide"):
         aligned(np.ones((3, 2)), np.eye(3)[:, :2])

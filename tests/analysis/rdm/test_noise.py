@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from orthotrace.analysis.rdm.noise import covariance, precision
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 
@@ -26,10 +27,10 @@ def test_shrunk_covariances_are_nearer_to_the_truth_and_never_singular(shrinkage
 
 
 def test_what_cannot_be():
-    with pytest.raises(ValueError, match="singular: shrink it"):
+    with pytest.raises(UserError, match="singular: shrink it"):
         precision(RNG.standard_normal((5, 10)), "none")
-    with pytest.raises(ValueError, match="there is no shrinkage 'diag'"):
+    with pytest.raises(UserError, match="there is no shrinkage 'diag'"):
         covariance(np.eye(3), "diag")
     for wrong in (np.zeros((1, 3)), np.full((4, 3), np.nan), np.zeros(4)):
-        with pytest.raises(ValueError, match="finite residuals"):
+        with pytest.raises(UserError, match="finite residuals"):
             covariance(wrong)

@@ -7,6 +7,7 @@ import torch
 from orthotrace.analysis import rdm
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable, joined
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 LAYERS = {"conv": RNG.standard_normal((8, 3, 4)), "fc": RNG.standard_normal((8, 6))}
@@ -95,7 +96,7 @@ FAULTS = {
 def test_what_cannot_be_compared_is_refused(fault):
     other, line = FAULTS[fault]
     for refuse in (lambda: compare.pearson(ORDERED, other), lambda: joined([ORDERED, other])):
-        with pytest.raises(ValueError, match=line):
+        with pytest.raises(UserError, match=line):
             refuse()
 
 
@@ -138,7 +139,7 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()
 
 
@@ -146,7 +147,7 @@ def test_other_stimuli_have_another_digest():
     turned, first, last = (ORDERED.take_patterns(places) for places in (range(7, -1, -1), range(4), range(4, 8)))
     plain = [RDMs(one.dissimilarities, descriptors=one.descriptors) for one in (turned, first, last)]
     for one, other in ((RDMs(ORDERED.dissimilarities, descriptors=ORDERED.descriptors), plain[0]), plain[1:]):
-        with pytest.raises(ValueError, match="their digests are"):
+        with pytest.raises(UserError, match="their digests are"):
             compare.pearson(one, other)
     assert ORDERED.take_patterns(range(8)).descriptors["stimuli"] == "ab12"
 
@@ -194,7 +195,7 @@ MORE = {
 @pytest.mark.parametrize("bad", MORE)
 def test_refused_too(bad):
     call, line = MORE[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()
 
 

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import rankdata
 
 from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
+from orthotrace.core.errors import UserError
 
 
 @pytest.mark.parametrize("n", [2, 3, 40])
@@ -15,7 +16,7 @@ def test_square_and_its_side(n):
 
 
 def test_no_triangle():
-    with pytest.raises(ValueError, match="64 entries are no upper triangle"):
+    with pytest.raises(UserError, match="64 entries are no upper triangle"):
         stimuli_of(64)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from orthotrace.analysis.similarity.invariances import check, declare, declared
+from orthotrace.core.errors import UserError
 
 
 def rms(x, y):
@@ -42,7 +43,7 @@ def test_a_distance_that_is_no_metric_is_told():
 
 
 def test_what_is_not_declared():
-    with pytest.raises(ValueError, match="<lambda> declares no invariances"):
+    with pytest.raises(UserError, match="<lambda> declares no invariances"):
         declared(lambda x, y: 1.0)
-    with pytest.raises(ValueError, match="there is no transformation 'rotation'; there are: orthogonal"):
+    with pytest.raises(UserError, match="there is no transformation 'rotation'; there are: orthogonal"):
         declare("rotation")

@@ -10,6 +10,7 @@ from scipy.linalg import orthogonal_procrustes, subspace_angles
 from orthotrace.analysis import similarity
 from orthotrace.analysis.similarity import MEASURES
 from orthotrace.analysis.similarity.invariances import check
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(42)
 Z = RNG.standard_normal((60, 12))
@@ -191,13 +192,13 @@ def test_more_features_than_stimuli_take_the_other_form(name):
     ],
 )
 def test_what_has_no_similarity_is_one_clear_error(name, x, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         MEASURES[name](x, Y)
 
 
 @pytest.mark.parametrize("name", ["cca", "cca_squared", "pwcca", "regression"])
 def test_as_many_dimensions_as_stimuli_correlate_with_anything(name):
-    with pytest.raises(ValueError, match="the first representation has as many dimensions as there are stimuli"):
+    with pytest.raises(UserError, match="the first representation has as many dimensions as there are stimuli"):
         MEASURES[name](RNG.standard_normal((20, 30)), RNG.standard_normal((20, 3)))
 
 
@@ -212,12 +213,12 @@ BAD = [
 
 @pytest.mark.parametrize(("measure", "options", "line"), BAD)
 def test_options_out_of_their_range(measure, options, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         measure(X, Y, **options)
 
 
 def test_debiased_cka_of_three_stimuli_is_refused():
-    with pytest.raises(ValueError, match="at least 4 stimuli"):
+    with pytest.raises(UserError, match="at least 4 stimuli"):
         similarity.debiased_cka(X[:3], Y[:3])
 
 

@@ -12,6 +12,7 @@ from orthotrace.analysis.studies.consistency import (
     jackknife_error,
     pair_mean,
 )
+from orthotrace.core.errors import UserError
 
 
 def matrix(n: int, seed: int = 0) -> np.ndarray:
@@ -98,7 +99,7 @@ def test_the_diagonal_is_of_no_pair():
 
 @pytest.mark.parametrize("values", [np.ones((1, 1)), np.ones((2, 3)), [[1, 0.2], [0.3, 1]], np.full((3, 3), np.nan)])
 def test_what_is_no_matrix_of_networks(values):
-    with pytest.raises(ValueError, match="matrix"):
+    with pytest.raises(UserError, match="matrix"):
         pair_mean(values)
 
 
@@ -106,7 +107,7 @@ def test_what_is_no_matrix_of_networks(values):
     ("options", "line"), [({"method": "bayes"}, "there is no interval 'bayes'"), ({"level": 1}, "a level in")]
 )
 def test_options_that_cannot_be(options, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         pair_mean(matrix(4), **options)
 
 
@@ -160,9 +161,9 @@ def test_seeds_by_layer_and_task():
     found = by_descriptors(rdms, "layer")
     assert list(found) == [("a",), ("b",)] and found[("b",)] == between_networks(NETWORKS[1::2])
     assert by_descriptors(rdms) == {(): between_networks(NETWORKS)}
-    with pytest.raises(ValueError, match="layer=b, task=1: a matrix"):
+    with pytest.raises(UserError, match="layer=b, task=1: a matrix"):
         by_descriptors(rdms, "layer", "task")
-    with pytest.raises(ValueError, match="no descriptor 'sed'"):
+    with pytest.raises(UserError, match="no descriptor 'sed'"):
         by_descriptors(rdms, "sed")
 
 
@@ -183,5 +184,5 @@ def test_an_rdm_that_is_constant_in_a_resample_makes_no_nan():
     ],
 )
 def test_too_little_to_resample(rdms, options, line):
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         between_networks(rdms, **options)

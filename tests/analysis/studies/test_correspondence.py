@@ -12,6 +12,7 @@ from orthotrace.analysis.studies.correspondence import (
     correspondence,
     layer_similarities,
 )
+from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
 SHARED = [RNG.standard_normal((20, 8)) for _ in range(3)]
@@ -72,5 +73,5 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_refused_by_name(bad):
     call, line = BAD[bad]
-    with pytest.raises(ValueError, match=line):
+    with pytest.raises(UserError, match=line):
         call()

@@ -1,0 +1,68 @@
+"""Numbers among the arguments of a function: checked, and refused by one line that names the argument."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from orthotrace.core.errors import UserError
+
+
+def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """A whole number in a range.
+
+    Raises:
+        UserError: another number, or none.
+
+    Example:
+        >>> whole(0, "iterations", 1)
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: iterations: a whole number of at least 1 is needed (got 0)
+    """
+    fits = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not fits or value < least or (most is not None and value > most):
+        range_ = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise UserError(f"a whole number {range_} is needed (got {_short(value)})", name)
+    return int(value)
+
+
+def number(value: Any, name: str, needed: str, fits: Callable[[float], bool]) -> float:
+    """A finite number that fits, such as "a level in (0, 1)".
+
+    Raises:
+        UserError: another, or none; says what is needed.
+
+    Example:
+        >>> number(2, "level", "a level in (0, 1)", lambda one: 0 < one < 1)
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: level: a level in (0, 1) is needed (got 2)
+    """
+    known = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not known or not math.isfinite(value) or not fits(float(value)):
+        raise UserError(f"{needed} is needed (got {_short(value)})", name)
+    return float(value)
+
+
+def level_of(value: Any) -> float:
+    """The level of an interval."""
+    return number(value, "level", "a level in (0, 1)", lambda one: 0 < one < 1)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Draws from a seed.
+
+    Raises:
+        UserError: no seed of numpy.
+    """
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a whole number of at least 0 is needed (got {_short(seed)})", "seed") from error
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."
