@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arrays import real, representable, same_index
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.stacks import moderate
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -69,6 +71,7 @@ def separability(features: Activations, has: ArrayLike, self_pairs: bool = False
         raise UserError(f"at least two concepts are needed (got {of.shape[1]})")
     if counts.min() < 2:
         raise UserError(f"concept {int(np.argmin(counts))} has {counts.min()} images: at least two are needed")
+    x = moderate(x)
     size = np.linalg.norm(x, axis=1)
     member = of.any(axis=1)
     if not size[member].all():
@@ -103,7 +106,7 @@ def axis_correlations(activations: Activations) -> Matrix:
                [ 1.,  1., nan],
                [nan, nan, nan]])
     """
-    x = _matrix(activations)
+    x = moderate(_matrix(activations).T).T
     constant = np.ptp(x, axis=0) == 0
     x = x - x.mean(axis=0)
     # Large and small axes alike keep their digits.
@@ -123,15 +126,17 @@ def whiteness(features: Activations) -> float:
         features: (n, channels); of a layer that whitens over images and positions, both are rows.
 
     Raises:
-        UserError: fewer than two rows, or entries that are not finite.
+        UserError: fewer than two rows, or entries that are not finite or too large to square.
 
     Example:
         >>> whiteness([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         0.0
     """
     x = _matrix(features)
-    x = x - x.mean(axis=0)
-    return float(np.linalg.norm(x.T @ x / len(x) - np.eye(x.shape[1])) / np.sqrt(x.shape[1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = x - x.mean(axis=0)
+        found = np.linalg.norm(x.T @ x / len(x) - np.eye(x.shape[1])) / np.sqrt(x.shape[1])
+    return float(representable(found, "features"))
 
 
 def percentiles(activations: Activations) -> Matrix:
@@ -253,15 +258,18 @@ def top_images(activations: Activations, k: int = 10) -> NDArray[np.intp]:
 
 def _matrix(values: Activations) -> Matrix:
     """Activations (images, axes) in float64."""
-    shape = tuple(values.shape) if isinstance(values, Tensor) else np.shape(values)
-    if len(shape) != 2:
-        raise UserError(f"activations (images, axes), reduced over positions, are needed, got shape {shape}")
-    return matrix(values, least=2).double().cpu().numpy()
+    given = values if isinstance(values, Tensor) else real(values, "activations")
+    if given.ndim != 2:
+        raise UserError(
+            f"activations (images, axes), reduced over positions, are needed, got shape {tuple(given.shape)}"
+        )
+    return matrix(given, least=2, key="activations").double().cpu().numpy()
 
 
 def _concepts(has: ArrayLike, activations: Activations, axes: bool = False) -> NDArray[np.bool_]:
     """Which image has which concept; with axes, each concept needs one."""
-    of, x = np.asarray(has), _matrix(activations)
+    same_index(activations=activations, has=has)
+    of, x = real(has, "has"), _matrix(activations)
     if of.ndim != 2 or len(of) != len(x) or not np.isin(of, (0, 1)).all():
         raise UserError(f"true or false for each of {len(x)} images and each concept is needed, got shape {of.shape}")
     if axes and x.shape[1] < of.shape[1]:
@@ -270,5 +278,5 @@ def _concepts(has: ArrayLike, activations: Activations, axes: bool = False) -> N
 
 
 def _count(k: int, most: int, of: str) -> None:
-    if not 1 <= k <= most:
+    if not isinstance(k, (int, np.integer)) or not 1 <= k <= most:
         raise UserError(f"a k from 1 to {most}, the number of {of}, is needed (got {k})")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arrays import numbers, representable
+from orthotrace.analysis.rdm.stacks import moderate
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -42,8 +44,8 @@ def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
         >>> found.purity.round(6).tolist(), found.angle.round(6).tolist()
         ([[0.0], [-0.1]], [[0.0], [45.0]])
     """
-    values = np.asarray(purities, dtype=np.float64)
-    rows = [np.asarray(of, dtype=np.float64) for of in axes]
+    values = numbers(purities, "purities")
+    rows = [numbers(of, f"axes of concept {concept}") for concept, of in enumerate(axes)]
     if values.ndim != 2 or not values.size or len(rows) != values.shape[1]:
         raise UserError(f"purities (tasks, k) and axes of k concepts are needed, got {values.shape} and {len(rows)}")
     if not np.isfinite(values).all():
@@ -53,15 +55,18 @@ def concept_drift(purities: ArrayLike, axes: Sequence[ArrayLike]) -> Drift:
         found = of[:, None] if of.ndim == 2 else of
         if found.ndim != 3 or len(found) != len(values):
             raise UserError(f"concept {concept} needs axes (tasks, axes, channels), got shape {of.shape}")
-        size = np.linalg.norm(found, axis=2)
-        if not np.isfinite(size).all():
+        if not np.isfinite(found).all():
             raise UserError(f"the axes of concept {concept} must be finite")
+        # Their lengths do not matter, and squares of large and small ones are no numbers.
+        found = moderate(found.reshape(-1, found.shape[2])).reshape(found.shape) if found.size else found
+        size = np.linalg.norm(found, axis=2)
         if not size.all():
             task = int(np.argwhere(size == 0)[0, 0])
             raise UserError(f"an axis of concept {concept} is all 0 after task {task + 1}: it has no direction")
         unit = found / size[..., None]
         angles.append([_angle(unit[0], later) for later in unit])
-    return Drift(values - values[0], np.degrees(angles).T)
+    with np.errstate(over="ignore"):
+        return Drift(representable(values - values[0], "purities"), np.degrees(angles).T)
 
 
 def _angle(first: Matrix, later: Matrix) -> float:

@@ -9,6 +9,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arguments import generator, whole
+from orthotrace.analysis.rdm.arrays import kinds_of, numbers, real, same_index, strided
+from orthotrace.analysis.rdm.arrays import labels as checked_labels
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -81,13 +84,12 @@ def importance(
         >>> found.ratio.round(1)
         array([3., 1.])
     """
-    x = features.detach() if isinstance(features, Tensor) else np.asarray(features)
-    together = [[int(one)] if isinstance(one, (int, np.integer)) else [int(each) for each in one] for one in axes]
+    x = strided(features, "features") if isinstance(features, Tensor) else real(features, "features")
+    together = [_together(one) for one in axes]
     _check(x, together, repeats, dim)
-    given = np.zeros(len(x)) if labels is None else np.asarray(labels)
-    if given.shape != (len(x),):
-        raise UserError(f"{len(x)} images and labels of shape {given.shape}: give one of each")
-    classes, which = np.unique(given, return_inverse=True)
+    same_index(features=features, labels=labels)
+    given = np.zeros(len(x)) if labels is None else checked_labels(labels, "labels", len(x), "images")
+    classes, which = kinds_of(given, "labels")
     # Row 0 takes all images, the others those of one class.
     groups = np.vstack([np.ones(len(x)), which == np.arange(len(classes))[:, None]])
     groups /= groups.sum(axis=1, keepdims=True)
@@ -95,7 +97,7 @@ def importance(
     if plain[0] == 0:
         raise UserError("the loss is 0 for all images: there is no ratio to it")
     place = (slice(None),) * (dim % x.ndim)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     ratios = np.empty((repeats, len(groups), len(together)))
     for repeat in range(repeats):
         order = rng.permutation(len(x))
@@ -103,7 +105,10 @@ def importance(
         other[order] = np.roll(order, 1)
         for number, some in enumerate(together):
             permuted = groups @ _losses(losses, _permuted(x, (*place, some), other))
-            ratios[repeat, :, number] = permuted / np.where(plain > 0, plain, np.nan)
+            with np.errstate(over="ignore"):
+                ratios[repeat, :, number] = permuted / np.where(plain > 0, plain, np.nan)
+    if np.isinf(ratios).any():
+        raise UserError("the loss is so small that the ratio to it is no number: scale the losses")
     mean = ratios.mean(axis=0)
     spread = ratios.std(axis=0, ddof=1) if repeats > 1 else np.full_like(mean, np.nan)
     known = 0 if labels is None else len(classes)
@@ -120,6 +125,14 @@ def importance(
     )
 
 
+def _together(axes: Any) -> list[int]:
+    """Axes that are permuted together."""
+    some = real(axes, "axes")
+    if some.dtype.kind not in "iu" or some.ndim > 1:
+        raise UserError(f"whole numbers, or sequences of them, are needed (got {some.tolist()})", "axes")
+    return np.atleast_1d(some).tolist()
+
+
 def _check(x: Tensor | NDArray[Any], axes: Sequence[Sequence[int]], repeats: int, dim: int) -> None:
     if x.ndim < 2 or len(x) < 2:
         raise UserError(f"features (images, ...) of at least two images are needed, got shape {tuple(x.shape)}")
@@ -127,8 +140,7 @@ def _check(x: Tensor | NDArray[Any], axes: Sequence[Sequence[int]], repeats: int
         raise UserError(f"dimension {dim} of shape {tuple(x.shape)} has no axes: dimension 0 is the images")
     if wrong := [axis for some in axes for axis in some if not 0 <= axis < x.shape[dim]]:
         raise UserError(f"there is no axis {wrong[0]} of {x.shape[dim]}")
-    if repeats < 1:
-        raise UserError(f"at least one repeat is needed (got {repeats})")
+    whole(repeats, "repeats", 1, "at least one repeat is needed")
 
 
 def _copy(x: Any) -> Any:
@@ -145,7 +157,7 @@ def _permuted(x: Any, place: tuple[Any, ...], other: NDArray[np.intp]) -> Any:
 
 def _losses(losses: Callable[[Any], Tensor | ArrayLike], x: Any) -> Matrix:
     found = losses(x)
-    values = found.detach().double().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found, dtype=np.float64)
+    values = numbers(found, "losses")
     if values.shape != (len(x),):
         raise UserError(f"a loss for each of {len(x)} images is needed, got shape {values.shape}")
     if not (np.isfinite(values) & (values >= 0)).all():

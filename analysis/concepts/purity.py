@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.concepts.roc import AUC, Difference, areas, auc, auc_difference
+from orthotrace.analysis.rdm.arrays import numbers, real, same_index, unit_of
+from orthotrace.analysis.rdm.stacks import sizes_of
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -149,10 +151,15 @@ def linear_probe(
     """
     from sklearn.linear_model import LogisticRegression
 
-    if not len(strengths) or min(strengths) <= 0:
-        raise UserError(f"strengths above 0 are needed (got {list(strengths)})")
+    given = numbers(strengths, "strengths")
+    if given.ndim != 1 or not given.size or not (np.isfinite(given) & (given > 0)).all():
+        raise UserError(f"strengths above 0 are needed (got {given.tolist()})")
     parts = _parts(train=train, validation=validation, test=test)
     (x, of), (held, held_has), (shown, has) = parts
+    # Channels with very large or small values in units of their largest: squares of others are no numbers.
+    sizes = sizes_of(x.T)[:, 0]
+    units = np.where((sizes > 1e-50) & (sizes < 1e50), 1.0, sizes)
+    x, held, shown = (one / units for one in (x, held, shown))
     mean, scale = x.mean(axis=0), x.std(axis=0)
     # A channel that is constant in training is left out.
     scale = np.where(np.ptp(x, axis=0) > 0, scale, np.inf)
@@ -197,6 +204,8 @@ def concept_vector(train: ConceptFeatures, test: ConceptFeatures, level: float =
     from sklearn.svm import LinearSVC
 
     (x, of), (shown, has) = _parts(train=train, test=test)
+    unit = unit_of(x)
+    x, shown = x / unit, shown / unit
     mean = x.mean(axis=0)
     if not (np.ptp(x, axis=0) > 0).any():
         raise UserError("train: all features are constant, there is no direction in them")
@@ -229,7 +238,8 @@ def _parts(**parts: ConceptFeatures) -> list[tuple[Matrix, NDArray[np.bool_]]]:
 
 
 def _checked(part: ConceptFeatures, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
-    x, has = np.asarray(part.features, dtype=np.float64), np.asarray(part.has)
+    same_index(features=part.features, has=part.has)
+    x, has = numbers(part.features, f"{name}: features"), real(part.has, f"{name}: has")
     if x.ndim != 2 or has.ndim != 2 or len(x) != len(has) or not has.shape[1]:
         raise UserError(
             f"{name}: features (images, channels) and concepts (images, k) are needed, got {x.shape} and {has.shape}"

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arguments import level_of
+from orthotrace.analysis.rdm.arrays import numbers, real, same_index
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -215,14 +217,13 @@ def _alike(has: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.bo
 def _normal(level: float) -> float:
     from scipy.stats import norm
 
-    if not 0 < level < 1:
-        raise UserError(f"a level in (0, 1) is needed (got {level})")
-    return float(norm.ppf((1 + level) / 2))
+    return float(norm.ppf((1 + level_of(level)) / 2))
 
 
 def _checked(scores: ArrayLike, positive: ArrayLike) -> tuple[Matrix, NDArray[np.bool_]]:
     """Scores and positives as matrices (images, k)."""
-    x, has = np.asarray(scores, dtype=np.float64), np.asarray(positive)
+    same_index(scores=scores, positive=positive)
+    x, has = numbers(scores, "scores"), real(positive, "positive")
     x = x[:, None] if x.ndim == 1 else x
     has = has[:, None] if has.ndim == 1 else has
     if x.ndim != 2 or has.ndim != 2 or len(x) != len(has) or has.shape[1] not in (1, x.shape[1]):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.axes import top_images
 from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, Drawn, wrapped
+from orthotrace.analysis.rdm.arrays import flags, numbers
 from orthotrace.core.errors import UserError
 
 # White between images, in shares of an image.
@@ -35,11 +36,11 @@ def top_images_grid(
     Raises:
         UserError: images of another shape or number, or what concepts.top_images refuses.
     """
-    pictures, values = _colours(images), np.asarray(activations, dtype=np.float64)
+    pictures, values = _colours(images), numbers(activations, "activations")
     if len(pictures) != len(values):
         raise UserError(f"{len(pictures)} images and activations of {len(values)}: give one of each")
     places = top_images(values, k)[: len(names)]
-    of = None if has is None else np.asarray(has).astype(bool)
+    of = None if has is None else flags(has, "has")
     height, width = pictures.shape[1:3]
     down, along = height + max(1, round(GAP * height)), width + max(1, round(GAP * width))
     canvas = np.ones((down * len(names), along * k, 3))
@@ -89,8 +90,8 @@ def slice_of_axes(activations: ArrayLike, pair: tuple[int, int], names: Sequence
         has: which image has which concept, (n, concepts).
     """
     first, second = pair
-    x, y = np.asarray(activations, dtype=np.float64)[:, [first, second]].T
-    a, b = np.asarray(has).astype(bool)[:, [first, second]].T
+    x, y = numbers(activations, "activations")[:, [first, second]].T
+    a, b = flags(has, "has")[:, [first, second]].T
     kinds = {
         "neither": (~a & ~b, "0.72", "o"),
         names[first]: (a & ~b, COLOURS[0], "o"),
@@ -125,7 +126,7 @@ def slice_of_axes(activations: ArrayLike, pair: tuple[int, int], names: Sequence
 
 def _colours(images: ArrayLike) -> np.ndarray:
     """Images as (n, height, width, 3), in [0, 1]."""
-    found = np.asarray(images, dtype=np.float64)
+    found = numbers(images, "images")
     found = found[:, None] if found.ndim == 3 else found
     if found.ndim != 4 or found.shape[1] not in (1, 3):
         raise UserError(f"images (n, height, width) or (n, 1 or 3, height, width) are needed, got {found.shape}")

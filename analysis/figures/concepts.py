@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from orthotrace.analysis.concepts.purity import Purity
 from orthotrace.analysis.figures.layers import over_layers
 from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn, grid, wrapped
+from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.core.errors import UserError
 
 PURITY = "Purity (area under the ROC curve)"
@@ -90,7 +91,7 @@ def concepts_over_tasks(
     Raises:
         UserError: a number of names that is not that of the concepts.
     """
-    found = {method: np.asarray(one, dtype=np.float64) for method, one in values.items()}
+    found = {method: numbers(one, "values") for method, one in values.items()}
     fits(concepts, {method: one.shape[-1] for method, one in found.items()})
     every = {"mean of all": slice(None)} if len(concepts) > 1 else {}
     titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.stacks import moderate
 from orthotrace.analysis.rdm.triangles import ranks
 from orthotrace.core.errors import UserError
 
@@ -50,7 +51,7 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
         (0.5, 0.866025)
     """
     check_ceiling(method)
-    stack, _ = compare.stacks(rdms, None)
+    stack = moderate(compare.stacks(rdms, None)[0])
     if len(stack) < 2:
         raise UserError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
     if method in ("pearson", "cosine"):
@@ -94,8 +95,8 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
 
 def check_ceiling(method: str) -> None:
     """Refuse a comparison whose best common RDM is not known, by a UserError that names those that have one."""
-    if method not in POOLS:
-        raise UserError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}")
+    if method not in list(POOLS):
+        raise UserError(f"there is no noise ceiling for '{method}'; there is for: {', '.join(POOLS)}", "method")
 
 
 def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:

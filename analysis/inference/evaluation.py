@@ -16,9 +16,11 @@ from orthotrace.analysis.inference.resampling import draw
 from orthotrace.analysis.inference.samplers import LEAST, Direct, Folded, Made, Sampler, folds
 from orthotrace.analysis.inference.significance import Evaluation
 from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.arguments import generator, whole
+from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
 from orthotrace.analysis.rdm.triangles import stimuli_of
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 
 Matrix = NDArray[np.float64]
 Over = Literal["stimuli", "rdms", "both"]
@@ -77,7 +79,7 @@ def evaluate(
             scores[number] = compare.METHODS[method](part, stack)[0]
         return Evaluation(tuple(named), method, scores, _ceiling(stack, method))
     n = stimuli_of(stack.shape[1])
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     fold_of_rdm = folds(subjects, rdm_folds, rng)
     fold_of_stimulus = folds(n, stimulus_folds, rng)
     rows, columns = np.triu_indices(n, 1)
@@ -145,8 +147,8 @@ def bootstrap(
         >>> bool(low < found.means[0] < high)
         True
     """
-    if over not in ("stimuli", "rdms", "both"):
-        raise UserError(f"there is no bootstrap over '{over}'; there are: both, rdms, stimuli")
+    refuse_unknown([over], ["both", "rdms", "stimuli"], "there is no bootstrap over", "over")
+    whole(resamples, "resamples", 2, "a spread needs at least 2 resamples")
     named = as_models(models)
     stack, parts = _checked(named, data, method, rdm_folds, stimulus_folds)
     if method not in DIRECT and (rdm_folds > 1 or stimulus_folds > 1):
@@ -154,7 +156,7 @@ def bootstrap(
     if over != "rdms" and method in WHOLE:
         raise UserError(f"'{method}' needs the whole matrix, which a resample of stimuli has not: bootstrap over rdms")
     point = evaluate(named, data, method, rdm_folds, stimulus_folds, seed)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
     if rdm_folds > 1 or stimulus_folds > 1:
         made = Folded(list(named.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
@@ -162,8 +164,6 @@ def bootstrap(
         made = (Direct if method in DIRECT else Made)(parts, stack, method)
     # Each takes back what it prepared.
     sampler = cast(Sampler, made)
-    if resamples < 2:
-        raise UserError(f"a spread needs at least 2 resamples (got {resamples})")
     if over != "stimuli" and subjects < 3:
         raise UserError(f"RDMs: at least 3 are needed to resample (got {subjects}); bootstrap over stimuli")
     least = LEAST if stimulus_folds == 1 else 2 * LEAST
@@ -181,10 +181,9 @@ def _checked(
     models: Mapping[str, Fixed], data: ArrayLike, method: str, rdm_folds: int, stimulus_folds: int
 ) -> tuple[Matrix, list[Matrix]]:
     """The data, and the RDMs of each model, as moderate numbers."""
-    if method not in compare.METHODS:
-        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
+    refuse_unknown([method], list(compare.METHODS), "there is no comparison", "method")
     check_ceiling(method)
-    given = np.asarray(data, dtype=np.float64)
+    given = numbers(data, "data")
     if not np.isfinite(given).all():
         raise UserError("the data have entries that are missing or infinite: leave out stimuli that not all have")
     stack, _ = compare.stacks(given, None)
@@ -202,9 +201,9 @@ def _checked(
             raise UserError(f"model '{name}' has an RDM that is constant: its correlation is undefined")
         parts.append(_moderate(part))
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
-    if not 1 <= rdm_folds <= subjects:
+    if not isinstance(rdm_folds, (int, np.integer)) or not 1 <= rdm_folds <= subjects:
         raise UserError(f"1 to {subjects} folds of the RDMs (got {rdm_folds})")
-    if not 1 <= stimulus_folds <= n // LEAST:
+    if not isinstance(stimulus_folds, (int, np.integer)) or not 1 <= stimulus_folds <= n // LEAST:
         raise UserError(f"1 to {n // LEAST} folds of {n} stimuli, {LEAST} in each (got {stimulus_folds})")
     if rdm_folds == stimulus_folds == 1:
         for name, model in models.items():

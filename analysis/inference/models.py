@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -29,7 +30,7 @@ class Fixed:
     def __init__(self, rdms: ArrayLike) -> None:
         # With its descriptors, where it has some.
         self.given = rdms
-        given = np.asarray(rdms, dtype=np.float64)
+        given = numbers(rdms, "rdms")
         self.rdms: Matrix = given[None] if given.ndim == 1 else given
         if self.rdms.ndim != 2 or not self.rdms.size or not np.isfinite(self.rdms).all():
             raise UserError(f"a model needs RDMs (c, m), upper triangles of finite numbers, got shape {given.shape}")

@@ -10,8 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.arguments import generator, level_of, whole
+from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
 Matrix = NDArray[np.float64]
 # Differences of scores that rounding makes.
@@ -83,8 +86,7 @@ class Evaluation:
         """
         from scipy.stats import t as student
 
-        if not 0 < level < 1:
-            raise UserError(f"a level in (0, 1) is needed (got {level})")
+        level_of(level)
         half = student.ppf((1 + level) / 2, self.degrees) * self.errors
         return np.stack([self.means - half, self.means + half], axis=1)
 
@@ -124,8 +126,7 @@ class Evaluation:
                 stacklevel=2,
             )
         tests = {"t": self._t, "bootstrap": self._bootstrap, "signed_rank": self._signed_rank}
-        if test not in tests:
-            raise UserError(f"there is no test '{test}'; {nearest(test, tests)}")
+        refuse_unknown([test], list(tests), "there is no test", "test")
         one = tests[test]
         number = len(self.models)
         pairs = np.ones((number, number))
@@ -249,12 +250,11 @@ def permutation_test(
         >>> bool(score > 0.9), p < 0.002
         (True, True)
     """
-    if method not in compare.METHODS or method == "norm_difference":
-        there = [name for name in compare.METHODS if name != "norm_difference"]
-        raise UserError(f"there is no comparison '{method}' to permute; {nearest(method, there)}")
-    if permutations < 1:
-        raise UserError(f"at least one permutation is needed (got {permutations})")
-    a, b = compare.stacks(np.atleast_2d(np.asarray(first)), np.atleast_2d(np.asarray(second)))
+    there = [name for name in compare.METHODS if name != "norm_difference"]
+    if method not in there:
+        raise UserError(f"there is no comparison '{method}' to permute; {nearest(str(method), there)}", "method")
+    whole(permutations, "permutations", 1, "at least one permutation is needed")
+    a, b = compare.stacks(*(_one_rdm(one, name) for name, one in (("first", first), ("second", second))))
     if len(a) != 1 or len(b) != 1:
         raise UserError(f"one RDM against one other are needed (got {len(a)} and {len(b)})")
     stimuli_of(a.shape[1])
@@ -262,13 +262,18 @@ def permutation_test(
     if method == "spearman":
         # A permutation of the stimuli permutes the ranks.
         a, b, score = ranks(a), ranks(b), compare.pearson
-    whole = square(b[0])
-    rows, columns = np.triu_indices(len(whole), 1)
+    full = square(b[0])
+    rows, columns = np.triu_indices(len(full), 1)
     value = float(score(a, b)[0, 0])
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     above = 0
     for _ in range(permutations):
-        order = rng.permutation(len(whole))
+        order = rng.permutation(len(full))
         # Equal values differ by their rounding.
-        above += float(score(a, whole[order[rows], order[columns]][None])[0, 0]) >= value - 1e-12
+        above += float(score(a, full[order[rows], order[columns]][None])[0, 0]) >= value - 1e-12
     return value, (1 + above) / (1 + permutations)
+
+
+def _one_rdm(rdm: ArrayLike, name: str) -> ArrayLike:
+    """An RDM as a stack of one; RDMs keep what describes them."""
+    return rdm if isinstance(rdm, RDMs) else np.atleast_2d(numbers(rdm, name, missing=True))

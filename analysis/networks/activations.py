@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from orthotrace.analysis.rdm.arguments import whole
+from orthotrace.analysis.rdm.arrays import real, strided
 from orthotrace.core.errors import UserError
 
 NONLINEAR = (
@@ -29,13 +32,13 @@ def readable_layers(model: nn.Module) -> list[str]:
 
 
 def activations(
-    model: nn.Module, images: Tensor, layers: Sequence[str], batch_size: int = 256
+    model: nn.Module, images: Tensor | ArrayLike, layers: Sequence[str], batch_size: int = 256
 ) -> Iterator[tuple[str, Tensor]]:
     """Activations of each layer, one layer after the other; each is freed when the next is read.
 
     Args:
         model: in evaluation mode.
-        images: the stimuli, (n, ...).
+        images: the stimuli, (n, ...): a tensor, or any array that arrays.real takes.
         layers: names of modules.
         batch_size: stimuli at once.
 
@@ -43,7 +46,8 @@ def activations(
         Layer and activations (n, features).
 
     Raises:
-        UserError: there is no such layer, or it is not called, or more than once in a forward pass.
+        UserError: there is no such layer, or it is not called, or more than once in a forward pass, or gives no tensor;
+            images that are no array of real numbers.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
@@ -53,19 +57,26 @@ def activations(
     modules = dict(model.named_modules())
     for name in layers:
         if name not in modules:
-            raise UserError(f"there is no layer '{name}'; there are: {', '.join(key for key in modules if key)}")
+            there = ", ".join(key for key in modules if key)
+            raise UserError(f"there is no layer '{name}'; there are: {there}", "layers")
+    shown = strided(images, "images") if isinstance(images, Tensor) else torch.tensor(real(images, "images"))
+    if not shown.ndim or not len(shown):
+        raise UserError(f"stimuli (n, ...) are needed, got shape {tuple(shown.shape)}", "images")
+    whole(batch_size, "batch_size", 1)
     collected: dict[str, list[Tensor]] = {name: [] for name in layers}
 
     def keep(name: str):
         def hook(module: nn.Module, args: object, output: Tensor) -> None:
+            if not isinstance(output, Tensor) or output.ndim < 1:
+                raise UserError(f"layer '{name}' gives no tensor (n, ...): {type(output).__name__}", "layers")
             # A copy: an in-place operation later in the network would overwrite the output.
-            collected[name].append(output.detach().flatten(1).clone())
+            collected[name].append(output.detach().reshape(len(output), -1).clone())
 
         return hook
 
     handles = [modules[name].register_forward_hook(keep(name)) for name in layers]
-    parameter = next(model.parameters(), images)
-    batches = images.split(batch_size)
+    parameter = next(model.parameters(), shown)
+    batches = shown.split(batch_size)
     try:
         with torch.no_grad():
             for batch in batches:
@@ -77,6 +88,6 @@ def activations(
         values = collected.pop(name)
         if len(values) != len(batches):
             raise UserError(
-                f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once"
+                f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once", "layers"
             )
         yield name, torch.cat(values)

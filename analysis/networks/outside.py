@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.networks.storage import HDF5, read_arrays, read_rdms
+from orthotrace.analysis.rdm.arguments import whole
+from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.rdms import Measure, RDMs
 from orthotrace.core.errors import UserError
 
@@ -41,6 +43,7 @@ def read_outside(
         (5, 10)
     """
     path = Path(path)
+    whole(stimuli, "stimuli", 3)
     if kind not in (None, "rdms", "activations"):
         raise UserError(f"rdms or activations (got {kind})", "kind")
     arrays = read_arrays(path)
@@ -60,7 +63,7 @@ def read_outside(
         if given.dtype.kind not in "biuf":
             raise UserError(f"{where} has entries of type {given.dtype}, no numbers")
         try:
-            part = _triangles(given.astype(np.float64), stimuli, kind)
+            part = _triangles(numbers(given, where), stimuli, kind)
             if part is None:
                 part = RDMs.of(given, measure).dissimilarities
         except UserError as error:

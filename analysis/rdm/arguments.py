@@ -9,8 +9,8 @@ import numpy as np
 from orthotrace.core.errors import UserError
 
 
-def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
-    """A whole number in a range.
+def whole(value: Any, name: str, least: int, needed: str = "") -> int:
+    """A whole number of at least so much; the error says what is needed, where that says more.
 
     Raises:
         UserError: another number, or none.
@@ -22,9 +22,8 @@ def whole(value: Any, name: str, least: int, most: int | None = None) -> int:
         orthotrace.core.errors.UserError: iterations: a whole number of at least 1 is needed (got 0)
     """
     fits = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not fits or value < least or (most is not None and value > most):
-        range_ = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise UserError(f"a whole number {range_} is needed (got {_short(value)})", name)
+    if not fits or value < least:
+        raise UserError(f"{needed or f'a whole number of at least {least} is needed'} (got {_short(value)})", name)
     return int(value)
 
 

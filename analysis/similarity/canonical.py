@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arguments import number
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import Activations, centred_pair
 from orthotrace.core.errors import UserError
@@ -81,8 +82,7 @@ def svcca(x: Activations, y: Activations, variance: float = 0.99) -> float:
         >>> round(svcca(x, 2 * x), 6)
         1.0
     """
-    if not 0 < variance <= 1:
-        raise UserError(f"a share of the variance in (0, 1] is needed (got {variance})")
+    number(variance, "variance", "a share of the variance in (0, 1]", lambda one: 0 < one <= 1)
     return cca(*(_leading(one, variance) for one in centred_pair(x, y)))
 
 

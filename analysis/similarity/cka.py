@@ -1,12 +1,14 @@
 """Centred kernel alignment (CKA): linear, debiased, from batches, with Gaussian kernels."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arguments import number
+from orthotrace.analysis.rdm.arrays import finite, is_symmetric, representable, unit_of
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import (
     Activations,
@@ -15,7 +17,7 @@ from orthotrace.analysis.similarity.pairs import (
     gram_matrix,
     squared_distances,
 )
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, refuse_unknown
 
 Estimator = Literal["song", "lange"]
 
@@ -55,7 +57,7 @@ def linear_cka(x: Activations, y: Activations) -> float:
     return float((b.T @ a).double().square().sum() / ((a.T @ a).double().norm() * (b.T @ b).double().norm()))
 
 
-def hsic(k: Tensor, other: Tensor, estimator: Estimator = "song") -> float:
+def hsic(k: Activations, other: Activations, estimator: Estimator = "song") -> float:
     """Hilbert-Schmidt independence criterion of two Gram matrices, without the bias of their diagonals.
 
     "song": with zero diagonals, [tr(KL) + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1] / (n (n-3)), unbiased.
@@ -66,8 +68,27 @@ def hsic(k: Tensor, other: Tensor, estimator: Estimator = "song") -> float:
         other: L, likewise.
         estimator: of the two.
 
+    Raises:
+        UserError: matrices of other shapes, that are not symmetric, or whose products are no numbers; an unknown
+            estimator.
+
     Sources: Song et al., JMLR 13 (2012), eq. 5; Lange et al., 2023.
     """
+    refuse_unknown([estimator], get_args(Estimator), "there is no estimator", "estimator")
+    given = []
+    for name, one in (("k", k), ("other", other)):
+        values = finite(one, name)
+        if not is_symmetric(values) or len(values) < 4 or len(values) != len(given[0][0] if given else values):
+            raise UserError(f"two symmetric matrices (n, n), n >= 4, are needed, got shape {values.shape}", name)
+        unit = unit_of(values)
+        given.append((values / unit, unit))
+    (a, unit), (b, other_unit) = given
+    value = _hsic(torch.from_numpy(a), torch.from_numpy(b), estimator)
+    with np.errstate(over="ignore"):
+        return float(representable(np.float64(value) * unit * other_unit, "k"))
+
+
+def _hsic(k: Tensor, other: Tensor, estimator: Estimator) -> float:
     n = len(k)
     if estimator == "lange":
         k, other = double_centred(k), double_centred(other)
@@ -128,8 +149,8 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
         >>> round(minibatch_cka(x, x), 6)
         1.0
     """
-    if batch < 4:
-        raise UserError(f"a batch of at least four stimuli is needed to debias (got {batch})")
+    if not isinstance(batch, (int, np.integer)) or batch < 4:
+        raise UserError(f"a batch of at least four stimuli is needed to debias (got {batch})", "batch")
     a, b = centred_pair(x, y, least=4)
     parts = [
         (gram_matrix(p), gram_matrix(q)) for p, q in zip(a.split(batch), b.split(batch), strict=True) if len(p) >= 4
@@ -139,10 +160,9 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
 
 def _aligned(parts: list[tuple[Tensor, Tensor]], estimator: Estimator) -> float:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), summed over batches."""
-    if estimator not in ("song", "lange"):
-        raise UserError(f"there is no estimator '{estimator}'; there are: song, lange")
-    both = sum(hsic(*pair, estimator) for pair in parts)
-    own = [sum(hsic(pair[i], pair[i], estimator) for pair in parts) for i in range(2)]
+    refuse_unknown([estimator], get_args(Estimator), "there is no estimator", "estimator")
+    both = sum(_hsic(*pair, estimator) for pair in parts)
+    own = [sum(_hsic(pair[i], pair[i], estimator) for pair in parts) for i in range(2)]
     for name, value in zip(("first", "second"), own, strict=True):
         if value <= 0:
             raise UserError(
@@ -177,8 +197,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         >>> round(rbf_cka(x, 2 * x + 1), 6)
         1.0
     """
-    if not 0 < fraction < math.inf:
-        raise UserError(f"a positive fraction of the median distance is needed (got {fraction})")
+    number(fraction, "fraction", "a positive fraction of the median distance", lambda one: one > 0)
     kernels = []
     for name, one in zip(("first", "second"), centred_pair(x, y), strict=True):
         squared = squared_distances(one)
@@ -186,7 +205,9 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))
         if not median:
             raise UserError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
-        kernels.append(double_centred(torch.exp(-squared / (2 * (fraction * median) ** 2))))
+        # Less 1, which centring takes off anyway: of a wide kernel nothing else would be left.
+        kernel = double_centred(torch.expm1(-(squared.sqrt() / median / fraction).square() / 2))
+        kernels.append(kernel / kernel.abs().amax())
     k, other = kernels
     value = float((k * other).sum() / (k.norm() * other.norm()))
     if not math.isfinite(value):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from orthotrace.analysis.similarity.invariances import declare
@@ -55,8 +56,8 @@ def knn_jaccard(x: Activations, y: Activations, neighbours: int = 10) -> float:
     """
     pair = centred_pair(x, y)
     n = len(pair[0])
-    if not 1 <= neighbours <= n - 2:
-        raise UserError(f"from 1 to {n - 2} neighbours of {n} stimuli (got {neighbours})")
+    if not isinstance(neighbours, (int, np.integer)) or not 1 <= neighbours <= n - 2:
+        raise UserError(f"from 1 to {n - 2} neighbours of {n} stimuli (got {neighbours})", "neighbours")
     near = []
     for one in pair:
         apart = squared_distances(one).fill_diagonal_(math.inf)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from orthotrace.analysis.rdm.arrays import representable
+from orthotrace.analysis.rdm.patterns import matrix
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import Activations, centred_pair
 
@@ -34,12 +36,13 @@ def procrustes(x: Activations, y: Activations) -> float:
         >>> round(procrustes(torch.eye(3), 2 * torch.eye(3)[:, [1, 2, 0]]), 4)
         1.4142
     """
-    a, b = centred_pair(x, y, units=True)
-    # In units of the largest entry of both: squares overflow.
-    size = torch.maximum(a.abs().amax(), b.abs().amax())
-    a, b = a / size, b / size
+    a, b = centred_pair(x, y)
+    sizes = [matrix(one, key=name).abs().amax().to(a.device).double() for name, one in (("x", x), ("y", y))]
+    # In units of the larger of both: squares overflow.
+    size = torch.maximum(*sizes)
+    a, b = a * (sizes[0] / size).to(a.dtype), b * (sizes[1] / size).to(b.dtype)
     squared = a.double().square().sum() + b.double().square().sum() - 2 * _nuclear(a, b)
-    return float(squared.clamp_min(0).sqrt()) * float(size)
+    return float(representable(float(squared.clamp_min(0).sqrt()) * float(size), "x"))
 
 
 @declare("orthogonal", "permutation", "scaling", "translation")

@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.inference.resampling import correlations, draw, moments
+from orthotrace.analysis.rdm.arguments import generator, level_of, whole
+from orthotrace.analysis.rdm.arrays import is_symmetric, numbers, representable, unit_of
 from orthotrace.analysis.rdm.compare import squared_pearson, stacks
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.rdm.triangles import stimuli_of
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 
 Interval = Literal["jackknife", "bootstrap"]
 # Below this many networks a bootstrap has too few different samples.
@@ -79,7 +81,7 @@ def between_networks(
     if not stimuli or plain.low is None:
         return plain
     stack, _ = stacks(rdms, None)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     n = stimuli_of(stack.shape[1])
     drawn = draw(n, resamples, rng, 3, "stimuli: ")
     squares = correlations(moments(stack / np.abs(stack).max(axis=1, keepdims=True), drawn, centre=True)) ** 2
@@ -112,9 +114,7 @@ def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...
         >>> {key: round(one.mean, 2) for key, one in by_descriptors(found, "layer").items()}
         {('a',): 0.08, ('b',): 0.18}
     """
-    for name in by:
-        if name not in rdms.rdm_descriptors:
-            raise UserError(f"there is no descriptor '{name}'; {nearest(name, rdms.rdm_descriptors)}")
+    refuse_unknown(by, list(rdms.rdm_descriptors), "there is no descriptor")
     keys = list(zip(*(rdms.rdm_descriptors[name].tolist() for name in by), strict=True)) or [()] * len(rdms)
     found = {}
     for key in dict.fromkeys(keys):
@@ -154,20 +154,22 @@ def pair_mean(
         >>> round(result.mean, 3), result.interval
         (0.6, 'jackknife')
     """
-    values = np.asarray(matrix, dtype=np.float64)
+    values = numbers(matrix, "matrix")
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
         raise UserError(f"a matrix (n, n) of at least two networks is needed, got shape {values.shape}")
     # The diagonal is of no pair.
-    values = values - np.diag(np.diag(values))
-    if not np.isfinite(values).all() or not np.allclose(values, values.T):
-        raise UserError("the matrix is not symmetric, or not finite")
-    if method not in get_args(Interval):
-        raise UserError(f"there is no interval '{method}'; there are: {', '.join(get_args(Interval))}")
-    if not 0 < level < 1:
-        raise UserError(f"a level in (0, 1) is needed (got {level})")
-    if resamples < 2:
-        raise UserError(f"a spread needs at least 2 resamples (got {resamples})")
+    values = np.where(np.eye(len(values), dtype=bool), 0.0, values)
+    if not np.isfinite(values).all() or not is_symmetric(values):
+        raise UserError("the matrix is not symmetric, or not finite", "matrix")
+    refuse_unknown([method], get_args(Interval), "there is no interval", "method")
+    level = level_of(level)
+    whole(resamples, "resamples", 2, "a spread needs at least 2 resamples")
     n = len(values)
+    unit = unit_of(values)
+    if unit != 1:
+        # Squares of such entries are no numbers.
+        found = pair_mean(values / unit, method, level, resamples, seed)
+        return _times(found, unit)
     pairs = values[np.triu_indices(n, 1)]
     found = PairMean(tuple(pairs.tolist()), float(pairs.mean()), None, None, "none", n, level)
     if n == 2:
@@ -177,6 +179,12 @@ def pair_mean(
         return replace(found, low=found.mean - half, high=found.mean + half, interval="jackknife")
     low, high = np.quantile(bootstrap_means(values, resamples, seed), [(1 - level) / 2, (1 + level) / 2])
     return replace(found, low=float(low), high=float(high), interval="bootstrap")
+
+
+def _times(found: PairMean, unit: float) -> PairMean:
+    """The same in other units."""
+    low, high = (None if end is None else float(representable(end * unit, "matrix")) for end in (found.low, found.high))
+    return replace(found, pairs=tuple(one * unit for one in found.pairs), mean=found.mean * unit, low=low, high=high)
 
 
 def jackknife_error(values: NDArray[np.float64]) -> float:
@@ -193,7 +201,7 @@ def bootstrap_means(values: NDArray[np.float64], resamples: int, seed: int) -> N
     With multiplicities w, the pair (i, j), i != j, counts w_i w_j times.
     """
     n = len(values)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    weights = generator(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
     return _weighted_means(values[None], weights[(weights > 0).sum(axis=1) > 1])
 
 

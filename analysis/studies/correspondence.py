@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.similarity.invariances import declaration
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError, refuse_unknown
 
 
 def layer_similarities(
@@ -34,8 +35,7 @@ def layer_similarities(
     """
     if len(networks) < 2:
         raise UserError(f"two networks or more are needed (got {len(networks)})")
-    if method not in compare.METHODS:
-        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}")
+    refuse_unknown([method], list(compare.METHODS), "there is no comparison", "method")
     score = compare.METHODS[method]
     sign = -1 if method == "norm_difference" else 1
     return {(a, b): sign * score(networks[a], networks[b]) for a, b in itertools.combinations(range(len(networks)), 2)}
@@ -93,7 +93,7 @@ def correspondence(similarities: ArrayLike) -> NDArray[np.intp]:
         >>> correspondence([[0.9, 0.2], [0.3, 0.8], [0.1, 0.7]])
         array([0, 1, 1])
     """
-    values = np.asarray(similarities, dtype=np.float64)
+    values = numbers(similarities, "similarities")
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
         raise UserError(f"a matrix of finite similarities is needed, got shape {values.shape}")
     return values.argmax(axis=1)
@@ -119,10 +119,9 @@ def accuracy(similarities: dict[tuple[int, int], NDArray[np.float64]]) -> float:
         >>> accuracy({(0, 1): np.array([[0.9, 0.2], [0.95, 0.8]])})
         0.5
     """
-    shapes = {values.shape for values in similarities.values()}
+    given = {pair: numbers(values, "similarities") for pair, values in similarities.items()}
+    shapes = {values.shape for values in given.values()}
     if len(shapes) != 1 or len(set(shape := next(iter(shapes)))) != 1 or shape[0] < 2:
         raise UserError(f"networks with as many layers, two or more, are needed (got {sorted(shapes)})")
-    right = [
-        correspondence(one) == np.arange(shape[0]) for values in similarities.values() for one in (values, values.T)
-    ]
+    right = [correspondence(one) == np.arange(shape[0]) for values in given.values() for one in (values, values.T)]
     return float(np.mean(right))
