@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -59,7 +60,11 @@ def activations(
         if name not in modules:
             there = ", ".join(key for key in modules if key)
             raise UserError(f"there is no layer '{name}'; there are: {there}", "layers")
-    shown = strided(images, "images") if isinstance(images, Tensor) else torch.tensor(real(images, "images"))
+    shown = (
+        strided(images, "images")
+        if isinstance(images, Tensor)
+        else torch.tensor(np.ascontiguousarray(real(images, "images")))
+    )
     if not shown.ndim or not len(shown):
         raise UserError(f"stimuli (n, ...) are needed, got shape {tuple(shown.shape)}", "images")
     whole(batch_size, "batch_size", 1)

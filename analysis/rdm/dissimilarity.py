@@ -243,7 +243,8 @@ def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) ->
         array([1., 4., 5.])
     """
     x = matrix(patterns).double()
-    return squared_euclidean(_whitened(x, precision, "patterns"), per_feature=True, block=block)
+    z, unit = _whitened(x, precision)
+    return scaled_back(squared_euclidean(z, per_feature=True, block=block), unit, 2, "patterns")
 
 
 def crossnobis(
@@ -286,13 +287,10 @@ def crossnobis(
     parts, of = kinds_of(parts_given, "folds")
     if len(kinds) < 3 or len(parts) < 2:
         raise UserError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
-    if precision is not None:
-        x = _whitened(x, precision, "measurements")
-    most = float(largest(x).amax())
-    unit = 1.0 if 1e-50 < most < 1e50 or not most else most
+    x, unit = _in_units(x) if precision is None else _whitened(x, precision)
     sums = torch.zeros(len(parts), len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
     place = (torch.from_numpy(of).to(x.device), torch.from_numpy(which).to(x.device))
-    sums.index_put_(place, x / unit, accumulate=True)
+    sums.index_put_(place, x, accumulate=True)
     counts = np.zeros((len(parts), len(kinds)))
     np.add.at(counts, (of, which), 1)
     if len(empty := np.argwhere(counts == 0)):
@@ -353,15 +351,21 @@ def _block(block: int) -> int:
     return whole(block, "block", 1)
 
 
-def _whitened(x: Tensor, precision: ArrayLike, name: str) -> Tensor:
-    """X R, with R R^T = P."""
+def _in_units(x: Tensor) -> tuple[Tensor, float]:
+    """Patterns in units of their largest entry where squares are no numbers, and the unit."""
+    most = float(largest(x).amax())
+    unit = 1.0 if 1e-50 < most < 1e50 or not most else most
+    return (x, 1.0) if unit == 1 else (x / unit, unit)
+
+
+def _whitened(x: Tensor, precision: ArrayLike) -> tuple[Tensor, float]:
+    """X R, with R R^T = P, in units, and the unit."""
     p = finite(precision, "precision")
     if p.shape != (x.shape[1], x.shape[1]) or not is_symmetric(p):
         raise UserError(f"a symmetric precision of {x.shape[1]} x {x.shape[1]} is needed, got shape {p.shape}")
-    unit = unit_of(p)
-    root, failed = torch.linalg.cholesky_ex(torch.from_numpy(p / unit).to(x.device))
+    size = unit_of(p)
+    root, failed = torch.linalg.cholesky_ex(torch.from_numpy(p / size).to(x.device))
     if int(failed):
         raise UserError("the precision is not positive definite: shrink the covariance that it is of more")
-    found = x @ root if unit == 1 else x @ root * math.sqrt(unit)
-    representable(found.cpu().numpy(), name)
-    return found
+    z, unit = _in_units(x)
+    return z @ root, unit * math.sqrt(size)

@@ -99,7 +99,8 @@ def pwcca(x: Activations, y: Activations) -> float:
 
         sum_i a_i rho_i / sum_i a_i,  a_i = sum_j |<h_i, x_j>|
 
-    with h_i the canonical variables of X and x_j its centred columns.
+    with h_i the canonical variables of X and x_j its centred columns. Where canonical correlations coincide, as some do
+    where both have together as many dimensions as there are stimuli, the h_i are not determined, nor is the value.
 
     Args, Raises: as canonical_correlations.
 
