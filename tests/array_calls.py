@@ -96,7 +96,7 @@ class Case:
     undefined: bool = False
     missing: bool = False
     # Rounding counts beside: "one", of what is in units of its own; the "largest" entry of the arguments, its "square",
-    # or the "product" of those of all; else the largest number of the result.
+    # the "product" of those of all, or x P x, the "form"; else the largest number of the result.
     beside: str = "one"
 
 
@@ -190,7 +190,7 @@ CASES: dict[str, Case] = {
         for name, (tolerance, beside) in PATTERNS.items()
     },
     "rdm.dissimilarity.mahalanobis": Case(
-        lambda d: {**x_of(d), "precision": d.definite(d.p)}, rdm.mahalanobis, oracle.mahalanobis, beside="result",
+        lambda d: {**x_of(d), "precision": d.definite(d.p)}, rdm.mahalanobis, oracle.mahalanobis, beside="form",
     ),
     "rdm.dissimilarity.crossnobis": Case(
         measurements,
@@ -424,7 +424,7 @@ def beside(case: Case, given: Arrays) -> Any:
         "one": 1.0,
         "result": 0.0,
         "largest": max(largest),
-        "square": max(largest) ** 2,
+        "square": max(largest) ** 2, "form": largest[0] ** 2 * largest[-1],
         "product": np.prod(largest),
     }
     return sizes[case.beside]

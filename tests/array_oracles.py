@@ -330,7 +330,8 @@ def procrustes(x, y):
 def ceiling(rdms):
     z = [direction(wide(one) - wide(one).mean()) for one in rdms]
     upper = np.mean([correlated(sum(z), one) for one in z])
-    lower = np.mean([correlated(sum(z) - one, one) for one in z])
+    # A pool whose RDMs cancel predicts nothing.
+    lower = np.mean([correlated(sum(z) - one, one) if norm(sum(z) - one) > 1e-6 else 0 for one in z])
     return [lower, upper]
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from orthotrace.analysis.rdm.arguments import whole
-from orthotrace.analysis.rdm.arrays import real, strided
+from orthotrace.analysis.rdm.arrays import numbers, strided
 from orthotrace.core.errors import UserError
 
 NONLINEAR = (
@@ -60,11 +60,9 @@ def activations(
         if name not in modules:
             there = ", ".join(key for key in modules if key)
             raise UserError(f"there is no layer '{name}'; there are: {there}", "layers")
-    shown = (
-        strided(images, "images")
-        if isinstance(images, Tensor)
-        else torch.tensor(np.ascontiguousarray(real(images, "images")))
-    )
+    if not isinstance(images, Tensor):
+        images = torch.tensor(np.ascontiguousarray(numbers(images, "images")))
+    shown = strided(images, "images")
     if not shown.ndim or not len(shown):
         raise UserError(f"stimuli (n, ...) are needed, got shape {tuple(shown.shape)}", "images")
     whole(batch_size, "batch_size", 1)

@@ -55,8 +55,8 @@ def square(vector: ArrayLike) -> NDArray[np.float64]:
     from scipy.spatial.distance import squareform
 
     values = numbers(vector, "vector", missing=True)
-    if values.ndim != 1 or not values.size:
-        raise UserError(f"an upper triangle (m,) is needed, got shape {values.shape}", "vector")
+    if values.ndim != 1 or not values.size or np.isinf(values).any():
+        raise UserError(f"an upper triangle (m,) without infinities is needed, got shape {values.shape}", "vector")
     stimuli_of(len(values))
     return squareform(values, checks=False)
 
