@@ -60,7 +60,7 @@ def masked(x: np.ndarray) -> np.ma.MaskedArray:
 
 def ragged(x: np.ndarray) -> Any:
     rows = x.tolist()
-    return [*rows[:-1], rows[-1][:-1]] if x.ndim > 1 else [rows, rows[:-1]]
+    return [*rows, rows[0][:-1]] if x.ndim > 1 else [rows, rows[:-1]]
 
 
 # The same numbers.

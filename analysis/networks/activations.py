@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import numbers, strided
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, one_line
 
 NONLINEAR = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
@@ -48,7 +48,7 @@ def activations(
 
     Raises:
         UserError: there is no such layer, or it is not called, or more than once in a forward pass, or gives no tensor;
-            images that are no array of real numbers.
+            images that are no array of finite numbers, or that the network does not take.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
@@ -65,6 +65,8 @@ def activations(
     shown = strided(images, "images")
     if not shown.ndim or not len(shown):
         raise UserError(f"stimuli (n, ...) are needed, got shape {tuple(shown.shape)}", "images")
+    if not torch.isfinite(shown).all():
+        raise UserError("some are not finite: a network gives nothing for them", "images")
     whole(batch_size, "batch_size", 1)
     collected: dict[str, list[Tensor]] = {name: [] for name in layers}
 
@@ -83,7 +85,12 @@ def activations(
     try:
         with torch.no_grad():
             for batch in batches:
-                model(batch.to(parameter))
+                try:
+                    model(batch.to(parameter))
+                except (RuntimeError, ValueError, TypeError, IndexError) as error:
+                    raise UserError(
+                        f"the network does not take a batch of shape {tuple(batch.shape)}: {one_line(error)}", "images"
+                    ) from error
     finally:
         for handle in handles:
             handle.remove()

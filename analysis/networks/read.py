@@ -65,9 +65,9 @@ def read_networks(
                         f"{run.folder.name}, after task {task}, layer {name}: {one_line(error)}", "rdm"
                     ) from error
         except UserError as error:
-            if error.key != "layers":
+            if error.key not in ("layers", "images"):
                 raise
-            raise UserError(f"{run.folder.name}: {error.message}", "layers") from error
+            raise UserError(f"{run.folder.name}: {error.message}", error.key) from error
         networks.append(Network(method, run, task, rdms, centres))
     return networks
 

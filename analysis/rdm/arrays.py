@@ -266,6 +266,11 @@ def strided(values: Tensor, name: str) -> Tensor:
         raise UserError("is on the meta device, where tensors have no values: move the computation to a real one", name)
     if x.is_nested:
         raise UserError("is ragged (a nested tensor): pad it, or give one array for each", name)
+    if x.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        # torch can do little with these.
+        x = x.double() if x.dtype == torch.uint64 else x.long()
+    if x.is_floating_point() and x.itemsize == 1:
+        x = x.float()
     if x.is_quantized:
         x = x.dequantize()
     return (x if x.layout == torch.strided else x.to_dense()).resolve_neg()
@@ -286,7 +291,7 @@ def _plain(values: Any, name: str, missing: bool, anything: bool = False) -> Any
             return values.data
         if not missing:
             raise UserError("has masked entries: fill them in, or leave out what is masked", name)
-        return values.astype(np.float64).filled(np.nan)
+        return np.ma.filled(values.astype(np.float64), np.nan)
     if isinstance(values, np.ndarray):
         return values
     if isinstance(values, (list, tuple)):

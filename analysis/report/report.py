@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -39,12 +40,16 @@ def write_report(
         "concepts": concepts_table(results["concepts"]),
     }
     write_text(folder / "tables" / "scores.tex", latex(scores))
+    written = {"scores"}
     for name, table in tables.items():
         if table:
-            write_text(folder / "tables" / f"{name}.tex", latex(table))
+            # A name that a user chose may hold a slash.
+            file = re.sub(r"[^\w.+-]", "_", name)
+            write_text(folder / "tables" / f"{file}.tex", latex(table))
+            written.add(file)
     # What an earlier analysis wrote here and this one has no numbers for.
     for path in (folder / "tables").glob("*.tex"):
-        if path.stem != "scores" and not tables.get(path.stem):
+        if path.stem not in written:
             path.unlink()
     template = Environment(autoescape=True).from_string(
         (files("orthotrace.analysis.report") / "report.html.j2").read_text(encoding="utf-8")

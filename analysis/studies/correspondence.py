@@ -35,6 +35,8 @@ def layer_similarities(
     """
     if len(networks) < 2:
         raise UserError(f"two networks or more are needed (got {len(networks)})")
+    if any(one is None for one in networks):
+        raise UserError("RDMs of every network are needed, one is None", "networks")
     refuse_unknown([method], list(compare.METHODS), "there is no comparison", "method")
     score = compare.METHODS[method]
     sign = -1 if method == "norm_difference" else 1

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from array_calls import CASES, Draw, differs, flat
+from array_calls import differs, flat
+from array_cases import CASES, Draw
 from array_kinds import MISSING, REFUSED, ROUNDED, SAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -85,9 +86,11 @@ def one_line(name, arrays, key, kind):
     try:
         found = answer(name, arrays)
     except UserError as error:
-        assert str(error) and "\n" not in str(error) and len(str(error)) < 400, (kind, key)
-        return None
-    return found
+        line = str(error)
+    else:
+        return found
+    assert line and "\n" not in line and len(line) < 400, (kind, key)
+    return None
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -101,7 +104,10 @@ def test_every_kind_of_array(name):
         assert not differs(right, flat(expected), case.tolerance, case.undefined, array_calls.beside(case, plain))
     for key, array in plain.items():
         for kind, make in SAME.items():
-            assert not differs(answer(name, {**plain, key: made(make, array)}), right, 1e-12, case.undefined), (kind, key)
+            assert not differs(answer(name, {**plain, key: made(make, array)}), right, 1e-12, case.undefined), (
+                kind,
+                key,
+            )
         for kind, make in ROUNDED.items():
             rounded = made(make, array)
             values = rounded.double().numpy() if isinstance(rounded, torch.Tensor) else np.asarray(rounded, dtype=float)
@@ -111,6 +117,9 @@ def test_every_kind_of_array(name):
             if wanted is not None:
                 assert not differs(found, wanted, 1e-12, case.undefined), (kind, key)
         for kind, make in REFUSED.items():
+            if kind == "nothing" and (name.startswith("rdm.compare") and key == "others"):
+                # None stands for the first stack.
+                continue
             assert one_line(name, {**plain, key: made(make, array)}, key, kind) is None, (kind, key)
         for kind, make in MISSING.items():
             found = one_line(name, {**plain, key: made(make, array)}, key, kind)

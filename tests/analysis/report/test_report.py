@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,71 @@ import pytest
 # Used by the fixture of test_analyze as well.
 from composed import inspect  # noqa: F401
 
-from orthotrace.analysis.report.report import consistency_table
+from orthotrace.analysis.report.report import consistency_table, write_report
 
 
 def test_no_pairs_is_no_table():
     assert consistency_table([], ["a"]) == []
+
+
+MARKUP = "<script>alert('{}')</script><b onclick=\"{}()\">&amp;"
+
+
+def marked(name: str) -> str:
+    return MARKUP.format(name, name)
+
+
+class Marked:
+    """A group of runs whose label is markup."""
+
+    label, runs = marked("method"), ("one", "two")
+
+    def cell(self, score: str) -> str:
+        return marked(score)
+
+
+def test_every_name_that_a_user_chose_is_escaped(tmp_path):
+    mean = {"mean": 0.5, "low": 0.4, "high": 0.6, "interval": marked("interval"), "stimuli": True, "level": 0.95}
+    of = {**mean, "method": marked("method"), "task": marked("task"), "layer": marked("layer")}
+    bounds = {"ceiling": {"lower": 0.1, "upper": 0.2}}
+    concept = {"probe": 0.5, "purity": 0.5, "filter": 0.5, "vector": 0.5, "concept": marked("concept")}
+    results = {
+        "layers": [marked("layer")],
+        "measure": marked("measure"),
+        "consistency": [of],
+        "centroid_consistency": [of],
+        "similarity": [{**of, "measure": marked("similarity"), "function": marked("function")}],
+        "references": [{**of, **bounds, "reference": marked("reference"), "by": marked("by")}],
+        "concepts": [{**of, **concept}],
+        "stimuli": {"classes": [marked("class")], "count": 1, "per_class": 1, "sha256": marked("sha")},
+    }
+    picture = tmp_path / "figure.png"
+    picture.write_bytes(bytes(32))
+    page = write_report(tmp_path, [Marked()], results, {marked("caption"): picture}).read_text(encoding="utf-8")
+    names = (
+        "method",
+        "interval",
+        "task",
+        "layer",
+        "measure",
+        "function",
+        "reference",
+        "by",
+        "concept",
+        "caption",
+        "sha",
+    )
+    for name in names:
+        assert f"alert(&#39;{name}&#39;)" in page, name
+    assert "<script" not in page and "<b onclick" not in page
+    # No name makes a folder.
+    assert all(path.is_file() for path in (tmp_path / "tables").iterdir())
+    # What is left are the tags of the page itself.
+    tags = set(re.findall(r"</?([a-z0-9]+)", page))
+    assert tags <= {
+        "html", "head", "meta", "title", "link", "style", "body", "h1", "h2", "p", "div", "table", "thead", "tbody", "tr",
+        "th", "td", "figure", "img", "figcaption", "b", "code", "footer",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
