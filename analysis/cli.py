@@ -18,6 +18,7 @@ from orthotrace.config.keys import check_keys
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, nearest, one_line
 from orthotrace.core.files import write_csv, write_json
+from orthotrace.core.interrupt import deferred, working_in
 
 if TYPE_CHECKING:
     from orthotrace.analysis.networks.runs import Stimuli
@@ -36,6 +37,7 @@ def job(config: DictConfig) -> None:
     quieten()
     with mistakes_on_one_line("analyze"):
         check_keys(config, "analyze")
+        working_in(str(config.out))
         print(f"report: {analyse(config)}", flush=True)
 
 
@@ -93,16 +95,18 @@ def analyse(config: DictConfig) -> Path:
     """
     options: dict[str, Any] = plain(config)
     layers, shown, concept_options, interval = checked_options(**options)
-    # torch takes a second to import: what does not need it has been answered.
-    from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
-    from orthotrace.analysis.figures.study import draw
-    from orthotrace.analysis.networks.read import members_of, read_networks
-    from orthotrace.analysis.networks.runs import select
-    from orthotrace.analysis.report.report import write_report
-    from orthotrace.analysis.studies.findings import find, keep_rdms
-    from orthotrace.analysis.studies.references import read_references
-    from orthotrace.results.groups import groups
-    from orthotrace.results.summary import print_summary
+    # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
+    # while they are imported.
+    with deferred():
+        from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
+        from orthotrace.analysis.figures.study import draw
+        from orthotrace.analysis.networks.read import members_of, read_networks
+        from orthotrace.analysis.networks.runs import select
+        from orthotrace.analysis.report.report import write_report
+        from orthotrace.analysis.studies.findings import find, keep_rdms
+        from orthotrace.analysis.studies.references import read_references
+        from orthotrace.results.groups import groups
+        from orthotrace.results.summary import print_summary
 
     tracker = build(config, "logger")
     measure = measure_of(options["rdm"])

@@ -1,7 +1,6 @@
 """Continual learning with orthogonal projections, readable layers, and RSA across random seeds."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 # For type checkers, which cannot follow _PUBLIC. A test compares the two.
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from orthotrace.subspace import HebbianSubspace as HebbianSubspace
     from orthotrace.subspace import SvdSubspace as SvdSubspace
 
-__version__ = version("orthotrace")
+    __version__: str
 
 # Module -> its public names. Imported when asked for, so that the command line answers --help and mistakes at once.
 _PUBLIC = {
@@ -78,6 +77,10 @@ __all__ = [name for names in _PUBLIC.values() for name in names]  # pyright: ign
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("orthotrace")
         for place, names in _PUBLIC.items():
             if name in names:
                 module = import_module(f"orthotrace.{place}")
@@ -87,4 +90,4 @@ if not TYPE_CHECKING:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *(name for name in globals() if name.startswith("__"))]
+    return [*__all__, "__version__", *(name for name in globals() if name.startswith("__"))]

@@ -14,6 +14,7 @@ from orthotrace.config.conf import conf_folder
 from orthotrace.config.keys import hint, known_keys, write_keys
 from orthotrace.core.errors import UserError, nearest, one_line
 from orthotrace.core.files import cannot_write
+from orthotrace.core.interrupt import stop_here
 
 
 @contextmanager
@@ -25,8 +26,11 @@ def mistakes_on_one_line(config_name: str) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        stop_here()
         fail(str(error))
     except Exception as error:
+        # What a clean-up came to after a signal is no error to tell.
+        stop_here()
         # Hydra's error of a missing option is an OSError too.
         line = translated(error, config_name, sys.argv[1:])
         if line is None and isinstance(error, OSError):

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.multirun import Multirun
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import run_name
+from orthotrace.core.errors import UserError
+from orthotrace.core.interrupt import interruptible
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
 OmegaConf.register_new_resolver(
@@ -23,7 +26,7 @@ OmegaConf.register_new_resolver(
 def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Run a job by Hydra, with a user's mistake on one line.
 
-    Exits with 2 after a mistake, with 1 when a job of a multirun failed.
+    Exits with 2 after a mistake, with 1 when a job of a multirun failed, with 130 or 143 after a signal.
     """
     # Hydra reads every option twice for its help, which takes a second; it alone knows groups of the user's own.
     if sys.argv[1:] in (["--help"], ["-h"]):
@@ -37,12 +40,13 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     quieten()
-    try:
-        with mistakes_on_one_line(config_name):
+    with interruptible(), mistakes_on_one_line(config_name):
+        try:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(job)()
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        sys.exit(130)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed, maybe for want of memory; the same command continues"
+            ) from error
     if Multirun.failed:
         sys.exit(1)
 

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.cli.errors import fail, translated
+from orthotrace.core.interrupt import working_in
 
 # The variable of the environment that holds the number of jobs.
 JOBS = "ORTHOTRACE_JOBS"
@@ -25,6 +26,7 @@ class Multirun(Callback):
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         self.folders: list[Path] = []
+        working_in(config.hydra.sweep.dir)
         # Another sweeper chooses its jobs as it goes.
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
             return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shutil
-import sys
+import signal
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -22,6 +25,8 @@ from orthotrace.config.keys import check_keys
 from orthotrace.config.network import concept_layers_of
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
+from orthotrace.core.interrupt import deferred, stop_here, working_in
+from orthotrace.core.processes import ends_with_parent
 from orthotrace.results.run_folder import Run
 
 if TYPE_CHECKING:
@@ -48,6 +53,7 @@ def job(config: DictConfig) -> None:
         assemble(config, run, hydra)[0].run()
         return
     if hydra.mode != RunMode.MULTIRUN:
+        working_in(run.folder)
         with mistakes_on_one_line("train"):
             try:
                 train(config, run, hydra)
@@ -58,11 +64,25 @@ def job(config: DictConfig) -> None:
         return
     number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
     try:
-        train(config, run, hydra, number)
+        with worker():
+            train(config, run, hydra, number)
     except Exception as error:
+        # What the end of an interrupted run came to is no failure of it.
+        stop_here()
         reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
         print(f"{number}failed: {run.folder.name}: {reason}", flush=True)
         write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+
+
+@contextmanager
+def worker() -> Iterator[None]:
+    """A job in a process that a launcher on this machine started ends with the command, which hears the signals."""
+    if multiprocessing.parent_process() is None:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ends_with_parent(143):
+        yield
 
 
 def is_first_process() -> bool:
@@ -111,10 +131,6 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         with bar:
             progress = experiment.run()
         failed = False
-    except SystemExit as stop:
-        # Lightning leaves so on a signal: silently, and after SIGTERM with code 0.
-        print(f"{number}interrupted: {run.folder}; the same command continues", file=sys.stderr, flush=True)
-        raise SystemExit(stop.code or 143) from stop
     finally:
         tracker.finish(failed)
     scores = progress.scores(experiment.stream.shared_head)
@@ -158,16 +174,18 @@ def assemble(
     Raises:
         UserError: a value that does not fit.
     """
-    # Lightning takes seconds to import: mistakes in names have been answered by now.
-    import torch
+    # Lightning takes seconds to import: mistakes in names have been answered by now. Some libraries catch whatever is
+    # raised while they are imported.
+    with deferred():
+        import torch
 
-    from orthotrace.cli.progress_bar import ProgressBar
-    from orthotrace.config.network import make_network
-    from orthotrace.core.seeds import Seeds, derived
-    from orthotrace.results.found_rows import rows_argument
-    from orthotrace.training.experiment import Experiment
-    from orthotrace.training.settings import Components, Optimization, Training
-    from orthotrace.training.tracking import Tracker
+        from orthotrace.cli.progress_bar import ProgressBar
+        from orthotrace.config.network import make_network
+        from orthotrace.core.seeds import Seeds, derived
+        from orthotrace.results.found_rows import rows_argument
+        from orthotrace.training.experiment import Experiment
+        from orthotrace.training.settings import Components, Optimization, Training
+        from orthotrace.training.tracking import Tracker
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

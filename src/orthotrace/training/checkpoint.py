@@ -13,6 +13,7 @@ from torch import nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import read, whole
+from orthotrace.core.interrupt import interrupted
 from orthotrace.results.run_folder import Run
 from orthotrace.training.concept_alignment import concept_layers
 from orthotrace.training.progress import Progress
@@ -53,8 +54,8 @@ class Checkpoints(Checkpoint):
         return progress
 
     def due(self, trainer: pl.Trainer) -> bool:
-        """Whether enough time has passed since the last checkpoint: by one clock for all processes."""
-        return trainer.strategy.broadcast(time.perf_counter() - self._saved >= self.save_every)
+        """Whether enough time has passed since the last checkpoint, or it is the last one: by one clock for all."""
+        return trainer.strategy.broadcast(interrupted() or time.perf_counter() - self._saved >= self.save_every)
 
     def save(self, trainer: pl.Trainer, progress: Progress, first: Path, *others: Path) -> None:
         """Write a checkpoint under one or more names, each whole."""

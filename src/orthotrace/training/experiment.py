@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError
+from orthotrace.core.interrupt import deferred, stop_here
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
@@ -24,6 +25,8 @@ from orthotrace.training.learner import Learner
 from orthotrace.training.progress import Progress
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
+from orthotrace.training.stopping import Stopping
+from orthotrace.training.together import Together
 from orthotrace.training.tracking import Tracker
 from orthotrace.training.trainer import make_trainer
 from orthotrace.training.writer import report, write
@@ -82,7 +85,8 @@ class Experiment:
         self.evaluator = Evaluator(model, method, stream)
         self.checkpoints = Checkpoints(run, components, training.save_every)
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
-        own = [*inside, self.checkpoints, _EpochEnd(self._epoch_ended)]
+        self.together = Together()
+        own = [*inside, Stopping(), self.together, self.checkpoints, _EpochEnd(self._epoch_ended)]
         self.trainer = make_trainer(options, [*callbacks, *own])
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
@@ -102,9 +106,10 @@ class Experiment:
             self.progress.untrained = self.evaluator(after=0)[0]
         self._write()
         resume = None if restored is None else self.run_folder.last
-        while not self.progress.finished:
-            self._learn(resume)
-            resume = None
+        with self.together.watched(self.trainer):
+            while not self.progress.finished:
+                self._learn(resume)
+                resume = None
         return self.progress
 
     def report(self) -> dict[str, Any]:
@@ -140,7 +145,9 @@ class Experiment:
         # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
         ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
-        self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
+        # A signal is heard at the end of a batch.
+        with deferred():
+            self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
         # Statistics of the last step differ between processes.
         broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
@@ -183,6 +190,7 @@ class Experiment:
         if self.checkpoints.due(self.trainer) and self.progress.epoch < self.training.max_epochs and not stops:
             self.checkpoints.save(self.trainer, self.progress, self.run_folder.last)
             self._write()
+            stop_here()
 
     def _inside(self, step: int) -> None:
         """Test inside a task, on all tasks so far."""

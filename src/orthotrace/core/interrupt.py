@@ -1,0 +1,181 @@
+"""SIGINT and SIGTERM end a command with one line and one code, wherever it is."""
+
+import _thread
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from orthotrace.core.processes import leave
+
+# Seconds from the first signal to the end of the process, whatever it is doing.
+LIMIT = 15.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """A signal asks for the end. No Exception: what catches errors lets it pass."""
+
+
+class _Watch:
+    """The signals of one command."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.active = True
+        self.deferred = False
+        self.leaving = False
+        self.told = False
+        self.received: int | None = None
+        self.folder: Path | None = None
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """What Python calls in the main thread, between two steps of it."""
+        if os.getpid() != self.owner:
+            # A forked helper, such as one that reads images: as if there were no handler.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self.received is None:
+            self.received = number
+            if self.leaving:
+                self.end()
+            # Not threading.Thread: the signal may have come where the locks are held that it takes.
+            _thread.start_new_thread(self.end_later, ())
+            if not self.deferred:
+                raise Interrupted
+        elif number == signal.SIGINT:
+            self.end()
+
+    def end_later(self) -> None:
+        """End the process where nothing else does."""
+        time.sleep(LIMIT)
+        if self.active:
+            self.end()
+
+    def end(self) -> None:
+        """Tell, unless that is done, and end the process at once."""
+        leave(self.code, None if self.told else self.line)
+
+    @property
+    def line(self) -> str:
+        """What is told."""
+        where = "" if self.folder is None else f": {self.folder}"
+        return f"interrupted{where}; the same command continues"
+
+    @property
+    def code(self) -> int:
+        """As a shell has it of a process that a signal ended."""
+        return 128 + (self.received or signal.SIGINT)
+
+
+_watch: _Watch | None = None
+
+
+@contextmanager
+def interruptible(for_good: bool = False) -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM raise Interrupted; behind it one line tells of them, and 130 or 143 is left.
+
+    A second SIGINT ends the process at once; LIMIT seconds after the first signal it ends in any case.
+
+    Args:
+        for_good: the process ends behind the block, and signals on its way out are told too.
+
+    Raises:
+        SystemExit: a signal came.
+    """
+    global _watch
+    if _watch is not None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _watch = watch = _Watch()
+    # What the caller ignores, as nohup and shells in the background do, stays ignored.
+    before = {one: handler for one in SIGNALS if (handler := signal.getsignal(one)) is not signal.SIG_IGN}
+    try:
+        try:
+            keep_handlers()
+            yield
+        finally:
+            watch.deferred = True
+    except KeyboardInterrupt:
+        watch.received = watch.received or signal.SIGINT
+    except BaseException:
+        # After a signal: whatever a clean-up came to.
+        if watch.received is None:
+            raise
+    finally:
+        _watch = None
+        if for_good:
+            watch.leaving = True
+        else:
+            watch.active = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if watch.received is not None:
+        watch.told = True
+        print(watch.line, file=sys.stderr, flush=True)
+        raise SystemExit(watch.code)
+
+
+def keep_handlers() -> None:
+    """Set the handlers, or set them again where a library has put its own in their place."""
+    if _watch is None:
+        return
+    # The first process of several tells of a signal and ends the others.
+    helper = int(os.environ.get("LOCAL_RANK", 0)) > 0
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            ours = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}[number] if helper else _watch.handle
+            signal.signal(number, ours)
+
+
+def interrupted() -> bool:
+    """Whether a signal asks for the end.
+
+    Example:
+        >>> interrupted()
+        False
+    """
+    return _watch is not None and _watch.received is not None
+
+
+def stop_here() -> None:
+    """Stop, if a signal asks for the end.
+
+    Raises:
+        Interrupted: it does.
+
+    Example:
+        >>> stop_here()
+    """
+    if interrupted():
+        raise Interrupted
+
+
+def working_in(folder: Path | str) -> None:
+    """Name the folder that an interrupted command tells of."""
+    if _watch is not None:
+        _watch.folder = Path(folder)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within the block a signal is noted and raises nothing; stop_here raises it there, and the end of the block.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    watch = _watch
+    if watch is None or watch.deferred:
+        yield
+        return
+    watch.deferred = True
+    try:
+        yield
+    finally:
+        watch.deferred = False
+    stop_here()

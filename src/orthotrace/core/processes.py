@@ -1,0 +1,45 @@
+"""Processes that belong together end together."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+# Seconds between two looks at whether the parent is there.
+INTERVAL = 0.2
+
+
+def leave(code: int, line: str | None = None) -> NoReturn:
+    """End this process at once, with a line: files are written whole, so that nothing is lost."""
+    if line is not None:
+        # Not by print: the main thread may be within one. A progress bar has hidden the cursor.
+        shown = "\x1b[?25h" if os.isatty(2) else ""
+        os.write(2, f"{shown}{line}\n".encode())
+    os._exit(code)
+
+
+@contextmanager
+def ends_with_parent(code: int, line: str | None = None) -> Iterator[None]:
+    """Within the block this process ends at once when the one that started it has ended.
+
+    Args:
+        code: to end with.
+        line: for stderr.
+
+    Example:
+        >>> with ends_with_parent(1):
+        ...     pass
+    """
+    parent, over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(INTERVAL):
+            if os.getppid() != parent:
+                leave(code, line)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -1,0 +1,41 @@
+"""A signal stops a fit between two batches."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from orthotrace.core.interrupt import interrupted, keep_handlers, stop_here
+
+# Seconds for which the end of an epoch, where a checkpoint is written, is waited for.
+PATIENCE = 5.0
+
+
+class Stopping(Callback):
+    """Stops at the end of the batch in which a signal came.
+
+    Where the end of the epoch is at most PATIENCE seconds away it stops there, with a checkpoint. The last epoch of a
+    task is saved with the task, which may take long to end: it is not waited for.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the handlers back: Lightning leaves on SIGTERM without a word, and with code 0."""
+        keep_handlers()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here, or at the end of the epoch."""
+        if interrupted() and not self._saved_soon(trainer, batch_idx + 1):
+            stop_here()
+
+    def _saved_soon(self, trainer: pl.Trainer, done: int) -> bool:
+        if trainer.current_epoch + 1 == trainer.fit_loop.max_epochs:
+            return False
+        left = trainer.num_training_batches - done
+        return left * (time.perf_counter() - self.began) / done <= PATIENCE
