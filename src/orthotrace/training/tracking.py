@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import secrets
+import ssl
+import sys
+import threading
 import time
+import urllib.error
+import urllib.request
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +28,10 @@ from orthotrace.core.files import write_text
 if TYPE_CHECKING:
     from orthotrace.results.scores import Scores
     from orthotrace.training.progress import Progress
+
+# Seconds for which a server is waited for: for an answer, for a run to be opened, for the end of the uploads.
+ANSWER, INIT, FINISH = 5.0, 20.0, 30.0
+SILENT = f"no answer within {ANSWER:.0f} s"
 
 
 class Tracker:
@@ -56,18 +69,23 @@ class Tracker:
 class WandbTracker(Tracker):
     """Weights & Biases: one run for each job, the same one when a job is continued.
 
+    A server that does not answer is told within ANSWER seconds, or INIT more where it answers at first; one that dies
+    later holds the end back for FINISH seconds at most. What was logged stays in the folder and can be synced.
+
     Args:
         project: of the runs.
         entity: user or team; None for the default of the account.
         mode: "online", or "offline" for a local copy that ``wandb sync`` uploads later.
+        unreachable: where the server does not answer: "offline" goes on with a local copy, "stop" stops.
 
     Raises:
-        UserError: an unknown mode; online without a login.
+        UserError: an unknown mode; online without a login; no answer, and unreachable is "stop".
     """
 
     project: Annotated[str, Field(min_length=1)] = "orthotrace"
     entity: str | None = None
     mode: Literal["online", "offline"] = "online"
+    unreachable: Literal["offline", "stop"] = "offline"
 
     def start(
         self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
@@ -80,28 +98,50 @@ class WandbTracker(Tracker):
             write_text(marker, secrets.token_hex(4))
         logging.getLogger("wandb").setLevel(logging.ERROR)
         os.environ.setdefault("WANDB_SILENT", "true")
+        _without_telemetry()
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
-            "mode": self.mode,
             "dir": folder,
             "id": marker.read_text().strip(),
-            "resume": "allow" if self.mode == "online" else None,
             "group": group,
             "job_type": job_type,
             "name": name,
             "tags": [tag[:64] for tag in tags],
             "config": dict(config),
             "reinit": "finish_previous",
-            "settings": wandb.Settings(console="off", save_code=False),
+            "settings": wandb.Settings(
+                console="off",
+                save_code=False,
+                init_timeout=INIT,
+                finish_timeout=FINISH,
+                finish_timeout_raises=True,
+            ),
         }
-        try:
-            self.run = _opened(lambda: wandb.init(**options))
-        except wandb.Error as error:
-            reason = str(error).split("\n")[0].rstrip(".")
-            raise UserError(f"{reason}; log in with 'wandb login', or take logger=wandb_offline", "logger") from error
+        self.told = self.mode == "offline"
+        self.run = self._online(options) if self.mode == "online" else None
+        self.run = self.run or _opened(lambda: wandb.init(mode="offline", **options))
         self.run.define_metric("task")
         self.run.define_metric("cl/*", step_metric="task")
+
+    def _online(self, options: Mapping[str, Any]) -> Any:
+        """The run online; None where the server does not answer and the user goes on without it."""
+        import wandb
+
+        server = wandb.setup().settings.base_url
+        reason = no_answer(server)
+        if reason is None:
+            try:
+                return _opened(lambda: wandb.init(mode="online", resume="allow", **options))
+            except wandb.Error as error:
+                reason = _reason(error, server)
+            # The service holds the id of the run that it could not open.
+            wandb.teardown()
+        line = f"W&B at {server} does not answer: {reason}"
+        if self.unreachable == "stop":
+            raise UserError(f"{line}; take logger=wandb_offline, or logger.unreachable=offline", "logger")
+        warnings.warn(f"{line}; logging goes on offline", stacklevel=2)
+        return None
 
     def epoch(self, row: Mapping[str, Any], number: int) -> None:
         """Log an epoch; what a continued run reports again replaces nothing."""
@@ -140,9 +180,86 @@ class WandbTracker(Tracker):
         self.run.log({**values, **{name: wandb.Image(str(path)) for name, path in pictures.items()}})
 
     def finish(self, failed: bool = False) -> None:
-        """Close the run, so that the next job of a multirun opens its own."""
-        if hasattr(self, "run"):
+        """Close the run, so that the next job of a multirun opens its own; say what is still to be uploaded."""
+        if not hasattr(self, "run"):
+            return
+        folder, local = Path(self.run.settings.sync_dir), self.run.settings.mode != "online"
+        try:
             self.run.finish(exit_code=int(failed))
+        except TimeoutError:
+            local = True
+        if not self.told and (local or _gave_up(folder)):
+            self.told = True
+            print(f"W&B: not all was uploaded; do it later with: wandb sync {folder}", file=sys.stderr, flush=True)
+
+
+def no_answer(server: str) -> str | None:
+    """Why a server does not answer a question within ANSWER seconds; None where it does.
+
+    Example:
+        >>> no_answer("http://127.0.0.1:1")
+        'connection refused'
+    """
+    found: list[str | None] = []
+
+    def ask() -> None:
+        question = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
+        headers = {"Content-Type": "application/json", "User-Agent": "orthotrace"}
+        request = urllib.request.Request(f"{server.rstrip('/')}/graphql", question, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER):
+                found.append(None)
+        except urllib.error.HTTPError as error:
+            # What else than 5xx is wrong, such as the login, W&B tells when the run is opened.
+            found.append(f"HTTP {error.code}" if error.code >= 500 else None)
+        except Exception as error:
+            cause = getattr(error, "reason", error)
+            # W&B has certificates of its own.
+            own = isinstance(cause, ssl.SSLError)
+            silent = isinstance(cause, TimeoutError)
+            text = (
+                SILENT if silent else (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
+            )
+            found.append(None if own else text)
+
+    # In a thread: names may take long to be looked up, which no timeout of a connection counts.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER)
+    return found[0] if found else SILENT
+
+
+def _reason(error: Exception, server: str) -> str:
+    """Why a run could not be opened, where the server is at fault.
+
+    Raises:
+        UserError: the user is, or the login.
+    """
+    text = str(error)
+    status = re.search(r"(?:error|HTTP) (\d{3})\b", text)
+    if status and int(status[1]) >= 500:
+        return f"HTTP {status[1]}"
+    if "Timed out" in text or "dial tcp" in text:
+        return f"no answer within {INIT:.0f} s when the run was opened"
+    reason = text.split("\n")[0].rstrip(".")
+    if status and int(status[1]) in (401, 403):
+        reason = f"W&B at {server} refuses the login (HTTP {status[1]})"
+    raise UserError(f"{reason}; log in with 'wandb login', or take logger=wandb_offline", "logger") from error
+
+
+def _gave_up(folder: Path) -> bool:
+    """Whether W&B has stopped to upload a run, which it tells its own log alone."""
+    log = folder / "logs" / "debug-internal.log"
+    return log.is_file() and "filestream: fatal error" in log.read_text(errors="replace")
+
+
+def _without_telemetry() -> None:
+    """W&B's measures of itself, which hold the end of a process back for ten seconds where the server is dead."""
+    # Not in every version.
+    with suppress(ImportError):
+        from wandb.analytics.opentelemetry.opentelemetry_proxy import disable
+
+        disable()
 
 
 def _opened(init: Callable[[], Any], patience: float = 90.0) -> Any:
