@@ -161,7 +161,7 @@ def killed(folder: Path, overrides: list[str], when) -> None:
     process.join()
 
 
-@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
     program = Path(sys.executable).with_name("orthotrace-train")
     overrides = ["method=finetune", *LONG, "hydra.run.dir=run"]

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import ssl
-import sys
 import threading
 import time
 import urllib.error
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from orthotrace.training.progress import Progress
 
 # Seconds for which a server is waited for: for an answer, for a run to be opened, for the end of the uploads.
-ANSWER, INIT, FINISH = 5.0, 20.0, 30.0
+ANSWER, INIT, FINISH = 5.0, 20.0, 20.0
 SILENT = f"no answer within {ANSWER:.0f} s"
 
 
@@ -118,7 +117,6 @@ class WandbTracker(Tracker):
                 finish_timeout_raises=True,
             ),
         }
-        self.told = self.mode == "offline"
         self.run = self._online(options) if self.mode == "online" else None
         self.run = self.run or _opened(lambda: wandb.init(mode="offline", **options))
         self.run.define_metric("task")
@@ -183,14 +181,16 @@ class WandbTracker(Tracker):
         """Close the run, so that the next job of a multirun opens its own; say what is still to be uploaded."""
         if not hasattr(self, "run"):
             return
-        folder, local = Path(self.run.settings.sync_dir), self.run.settings.mode != "online"
+        folder, online = Path(self.run.settings.sync_dir), self.run.settings.mode == "online"
         try:
             self.run.finish(exit_code=int(failed))
+            kept = not online or _gave_up(folder)
         except TimeoutError:
-            local = True
-        if not self.told and (local or _gave_up(folder)):
-            self.told = True
-            print(f"W&B: not all was uploaded; do it later with: wandb sync {folder}", file=sys.stderr, flush=True)
+            kept = True
+        if kept and self.mode == "online":
+            # What began online is skipped without the option.
+            option = "--include-online " if online else ""
+            print(f"W&B: not all was uploaded; do it later by: wandb sync {option}{folder}", flush=True)
 
 
 def no_answer(server: str) -> str | None:

@@ -1,0 +1,153 @@
+"""A signal raises where it may, waits where it must, and is told once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import surroundings
+from moments import CODES
+
+from orthotrace.core.interrupt import deferred, interrupted, interruptible, keep_handlers, stop_here, working_in
+
+SIGNALS = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+def come(number: signal.Signals) -> None:
+    signal.raise_signal(number)
+
+
+def at_once(number):
+    come(number)
+    pytest.fail("it went on")
+
+
+def swallowed(number):
+    try:
+        come(number)
+    except BaseException:
+        assert interrupted()
+
+
+def in_a_clean_up(number):
+    try:
+        come(number)
+    finally:
+        raise ValueError("of the clean-up")
+
+
+def waited_for(number):
+    with deferred():
+        come(number)
+        assert interrupted()
+    pytest.fail("it went on")
+
+
+def at_a_place(number):
+    with deferred():
+        come(number)
+        stop_here()
+        pytest.fail("it went on")
+
+
+def with_a_handler_of_a_library(number):
+    signal.signal(number, lambda *_: None)
+    keep_handlers()
+    at_once(number)
+
+
+def by_an_interrupt_of_the_keyboard(number):
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    come(number)
+
+
+WAYS = [
+    at_once,
+    swallowed,
+    in_a_clean_up,
+    waited_for,
+    at_a_place,
+    with_a_handler_of_a_library,
+    by_an_interrupt_of_the_keyboard,
+]
+
+
+@SIGNALS
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_signal_is_one_line_and_its_code(way, number, capsys):
+    before = [signal.getsignal(one) for one in CODES]
+    with pytest.raises(SystemExit) as end, interruptible():
+        working_in("runs/a")
+        way(number)
+    assert end.value.code == CODES[number]
+    assert capsys.readouterr().err == "interrupted: runs/a; the same command continues\n"
+    assert [signal.getsignal(one) for one in CODES] == before
+    assert not interrupted()
+
+
+def test_without_a_signal_everything_passes():
+    with interruptible(), deferred():
+        stop_here()
+    with pytest.raises(ValueError, match="mine"), interruptible():
+        raise ValueError("mine")
+    with deferred():
+        stop_here()
+
+
+def test_what_the_caller_ignores_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible():
+            come(signal.SIGINT)
+            assert not interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+HEAD = """
+import os, signal, sys, time
+import orthotrace.core.interrupt as interrupt
+interrupt.LIMIT = 0.3
+"""
+ENDS = {
+    # A second signal of the keyboard ends at once, another one of the system changes nothing.
+    "twice": (
+        "with interrupt.interruptible():\n with interrupt.deferred():\n  for s in (15, 15, 2): os.kill(os.getpid(), s)\n"
+        "  time.sleep(60)",
+        143,
+    ),
+    # Something hangs.
+    "limit": ("with interrupt.interruptible():\n with interrupt.deferred():\n  os.kill(0, 2)\n  time.sleep(60)", 130),
+    # All is done, and the process is on its way out.
+    "leaving": ("with interrupt.interruptible(for_good=True): pass\nos.kill(os.getpid(), 15)\ntime.sleep(60)", 143),
+    # A helper is as without a handler; the process knows nothing of it.
+    "forked": (
+        "with interrupt.interruptible():\n pid = os.fork()\n if not pid: time.sleep(60)\n time.sleep(.05)\n"
+        " os.kill(pid, 15)\n assert os.waitpid(pid, 0)[1] == 15 and not interrupt.interrupted()\n os.kill(os.getpid(), 2)",
+        130,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_the_end_comes_in_any_case(case):
+    program, code = ENDS[case]
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + program], capture_output=True, text=True, env=surroundings(),
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, "interrupted; the same command continues\n")
+    assert time.monotonic() - start < 20
+
+
+def test_a_helper_of_the_first_process_is_silent(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with interruptible():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not interrupted() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
