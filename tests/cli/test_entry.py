@@ -12,7 +12,7 @@ from moments import CODES, Moment, interrupted, moments, sent_to_this_process, t
 from orthotrace.results.run_folder import Run
 from orthotrace.training import stopping
 
-MANY = ("method=gpm", "stream.tasks=4", "trainer.max_epochs=3", "model.hidden=[24]", "trainer.batch_size=64")
+MANY = ("method=gpm", "stream.tasks=3", "trainer.max_epochs=3", "model.hidden=[24]", "trainer.batch_size=64")
 AGAIN = "the same command continues"
 
 
@@ -23,7 +23,7 @@ def bits(folder: str) -> dict[str, torch.Tensor]:
 def test_interrupted_again_and_again_a_run_comes_to_the_same_bits(train):
     assert train(*MANY, "hydra.run.dir=whole").code == 0
     hit = 0
-    for moment in moments(seed=0, number=5, longest=0.9):
+    for moment in moments(seed=0, number=4, longest=0.7):
         with sent_to_this_process(moment):
             answer = train(*MANY, "hydra.run.dir=cut")
         if answer.code:

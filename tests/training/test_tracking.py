@@ -1,11 +1,19 @@
 import ast
+import csv
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import TINY, command
+from wandb_server import WandbServer
 
 import orthotrace
 from orthotrace.core.errors import UserError
-from orthotrace.training.tracking import Tracker, WandbTracker
+from orthotrace.results.run_folder import Run
+from orthotrace.training import tracking
+from orthotrace.training.tracking import Tracker, WandbTracker, no_answer
 
 
 def test_only_one_file_imports_wandb():
@@ -51,3 +59,124 @@ def test_an_id_that_is_in_use_for_a_moment_is_waited_for(monkeypatch):
         _opened(lambda: (_ for _ in ()).throw(RuntimeError("run ID x is in use")), patience=-1)
     with pytest.raises(RuntimeError, match="other"):
         _opened(lambda: (_ for _ in ()).throw(RuntimeError("other")))
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """W&B finds this server; its service, which remembers another one, is ended before and after."""
+    import wandb
+
+    @contextmanager
+    def found(*how) -> Iterator[WandbServer]:
+        wandb.teardown()
+        with WandbServer(*how) as server:
+            for name, value in server.environment.items():
+                monkeypatch.setenv(name, value)
+            yield server
+
+    monkeypatch.setattr(tracking, "ANSWER", 0.5)
+    monkeypatch.setattr(tracking, "INIT", 0.5)
+    monkeypatch.setattr(tracking, "FINISH", 0.5)
+    yield found
+    wandb.teardown()
+
+
+def started(folder: Path, **options) -> WandbTracker:
+    tracker = WandbTracker(**options)
+    tracker.start(folder, "train", "g", "n", ["t"], {"a": {"b": 1}})
+    return tracker
+
+
+# What is wrong with a server, and what is told of it.
+DEAD = [
+    (("refuses",), "connection refused"),
+    (("silent",), "no answer within 5 s"),
+    ((500,), "HTTP 500"),
+    ((503, 0, "UpsertBucket"), "HTTP 503"),
+]
+FAULT = pytest.mark.parametrize(("fault", "reason"), DEAD, ids=lambda value: str(value))
+
+
+@FAULT
+def test_a_server_that_does_not_answer_is_told_and_nothing_is_lost(served, tmp_path, capsys, fault, reason):
+    with served(*fault) as server:
+        line = f"W&B at {server.url} does not answer: {reason}; "
+        if fault == ("refuses",):
+            with pytest.raises(UserError) as stop:
+                started(tmp_path / "stop", unreachable="stop")
+            assert str(stop.value).startswith(f"logger: {line}take logger=wandb_offline")
+        with pytest.warns(UserWarning, match="W&B") as told:
+            tracker = started(tmp_path / "run")
+        assert [str(one.message) for one in told] == [f"{line}logging goes on offline"]
+        tracker.epoch({"x": 1}, 1)
+        tracker.finish()
+    (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
+    assert capsys.readouterr().out.endswith(f"wandb sync {folder}\n")
+
+
+@pytest.mark.parametrize(("status", "line"), [(401, "refuses the login (HTTP 401)"), (404, "returned error 404")])
+def test_what_is_wrong_with_the_user_is_told_as_such(served, tmp_path, status, line):
+    with served(status), pytest.raises(UserError) as stop:
+        started(tmp_path)
+    assert line in str(stop.value) and "wandb login" in str(stop.value)
+
+
+def test_no_login_is_told_as_such(served, tmp_path, monkeypatch):
+    with served():
+        monkeypatch.delenv("WANDB_API_KEY")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with pytest.raises(UserError, match="No API key configured.*wandb login"):
+            started(tmp_path / "run")
+
+
+@pytest.mark.parametrize("fault", ["refuses", "silent", 401])
+def test_a_server_that_dies_loses_nothing_and_holds_the_end_back_no_longer_than_it_may(served, tmp_path, capsys, fault):
+    with served() as server:
+        tracker = started(tmp_path)
+        tracker.epoch({"x": 1}, 1)
+        server.after, server.fault = len(server.requests), fault
+        tracker.epoch({"x": 2}, 2)
+        start = time.monotonic()
+        tracker.finish()
+        assert time.monotonic() - start < 5
+    (folder,) = (tmp_path / "wandb").glob("run-*")
+    assert capsys.readouterr().out.endswith(f"wandb sync --include-online {folder}\n")
+    if fault != "refuses":
+        return
+    with WandbServer() as again:
+        done = command("wandb", "sync", "--include-online", str(folder), cwd=tmp_path, **again.environment)
+        assert done.returncode == 0, done.stderr
+        (run,) = [one for one in again.runs.values() if one.complete]
+        assert [row["x"] for row in run.history] == [1, 2]
+
+
+def test_a_whole_run_arrives(served, train):
+    with served() as server:
+        assert train(*TINY, "method=gpm", "logger=wandb", "hydra.run.dir=run", "name=mine").code == 0
+    (run,) = [one for one in server.runs.values() if one.complete]
+    compare(run)
+
+
+def compare(run) -> None:
+    """What the server was sent, with what the run wrote."""
+    rows, scores = list(csv.DictReader(Path("run/metrics.csv").read_text().splitlines())), Run("run").scores
+    logged = [row for row in run.history if "train_loss" in row]
+    assert [float(row["train_loss"]) for row in rows] == [row["train_loss"] for row in logged]
+    assert run.history[-1]["cl/acc"] == run.summary["cl/acc"] == scores["acc"]
+    assert run.about["groupName"] == "mine" and run.config["stream"]["tasks"] == 2
+    image = run.history[-1]["cl/accuracy_matrix"]["path"]
+    assert run.files[image].startswith(b"\x89PNG")
+
+
+def test_a_run_without_its_server_syncs_whole_afterwards(served, train):
+    with served("refuses") as server:
+        assert no_answer(server.url) == "connection refused"
+        with pytest.warns(UserWarning, match="goes on offline"):
+            assert train(*TINY, "method=gpm", "logger=wandb", "hydra.run.dir=run", "name=mine").code == 0
+    (folder,) = Path("run/wandb").glob("offline-run-*")
+    with WandbServer() as again:
+        done = command("wandb", "sync", str(folder), cwd=Path(), **again.environment)
+        assert done.returncode == 0, done.stderr
+        (run,) = [one for one in again.runs.values() if one.complete]
+    compare(run)

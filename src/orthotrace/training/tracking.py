@@ -117,8 +117,8 @@ class WandbTracker(Tracker):
                 finish_timeout_raises=True,
             ),
         }
-        self.run = self._online(options) if self.mode == "online" else None
-        self.run = self.run or _opened(lambda: wandb.init(mode="offline", **options))
+        run: Any = self._online(options) if self.mode == "online" else None
+        self.run: Any = run or _opened(lambda: wandb.init(mode="offline", **options))
         self.run.define_metric("task")
         self.run.define_metric("cl/*", step_metric="task")
 
