@@ -31,7 +31,8 @@ def test_a_folder_holds_what_is_promised(study):
         found = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
         checkpoints = {f"checkpoints/{name}.ckpt" for name in ("task1", "task2", "last")}
         hydra = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
-        assert found == {"scores.json", "metrics.csv"} | checkpoints | hydra
+        digests = {".sha256", "checkpoints/.sha256", ".hydra/.sha256"}
+        assert found == {"scores.json", "metrics.csv"} | checkpoints | hydra | digests
         told = scores(run)
         jsonschema.validate(told, SCHEMA)
         total = len(told["accuracy"])

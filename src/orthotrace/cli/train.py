@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,13 +23,17 @@ from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant
 from orthotrace.config.keys import check_keys
 from orthotrace.config.network import concept_layers_of
+from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
 from orthotrace.core.interrupt import deferred, stop_here, working_in
 from orthotrace.core.processes import ends_with_parent
+from orthotrace.core.folders import FolderInUseError, held
+from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import Run
 
 if TYPE_CHECKING:
+    from orthotrace.results.scores import Scores
     from orthotrace.training.concept_alignment import Alignment
     from orthotrace.training.experiment import Experiment
     from orthotrace.training.tracking import Tracker
@@ -66,6 +70,9 @@ def job(config: DictConfig) -> None:
     try:
         with worker():
             train(config, run, hydra, number)
+    except FolderInUseError as error:
+        # The other process reports what becomes of the run.
+        print(f"{number}failed: {run.folder.name}: {error}", flush=True)
     except Exception as error:
         # What the end of an interrupted run came to is no failure of it.
         stop_here()
@@ -96,6 +103,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     Raises:
         UserError: whatever the user can mend.
     """
+    if is_replaced(run):
+        # A run that was to replace it was killed.
+        with held(run.folder):
+            give_back(run)
     own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
     if own and not run.exists:
         raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
@@ -108,18 +119,38 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         # Hydra would merge the options, and let the last one undo the others.
         if options.startswith("[") and (conf_folder() / group).is_dir():
             raise UserError(f"one option only (got {options}); set the keys of others beside it", group)
-    started = time.perf_counter()
-    experiment, tracker, bar = assemble(config, run, hydra, number)
-    if number and experiment.trainer.world_size > 1:
-        raise UserError("several devices and a multirun do not go together: start the runs singly", "trainer.devices")
-    if config.overwrite:
-        clear(run)
-    continues = run.last.is_file()
-    write_hydra(run.hydra, config, hydra)
-    run.failed_file.unlink(missing_ok=True)
+    with held(run.folder):
+        started = time.perf_counter()
+        experiment, tracker, bar = assemble(config, run, hydra, number)
+        if number and experiment.trainer.world_size > 1:
+            raise UserError(
+                "several devices and a multirun do not go together: start the runs singly", "trainer.devices"
+            )
+        try:
+            if config.overwrite:
+                set_aside(run)
+            continues = bool(run.generations)
+            write_hydra(run.hydra, config, hydra)
+            run.failed_file.unlink(missing_ok=True)
+            scores = learn(experiment, tracker, bar, config, hydra, number)
+        finally:
+            # Where nothing has come of the new run.
+            if run.folder.is_dir():
+                give_back(run)
+    transfer = "" if scores.bwt is None else f"  BWT {scores.bwt:+.3f}"
+    how = "continued, " if continues else ""
+    seconds = time.perf_counter() - started
+    print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+
+
+def learn(
+    experiment: Experiment, tracker: Tracker, bar: Any, config: DictConfig, hydra: DictConfig, number: str
+) -> Scores:
+    """Run an experiment, and report it."""
+    folder = experiment.run_folder.folder
     choices = hydra.runtime.choices
     tracker.start(
-        run.folder,
+        folder,
         job_type="train",
         group=config.name,
         name=f"{choices.method} seed {config.seed}",
@@ -135,17 +166,14 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         tracker.finish(failed)
     scores = progress.scores(experiment.stream.shared_head)
     assert scores is not None
-    transfer = "" if scores.bwt is None else f"  BWT {scores.bwt:+.3f}"
-    how = "continued, " if continues else ""
-    seconds = time.perf_counter() - started
-    print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+    return scores
 
 
 def is_finished(run: Run, config: DictConfig) -> bool:
     """Whether the folder holds this very run, finished.
 
     Raises:
-        UserError: the folder holds a run with another configuration.
+        UserError: the folder holds a run with another configuration, or one of which too much is damaged.
     """
     if not run.exists:
         return False
@@ -155,15 +183,14 @@ def is_finished(run: Run, config: DictConfig) -> bool:
             f"{run.folder} holds a run with another configuration ({'; '.join(changed)}); "
             "choose another hydra.run.dir, or overwrite=true to replace it"
         )
-    return run.finished
-
-
-def clear(run: Run) -> None:
-    """Remove what a run wrote, and nothing else."""
-    for path in (run.scores_file, run.metrics_file, run.inside_file, run.failed_file):
-        path.unlink(missing_ok=True)
-    for folder in (run.checkpoints, run.folder / "wandb", run.hydra):
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        return run.finished
+    except DamagedFileError as error:
+        if not run.generations:
+            raise
+        # They hold all that is in it.
+        warnings.warn(f"{error.message.partition('; ')[0]}; it is written again from the checkpoints", stacklevel=2)
+        return False
 
 
 def assemble(

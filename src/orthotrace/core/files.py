@@ -4,54 +4,68 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from orthotrace.core.errors import UserError
+from orthotrace.core.digests import DamagedFileError, recorded, replace, verify
+from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.folders import cannot_write, check_held, part_of
+
+# Libraries that write in C or Rust tell of the disk in words alone.
+DISK = re.compile(r"no space left|file too large|quota exceeded|write failed|unable to (write|flush|close)", re.I)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, digests: Collection[str] = ()) -> Iterator[Path]:
     """A temporary path beside ``path``, which replaces it when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part. Where the block fails, the old file stays.
+    A reader sees the old file or the new one, never a part. Where the block fails, the old file stays. What was
+    written is recorded: read tells whether it is still that.
+
+    Args:
+        path: to write; its folder is made.
+        digests: of the content, where they are known.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        UserError: the disk is full, the folder cannot be written, or it is held and was removed.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> with whole(folder / "a.txt") as temporary:
         ...     _ = temporary.write_text("all of it")
-        >>> [file.name for file in folder.iterdir()]
-        ['a.txt']
+        >>> sorted(file.name for file in folder.iterdir())
+        ['.sha256', 'a.txt']
     """
-    # The suffix stays last: writers such as matplotlib choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = part_of(path)
     try:
+        check_held(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        replace(temporary, path, digests)
     except OSError as error:
         raise cannot_write(path, error) from error
+    except Exception as error:
+        if isinstance(error, UserError) or not DISK.search(str(error)):
+            raise
+        raise cannot_write(path, OSError(one_line(error))) from error
     finally:
         # A full disk or a missing folder must not hide the first error.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def cannot_write(path: Path | str, error: OSError) -> UserError:
-    """The error for a file that could not be written.
-
-    Example:
-        >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
-        'cannot write a.txt: no space left on device; free some space or choose another folder'
-    """
-    reason = (error.strerror or str(error)).lower()
-    return UserError(f"cannot write {path}: {reason}; free some space or choose another folder")
+def link(path: Path, other: Path) -> None:
+    """Give a file a second name, which takes no space; a copy where the file system has no links."""
+    with whole(other, recorded(path)) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -86,27 +100,35 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read(
     path: Path,
     reader: Callable[[Path], Any],
-    remedy: str = "put a good copy in its place, or start the run afresh with overwrite=true",
+    remedy: str | Callable[[], str] = "put a good copy in its place, or start the run afresh with overwrite=true",
 ) -> Any:
-    """Read a file; where it is missing or damaged, the error says what to do.
+    """Read a file that is what was written; where it is missing or damaged, the error says what to do.
 
     Raises:
-        UserError: there is no such file, or ``reader`` could not read it.
+        DamagedFileError: it is not what was written, or ``reader`` could not read it.
+        UserError: there is no such file.
     """
+
+    def advice() -> str:
+        return remedy if isinstance(remedy, str) else remedy()
+
     try:
+        verify(path)
         return reader(path)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error.message}; {advice()}") from error
     except UserError:
         raise
     except Exception as error:
         # A damaged file can raise nearly anything: zip, pickle, JSON and Unicode errors among them.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UserError(f"{path} is damaged ({reason}); {remedy}") from error
+        raise DamagedFileError(f"{path} is damaged ({reason}); {advice()}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+def read_json(path: Path, *remedy: str) -> dict[str, Any]:
+    """Read a JSON object; a remedy as for read.
 
     Raises:
         UserError: there is no such file, or it is not a JSON object.
@@ -118,4 +140,4 @@ def read_json(path: Path) -> dict[str, Any]:
             raise ValueError("not a JSON object")
         return content
 
-    return read(path, load)
+    return read(path, load, *remedy)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthotrace.core.files import cannot_write
+from orthotrace.core.digests import DamagedFileError, files_in, record, verify
+from orthotrace.core.folders import cannot_write, part_of, remove_parts
 
 # Stores up to this size are read into memory, larger ones are mapped.
 MEMORY_BYTES = 2 * 1024**3
 # Version of the cache: raised when the meaning of its content changes.
 VERSION = 1
+# Sizes and dates of the mapped arrays that were found whole.
+SEEN = ".seen.json"
 
 
 def cache_folder() -> Path:
@@ -46,7 +50,7 @@ def content_hash(files: Iterable[Path], *options: Any) -> str:
 
 
 def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """The folder of a key, made where it is missing: complete or not at all.
+    """The folder of a key, made where it is missing or damaged: complete or not at all.
 
     Args:
         key: a hash of the content.
@@ -60,18 +64,19 @@ def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict
     """
     folder = cache_folder() / key
     about = folder / "about.json"
-    if not about.is_file():
-        temporary = folder.with_name(f".{key}.{os.getpid()}.part")
+    if not (about.is_file() and _whole(folder)):
+        temporary = part_of(folder)
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_parts(folder.parent)
             temporary.mkdir(parents=True)
             content = make(temporary)
             (temporary / about.name).write_text(json.dumps(content), encoding="utf-8")
+            record(temporary)
             try:
                 temporary.replace(folder)
             except OSError:
-                # Another process has made it first, or left it incomplete.
-                if not about.is_file():
+                # Another process has made it first, or left it incomplete, or it is damaged.
+                if not (about.is_file() and _whole(folder)):
                     shutil.rmtree(folder, ignore_errors=True)
                     temporary.replace(folder)
         except OSError as error:
@@ -81,8 +86,35 @@ def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict
     return folder, json.loads(about.read_text(encoding="utf-8"))
 
 
+def _whole(folder: Path) -> bool:
+    """Whether all files are what was written; those too large to be read are compared where their dates changed."""
+    seen = folder / SEEN
+    try:
+        known = json.loads(seen.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    large = {}
+    try:
+        json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        for path in {*files_in(folder), *folder.glob("*.npy")}:
+            at = path.stat()
+            stamp = [at.st_size, at.st_mtime_ns]
+            if at.st_size > MEMORY_BYTES:
+                large[path.name] = stamp
+                if known.get(path.name) == stamp:
+                    continue
+            verify(path)
+    except (DamagedFileError, OSError, ValueError):
+        return False
+    if large != known:
+        # The cache of others may be read only.
+        with suppress(OSError):
+            seen.write_text(json.dumps(large), encoding="utf-8")
+    return True
+
+
 def stored(path: Path) -> tuple[Tensor, bool]:
     """An array of the cache as a tensor, and whether it is mapped from disk."""
     mapped = path.stat().st_size > MEMORY_BYTES
     # Copy on write: torch warns of read-only memory.
-    return torch.from_numpy(np.load(path, mmap_mode="c" if mapped else None)), mapped
+    return torch.from_numpy(np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)), mapped

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.core.digests import DamagedFileError, recorded
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.methods.sizes import FoundRows
@@ -32,9 +33,17 @@ def rows_argument(config: DictConfig, seeds: Seeds) -> dict[str, Any]:
 
 
 def _has_rows(run: Run) -> bool:
-    """Whether a run has found rows of its own; one that cannot be read is none."""
+    """Whether a run has found rows of its own; what cannot be read is none, but for a run that was damaged since.
+
+    Raises:
+        DamagedFileError: it is not what was written: another run must not take its place in silence.
+    """
     try:
         return bool(run.finished and run.scores["capacity"] and not run.rows_are_borrowed)
+    except DamagedFileError:
+        if recorded(run.scores_file) or recorded(run.hydra / "config.yaml"):
+            raise
+        return False
     except (UserError, KeyError):
         return False
 
@@ -57,7 +66,10 @@ def found_rows(folder: str, seeds: Seeds) -> FoundRows:
     except UserError as error:
         raise UserError(error.message, "rows_from") from error
     # A run that took its own rows from another is no reference.
-    runs = [run for run in runs if _has_rows(run)]
+    try:
+        runs = [run for run in runs if _has_rows(run)]
+    except DamagedFileError as error:
+        raise UserError(error.message, "rows_from") from error
     # A folder of one run was chosen by name; of several the one with the same seeds is meant.
     same = [run for run in runs if Run(path).exists or run.scores["seeds"] == seeds.as_dict()]
     if len(same) > 1:

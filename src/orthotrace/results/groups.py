@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from omegaconf import OmegaConf
-
 from orthotrace.core.errors import UserError
-from orthotrace.core.files import read
 from orthotrace.results.run_folder import Run
 from orthotrace.results.tables import mean_and_deviation
 
@@ -39,7 +36,7 @@ class Group:
 def settings(run: Run) -> tuple[str, ...]:
     """The overrides of a run, without its method and seeds."""
     others = []
-    for override in sorted(str(item) for item in read(run.hydra / "overrides.yaml", OmegaConf.load)):
+    for override in sorted(run.overrides):
         key, _, value = override.partition("=")
         # Of the method's options the one that names another run is no setting.
         if key in (*SAME, "method.rows_from") or (key.split(".")[0] in SAME and not key.startswith("method.")):
@@ -73,11 +70,13 @@ def failures(runs: Sequence[Run]) -> dict[str, str]:
     reasons = {}
     for run in runs:
         if run.failed_file.is_file():
-            reasons[run.folder.name] = run.failed_file.read_text().split("\n")[0]
+            reasons[run.folder.name] = run.failed_file.read_text("utf-8", errors="replace").split("\n")[0]
             continue
         try:
-            if not run.finished:
+            if not run.scores_file.is_file() or not run.finished:
                 reasons[run.folder.name] = "not finished"
+            else:
+                run.check()
         except UserError as error:
             reasons[run.folder.name] = str(error)
     return reasons

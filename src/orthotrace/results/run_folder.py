@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.core.digests import DamagedFileError, recorded, verify
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import read, read_json
 
 if TYPE_CHECKING:
     from torch import nn
+
+AFRESH = "put a good copy in its place, or start the run afresh with overwrite=true"
+# Where an old run lies until the run that replaces it has a checkpoint: while it is moved, whole, no longer needed.
+MOVING, REPLACED, REMOVED = ASIDE = (".moving", ".replaced", ".removed")
 
 
 class Run:
@@ -31,26 +38,68 @@ class Run:
         self.failed_file = self.folder / "failed.txt"
         self.checkpoints = self.folder / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
+        self.previous = self.checkpoints / "previous.ckpt"
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
     @property
     def exists(self) -> bool:
-        """Whether a run was started here."""
-        return (self.hydra / "config.yaml").is_file()
+        """Whether a run was started here, also one whose configuration is missing."""
+        if (self.hydra / "config.yaml").is_file():
+            return True
+        return bool(self._files()) and (self.hydra.is_dir() or bool(recorded(self.scores_file)))
 
     @cached_property
     def config(self) -> DictConfig:
         """What the run was configured with.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: there is none, or it is damaged; says what of the run is left.
         """
-        config = read(self.hydra / "config.yaml", OmegaConf.load)
-        if not isinstance(config, DictConfig):
-            raise UserError(f"{self.hydra / 'config.yaml'} is damaged (not a mapping)")
-        return config
+
+        def load(path: Path) -> DictConfig:
+            config = OmegaConf.load(path)
+            if not isinstance(config, DictConfig):
+                raise ValueError("not a mapping")
+            return config
+
+        return self._read("config.yaml", load)
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        """What was set when the run was started.
+
+        Raises:
+            UserError: they are missing or damaged; says what of the run is left.
+        """
+
+        def load(path: Path) -> list[str]:
+            found = OmegaConf.to_container(OmegaConf.load(path))
+            if not isinstance(found, list):
+                raise ValueError("not a list")
+            return [str(one) for one in found]
+
+        return self._read("overrides.yaml", load)
+
+    def _read(self, name: str, load: Callable[[Path], Any]) -> Any:
+        path = self.hydra / name
+
+        def advice() -> str:
+            left = self._left()
+            return AFRESH + (f"; still usable: {', '.join(left)}" if left else "")
+
+        if not path.is_file() and self.exists:
+            raise UserError(f"{path} is missing; {advice()}")
+        return read(path, load, advice)
+
+    def _left(self) -> list[str]:
+        """What was written beside the configuration, and is not damaged."""
+        return [str(path.relative_to(self.folder)) for path in self._files() if is_whole(path)]
+
+    def _files(self) -> list[Path]:
+        scores = [self.scores_file] if self.scores_file.is_file() else []
+        return [*scores, *sorted(self.checkpoints.glob("*.ckpt"))]
 
     @cached_property
     def scores(self) -> dict[str, Any]:
@@ -62,7 +111,10 @@ class Run:
         scores = read_json(self.scores_file)
         missing = [key for key in ("schema", "method", "seeds", "accuracy", "acc", "capacity") if key not in scores]
         if missing:
-            raise UserError(f"{self.scores_file} is damaged (no field '{missing[0]}'); start the run afresh")
+            raise DamagedFileError(
+                f"{self.scores_file} is damaged (no field '{missing[0]}'); the same command writes it again from the "
+                "checkpoints"
+            )
         return scores
 
     @property
@@ -78,6 +130,21 @@ class Run:
     def rows_are_borrowed(self) -> bool:
         """Whether the ranks were taken from another run."""
         return OmegaConf.select(self.config, "method.rows_from") is not None
+
+    def check(self) -> None:
+        """Read what tells runs apart.
+
+        Raises:
+            UserError: the configuration, the overrides or the scores are missing or damaged.
+        """
+        _ = self.config, self.overrides, self.scores
+
+    @property
+    def generations(self) -> list[Path]:
+        """The checkpoints that a run can go on from, the one to take first."""
+        others = [*self.checkpoints.glob("task*.ckpt"), *([self.previous] if self.previous.is_file() else [])]
+        others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return [*([self.last] if self.last.is_file() else []), *others]
 
     def checkpoint(self, task: int) -> Path:
         """The checkpoint after a task, counted from 1."""
@@ -105,8 +172,6 @@ class Run:
             UserError: there is no such checkpoint, or it is damaged.
         """
         # Heavy imports only where a network is wanted.
-        import torch
-
         from orthotrace.config.network import make_network
 
         tasks = self.tasks
@@ -119,7 +184,7 @@ class Run:
             raise UserError(f"{self.folder} has no checkpoint of task {task}; there are: {listed}", "task")
 
         def load(path: Path) -> nn.Module:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            saved = read_checkpoint(path)
             about = saved["orthotrace"]
             model = make_network(self.config, about["shape"], about["classes"], about.get("concepts"))
             prefix = "model."
@@ -133,9 +198,36 @@ class Run:
         return read(self.checkpoint(task), load)
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU, where its digest was compared or its own checksums are right.
+
+    Raises:
+        Exception: it is damaged; read makes a line of it.
+    """
+    import torch
+
+    if not recorded(path):
+        # torch compares no checksums.
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is what was written, as far as is known."""
+    try:
+        return verify(path) or path.suffix != ".ckpt" or zipfile.is_zipfile(path)
+    except (DamagedFileError, OSError):
+        return False
+
+
 def below(folder: Path) -> list[Run]:
     """All runs below a folder, by path; none where it does not exist."""
-    return [Run(config.parent.parent) for config in sorted(folder.glob("**/.hydra/config.yaml"))]
+    marks = {path.parent.parent for path in folder.glob("**/.hydra/config.yaml")}
+    # Those whose configuration is missing are found by their scores.
+    marks |= {path.parent for path in folder.glob("**/scores.json") if Run(path.parent).exists}
+    return [Run(path) for path in sorted(marks) if not set(path.relative_to(folder).parts) & set(ASIDE)]
 
 
 def find(folder: Path | str) -> list[Run]:

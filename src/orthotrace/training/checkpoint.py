@@ -1,20 +1,19 @@
 """Checkpoints: what a run continues from, to the same bits."""
 
-import os
-import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.core.files import read, whole
+from orthotrace.core.files import link, read, whole
 from orthotrace.core.interrupt import interrupted
-from orthotrace.results.run_folder import Run
+from orthotrace.results.replaced import is_replaced, let_go
+from orthotrace.results.run_folder import AFRESH, Run, read_checkpoint
 from orthotrace.training.concept_alignment import concept_layers
 from orthotrace.training.progress import Progress
 from orthotrace.training.settings import Components
@@ -32,47 +31,75 @@ class Checkpoints(Checkpoint):
         self._saved = time.perf_counter()
         self._content: dict[str, Any] = {}
 
-    def restore(self, module: nn.Module) -> Progress | None:
-        """Load the state of the last checkpoint into a module; None where there is none.
+    def restore(self, module: nn.Module, writes: bool = True) -> tuple[Progress, Path] | None:
+        """Load the state of the last checkpoint that is whole into a module.
+
+        Args:
+            module: the learner.
+            writes: put it in the place of a last one that is damaged.
+
+        Returns:
+            How far it is, and its file; None where there is no checkpoint.
 
         Raises:
-            UserError: the checkpoint is damaged, or the run began with other images.
+            UserError: all checkpoints are damaged, or the run began with other images.
         """
-        last = self.run.last
-        if not last.is_file():
-            return None
-        saved = read(last, lambda path: torch.load(path, map_location="cpu", weights_only=True))
-        for what, digest in read(last, lambda _: saved["orthotrace"].get("digests", {})).items():
-            if self.components.digests.get(what, digest) != digest:
-                raise UserError(
-                    f"the images of {what} are not those that {self.run.folder} began with: put them back, or "
-                    "start afresh with overwrite=true",
-                    what,
-                )
-        progress = read(last, lambda _: Progress(**saved["orthotrace"]["progress"]))
-        read(last, lambda _: module.load_state_dict(saved["state_dict"]))
-        return progress
+        damaged: list[UserError] = []
+        for path in self.run.generations:
+            try:
+                saved = read(path, read_checkpoint)
+                began = read(path, lambda _, saved=saved: saved["orthotrace"].get("digests", {}))
+                progress = read(path, lambda _, saved=saved: Progress(**saved["orthotrace"]["progress"]))
+                read(path, lambda _, saved=saved: module.load_state_dict(saved["state_dict"]))
+            except UserError as error:
+                damaged.append(error)
+                continue
+            for what, digest in began.items():
+                if self.components.digests.get(what, digest) != digest:
+                    raise UserError(
+                        f"the images of {what} are not those that {self.run.folder} began with: put them back, or "
+                        "start afresh with overwrite=true",
+                        what,
+                    )
+            if damaged and writes:
+                what = damaged[0].message.partition("; ")[0]
+                warnings.warn(f"{what}; the run goes on from {path.name}, the last that is whole", stacklevel=2)
+                link(path, self.run.last)
+            return progress, path
+        if damaged:
+            others = f", and so are {len(damaged) - 1} earlier ones" if damaged[1:] else ", and there is none before it"
+            raise UserError(f"{damaged[0].message.partition('; ')[0]}{others}; {AFRESH}")
+        return None
 
     def due(self, trainer: pl.Trainer) -> bool:
         """Whether enough time has passed since the last checkpoint, or it is the last one: by one clock for all."""
         return trainer.strategy.broadcast(interrupted() or time.perf_counter() - self._saved >= self.save_every)
 
-    def save(self, trainer: pl.Trainer, progress: Progress, first: Path, *others: Path) -> None:
-        """Write a checkpoint under one or more names, each whole."""
+    def save(self, trainer: pl.Trainer, progress: Progress) -> None:
+        """Write a checkpoint, whole: that of a task where one has ended, and the last one; the one before is kept."""
         self._content = self.content(progress)
+        last, ended = self.run.last, progress.epoch == 0
+        path = self.run.checkpoint(progress.task) if ended else last
         if not trainer.is_global_zero:
             # Lightning writes in the first process, and all wait for it.
-            trainer.save_checkpoint(first)
+            trainer.save_checkpoint(path)
             return
-        with whole(first) as temporary:
+        if not ended:
+            self._keep()
+        with whole(path) as temporary:
             trainer.save_checkpoint(temporary)
-        for other in others:
-            with whole(other) as temporary:
-                try:
-                    os.link(first, temporary)
-                except OSError:
-                    shutil.copyfile(first, temporary)
+        if ended:
+            self._keep()
+            link(path, last)
+        # Weights that are not finite are refused when the task has ended.
+        if is_replaced(self.run) and all(bool(value.isfinite().all()) for value in trainer.lightning_module.parameters()):
+            let_go(self.run)
         self._saved = time.perf_counter()
+
+    def _keep(self) -> None:
+        """Keep the last checkpoint, which was written or restored by this process, until the next but one."""
+        if self.run.last.is_file():
+            link(self.run.last, self.run.previous)
 
     def content(self, progress: Progress) -> dict[str, Any]:
         """What a checkpoint carries beside Lightning's own."""

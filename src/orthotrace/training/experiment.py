@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
+from orthotrace.core.digests import remove
 from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError
+from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, stop_here
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
@@ -96,20 +99,24 @@ class Experiment:
         """Train what is left to train.
 
         Raises:
-            UserError: a checkpoint is damaged, or the folder cannot be written.
+            UserError: all checkpoints are damaged, another process trains in the folder, or it cannot be written to.
         """
         torch.set_num_threads(self.training.threads)
-        restored = self.checkpoints.restore(self.learner)
-        if restored is not None:
-            self.progress = restored
-        if not self.progress.untrained:
-            self.progress.untrained = self.evaluator(after=0)[0]
-        self._write()
-        resume = None if restored is None else self.run_folder.last
-        with self.together.watched(self.trainer):
+        first = self.trainer.is_global_zero
+        with held(self.run_folder.folder) if first else nullcontext(), self.together.watched(self.trainer):
+            restored = self.checkpoints.restore(self.learner, writes=first)
+            resume = None
+            if restored is not None:
+                self.progress, resume = restored
+            if not self.progress.untrained:
+                self.progress.untrained = self.evaluator(after=0)[0]
+            self._write()
             while not self.progress.finished:
                 self._learn(resume)
                 resume = None
+            if first:
+                # Of a finished run nothing goes on.
+                remove(self.run_folder.previous)
         return self.progress
 
     def report(self) -> dict[str, Any]:
@@ -147,7 +154,7 @@ class Experiment:
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
         # A signal is heard at the end of a batch.
         with deferred():
-            self.trainer.fit(self.learner, self._batches, ckpt_path=resume)
+            self.trainer.fit(self.learner, self._batches, ckpt_path=resume, weights_only=True)
         # Statistics of the last step differ between processes.
         broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
@@ -161,8 +168,7 @@ class Experiment:
         self.progress.task_ended(accuracy, by_class, outcome)
         # First to the tracker: what is reported twice after a kill it drops, what is never reported is lost.
         self.tracker.task(self.progress, self.progress.scores(self.stream.shared_head))
-        last = self.run_folder.last
-        self.checkpoints.save(self.trainer, self.progress, self.run_folder.checkpoint(self.progress.task), last)
+        self.checkpoints.save(self.trainer, self.progress)
         self._write()
 
     def _validation(self, task: Task, number: int) -> list[tuple[Images, range]]:
@@ -188,7 +194,7 @@ class Experiment:
         stops = self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
         self.trainer.should_stop |= stops
         if self.checkpoints.due(self.trainer) and self.progress.epoch < self.training.max_epochs and not stops:
-            self.checkpoints.save(self.trainer, self.progress, self.run_folder.last)
+            self.checkpoints.save(self.trainer, self.progress)
             self._write()
             stop_here()
 

@@ -193,7 +193,7 @@ class _Images:
             raise UserError(f"the {part} part has no images")
         store.flush()
         if len(kept) < content.count:
-            whole = np.load(path, mmap_mode="r")
+            whole = np.load(path, mmap_mode="r", allow_pickle=False)
             shorter = path.with_name(f"shorter_{path.name}")
             np.save(shorter, whole[: len(kept)])
             shorter.replace(path)

@@ -1,0 +1,155 @@
+"""A folder that one process at a time writes to, and what killed ones left in it."""
+
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from orthotrace.core.errors import UserError
+
+LOCK = ".lock"
+HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:60]
+PART = re.compile(r"\.(?P<process>\d+)(@(?P<host>[A-Za-z0-9-]*))?\.part(\.[^.]*)?$")
+
+# Folders that this process holds: the open lock, and the folders in it that were written to.
+_HELD: dict[Path, tuple[IO[str], set[Path]]] = {}
+
+
+class FolderInUseError(UserError):
+    """Another process writes to the folder."""
+
+
+def cannot_write(path: Path | str, error: OSError) -> UserError:
+    """The error for a file that could not be written.
+
+    Example:
+        >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
+        'cannot write a.txt: no space left on device; free some space or choose another folder'
+    """
+    reason = (error.strerror or str(error)).lower()
+    return UserError(f"cannot write {path}: {reason}; free some space or choose another folder")
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is written before it is complete: beside it, with the process in its name.
+
+    Example:
+        >>> part_of(Path("a/b.txt")).suffix
+        '.txt'
+    """
+    # The suffix stays last: writers such as matplotlib choose the format by it.
+    return path.with_name(f".{path.stem}.{os.getpid()}@{HOST}.part{path.suffix}")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that no longer live left incomplete in a folder; call it before anything is written."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            found = PART.search(path.name) if path.name.startswith(".") else None
+            if found and found["host"] in (None, HOST) and not _lives(int(found["process"])):
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of this number runs here; this one has left nothing yet."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within the block this process alone writes to a folder, which is made; free again even after a kill.
+
+    Args:
+        folder: of a run or an analysis; may be held already.
+
+    Raises:
+        FolderInUseError: another process holds it.
+        UserError: it cannot be written to.
+    """
+    root = Path(os.path.abspath(folder))  # noqa: PTH100 -- resolve() would follow a link that is changed meanwhile
+    if root in _HELD:
+        yield
+        return
+    missing = [one for one in (root, *root.parents) if not one.exists()]
+    try:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            lock = _locked(root)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        _HELD[root] = (lock, set())
+        try:
+            for one in (root, *(path for path in root.iterdir() if path.is_dir())):
+                remove_parts(one)
+            yield
+        finally:
+            del _HELD[root]
+            # Before it is free: one that waits for it sees that it is gone.
+            if _same(lock, root / LOCK):
+                with suppress(OSError):
+                    (root / LOCK).unlink()
+            lock.close()
+    finally:
+        with suppress(OSError):
+            for one in missing:
+                one.rmdir()
+
+
+def check_held(path: Path) -> None:
+    """Note that a file is written, and refuse it where a folder that is held was removed or taken meanwhile.
+
+    Raises:
+        UserError: names the folder.
+    """
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100
+    for root, (lock, written) in _HELD.items():
+        if root not in absolute.parents:
+            continue
+        gone = root if not _same(lock, root / LOCK) else next((one for one in written if not one.is_dir()), None)
+        if gone is not None:
+            raise UserError(f"{gone} was removed while it was written to: nothing more is written; start again")
+        written.add(absolute.parent)
+
+
+def _locked(root: Path) -> IO[str]:
+    import fcntl
+
+    while True:
+        lock = (root / LOCK).open("a+", encoding="utf-8")
+        try:
+            # Of the process, not of the open file: what it forks does not hold on to it after a kill.
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            lock.seek(0)
+            who = lock.read(100).split("\n")[0] or "another process"
+            lock.close()
+            raise FolderInUseError(f"{root} is in use by {who}: wait until it has ended, or stop it") from error
+        except OSError:
+            # A file system without locks.
+            pass
+        if _same(lock, root / LOCK):
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {HOST}\n")
+            lock.flush()
+            return lock
+        lock.close()
+
+
+def _same(lock: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except OSError:
+        return False
