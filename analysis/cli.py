@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from orthotrace.config.keys import check_keys
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, nearest, one_line
 from orthotrace.core.files import write_csv, write_json
+from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, working_in
 
 if TYPE_CHECKING:
@@ -115,30 +117,33 @@ def analyse(config: DictConfig) -> Path:
     runs = select(options["runs"], options["where"])
     grouped = groups(runs)
     stimuli = common_stimuli(runs, **vars(shown))
-    # Files from outside are read before the networks, which take long.
-    rdms = read_references(outside, stimuli, measure)
-    networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
-    concepts = read_concepts(grouped, options["tasks"], stimuli.task, concept_options.images, interval.level)
-    findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
     out = Path(options["out"])
-    results = findings.as_json(grouped, stimuli, networks, options)
-    pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)
-    results["mds"] = plane
-    results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
-    keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
-    write_csv(out / "stimuli.csv", stimuli.rows())
-    report = write_report(out, grouped, results, pictures)
-    write_json(out / "results.json", results)
-    tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
-    means = {
-        f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"] for one in results["consistency"]
-    }
-    try:
-        tracker.figures({f"figures/{path.stem}": path for path in pictures.values()}, means)
-    finally:
-        tracker.finish()
-    print_summary(runs)
-    return report
+    # Another analysis that writes there would mix its files with these.
+    with held(out):
+        # Files from outside are read before the networks, which take long.
+        rdms = read_references(outside, stimuli, measure)
+        networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
+        concepts = read_concepts(grouped, options["tasks"], stimuli.task, concept_options.images, interval.level)
+        findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
+        results = findings.as_json(grouped, stimuli, networks, options)
+        pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)
+        results["mds"] = plane
+        results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
+        keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
+        write_csv(out / "stimuli.csv", stimuli.rows())
+        report = write_report(out, grouped, results, pictures)
+        write_json(out / "results.json", results)
+        tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
+        means = {
+            f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
+            for one in results["consistency"]
+        }
+        try:
+            tracker.figures({f"figures/{path.stem}": path for path in pictures.values()}, means)
+        finally:
+            tracker.finish()
+        print_summary(runs)
+        return report
 
 
 def measure_of(name: Any) -> Measure:
@@ -173,6 +178,12 @@ def imported(path: str, key: str) -> Any:
     return getattr(there, name)
 
 
+def check_file_name(name: Any, key: str) -> None:
+    """Refuse a name that would lead out of the analysis folder as part of a file's name."""
+    if re.search(r"[/\\\0]", str(name)):
+        raise UserError("becomes part of the names of files: write it without slashes", key)
+
+
 def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
     """The measures of similarity that the configuration names.
 
@@ -181,6 +192,7 @@ def measures_of(config: DictConfig) -> dict[str, Callable[[Any, Any], float]]:
     """
     found = {}
     for name, node in plain(config.measures).items():
+        check_file_name(name, f"measures.{name}")
         if not isinstance(node, dict) or "_target_" not in node:
             raise UserError(f"write +measures.{name}._target_=package.function", f"measures.{name}")
         imported(str(node["_target_"]), f"measures.{name}")
@@ -198,6 +210,7 @@ def references_of(nodes: Mapping[str, Any]) -> dict[str, Reference]:
 
     found = {}
     for name, node in nodes.items():
+        check_file_name(name, f"references.{name}")
         if not isinstance(node, dict) or "path" not in node:
             raise UserError(f"write +references.{name}.path=FILE", f"references.{name}")
         try:

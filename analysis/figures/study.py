@@ -21,6 +21,7 @@ from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.style import save, styled
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
+from orthotrace.core.digests import remove
 
 if TYPE_CHECKING:
     from orthotrace.analysis.concepts.study import ConceptNetwork
@@ -116,7 +117,7 @@ def draw(
     # What an earlier analysis drew here and this one has no numbers for.
     for path in folder.iterdir():
         if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
-            path.unlink()
+            remove(path)
     return pictures, plane
 
 

@@ -74,16 +74,18 @@ def read_rdms(path: Path | str) -> RDMs:
         from safetensors.numpy import load_file
 
         found = read(path, load_file, COPY)
-        content = read_json(path.with_suffix(".json"))
+        content = read_json(path.with_suffix(".json"), COPY)
     else:
         raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
     if "dissimilarities" not in found:
         raise UserError(f"{path} holds no RDMs: it has {', '.join(sorted(found)) or 'nothing'}")
     described = {name: content.get(name) or {} for name in DESCRIPTORS}
+    if wrong := next((name for name, of in described.items() if not isinstance(of, dict)), None):
+        raise UserError(f"{path}: {wrong} is no mapping")
     try:
         return RDMs(found["dissimilarities"], content.get("measure"), **described)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    except (UserError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: {one_line(error)}") from error
 
 
 def _write_hdf5(path: Path, rdms: RDMs) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment
 
 from orthotrace import __version__
+from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
 from orthotrace.results.groups import Group
 from orthotrace.results.summary import SCORES, TITLES
@@ -50,7 +51,7 @@ def write_report(
     # What an earlier analysis wrote here and this one has no numbers for.
     for path in (folder / "tables").glob("*.tex"):
         if path.stem not in written:
-            path.unlink()
+            remove(path)
     template = Environment(autoescape=True).from_string(
         (files("orthotrace.analysis.report") / "report.html.j2").read_text(encoding="utf-8")
     )

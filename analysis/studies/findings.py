@@ -21,6 +21,7 @@ from orthotrace.analysis.studies.consistency import PairMean, between_networks
 from orthotrace.analysis.studies.correspondence import accuracy, layer_similarities
 from orthotrace.analysis.studies.references import Agreement, Reference, agreements
 from orthotrace.analysis.studies.similarities import Similarity, similarities
+from orthotrace.core.digests import remove
 from orthotrace.results.summary import SCORES
 
 if TYPE_CHECKING:
@@ -233,4 +234,4 @@ def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measu
         written |= {path, path.with_suffix(".json")}
     for path in folder.iterdir():
         if path not in written and path.suffix in (".safetensors", ".json"):
-            path.unlink()
+            remove(path)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, one_line
 
 LOCK = ".lock"
 HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:60]
@@ -30,7 +30,8 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
         >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
         'cannot write a.txt: no space left on device; free some space or choose another folder'
     """
-    reason = (error.strerror or str(error)).lower()
+    # HDF5 puts a page of details into the text.
+    reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
     return UserError(f"cannot write {path}: {reason}; free some space or choose another folder")
 
 

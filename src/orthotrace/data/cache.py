@@ -90,8 +90,8 @@ def _whole(folder: Path) -> bool:
     """Whether all files are what was written; those too large to be read are compared where their dates changed."""
     seen = folder / SEEN
     try:
-        known = json.loads(seen.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known = dict(json.loads(seen.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         known = {}
     large = {}
     try:

@@ -1,0 +1,92 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from orthotrace.core.errors import UserError
+from orthotrace.core.files import write_text
+from orthotrace.core.folders import HOST, FolderInUseError, held, part_of, remove_parts
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from orthotrace.core.folders import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_second_process_stops_at_once_and_a_kill_frees_the_folder(tmp_path):
+    folder = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "held\n"
+    start = time.monotonic()
+    with pytest.raises(FolderInUseError, match=rf"run is in use by process {other.pid} on "), held(folder):
+        pass
+    assert time.monotonic() - start < 1
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    assert (folder / ".lock").exists()
+    with held(folder), held(folder):
+        assert (folder / ".lock").read_text() == f"process {os.getpid()} on {HOST}\n"
+    assert not list(folder.iterdir())
+
+
+def test_what_was_made_and_stays_empty_is_removed(tmp_path):
+    with pytest.raises(ZeroDivisionError), held(tmp_path / "a" / "b"):
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    with held(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").is_dir()
+
+
+def again(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("what", ["", "part"])
+@pytest.mark.parametrize("how", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("moved")), again])
+def test_a_folder_that_is_removed_is_not_made_again(tmp_path, what, how):
+    root = tmp_path / "run"
+    with held(root):
+        write_text(root / "part" / "a.txt", "one")
+        write_text(root / "a.txt", "one")
+        if what and how is again:
+            pytest.skip("an emptied folder is one that is there")
+        how(root / what)
+        before = sorted(root.parent.rglob("*"))
+        for path in (root / "a.txt", root / "part" / "b.txt", root / "other" / "c.txt"):
+            with pytest.raises(UserError, match="was removed while it was written to: nothing more is written"):
+                write_text(path, "two")
+        assert sorted(root.parent.rglob("*")) == before
+        write_text(tmp_path / "elsewhere" / "a.txt", "fine")
+
+
+def test_parts_of_dead_processes_are_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine = part_of(tmp_path / "a.txt").name
+    gone = [mine, mine.replace(str(os.getpid()), str(dead.pid)), f".b.{dead.pid}.part.json", f".c.{dead.pid}@{HOST}.part"]
+    kept = [f".a.{os.getppid()}@{HOST}.part.txt", f".a.{dead.pid}@elsewhere.part.txt", "a.1.part.txt", ".part", "b.txt"]
+    for name in [*gone, *kept]:
+        (tmp_path / name).write_text("half")
+    remove_parts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+    (tmp_path / gone[1]).mkdir()
+    (tmp_path / gone[1] / "x").write_text("")
+    with held(tmp_path):
+        assert not (tmp_path / gone[1]).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write .*file"), held(tmp_path / "file"):
+        pass
