@@ -81,12 +81,15 @@ def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
             configuration. None matches all.
 
     Raises:
-        UserError: no runs, none that is finished, none that matches, or a key that no run has.
+        UserError: no runs, none that is finished, one that is damaged, none that matches, or a key that no run has.
     """
     runs = find(folder)
     finished = [run for run in runs if run.finished]
     if not finished:
         raise UserError(f"none of the {len(runs)} runs in {folder} is finished: start them again to continue")
+    for run in finished:
+        # A damaged one would be taken for one of another group.
+        run.check()
     chosen = finished
     # Keys may be nested: where.trainer.max_epochs is one of the configuration.
     for key, wanted in leaves(where):

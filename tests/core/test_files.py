@@ -29,7 +29,9 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"cannot write .*a\.txt: no space left on device"):
         write_text(path, "new")
     assert path.read_text() == "old"
-    assert sorted(file.name for file in tmp_path.iterdir()) == [".sha256", "a.txt"] and read(path, Path.read_text) == "old"
+    assert (
+        sorted(file.name for file in tmp_path.iterdir()) == [".sha256", "a.txt"] and read(path, Path.read_text) == "old"
+    )
 
 
 def test_a_folder_that_cannot_be_one(tmp_path):

@@ -74,7 +74,12 @@ def test_parts_of_dead_processes_are_removed(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     mine = part_of(tmp_path / "a.txt").name
-    gone = [mine, mine.replace(str(os.getpid()), str(dead.pid)), f".b.{dead.pid}.part.json", f".c.{dead.pid}@{HOST}.part"]
+    gone = [
+        mine,
+        mine.replace(str(os.getpid()), str(dead.pid)),
+        f".b.{dead.pid}.part.json",
+        f".c.{dead.pid}@{HOST}.part",
+    ]
     kept = [f".a.{os.getppid()}@{HOST}.part.txt", f".a.{dead.pid}@elsewhere.part.txt", "a.1.part.txt", ".part", "b.txt"]
     for name in [*gone, *kept]:
         (tmp_path / name).write_text("half")

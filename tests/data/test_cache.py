@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from damage import cases, damage
 
 from orthotrace.core.errors import UserError
 from orthotrace.data import cache
@@ -77,3 +78,33 @@ def test_the_hash_is_of_content_and_options(tmp_path):
     assert content_hash(files, 1) == one != content_hash(files, 2)
     files[1].write_text("y")
     assert content_hash(files, 1) != one
+
+
+@pytest.mark.parametrize("name", ["a.npy", "about.json"])
+def test_a_damaged_entry_is_made_again(folder, name):
+    cached("key", make)
+    (folder / "other.txt").write_text("another file")
+    for kind, seed in cases(flips=20, cuts=3):
+        damage(folder / "key" / name, kind, seed, folder / "other.txt")
+        calls = []
+        path, about = cached("key", lambda place, calls=calls: calls.append(place) or make(place))
+        assert len(calls) == 1 and about == {"count": 4} and stored(path / "a.npy")[0].tolist() == [0, 1, 2, 3]
+
+
+def test_arrays_that_are_mapped_are_compared_where_their_dates_changed(folder, monkeypatch):
+    monkeypatch.setattr(cache, "MEMORY_BYTES", 100)
+    compared = []
+    verify = cache.verify
+    monkeypatch.setattr(cache, "verify", lambda path: compared.append(path.name) or verify(path))
+    for expected in (0, 1, 0):
+        cached("key", make)
+        assert compared.count("a.npy") == expected
+        compared.clear()
+    damage(folder / "key" / "a.npy", "flip", 1)
+    assert stored(cached("key", make)[0] / "a.npy")[0].tolist() == [0, 1, 2, 3]
+
+
+def test_what_a_killed_process_was_making_is_removed(folder):
+    (folder / ".key.999999999.part").mkdir(parents=True)
+    cached("key", make)
+    assert [path.name for path in folder.iterdir()] == ["key"]

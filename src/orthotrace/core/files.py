@@ -16,7 +16,9 @@ from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.folders import cannot_write, check_held, part_of
 
 # Libraries that write in C or Rust tell of the disk in words alone.
-DISK = re.compile(r"no space left|file too large|quota exceeded|write failed|unable to (write|flush|close)|inline_container", re.I)
+DISK = re.compile(
+    r"no space left|file too large|quota exceeded|write failed|unable to (write|flush|close)|inline_container", re.I
+)
 
 
 @contextmanager

@@ -92,7 +92,9 @@ class Checkpoints(Checkpoint):
             self._keep()
             link(path, last)
         # Weights that are not finite are refused when the task has ended.
-        if is_replaced(self.run) and all(bool(value.isfinite().all()) for value in trainer.lightning_module.parameters()):
+        if is_replaced(self.run) and all(
+            bool(value.isfinite().all()) for value in trainer.lightning_module.parameters()
+        ):
             let_go(self.run)
         self._saved = time.perf_counter()
 

@@ -1,8 +1,10 @@
+import contextlib
 import json
 import warnings
 
 import numpy as np
 import pytest
+from damage import cases, damage
 
 from orthotrace.analysis.networks.storage import read_arrays, read_rdms, write_rdms
 from orthotrace.analysis.rdm.rdms import RDMs
@@ -176,3 +178,33 @@ def test_their_names_of_measures_are_ours(tmp_path):
     theirs = rsatoolbox().RDMs(MADE.dissimilarities, dissimilarity_measure="squared euclidean")
     theirs.save(str(tmp_path / "x.h5"), "hdf5")
     assert read_rdms(tmp_path / "x.h5").measure == "squared_euclidean"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json", ".h5"])
+def test_no_damage_is_believed(tmp_path, suffix):
+    end = ".h5" if suffix == ".h5" else ".safetensors"
+    path, other = tmp_path / f"x{end}", tmp_path / f"other{end}"
+    write_rdms(path, MADE)
+    write_rdms(other, RDMs(MADE.dissimilarities * 2, "euclidean"))
+    content = path.with_suffix(suffix).read_bytes()
+    for kind, seed in cases(flips=20, cuts=3):
+        assert damage(path.with_suffix(suffix), kind, seed, other.with_suffix(suffix))
+        with pytest.raises(UserError, match=rf"x\{suffix}( is damaged|$)"):
+            read_rdms(path)
+        path.with_suffix(suffix).write_bytes(content)
+    assert same(read_rdms(path), MADE)
+
+
+def test_a_damaged_sidecar_of_an_older_version_is_no_traceback(tmp_path):
+    """Without digests not all damage can be seen; what is seen is one line."""
+    path = tmp_path / "x.safetensors"
+    write_rdms(path, MADE)
+    (tmp_path / ".sha256").unlink()
+    for file in (path, path.with_suffix(".json")):
+        content = file.read_bytes()
+        for kind, seed in cases(flips=150, cuts=20):
+            if kind != "other":
+                damage(file, kind, seed)
+                with contextlib.suppress(UserError):
+                    read_rdms(path)
+                file.write_bytes(content)
