@@ -38,7 +38,8 @@ def test_a_folder_holds_what_is_promised(analysed):
     rest = {name for name in found - figures if not name.startswith("rdms/")}
     assert figures <= found
     tables = {f"tables/{name}.tex" for name in ("scores", "consistency", "centroids")}
-    assert rest == {"report.html", "results.json", "stimuli.csv", *tables}
+    digests = {".sha256", "figures/.sha256", "tables/.sha256"}
+    assert rest == {"report.html", "results.json", "stimuli.csv", *tables, *digests}
     assert len([name for name in found if name.endswith(".safetensors")]) == 8 * 2
 
 

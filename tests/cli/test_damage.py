@@ -69,17 +69,19 @@ def test_a_damaged_configuration_is_no_other_configuration(train, two):
         path.write_bytes(content)
 
 
-def test_damaged_scores_are_written_again(train, two):
+@pytest.mark.parametrize("content", [None, b"{", b"{}", b'"x"'])
+def test_damaged_scores_are_written_again_and_kept(train, two, content):
     run = Run(two / "0")
     scores = run.scores
     damage(run.scores_file, "flip", 0)
-    with pytest.warns(UserWarning, match=r"scores\.json is damaged: .*; it is written again from the checkpoints"):
+    if content is not None:
+        # As in a run of an older version.
+        run.scores_file.write_bytes(content)
+        (run.folder / ".sha256").unlink()
+    damaged = run.scores_file.read_bytes()
+    with pytest.warns(UserWarning, match=r"scores\.json is damaged: it is written again from the checkpoints"):
         assert train(*TINY, "method=gpm", f"hydra.run.dir={two}/0").code == 0
-    assert Run(two / "0").scores == scores
-    damage(run.scores_file, "flip", 0)
-    shutil.rmtree(run.checkpoints)
-    answer = train(*TINY, "method=gpm", f"hydra.run.dir={two}/0")
-    assert answer.code == 2 and "scores.json is damaged" in answer.err
+    assert Run(two / "0").scores == scores and (run.folder / "scores.damaged.json").read_bytes() == damaged
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr=1e18 trainer.save_every=0", "model.hidden=[-1]"])

@@ -136,6 +136,8 @@ def test_damaged_files_of_a_run_are_named_and_kept(train, study, tmp_path, file,
     run = next(study.glob("method=gpm*seed=0*"))
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / file).write_bytes(content)
+    # From checkpoints the scores would be written again.
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
     before = snapshot(tmp_path)
     answer = train(*TINY, "method=gpm", "seed=0", "hydra.run.dir=run")
     assert answer.code == 2 and file in answer.err and "damaged" in answer.err
@@ -146,7 +148,9 @@ def test_a_damaged_checkpoint_is_named_and_kept(train, study, tmp_path):
     run = next(study.glob("method=gpm*seed=0*"))
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "scores.json").unlink()
-    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"PK half")
+    # From one that is whole the run would go on.
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        path.write_bytes(b"PK half")
     before = snapshot(tmp_path)
     answer = train(*TINY, "method=gpm", "seed=0", "hydra.run.dir=run")
     assert answer.code == 2 and "last.ckpt is damaged" in answer.err

@@ -129,6 +129,9 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         try:
             if config.overwrite:
                 set_aside(run)
+            elif run.exists and not scores_are_whole(run):
+                # Kept: they may have been changed on purpose.
+                run.scores_file.replace(run.scores_file.with_name("scores.damaged.json"))
             continues = bool(run.generations)
             write_hydra(run.hydra, config, hydra)
             run.failed_file.unlink(missing_ok=True)
@@ -183,14 +186,25 @@ def is_finished(run: Run, config: DictConfig) -> bool:
             f"{run.folder} holds a run with another configuration ({'; '.join(changed)}); "
             "choose another hydra.run.dir, or overwrite=true to replace it"
         )
-    try:
+    if scores_are_whole(run):
         return run.finished
-    except DamagedFileError as error:
-        if not run.generations:
-            raise
-        # They hold all that is in it.
-        warnings.warn(f"{error.message.partition('; ')[0]}; it is written again from the checkpoints", stacklevel=2)
+    if not run.generations:
+        # Says what is wrong with them.
+        _ = run.scores
+    warnings.warn(
+        f"{run.scores_file} is damaged: it is written again from the checkpoints, and kept as scores.damaged.json",
+        stacklevel=2,
+    )
+    return False
+
+
+def scores_are_whole(run: Run) -> bool:
+    """Whether scores.json is what was written, or was not written yet."""
+    try:
+        _ = run.finished
+    except DamagedFileError:
         return False
+    return True
 
 
 def assemble(
