@@ -26,9 +26,9 @@ from orthotrace.config.network import concept_layers_of
 from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
+from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
 from orthotrace.core.processes import ends_with_parent
-from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import Run
 

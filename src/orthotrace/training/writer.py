@@ -2,9 +2,9 @@
 
 import platform
 from dataclasses import fields
+from importlib.metadata import version
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 import orthotrace
@@ -15,6 +15,8 @@ from orthotrace.training.progress import Progress
 from orthotrace.training.settings import Components
 
 SCHEMA = 1
+# Read once: it takes a file, and is written after each task.
+LIGHTNING = version("pytorch-lightning")
 
 
 def write(run: Run, parts: Components, progress: Progress) -> None:
@@ -56,6 +58,6 @@ def report(parts: Components, progress: Progress) -> dict[str, Any]:
             "orthotrace": orthotrace.__version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "pytorch_lightning": pl.__version__,
+            "pytorch_lightning": LIGHTNING,
         },
     }
