@@ -17,7 +17,7 @@ from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.methods.finetune import Finetune
 from orthotrace.models.mlp import MLP
-from orthotrace.results.run_folder import Run, read_checkpoint
+from orthotrace.results.run_folder import Run, is_whole, read_checkpoint
 from orthotrace.training.experiment import Experiment
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.tracking import Tracker
@@ -81,6 +81,16 @@ def test_a_run_goes_on_from_the_last_checkpoint_that_is_whole(runs, tmp_path, ki
         (line,) = (str(one.message) for one in told if "damaged" in str(one.message))
         assert "last.ckpt is damaged" in line and f"goes on from {NAMES[len(names)]}.ckpt" in line and "\n" not in line
     assert same(Run(run.folder), Run(runs / "whole"))
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_whole_one(runs, tmp_path):
+    """Stopped again after the next checkpoint, the run has two generations that are whole."""
+    shutil.copytree(runs / "cut", tmp_path / "run")
+    run = Run(tmp_path / "run")
+    damage(run.last, "flip", 3)
+    with pytest.warns(UserWarning, match="damaged"), pytest.raises(StopError):
+        made(run.folder, Stopping(2, 3)).run()
+    assert [path.stem for path in run.generations] == list(NAMES) and all(map(is_whole, run.generations))
 
 
 @pytest.mark.parametrize("with_digests", [True, False])
