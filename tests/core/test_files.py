@@ -70,3 +70,25 @@ def test_an_error_for_users_passes_through_read(tmp_path):
 
     with pytest.raises(UserError, match="^clear already$"):
         read(tmp_path, reader)
+
+
+FULL = {
+    "system": OSError(errno.ENOSPC, "a page\nof details, as HDF5 gives them"),
+    "safetensors": Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+    "torch": RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"),
+    "limit": RuntimeError("File too large"),
+}
+
+
+@pytest.mark.parametrize("library", FULL)
+def test_a_full_disk_is_one_line_whatever_the_library_says(tmp_path, library):
+    with pytest.raises(UserError) as error, whole(tmp_path / "a.bin") as temporary:
+        temporary.write_bytes(b"half")
+        raise FULL[library]
+    assert str(error.value).startswith(f"cannot write {tmp_path}/a.bin: ") and "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_are_not_the_disks(tmp_path):
+    with pytest.raises(RuntimeError, match="of the writer"), whole(tmp_path / "a.bin"):
+        raise RuntimeError("a mistake of the writer")
