@@ -90,6 +90,17 @@ def test_a_signal_is_one_line_and_its_code(way, number, capsys):
     assert not interrupted()
 
 
+@SIGNALS
+def test_what_is_deferred_goes_on_to_its_end(number):
+    seen = []
+    with pytest.raises(SystemExit), interruptible():
+        with deferred():
+            come(number)
+            seen.append("within")
+        seen.append("behind")
+    assert seen == ["within"]
+
+
 def test_without_a_signal_everything_passes():
     with interruptible(), deferred():
         stop_here()
