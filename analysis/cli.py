@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
-from orthotrace.config.keys import check_keys
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, nearest, one_line
 from orthotrace.core.files import write_csv, write_json
@@ -36,13 +36,16 @@ def main() -> None:
 
 def job(config: DictConfig) -> None:
     """One analysis."""
+    from hydra.core.hydra_config import HydraConfig
+
     quieten()
     with mistakes_on_one_line("analyze"):
-        check_keys(config, "analyze")
+        check_composed(config, HydraConfig.get(), "analyze")
         working_in(str(config.out))
         print(f"report: {analyse(config)}", flush=True)
 
 
+@checked
 @dataclass(frozen=True)
 class StimulusOptions:
     """Which images are stimuli: the keys below stimuli."""
@@ -52,6 +55,7 @@ class StimulusOptions:
     classes: list[str | int] | None
 
 
+@checked
 @dataclass(frozen=True)
 class ConceptOptions:
     """How many images of each part are shown to concept layers: the key below concepts."""
@@ -59,6 +63,7 @@ class ConceptOptions:
     images: Annotated[int, Field(ge=10)] | None
 
 
+@checked
 @dataclass(frozen=True)
 class IntervalOptions:
     """Intervals of means over pairs of networks: the keys below interval, see consistency.between_networks."""
@@ -72,12 +77,12 @@ class IntervalOptions:
 
 @checked
 def checked_options(
-    layers: list[str] | None,
+    layers: list[str | int] | None,
     stimuli: StimulusOptions,
     concepts: ConceptOptions,
     interval: IntervalOptions,
     **others: Any,
-) -> tuple[list[str] | None, StimulusOptions, ConceptOptions, IntervalOptions]:
+) -> tuple[list[str | int] | None, StimulusOptions, ConceptOptions, IntervalOptions]:
     """The keys of an analysis that have types and ranges; others are checked where they are used.
 
     Raises:
@@ -114,15 +119,17 @@ def analyse(config: DictConfig) -> Path:
     measure = measure_of(options["rdm"])
     similar = measures_of(config)
     outside = references_of(options["references"])
-    runs = select(options["runs"], options["where"])
+    # Names such as 2026 are read as numbers.
+    names = None if layers is None else [str(layer) for layer in layers]
+    folder, out = str(options["runs"]), Path(str(options["out"]))
+    runs = select(folder, options["where"])
     grouped = groups(runs)
     stimuli = common_stimuli(runs, **vars(shown))
-    out = Path(options["out"])
     # Another analysis that writes there would mix its files with these.
     with held(out):
         # Files from outside are read before the networks, which take long.
         rdms = read_references(outside, stimuli, measure)
-        networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
+        networks = read_networks(grouped, stimuli, options["tasks"], names, measure)
         concepts = read_concepts(grouped, options["tasks"], stimuli.task, concept_options.images, interval.level)
         findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
         results = findings.as_json(grouped, stimuli, networks, options)
@@ -133,7 +140,7 @@ def analyse(config: DictConfig) -> Path:
         write_csv(out / "stimuli.csv", stimuli.rows())
         report = write_report(out, grouped, results, pictures)
         write_json(out / "results.json", results)
-        tracker.start(out, "analyse", options["name"], f"analysis of {Path(options['runs']).name}", [], options)
+        tracker.start(out, "analyse", str(options["name"]), f"analysis of {Path(folder).name}", [], options)
         means = {
             f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
             for one in results["consistency"]

@@ -3,16 +3,14 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from omegaconf import OmegaConf
-
 from orthotrace.config.conf import conf_folder
-from orthotrace.config.keys import hint, known_keys, write_keys
-from orthotrace.core.errors import UserError, nearest, one_line
+from orthotrace.config.keys import at, groups, hint, known_keys, plain_file, write_keys
+from orthotrace.core.errors import UserError, nearest, one_line, short
 from orthotrace.core.files import cannot_write
 from orthotrace.core.interrupt import stop_here
 
@@ -42,7 +40,7 @@ def mistakes_on_one_line(config_name: str) -> Iterator[None]:
 
 def fail(line: str) -> NoReturn:
     """Print a line and exit with 2."""
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {short(line, 2000)}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -54,9 +52,11 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group}={option}: no such option; {nearest(option, error.options or [])}"
+        return f"{group}={short(option)}: no such option; {nearest(option, error.options or [])}"
+    if isinstance(error, ValueError) and "Config group override" in text:
+        return _no_option(overrides)
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: not understood; write key=value, with quotes around special characters"
+        return f"{short(str(error.override))}: not understood; write key=value, with quotes around special characters"
     if isinstance(error, ConfigCompositionException):
         found = re.search(r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", text)
         if found:
@@ -66,17 +66,42 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     return one_line(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else None
 
 
+def _no_option(overrides: Sequence[str]) -> str | None:
+    """One line for a value in the place of an option's name, such as null; None where there is none."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    for override in OverridesParser.create().parse_overrides([one for one in overrides if not one.startswith("-")]):
+        group, value = override.key_or_group, override.value()
+        if isinstance(value, (str, list)):
+            continue
+        if group == "hydra" or group.startswith("hydra/"):
+            return f"{group}: is Hydra's own, and no value"
+        if group in groups():
+            options = [file.stem for file in (conf_folder() / group).glob("*.yaml")]
+            given = override.get_value_element_as_str()
+            return f"{group}: there is no option {short(given)}; {nearest(given, options)}"
+    return None
+
+
 def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[str]) -> str:
     """One line for a key that Hydra could not set."""
-    section = OmegaConf.select(OmegaConf.load(conf_folder() / f"{config_name}.yaml"), name)
-    if OmegaConf.is_dict(section):
+    # Unresolved: Hydra's part knows what there is only while it runs.
+    section = at(plain_file(conf_folder() / f"{config_name}.yaml"), name)
+    if isinstance(section, Mapping):
         # Hydra takes what is also the name of a group for one.
         return f"{name}: {write_keys(name, section)}"
     cause = error.__cause__
     if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
-        return f"{name}: {one_line(cause)}"
+        # OmegaConf's first line; the others are about its objects.
+        return f"{short(name)}: {one_line(cause).partition(' full_key: ')[0]}"
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
     folders = parser.parse_known_args(sys.argv[1:])[0].config_dir
     choices = dict(override.split("=", 1) for override in overrides if "=" in override)
-    return f"{name}: no such key; {hint(name, known_keys(config_name, choices, folders))}"
+    known = known_keys(config_name, choices, folders)
+    above, _, last = name.rpartition(".")
+    if "Could not delete" in str(error) and last in (at(known, above) or {}) and at(known, name) is None:
+        return f"{name}: is null already"
+    if at(known, name) is not None:
+        return f"{name}: cannot be set, since what is above it was deleted"
+    return f"{short(name)}: no such key; {hint(short(name), known)}"

@@ -1,9 +1,11 @@
 """A job run by Hydra."""
 
+import contextlib
+import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.multirun import Multirun
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import run_name
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, nearest, short
 from orthotrace.core.interrupt import interruptible
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
@@ -32,6 +34,8 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     if sys.argv[1:] in (["--help"], ["-h"]):
         print(help_of(config_name))
         return
+    with mistakes_on_one_line(config_name):
+        check_flags(sys.argv[1:])
     import hydra
 
     # Errors come here as they are, instead of being printed by Hydra.
@@ -49,6 +53,38 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
             ) from error
     if Multirun.failed:
         sys.exit(1)
+
+
+def check_flags(arguments: Sequence[str]) -> None:
+    """Refuse what begins with a minus and is no option of Hydra's.
+
+    Raises:
+        UserError: names the nearest; or what is wrong with the value of one.
+
+    Example:
+        >>> check_flags(["--multrun"])
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: --multrun: no such flag; did you mean '--multirun'?
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser, said = get_args_parser(), io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            rest = parser.parse_known_args(arguments)[1]
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        line = said.getvalue().strip().splitlines()[-1]
+        raise UserError(line.partition("error: ")[2].removeprefix("argument ")) from stop
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    for one in rest:
+        if one.startswith("-"):
+            hint = nearest(one, flags).partition(" There are")[0]
+            raise UserError(f"no such flag; {hint}", short(one))
+    if rest:
+        raise UserError("write flags such as --multirun before all keys, or after them", short(rest[0]))
 
 
 def help_of(config_name: str) -> str:

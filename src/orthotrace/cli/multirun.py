@@ -8,7 +8,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.cli.composed import check_composed, check_folder
 from orthotrace.cli.errors import fail, translated
+from orthotrace.core.errors import UserError, short
 from orthotrace.core.interrupt import working_in
 
 # The variable of the environment that holds the number of jobs.
@@ -16,17 +18,18 @@ JOBS = "ORTHOTRACE_JOBS"
 
 
 class Multirun(Callback):
-    """Before a multirun: compose every job, so that a typo costs a second. After it: a table of all jobs."""
+    """Before a multirun: compose and check every job, so that a typo costs a second. After it: a table of all jobs."""
 
     failed = False
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compose every job and note its folder."""
+        """Compose and check every job, and note its folder."""
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         self.folders: list[Path] = []
         working_in(config.hydra.sweep.dir)
+        name = str(config.hydra.job.config_name)
         # Another sweeper chooses its jobs as it goes.
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
             return
@@ -41,11 +44,13 @@ class Multirun(Callback):
         for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):
             try:
                 composed = loader.load_sweep_config(config, list(job))
+                check_composed(composed, composed.hydra, name)
+                check_folder(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
             except Exception as error:
-                line = translated(error, str(config.hydra.job.config_name), job)
+                line = str(error) if isinstance(error, UserError) else translated(error, name, job)
                 if line is None:
                     raise
-                fail(f"{line} (in the job {' '.join(job)})")
+                fail(f"{line} (in the job {short(' '.join(job), 200)})")
             self.folders.append(Path(config.hydra.sweep.dir) / str(OmegaConf.select(composed, "hydra.sweep.subdir")))
         os.environ[JOBS] = str(len(self.folders))
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.cli.multirun import JOBS
 from orthotrace.config.build import build, plain, write_hydra
-from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant
-from orthotrace.config.keys import check_keys
 from orthotrace.config.network import concept_layers_of
 from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError
@@ -103,6 +102,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     Raises:
         UserError: whatever the user can mend.
     """
+    check_composed(config, hydra, "train")
     if is_replaced(run):
         # A run that was to replace it was killed.
         with held(run.folder):
@@ -113,12 +113,6 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
-    check_keys(config, "train")
-    for override in hydra.overrides.task:
-        group, _, options = str(override).partition("=")
-        # Hydra would merge the options, and let the last one undo the others.
-        if options.startswith("[") and (conf_folder() / group).is_dir():
-            raise UserError(f"one option only (got {options}); set the keys of others beside it", group)
     with held(run.folder):
         started = time.perf_counter()
         experiment, tracker, bar = assemble(config, run, hydra, number)
@@ -155,7 +149,7 @@ def learn(
     tracker.start(
         folder,
         job_type="train",
-        group=config.name,
+        group=str(config.name),
         name=f"{choices.method} seed {config.seed}",
         tags=[choices.method, choices.stream, choices.dataset, choices.model],
         config=relevant(config),

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.conf import conf_folder
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import nearest
 
 # Keys below which users name their own.
 OPEN = ("measures", "references")
@@ -35,29 +35,23 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
-def check_keys(config: DictConfig, config_name: str) -> None:
-    """Refuse keys at the top that nothing reads, and values in the place of keys.
-
-    Raises:
-        UserError: names the first.
-    """
-    from hydra.core.hydra_config import HydraConfig
-
-    known = known_keys(config_name, HydraConfig.get().runtime.choices if HydraConfig.initialized() else {})
-    # The keys of weights are those of a model.
-    names = [*(group for group in groups() if group != "weights"), *known]
-    for key in config:
-        if key not in names:
-            raise UserError(f"no such key; {nearest(str(key), names)}", str(key))
-    deeper = {f"{key}.{name}": keys for key in known if key in groups() for name, keys in (known[key] or {}).items()}
-    for path, keys in (known | deeper | {"rates": config.get("rates") and {}}).items():
-        if isinstance(keys, dict) and not OmegaConf.is_dict(OmegaConf.select(config, path)):
-            raise UserError(write_keys(path, keys), path)
-
-
 def groups() -> list[str]:
     """The groups of options."""
     return [path.name for path in conf_folder().iterdir() if path.is_dir()]
+
+
+def at(values: Mapping[str, Any], path: str) -> Any:
+    """The value at a path; None where there is none."""
+    found: Any = values
+    for key in path.split(".") if path else ():
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def plain_file(file: Path) -> dict[str, Any]:
+    """What a file of conf/ says, as it stands there."""
+    content: Any = OmegaConf.to_container(_load(file))
+    return content
 
 
 def write_keys(name: str, keys: Mapping[str, Any]) -> str:
@@ -88,9 +82,16 @@ def hint(name: str, known: Mapping[str, Any]) -> str:
         return "the chosen weights has no keys"
     if not beside and parent in OPEN:
         return f"it is yours to name: write +{name}=..."
+    if not beside and _chosen_by_user(known, parent):
+        return f"an argument of your own class is written +{name}=..."
     if not beside and parent in keys:
         return f"the chosen {parent} has no keys"
     return nearest(name, beside or [key for key in keys if "." not in key])
+
+
+def _chosen_by_user(known: Mapping[str, Any], path: str) -> bool:
+    """Whether a node has no keys but the name of what it configures, which the user is to give."""
+    return isinstance(node := known.get(path), Mapping) and dict(node) == {"_target_": "???"}
 
 
 def _paths(node: Any, path: str = "") -> Iterator[str]:

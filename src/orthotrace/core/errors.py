@@ -1,13 +1,16 @@
 """Errors of users: one line that says what is wrong, where, and what to do."""
 
+import dataclasses
 import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, validate_call
+
+from orthotrace.core.strict import strict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,14 +82,24 @@ def refuse_unknown(names: Iterable[Any], known: Collection[str], what: str, key:
     """
     for name in names:
         if name not in known:
-            raise UserError(f"{what} '{name}'; {nearest(str(name), known)}", key)
+            raise UserError(f"{what} '{short(str(name))}'; {nearest(str(name), known)}", key)
+
+
+def short(text: str, length: int = 80) -> str:
+    """A text of at most so many characters, cut where it is longer.
+
+    Example:
+        >>> len(short("a" * 5000)), short("abc")
+        (80, 'abc')
+    """
+    return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def folder_at(path: str) -> Path:
     """The folder of a path; where there is none the message says where a relative path was looked for."""
     if not (folder := Path(path)).is_dir():
         where = "" if folder.is_absolute() else f" (looked for in {Path.cwd()})"
-        raise UserError(f"there is no folder {path}{where}", "path")
+        raise UserError(f"there is no folder {short(path, 300)}{where}", "path")
     return folder
 
 
@@ -106,6 +119,9 @@ def checked(function: Function) -> Function:
     The annotations are read by pydantic: ``Annotated[int, Field(ge=1)]`` states a range once,
     for Python and for the command line.
 
+    true is no number, a text is no number, and a float is finite, see strict. So it is in dataclasses among the
+    arguments that are checked themselves.
+
     Raises:
         UserError: names the first argument that does not fit, and what was given.
 
@@ -121,12 +137,19 @@ def checked(function: Function) -> Function:
         orthotrace.core.errors.UserError: tasks: input should be greater than or equal to 1 (got -3)
     """
     if isinstance(function, type):
-        function.__init__ = checked(function.__init__)
+        if dataclasses.is_dataclass(function):
+            # Where it is an argument pydantic fills it by its fields.
+            hints = get_type_hints(function, include_extras=True)
+            for field in dataclasses.fields(cast(Any, function)):
+                field.type = strict(hints[field.name])
+        cast(Any, function).__init__ = checked(function.__init__)
         return cast(Function, function)
     annotations = dict(function.__annotations__)
     # The return type is not checked, and may be a class that is still being defined.
     function.__annotations__.pop("return", None)
-    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)
+    hints = get_type_hints(function, include_extras=True)
+    function.__annotations__ = {name: strict(hint) for name, hint in hints.items()}
+    validated = validate_call(config=ConfigDict(arbitrary_types_allowed=True, extra="forbid"))(function)
     parameters = list(inspect.signature(function).parameters)
     function.__annotations__ = annotations
 
@@ -140,36 +163,46 @@ def checked(function: Function) -> Function:
     return cast(Function, call)
 
 
-def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Sequence[str]) -> "UserError":
-    # Of the alternatives of a union pydantic reports each; the most specific complaint is the one with a
-    # bound in it, else the first.
-    faults = error.errors(include_url=False)
-    first = faults[0]["loc"][0]
-    same = [fault for fault in faults if fault["loc"][0] == first]
-    fault = next((fault for fault in same if "ctx" in fault), same[0])
-    # A positional argument has its index.
-    first = parameters[first] if isinstance(first, int) and first < len(parameters) else first
-    key = _path((first, *fault["loc"][1:]), given)
+def _translate(error: ValidationError, given: Mapping[str, Any], parameters: Sequence[str]) -> UserError:
+    """Names the argument; a positional one has its index."""
+    first = error.errors(include_url=False)[0]["loc"][0]
+    name = parameters[first] if isinstance(first, int) and first < len(parameters) else str(first)
+    return _fault(error, first, short(name), given.get(name))
+
+
+def fault_of(error: ValidationError, path: str, value: Any) -> UserError:
+    """What is wrong with one value, under its path in a configuration."""
+    return _fault(error, None, path, value)
+
+
+def _fault(error: ValidationError, first: int | str | None, path: str, value: Any) -> UserError:
+    # Of the alternatives of a union pydantic reports each: one that names a bound is about the value's own type.
+    faults = [fault for fault in error.errors(include_url=False) if first is None or fault["loc"][0] == first]
+    fault = next((fault for fault in faults if fault.get("ctx", {}).keys() - {"expected"}), faults[0])
+    key = ".".join([path, *_below(fault["loc"][first is not None :], value)])
     if fault["type"] == "unexpected_keyword_argument":
         return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
         return UserError("is missing", key)
     message = fault["msg"][0].lower() + fault["msg"][1:]
-    return UserError(f"{message} (got {_short(fault['input'])})", key)
+    start = "Input should be "
+    if (
+        len(fault["loc"]) > (first is not None)
+        and fault["msg"].startswith(start)
+        and not fault.get("ctx", {}).keys() - {"expected"}
+    ):
+        # None is as specific as another: what would be right is any of them.
+        same = [one["msg"] for one in faults if one["input"] is fault["input"] and one["msg"].startswith(start)]
+        message = start.lower() + " or ".join(dict.fromkeys(one.removeprefix(start) for one in same))
+    return UserError(f"{message} (got {short(repr(fault['input']))})", key)
 
 
-def _path(place: Sequence[int | str], given: Any) -> str:
-    """The key at fault: the argument, and the keys below it that the user gave."""
-    keys = [str(place[0])]
-    value = given.get(place[0])
-    for part in place[1:]:
-        if not isinstance(value, Mapping) or part not in value:
-            break
-        keys.append(str(part))
-        value = value[part]
-    return ".".join(keys)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _below(place: Sequence[int | str], value: Any) -> list[str]:
+    """The keys at fault that the user gave below an argument."""
+    keys = []
+    # Between them are the names of a union's alternatives.
+    for part in place:
+        if isinstance(value, Mapping) and part in value:
+            keys.append(short(str(part)))
+            value = value[part]
+    return keys

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, derived, generator
 from orthotrace.data.images import Batch, Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods.context import Forward, TaskContext
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@checked
+@dataclass(frozen=True)
 class MemoryOptions:
     """What a user sets of a memory.
 

@@ -12,6 +12,16 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from orthotrace.core.errors import UserError, nearest
 
+# What orthotrace sets itself.
+OWN = {
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "max_epochs": 0,
+    "callbacks": [],
+}
+
 
 def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
     """Lightning's Trainer for one fit after another.
@@ -19,14 +29,7 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
     Raises:
         UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses.
     """
-    own = {
-        "logger": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "max_epochs": 0,
-        "callbacks": callbacks,
-    }
+    own = {**OWN, "callbacks": callbacks}
     taken = sorted(own.keys() & options.keys())
     if taken:
         raise UserError("is set by orthotrace itself", f"trainer.{taken[0]}")

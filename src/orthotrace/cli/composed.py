@@ -1,0 +1,62 @@
+"""What is checked once a configuration is composed, before anything is removed, read or written."""
+
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from orthotrace.config.keys import groups
+from orthotrace.config.schema import check
+from orthotrace.core.errors import UserError, short
+
+
+def check_composed(config: DictConfig, hydra: Any, name: str) -> None:
+    """Check the keys of a job, and what was chosen for it.
+
+    Args:
+        config: of the job.
+        hydra: Hydra's own part of it.
+        name: "train" or "analyze".
+
+    Raises:
+        UserError: names the first key at fault.
+    """
+    # As they were given: one may hold an interpolation.
+    given: Any = OmegaConf.to_container(hydra.overrides.task)
+    for override in given:
+        group, _, options = str(override).partition("=")
+        # Hydra would merge the options, and let the last one undo the others.
+        if options.startswith("[") and group in groups():
+            raise UserError(f"one option only (got {short(options)}); set the keys of others beside it", group)
+    check(config, name)
+
+
+def check_folder(config: DictConfig, *keys: str) -> None:
+    """Refuse a folder of Hydra's without a name, for which it would take one called None, or this one.
+
+    Raises:
+        UserError: names the key.
+    """
+    for key in keys:
+        if not isinstance(found := OmegaConf.select(config, key), (str, int, float)) or found in ("", True, False):
+            raise UserError(f"is the name of a folder (got {found!r})", key)
+
+
+class BeforeARun(Callback):
+    """Checks a single run before Hydra makes its folder."""
+
+    name = "train"
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check its configuration; a mistake is one line."""
+        from orthotrace.cli.errors import mistakes_on_one_line
+
+        with mistakes_on_one_line(self.name):
+            check_composed(config, config.hydra, self.name)
+            check_folder(config, "hydra.run.dir")
+
+
+class BeforeAnAnalysis(BeforeARun):
+    """Checks an analysis likewise."""
+
+    name = "analyze"

@@ -1,0 +1,104 @@
+"""Keys that go to torch and Lightning, and those at the top: types and ranges that no signature of ours says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from orthotrace.config.signatures import Argument
+
+FLOAT32 = 3.4028234663852886e38
+# A name or a path: 2026 is one too, and read as a number.
+Text = Annotated[str, Field(min_length=1)] | int | float
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, le=FLOAT32)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | None
+
+
+def _or_null(annotation: Any) -> Any:
+    return annotation | None
+
+
+# What torch's optimizers refuse, by name of the argument; others are typed by their signature.
+OPTIMIZER = {
+    "lr": Argument(NotNegative, meaning="learning rate"),
+    "momentum": Argument(NotNegative, meaning="of the steps"),
+    "dampening": Argument(float, meaning="of the momentum"),
+    "nesterov": Argument(bool, meaning="Nesterov's momentum, which needs momentum above 0"),
+    "weight_decay": Argument(NotNegative, meaning="times the weights is added to the gradient; of AdamW to the step"),
+    "betas": Argument(tuple[Share, Share], meaning="decay of the running means of gradient and square"),
+    "eps": Argument(NotNegative, meaning="added to the denominator"),
+    "rho": Argument(Annotated[float, Field(ge=0, le=1)], meaning="decay of the running mean of squares"),
+    "alpha": Argument(NotNegative, meaning="decay of the running mean of squares"),
+    "lr_decay": Argument(NotNegative),
+    "initial_accumulator_value": Argument(NotNegative),
+    "momentum_decay": Argument(NotNegative),
+    "ns_steps": Argument(Annotated[int, Field(ge=1, lt=100)]),
+}
+
+# What Lightning refuses only later, or not at all; others are typed by its signature.
+TRAINER = {
+    "accelerator": Argument(
+        Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"],
+        "auto",
+        "device that trains; auto: a GPU where there is one",
+    ),
+    "devices": Argument(
+        Literal["auto", -1]
+        | Annotated[int, Field(ge=1, le=1024)]
+        | Annotated[str, Field(pattern=r"^(-1|\d{1,4}(\s*,\s*\d{1,4})*,?)$")]
+        | Annotated[list[Natural], Field(min_length=1)],
+        "auto",
+        "how many, which, or all (auto, -1)",
+    ),
+    "precision": Argument(Any, None, "of the computation"),
+    "deterministic": Argument(bool | Literal["warn"] | None, None, "refuse operations that give other bits each time"),
+    "gradient_clip_val": Argument(NotNegative | None, None, "largest norm, or value, of the gradients"),
+    "gradient_clip_algorithm": Argument(Literal["norm", "value"] | None, None, "what is clipped"),
+    "accumulate_grad_batches": Argument(Positive, 1, "batches of one step"),
+    "num_nodes": Argument(Annotated[int, Field(ge=1, le=1024)], 1),
+    "strategy": Argument(Annotated[str, Field(min_length=1)], "auto"),
+    "min_epochs": Argument(Natural | None, None),
+    "max_steps": Argument(Annotated[int, Field(ge=-1)], -1),
+    "min_steps": Argument(Natural | None, None),
+    "fast_dev_run": Argument(bool | Natural, False),
+    "overfit_batches": Argument(Batches, 0.0),
+    "log_every_n_steps": Argument(Natural | None, None),
+    "reload_dataloaders_every_n_epochs": Argument(Natural, 0),
+    "check_val_every_n_epoch": Argument(Positive | None, 1),
+    **{f"limit_{part}_batches": Argument(Batches, None) for part in ("train", "val", "test", "predict")},
+}
+
+# The range of what torch and JSON take for an integer.
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+TOP = {
+    "train": {
+        "name": Argument(Text),
+        "seed": Argument(Seed),
+        "rates": Argument(dict[str, Annotated[float, Field(gt=0, le=FLOAT32)]] | None),
+        "overwrite": Argument(bool),
+    },
+    "analyze": {
+        "runs": Argument(Text),
+        "out": Argument(Text),
+        "name": Argument(Text),
+        "where": Argument(dict[str, Any]),
+        "tasks": Argument(Literal["last", "all"] | Positive | Annotated[list[Positive], Field(min_length=1)]),
+        "layers": Argument(_or_null(Annotated[list[str | int], Field(min_length=1)])),
+        "rdm": Argument(Annotated[str, Field(min_length=1)]),
+        "measures": Argument(dict[str, Any]),
+        "references": Argument(dict[str, Any]),
+    },
+}
+Value = Annotated[str, Field(min_length=1)] | int | float | bool
+WHERE = Argument(
+    _or_null(Value | Annotated[list[Value], Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)])
+)
+
+# Of ours, where a configuration gives something else than the signature takes: path -> key.
+LAYER = Argument(Annotated[str, Field(min_length=1)] | int | Annotated[list[str | int], Field(min_length=1)])
+ROWS_FROM = Argument(_or_null(Annotated[str, Field(min_length=1)]), None)
+WEIGHTED = Argument(_or_null(Annotated[list[str | int], Field(min_length=1)]), None)
