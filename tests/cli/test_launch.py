@@ -70,7 +70,6 @@ BAD = {
     "hydra.run.dir=null": "hydra.run.dir: field 'hydra.run.dir' is not Optional",
     "hydra.run.dir=''": "hydra.run.dir: is the name of a folder (got '')",
     "seed=${nothing}": "seed: cannot be resolved: Interpolation key 'nothing' not found",
-    "model.foo=3": "model.foo: no such key; an argument of your own class is written +model.foo=...",
     "--multrun": "--multrun: no such flag; did you mean '--multirun'?",
     "--cfg=jobs": "--cfg/-c: invalid choice: 'jobs'",
     "experiment=digit": "experiment=digit: no such option; did you mean 'digits'?",
@@ -83,7 +82,6 @@ WITH = {
     "stream.online=true": ["trainer.max_epochs=2"],
     "scheduler=cosine": ["scheduler.warmup=9", "trainer.max_epochs=2"],
     "method=er": ["method.memory.size=9"],
-    "model.foo=3": ["model=custom"],
     "method.memory=3": ["method=er"],
     "concepts.whitening=none": ["concepts=strokes", "concepts.layer=bn1"],
 }
@@ -236,6 +234,10 @@ TOGETHER = [
         "stream.scenario: where boundaries are blurred no batch is of one task",
     ),
     (["stream=superclasses", "~stream.tasks"], "stream.source: digits has no superclasses"),
+    (
+        ["model=custom", "model.foo=3"],
+        "model.foo: no such key; an argument of your own class is written +model.foo=...",
+    ),
     (["dataset=parquet", "dataset.path=nowhere"], "dataset.path: there is no folder nowhere"),
     (["dataset=folder", "dataset.path=nowhere"], "dataset.path: there is no folder nowhere"),
     (["dataset=arrays", "dataset.path=nowhere"], "dataset.path: there is no file nowhere"),

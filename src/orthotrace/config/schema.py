@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import pkgutil
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -174,9 +174,9 @@ def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
     node = at(values, "model.weights")
     if isinstance(node, Mapping) and "kind" in node:
         kinds = _object("orthotrace.layers.orthogonalise.KINDS")
-        kind = node["kind"]
+        kind = str(node["kind"])
         if kind not in kinds:
-            raise UserError(f"there is no kind '{short(str(kind))}'; {nearest(str(kind), kinds)}", "model.weights.kind")
+            raise UserError(f"there is no kind '{short(kind)}'; {nearest(short(kind), kinds)}", "model.weights.kind")
         keys = signature(kinds[kind]).without("shape", "groups", "layer").arguments
         yield Section("model.weights", {"kind": Argument(str), "layers": WEIGHTED, **keys})
 
@@ -202,7 +202,7 @@ def _check_section(section: Section, node: Mapping[str, Any]) -> None:
         return f"{section.path}.{short(str(key))}" if section.path else short(str(key))
 
     for key, value in node.items():
-        if key in section.set:
+        if key in section.set and key not in section.keys:
             raise UserError("is set by orthotrace itself", path(key))
         if key not in section.keys:
             if section.others or str(key).startswith("_"):
@@ -290,7 +290,8 @@ def _plain(value: Any) -> Any:
 
 
 def _object(name: str) -> Any:
-    return pkgutil.resolve_name(name)
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last)
 
 
 def _named(name: str) -> Signature:
@@ -299,8 +300,11 @@ def _named(name: str) -> Signature:
 
 def _located(name: str, key: str) -> Signature:
     """The signature of what a configuration names."""
+    # As instantiate finds it, without what get_object prints.
+    from hydra._internal.utils import _locate
+
     try:
-        found = _object(current(name))
+        found = _locate(current(name))
     except Exception as error:  # the user's module may raise anything
         raise UserError(f"'{short(name)}' cannot be found: {one_line(error)}", key) from error
     if not callable(found):
