@@ -137,6 +137,11 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     said = _located(node["_target_"], f"{path}._target_")
     given = GIVEN.get(path, ())
     keys = dict(said.without(*given).arguments)
+    # What else a user's own is called with is not known here; a measure is called with two activations.
+    keys = {
+        key: one if one.finite and not path.startswith("measures.") else dataclasses.replace(one, default=None)
+        for key, one in keys.items()
+    }
     if node["_target_"].startswith("torch.optim."):
         keys = {key: _of_optimizer(key, one) for key, one in keys.items()}
     if path == "method" and "rows_from" in keys:
