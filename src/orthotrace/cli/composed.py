@@ -1,5 +1,6 @@
 """What is checked once a configuration is composed, before anything is removed, read or written."""
 
+from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -10,13 +11,14 @@ from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
 
 
-def check_composed(config: DictConfig, hydra: Any, name: str) -> None:
+def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True) -> None:
     """Check the keys of a job, and what was chosen for it.
 
     Args:
         config: of the job.
         hydra: Hydra's own part of it.
         name: "train" or "analyze".
+        whole: also what only the classes say that are configured, see check.
 
     Raises:
         UserError: names the first key at fault.
@@ -28,7 +30,12 @@ def check_composed(config: DictConfig, hydra: Any, name: str) -> None:
         # Hydra would merge the options, and let the last one undo the others.
         if options.startswith("[") and group in groups():
             raise UserError(f"one option only (got {short(options)}); set the keys of others beside it", group)
-    check(config, name)
+    check(config, name, whole)
+
+
+def starts(config: DictConfig, folder: Path) -> bool:
+    """Whether a job is sure to train, and so to import what it trains; else its run may be finished."""
+    return bool(config.overwrite) or not folder.exists()
 
 
 def check_folder(config: DictConfig, *keys: str) -> None:
@@ -45,18 +52,24 @@ def check_folder(config: DictConfig, *keys: str) -> None:
 class BeforeARun(Callback):
     """Checks a single run before Hydra makes its folder."""
 
-    name = "train"
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check its configuration; a mistake is one line."""
+        from orthotrace.cli.errors import mistakes_on_one_line
+
+        with mistakes_on_one_line("train"):
+            check_composed(config, config.hydra, "train", whole=False)
+            check_folder(config, "hydra.run.dir")
+            if starts(config, Path(config.hydra.run.dir)):
+                check(config, "train")
+
+
+class BeforeAnAnalysis(Callback):
+    """Checks an analysis likewise; its folder is made by itself."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check its configuration; a mistake is one line."""
         from orthotrace.cli.errors import mistakes_on_one_line
 
-        with mistakes_on_one_line(self.name):
-            check_composed(config, config.hydra, self.name)
+        with mistakes_on_one_line("analyze"):
+            check_composed(config, config.hydra, "analyze")
             check_folder(config, "hydra.run.dir")
-
-
-class BeforeAnAnalysis(BeforeARun):
-    """Checks an analysis likewise."""
-
-    name = "analyze"

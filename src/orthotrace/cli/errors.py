@@ -80,6 +80,7 @@ def _no_option(overrides: Sequence[str]) -> str | None:
             options = [file.stem for file in (conf_folder() / group).glob("*.yaml")]
             given = override.get_value_element_as_str()
             return f"{group}: there is no option {short(given)}; {nearest(given, options)}"
+        return f"{short(str(override.input_line))}: not understood; write key=value"
     return None
 
 
@@ -94,6 +95,10 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
     if cause is not None and "is not in struct" not in str(cause) and "Could not override" not in str(error):
         # OmegaConf's first line; the others are about its objects.
         return f"{short(name)}: {one_line(cause).partition(' full_key: ')[0]}"
+    if name in groups():
+        return f"{name}: has no keys; write {name}=OPTION to choose one that has"
+    if name.startswith("hydra."):
+        return f"{short(name)}: Hydra has no such key"
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
     folders = parser.parse_known_args(sys.argv[1:])[0].config_dir
@@ -102,6 +107,10 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
     above, _, last = name.rpartition(".")
     if "Could not delete" in str(error) and last in (at(known, above) or {}) and at(known, name) is None:
         return f"{name}: is null already"
+    if at(known, name) is not None and "Could not append" in str(error):
+        return f"{name}: is there already; write {name}=VALUE without a plus"
+    if at(known, name) is not None and "Could not delete" in str(error):
+        return f"{name}: has another value; write ~{name} alone"
     if at(known, name) is not None:
         return f"{name}: cannot be set, since what is above it was deleted"
     return f"{short(name)}: no such key; {hint(short(name), known)}"

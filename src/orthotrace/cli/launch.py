@@ -1,14 +1,13 @@
 """A job run by Hydra."""
 
-import contextlib
-import io
+import argparse
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +22,13 @@ from orthotrace.core.interrupt import interruptible
 OmegaConf.register_new_resolver(
     "run_name", lambda *, _root_: run_name(list(_root_.hydra.overrides.task), _root_), replace=True
 )
+
+
+# Without and with a value.
+SWITCHES = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"),
+            ("--multirun", "-m"), ("--shell-completion", "-sc"))  # fmt: skip
+VALUES = (("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn"), ("--config-dir", "-cd"))
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -55,8 +61,26 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(1)
 
 
+class Flags(argparse.ArgumentParser):
+    """Hydra's flags, all but the one that reads a pickle; what is no flag is for Hydra to read."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        self.add_argument("overrides", nargs="*")
+        for names in SWITCHES:
+            self.add_argument(*names, action="store_true")
+        for names in VALUES:
+            self.add_argument(*names)
+        self.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+        self.add_argument("--info", "-i", nargs="?", choices=INFO)
+
+    def error(self, message: str) -> NoReturn:
+        """What is wrong with the value of a flag."""
+        raise UserError(message.removeprefix("argument "))
+
+
 def check_flags(arguments: Sequence[str]) -> None:
-    """Refuse what begins with a minus and is no option of Hydra's.
+    """Refuse what begins with a minus and is no flag of Hydra's.
 
     Raises:
         UserError: names the nearest; or what is wrong with the value of one.
@@ -67,22 +91,12 @@ def check_flags(arguments: Sequence[str]) -> None:
         ...
         orthotrace.core.errors.UserError: --multrun: no such flag; did you mean '--multirun'?
     """
-    from hydra._internal.utils import get_args_parser
-
-    parser, said = get_args_parser(), io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            rest = parser.parse_known_args(arguments)[1]
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        line = said.getvalue().strip().splitlines()[-1]
-        raise UserError(line.partition("error: ")[2].removeprefix("argument ")) from stop
-    flags = [flag for action in parser._actions for flag in action.option_strings]
+    flags = Flags()
+    rest = flags.parse_known_args(arguments)[1]
     for one in rest:
         if one.startswith("-"):
-            hint = nearest(one, flags).partition(" There are")[0]
-            raise UserError(f"no such flag; {hint}", short(one))
+            hint = nearest(one, [name for action in flags._actions for name in action.option_strings])
+            raise UserError(f"no such flag; {hint.partition(' There are')[0]}", short(one))
     if rest:
         raise UserError("write flags such as --multirun before all keys, or after them", short(rest[0]))
 

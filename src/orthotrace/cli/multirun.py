@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from orthotrace.cli.composed import check_composed, check_folder
+from orthotrace.cli.composed import check_composed, check_folder, starts
 from orthotrace.cli.errors import fail, translated
+from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
 from orthotrace.core.interrupt import working_in
 
@@ -33,6 +34,8 @@ class Multirun(Callback):
         # Another sweeper chooses its jobs as it goes.
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
             return
+        # Another launcher's jobs train in processes of their own, which check them; this one imports nothing for that.
+        here = config.hydra.launcher._target_.endswith("BasicLauncher")
         loader = GlobalHydra.instance().config_loader()
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         values: dict[str, list[str]] = {}
@@ -44,14 +47,17 @@ class Multirun(Callback):
         for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):
             try:
                 composed = loader.load_sweep_config(config, list(job))
-                check_composed(composed, composed.hydra, name)
+                check_composed(composed, composed.hydra, name, whole=False)
                 check_folder(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+                folder = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
+                if here and starts(composed, folder):
+                    check(composed, name)
             except Exception as error:
                 line = str(error) if isinstance(error, UserError) else translated(error, name, job)
                 if line is None:
                     raise
                 fail(f"{line} (in the job {short(' '.join(job), 200)})")
-            self.folders.append(Path(config.hydra.sweep.dir) / str(OmegaConf.select(composed, "hydra.sweep.subdir")))
+            self.folders.append(folder)
         os.environ[JOBS] = str(len(self.folders))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:

@@ -22,6 +22,7 @@ from orthotrace.cli.multirun import JOBS
 from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.folder_names import differences, relevant
 from orthotrace.config.network import concept_layers_of
+from orthotrace.config.schema import check
 from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
@@ -102,7 +103,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     Raises:
         UserError: whatever the user can mend.
     """
-    check_composed(config, hydra, "train")
+    check_composed(config, hydra, "train", whole=False)
     if is_replaced(run):
         # A run that was to replace it was killed.
         with held(run.folder):
@@ -113,6 +114,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
+    check(config, "train")
     with held(run.folder):
         started = time.perf_counter()
         experiment, tracker, bar = assemble(config, run, hydra, number)

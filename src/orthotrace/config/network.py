@@ -65,9 +65,9 @@ def concept_layers_of(config: DictConfig) -> list[str]:
     """
     if OmegaConf.select(config, "concepts.sets") is None:
         return []
-    if OmegaConf.is_missing(config.concepts, "layer") or config.concepts.layer in (None, "", []):
+    layer = plain(OmegaConf.select(config, "concepts.layer"))
+    if layer in (None, "", []):
         raise UserError("name the normalisation layer that concept whitening takes the place of", "concepts.layer")
-    layer = plain(config.concepts.layer)
     # Layers of a Sequential have numbers as names.
     names = [str(name) for name in layer] if isinstance(layer, (list, tuple)) else [str(layer)]
     if twice := [name for name in names if names.count(name) > 1]:

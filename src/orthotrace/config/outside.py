@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from orthotrace.config.signatures import Argument
+from orthotrace.config.values import FLOAT32
 
-FLOAT32 = 3.4028234663852886e38
 # A name or a path: 2026 is one too, and read as a number.
 Text = Annotated[str, Field(min_length=1)] | int | float
 Positive = Annotated[int, Field(ge=1)]
@@ -16,6 +16,11 @@ Natural = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[float, Field(ge=0, le=FLOAT32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | None
+# DD:HH:MM:SS, or its parts.
+TIME = (
+    Annotated[str, Field(pattern=r"^\d+:\d{2}:\d{2}:\d{2}$")]
+    | Annotated[dict[Literal["weeks", "days", "hours", "minutes", "seconds"], Natural], Field(min_length=1)]
+)
 
 
 def _or_null(annotation: Any) -> Any:
@@ -60,7 +65,25 @@ TRAINER = {
     "gradient_clip_algorithm": Argument(Literal["norm", "value"] | None, None, "what is clipped"),
     "accumulate_grad_batches": Argument(Positive, 1, "batches of one step"),
     "num_nodes": Argument(Annotated[int, Field(ge=1, le=1024)], 1),
-    "strategy": Argument(Annotated[str, Field(min_length=1)], "auto"),
+    "strategy": Argument(
+        Literal[
+            "auto",
+            "single_device",
+            "single_tpu",
+            "single_xla",
+            "ddp",
+            "ddp_spawn",
+            "ddp_fork",
+            "ddp_notebook",
+            "ddp_find_unused_parameters_false",
+            "ddp_find_unused_parameters_true",
+        ],
+        "auto",
+        "how several devices work together",
+    ),
+    "profiler": Argument(Literal["simple", "advanced", "pytorch", "xla"] | None, None),
+    "max_time": Argument(TIME | None, None),
+    "val_check_interval": Argument(Positive | Annotated[float, Field(gt=0, le=1)] | TIME | None, None),
     "min_epochs": Argument(Natural | None, None),
     "max_steps": Argument(Annotated[int, Field(ge=-1)], -1),
     "min_steps": Argument(Natural | None, None),
@@ -95,7 +118,8 @@ TOP = {
 }
 Value = Annotated[str, Field(min_length=1)] | int | float | bool
 WHERE = Argument(
-    _or_null(Value | Annotated[list[Value], Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)])
+    _or_null(Value | Annotated[list[Value], Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)]),
+    None,
 )
 
 # Of ours, where a configuration gives something else than the signature takes: path -> key.

@@ -6,19 +6,18 @@ import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from orthotrace.config.keys import at, groups, write_keys
 from orthotrace.config.network import concept_layers_of
-from orthotrace.config.outside import FLOAT32, LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
+from orthotrace.config.outside import LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
 from orthotrace.config.renamed import current
 from orthotrace.config.signatures import NOTHING, Argument, Signature, signature
+from orthotrace.config.values import MISSING, checked_values, is_missing
 from orthotrace.core.errors import UserError, nearest, one_line, short
 
-MISSING = "???"
 # A node with keys of its own.
 NODE = Argument(Any, None)
 # Groups that may be left out.
@@ -43,6 +42,11 @@ PLACES = {
         "interval": "orthotrace.analysis.cli.IntervalOptions",
     },
 }
+# Keys of what Hydra instantiates.
+HYDRAS = {
+    "_target_": Argument(str), "_partial_": Argument(bool, False), "_recursive_": Argument(bool, True),
+    "_convert_": Argument(Literal["none", "partial", "object", "all"], "none"), "_args_": Argument(list, ()),
+}  # fmt: skip
 # Keys that the commands read, default or not.
 READ = ("seeds", "concepts")
 
@@ -64,7 +68,7 @@ class Section:
     set: tuple[str, ...] = ()
 
 
-def check(config: DictConfig, name: str) -> None:
+def check(config: DictConfig, name: str, whole: bool = True) -> None:
     """Check every value of a composed configuration: types, ranges, what is missing, what nobody reads.
 
     Nothing is built, read or written. What depends on several keys, or on data, is checked where it is used.
@@ -72,34 +76,41 @@ def check(config: DictConfig, name: str) -> None:
     Args:
         config: of one job.
         name: "train" or "analyze".
+        whole: also what only the classes say that are configured. They are imported, which takes seconds; without it,
+            it is some milliseconds.
 
     Raises:
         UserError: names the first key at fault.
     """
-    if absent := next(missing(config), None):
-        raise UserError(f"is missing; write {absent}=VALUE", absent)
-    values = resolved(config)
-    for section in sections(values, name):
+    values = checked_values(config)
+    _check_section(top(values, name), values)
+    for group in _wanted(name):
+        if values.get(group) is None:
+            raise UserError(f"is missing; write {group}=OPTION", group)
+    for section in sections(values, name) if whole else ():
         node = at(values, section.path)
         if not isinstance(node, Mapping):
             raise UserError(write_keys(section.path, section.keys), section.path)
         if section.path == "concepts" and name == "train":
+            if "sets" not in node:
+                raise UserError("has no keys; write concepts=OPTION to choose one that has", "concepts")
             concept_layers_of(config)
         _check_section(section, node)
 
 
+def top(values: Mapping[str, Any], name: str) -> Section:
+    """The keys at the top; weights are below a model."""
+    places = {path.split(".")[0] for path in PLACES[name]} | {group for group in _groups(name) if group != "weights"}
+    nodes = sorted(place for place in places if place in values or place not in OPTIONAL)
+    return Section("", {**TOP[name], **dict.fromkeys(nodes, NODE)})
+
+
 def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
-    """The nodes of a configuration with the types of their keys, as far as it has them.
+    """The nodes of a configuration below its top, with the types of their keys.
 
     Raises:
-        UserError: a group is missing, or a _target_ that cannot be found.
+        UserError: a _target_ that cannot be found, or a node that should have keys.
     """
-    own = groups() if name == "train" else ["logger"]
-    wanted = [group for group in own if group not in OPTIONAL and f"{group}." not in values]
-    yield Section("", {**TOP[name], **dict.fromkeys(_top(values, name, own), NODE)})
-    for group in wanted:
-        if values.get(group) is None:
-            raise UserError(f"is missing; write {group}=OPTION", group)
     for path, target in PLACES[name].items():
         if at(values, path) is None and path.split(".")[0] in OPTIONAL and name == "train":
             continue
@@ -111,7 +122,7 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         if path in READ:
             keys = {key: one if one is NODE else dataclasses.replace(one, default=NOTHING) for key, one in keys.items()}
         yield Section(path, keys, set=given)
-    for path in (*(group for group in wanted if group != "trainer"), "concepts.sets"):
+    for path in (*(group for group in _wanted(name) if group != "trainer"), "concepts.sets"):
         node = at(values, path)
         if node is None:
             continue
@@ -122,10 +133,13 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         yield from _named_by_users(values)
 
 
-def _top(values: Mapping[str, Any], name: str, own: list[str]) -> list[str]:
-    """Keys at the top that have keys of their own; the keys of weights are those of a model."""
-    places = {path.split(".")[0] for path in PLACES[name]} | {group for group in own if group != "weights"}
-    return sorted(place for place in places if place in values or place not in OPTIONAL)
+def _groups(name: str) -> list[str]:
+    return groups() if name == "train" else ["logger"]
+
+
+def _wanted(name: str) -> list[str]:
+    """The groups of which one option must be chosen."""
+    return [group for group in _groups(name) if group not in OPTIONAL]
 
 
 def targeted(node: Any, path: str) -> Iterator[Section]:
@@ -150,7 +164,9 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     keys |= dict.fromkeys(nested, NODE)
     if path == "model" and isinstance(node.get("weights"), Mapping) and "kind" in node["weights"]:
         keys["weights"] = NODE
-    yield Section(path, {"_target_": Argument(str), "_partial_": Argument(bool, False), **keys}, said.others, given)
+    # Of what is not partial nothing would be made.
+    own = {**HYDRAS, "_partial_": Argument(Literal[True] if path == "optimizer" else Literal[False], False)}
+    yield Section(path, {**(HYDRAS if path.startswith("measures.") else own), **keys}, said.others, given)
     for key, one in nested.items():
         if key in node:
             yield Section(f"{path}.{key}", signature(one.annotation).arguments)
@@ -216,82 +232,20 @@ def _check_section(section: Section, node: Mapping[str, Any]) -> None:
             names = [name for name in section.keys if name[0] != "_"]
             hint = nearest(short(str(key)), names) if names else f"{section.path} has none"
             raise UserError(f"{what}; {hint}", path(key))
-        if value == MISSING:
-            raise UserError(f"is missing; write {path(key)}=VALUE", path(key))
         known = section.keys[key]
         if isinstance(value, (str, int, float, bool)) and _is_mapping(known):
             raise UserError(write_keys(path(key), {}), path(key))
         if known is NODE:
             continue
         known.check(value, path(key))
-        _check_leaves(value, path(key), known.finite)
     for key, one in section.keys.items():
         if one.default is NOTHING and key not in node:
-            raise UserError(f"is missing; write {path(key)}=VALUE", path(key))
+            raise is_missing(path(key))
 
 
 def _is_mapping(known: Argument) -> bool:
-    return str(known.annotation).startswith("dict[")
-
-
-def _check_leaves(value: Any, path: str, finite: bool) -> None:
-    """Refuse what is missing further down, and what fits into no tensor or file."""
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            _check_leaves(key, path, finite)
-            _check_leaves(one, f"{path}.{short(str(key))}", finite)
-    elif isinstance(value, list):
-        for one in value:
-            _check_leaves(one, path, finite)
-    elif value == MISSING:
-        raise UserError(f"is missing; write {path}=VALUE", path)
-    elif isinstance(value, float) and finite and FLOAT32 < abs(value) < float("inf"):
-        raise UserError(f"is too large for a float32 (got {value})", path)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise UserError("is too large for 64 bits", path)
-    elif isinstance(value, str) and (value.encode(errors="replace") != value.encode(errors="backslashreplace")
-                                     or "\0" in value):  # fmt: skip
-        raise UserError(f"is no text in UTF-8 (got {short(repr(value))})", path)
-
-
-def missing(config: DictConfig, path: str = "") -> Iterator[str]:
-    """The keys whose value is "???"; without that of a concept layer, which has a line of its own."""
-    for key in map(str, config):
-        place = f"{path}.{key}" if path else str(key)
-        node = config._get_node(key)
-        if place == "hydra" or place == "concepts.layer":
-            continue
-        if OmegaConf.is_interpolation(config, key):
-            continue
-        if OmegaConf.is_missing(config, key):
-            yield place
-        elif isinstance(node, DictConfig) and not node._is_none():
-            yield from missing(node, place)
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The values of a configuration without Hydra's own; "???" where one is missing.
-
-    Raises:
-        UserError: an interpolation that cannot be resolved; names its key.
-    """
-    found: dict[str, Any] = {}
-    for key in map(str, config):
-        if key != "hydra":
-            try:
-                node = config._get_node(key)
-                if OmegaConf.is_config(node) and not OmegaConf.is_interpolation(config, key):
-                    found[key] = _plain(node)
-                else:
-                    found[key] = MISSING if OmegaConf.is_missing(config, key) else _plain(config[key])
-            except OmegaConfBaseException as error:
-                place = error.full_key or key
-                raise UserError(f"cannot be resolved: {short(str(error).splitlines()[0], 200)}", place) from error
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+    parts = (known.annotation, *get_args(known.annotation)[:1])
+    return any(get_origin(one) is dict for one in parts)
 
 
 def _object(name: str) -> Any:
@@ -305,13 +259,22 @@ def _named(name: str) -> Signature:
 
 def _located(name: str, key: str) -> Signature:
     """The signature of what a configuration names."""
-    # As instantiate finds it, without what get_object prints.
-    from hydra._internal.utils import _locate
-
     try:
-        found = _locate(current(name))
+        found = _as_instantiated(current(name))
     except Exception as error:  # the user's module may raise anything
         raise UserError(f"'{short(name)}' cannot be found: {one_line(error)}", key) from error
     if not callable(found):
         raise UserError(f"{short(name)} is no class or function", key)
     return signature(found)
+
+
+def _as_instantiated(name: str) -> Any:
+    """What Hydra finds by a name: what a package holds comes before its module of the same name."""
+    first, *rest = name.split(".")
+    found, path = importlib.import_module(first), first
+    for part in rest:
+        path = f"{path}.{part}"
+        if not hasattr(found, part) and hasattr(found, "__path__"):
+            importlib.import_module(path)
+        found = getattr(found, part)
+    return found

@@ -33,13 +33,6 @@ class Argument:
     meaning: str = ""
     finite: bool = True
 
-    @functools.cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
-        # A dataclass has a configuration of its own.
-        plain = isinstance(self.annotation, type) and self.annotation.__module__ != "builtins"
-        config = None if plain else ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-        return TypeAdapter(strict(self.annotation, self.finite), config=config)
-
     def check(self, value: Any, path: str) -> None:
         """Refuse a value of another type or out of its range.
 
@@ -53,9 +46,17 @@ class Argument:
             orthotrace.core.errors.UserError: seed: input should be a valid integer (got 'x')
         """
         try:
-            self._adapter.validate_python(value)
+            _adapter(self.annotation, self.finite).validate_python(value)
         except ValidationError as error:
             raise fault_of(error, path, value) from error
+
+
+@functools.cache
+def _adapter(annotation: Any, finite: bool) -> TypeAdapter[Any]:
+    # A dataclass has a configuration of its own.
+    plain = isinstance(annotation, type) and annotation.__module__ != "builtins"
+    config = None if plain else ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    return TypeAdapter(strict(annotation, finite), config=config)
 
 
 @dataclass(frozen=True)

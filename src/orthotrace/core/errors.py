@@ -184,6 +184,9 @@ def _fault(error: ValidationError, first: int | str | None, path: str, value: An
         return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
         return UserError("is missing", key)
+    # Of a sequence pydantic names the class.
+    for one in faults:
+        one["msg"] = one["msg"].replace("an instance of Sequence", "a valid list")
     message = fault["msg"][0].lower() + fault["msg"][1:]
     start = "Input should be "
     if (

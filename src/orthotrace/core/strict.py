@@ -19,10 +19,15 @@ def _no_number(kind: str, what: str) -> BeforeValidator:
     return BeforeValidator(refuse)
 
 
-def _no_boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise PydanticCustomError("literal_error", "Input should not be true or false")
-    return value
+def _same_kind(choices: tuple[Any, ...]) -> BeforeValidator:
+    def refuse(value: Any) -> Any:
+        # 1 == True, and 0 == False.
+        if any(one == value and isinstance(one, bool) != isinstance(value, bool) for one in choices):
+            expected = " or ".join(map(repr, choices))
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
+
+    return BeforeValidator(refuse)
 
 
 NUMBERS = {int: _no_number("int_type", "Input should be a valid integer"),
@@ -57,8 +62,7 @@ def strict(annotation: Any, finite: bool = True) -> Any:
             return _number(base, metadata, finite)
         return Annotated[(strict(base, finite), *metadata)]
     if origin is Literal:
-        # Else 1 would be found for true.
-        return annotation if bool in map(type, arguments) else Annotated[annotation, BeforeValidator(_no_boolean)]
+        return Annotated[annotation, _same_kind(arguments)]
     if origin in (Union, UnionType):
         return Union[tuple(strict(one, finite) for one in arguments)]  # noqa: UP007 (made of a tuple)
     if not arguments or origin in (Callable, type):
