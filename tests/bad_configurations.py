@@ -52,7 +52,6 @@ OPTIONAL = ("concepts", "weights", "experiment")
 NEEDED = {
     "model=custom": ("model._target_=orthotrace.models.mlp.MLP",),
     "dataset=parquet": ("dataset.path=x",), "dataset=arrays": ("dataset.path=x",), "dataset=folder": ("dataset.path=x",),
-    "dataset=five_datasets": ("dataset.sources.notmnist.path=x",),
     **{f"concepts={name}": ("concepts.layer=bn1",) for name in GROUPS["concepts"] if name != "none"},
     "concepts=folder": ("concepts.layer=bn1", "concepts.sets.path=x"),
 }  # fmt: skip
@@ -99,7 +98,7 @@ class Case:
     def words(self) -> list[str]:
         """The overrides of the command."""
         mine = [word for word in self.base if word.lstrip("+").split("=")[0] != self.key]
-        new = "+" if not self.there or len(mine) < len(self.base) and f"+{self.key}=" in " ".join(self.base) else ""
+        new = "+" if not self.there or (len(mine) < len(self.base) and f"+{self.key}=" in " ".join(self.base)) else ""
         return [*mine, f"~{self.key}" if self.value is ... else f"{new}{self.key}={written(self.value)}"]
 
 
@@ -192,7 +191,7 @@ def valid_cases(rng: random.Random) -> Iterator[Case]:
         if (
             any(one.startswith(f"{key}.") for one in keys)
             or schema is None
-            or key.endswith(("._target_", "._partial_", "._args_", "weights.kind"))
+            or key.endswith(("._target_", "._partial_", "weights.kind"))
         ):
             continue
         value = drawn(schema.schema, rng)

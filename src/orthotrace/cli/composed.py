@@ -29,8 +29,13 @@ def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True
         group, _, options = str(override).partition("=")
         # Hydra would merge the options, and let the last one undo the others.
         if options.startswith("[") and group in groups():
-            raise UserError(f"one option only (got {short(options)}); set the keys of others beside it", group)
+            raise UserError(one_option(options), group)
     check(config, name, whole)
+
+
+def one_option(given: str) -> str:
+    """What is said of a list in the place of an option."""
+    return f"one option only (got {short(given)}); set the keys of others beside it"
 
 
 def starts(config: DictConfig, folder: Path) -> bool:

@@ -8,11 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from orthotrace.cli.composed import one_option
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.keys import at, groups, hint, known_keys, plain_file, write_keys
 from orthotrace.core.errors import UserError, nearest, one_line, short
 from orthotrace.core.files import cannot_write
 from orthotrace.core.interrupt import stop_here
+
+# What torch says of sizes that no memory holds.
+FULL = "out of memory|allocate memory|Storage size calculation overflowed|Overflow when unpacking"
 
 
 @contextmanager
@@ -31,8 +35,14 @@ def mistakes_on_one_line(config_name: str) -> Iterator[None]:
         stop_here()
         # Hydra's error of a missing option is an OSError too.
         line = translated(error, config_name, sys.argv[1:])
+        if (
+            line is None
+            and isinstance(error, (MemoryError, RuntimeError))
+            and (not str(error) or re.search(FULL, str(error)))
+        ):
+            line = f"not enough memory: a size is too large ({one_line(error)})"
         if line is None and isinstance(error, OSError):
-            line = str(cannot_write(error.filename or "the folder", error))
+            line = str(cannot_write(short(str(error.filename or "the folder"), 300), error))
         if line is None:
             raise
         fail(line)
@@ -53,10 +63,11 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         return f"{group}={short(option)}: no such option; {nearest(option, error.options or [])}"
-    if isinstance(error, ValueError) and "Config group override" in text:
-        return _no_option(overrides)
     if isinstance(error, OverrideParseException):
         return f"{short(str(error.override))}: not understood; write key=value, with quotes around special characters"
+    # Of these Hydra's errors are of many kinds, and name no key.
+    if line := _no_option(overrides, "resolving interpolation" in text):
+        return line
     if isinstance(error, ConfigCompositionException):
         found = re.search(r"(?:Could not (?:override|append|delete)[^']*|Error merging override )'?([^'\s=]+)", text)
         if found:
@@ -66,21 +77,27 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     return one_line(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else None
 
 
-def _no_option(overrides: Sequence[str]) -> str | None:
+def _no_option(overrides: Sequence[str], interpolated: bool) -> str | None:
     """One line for a value in the place of an option's name, such as null; None where there is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     for override in OverridesParser.create().parse_overrides([one for one in overrides if not one.startswith("-")]):
-        group, value = override.key_or_group, override.value()
-        if isinstance(value, (str, list)):
+        if override.is_delete() or override.is_sweep_override():
             continue
-        if group == "hydra" or group.startswith("hydra/"):
-            return f"{group}: is Hydra's own, and no value"
-        if group in groups():
+        group, value, given = override.key_or_group, override.value(), override.get_value_element_as_str()
+        if group in ("", "hydra") or (group.startswith("hydra/") and not isinstance(value, (str, list))):
+            what = "is Hydra's own, and no value" if group else "write key=value"
+            return f"{group or short(str(override.input_line))}: {what}"
+        if group not in groups():
+            continue
+        if isinstance(value, list):
+            return f"{group}: {one_option(given)}"
+        if isinstance(value, str) and "${" in value and interpolated:
+            return f"{group}: cannot be resolved (got {short(given)})"
+        # A name that long is none of a file.
+        if not isinstance(value, (str, dict)) or len(value) > 200:
             options = [file.stem for file in (conf_folder() / group).glob("*.yaml")]
-            given = override.get_value_element_as_str()
-            return f"{group}: there is no option {short(given)}; {nearest(given, options)}"
-        return f"{short(str(override.input_line))}: not understood; write key=value"
+            return f"{group}: there is no option {short(given)}; {nearest(short(given), options)}"
     return None
 
 

@@ -1,6 +1,7 @@
 """From a Hydra configuration to objects."""
 
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,7 +26,8 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause.below(path) from error
-        if isinstance(cause, (TypeError, ValueError, ImportError)) or cause is None:
+        # Sizes that no memory holds come as the last three.
+        if isinstance(cause, (TypeError, ValueError, ImportError, RuntimeError, MemoryError, OverflowError, NoneType)):
             raise UserError(one_line(cause or error), path) from error
         raise
 

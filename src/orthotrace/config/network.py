@@ -88,7 +88,11 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Modu
         del rest.model["weights"]
     model = build(rest, "model", shape=shape, classes=classes)
     try:
-        orthogonalise(model, **plain(weights))
+        options = plain(weights)
+        if isinstance(options.get("layers"), list):
+            # Layers of a Sequential have numbers as names.
+            options["layers"] = [str(name) for name in options["layers"]]
+        orthogonalise(model, **options)
     except UserError as error:
         raise error.below("model.weights") from error
     return model

@@ -83,7 +83,8 @@ TRAINER = {
     ),
     "profiler": Argument(Literal["simple", "advanced", "pytorch", "xla"] | None, None),
     "max_time": Argument(TIME | None, None),
-    "val_check_interval": Argument(Positive | Annotated[float, Field(gt=0, le=1)] | TIME | None, None),
+    # A number of batches may be more than a task has.
+    "val_check_interval": Argument(Annotated[float, Field(gt=0, le=1)] | TIME | None, None),
     "min_epochs": Argument(Natural | None, None),
     "max_steps": Argument(Annotated[int, Field(ge=-1)], -1),
     "min_steps": Argument(Natural | None, None),

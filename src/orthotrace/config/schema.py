@@ -15,7 +15,7 @@ from orthotrace.config.network import concept_layers_of
 from orthotrace.config.outside import LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
 from orthotrace.config.renamed import current
 from orthotrace.config.signatures import NOTHING, Argument, Signature, signature
-from orthotrace.config.values import MISSING, checked_values, is_missing
+from orthotrace.config.values import FINITE, MISSING, checked_values, is_missing
 from orthotrace.core.errors import UserError, nearest, one_line, short
 
 # A node with keys of its own.
@@ -45,7 +45,7 @@ PLACES = {
 # Keys of what Hydra instantiates.
 HYDRAS = {
     "_target_": Argument(str), "_partial_": Argument(bool, False), "_recursive_": Argument(bool, True),
-    "_convert_": Argument(Literal["none", "partial", "object", "all"], "none"), "_args_": Argument(list, ()),
+    "_convert_": Argument(Literal["none", "partial", "object", "all"], "none"),
 }  # fmt: skip
 # Keys that the commands read, default or not.
 READ = ("seeds", "concepts")
@@ -151,6 +151,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     said = _located(node["_target_"], f"{path}._target_")
     given = GIVEN.get(path, ())
     keys = dict(said.without(*given).arguments)
+    if current(node["_target_"]).startswith(FINITE):
+        given = (*given, "_args_")
     # What else a user's own is called with is not known here; a measure is called with two activations.
     keys = {
         key: one if one.finite and not path.startswith("measures.") else dataclasses.replace(one, default=None)

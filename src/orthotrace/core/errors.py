@@ -184,9 +184,11 @@ def _fault(error: ValidationError, first: int | str | None, path: str, value: An
         return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
         return UserError("is missing", key)
-    # Of a sequence pydantic names the class.
     for one in faults:
+        # Of a sequence pydantic names the class, of 1e30 how it reads it.
         one["msg"] = one["msg"].replace("an instance of Sequence", "a valid list")
+        if one["type"] == "int_parsing_size":
+            one["msg"] = "Input should be an integer of 64 bits"
     message = fault["msg"][0].lower() + fault["msg"][1:]
     start = "Input should be "
     if (

@@ -32,8 +32,8 @@ class Augmentation:
     """
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
-    crop: Annotated[int, Field(ge=0)] = 0
-    shift: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=0, le=4096)] = 0
+    shift: Annotated[int, Field(ge=0, le=4096)] = 0
     noise: Annotated[float, Field(ge=0)] = 0.0
 
     @property

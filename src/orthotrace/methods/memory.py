@@ -27,7 +27,7 @@ class MemoryOptions:
         batch_size: images replayed with each batch; None for as many as the batch has.
     """
 
-    size: Annotated[int, Field(ge=0)] = 0
+    size: Annotated[int, Field(ge=0, le=10**9)] = 0
     sampling: Literal["reservoir", "balanced"] = "reservoir"
     batch_size: Annotated[int, Field(ge=1)] | None = None
 

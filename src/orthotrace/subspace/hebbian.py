@@ -189,7 +189,9 @@ class HebbianSubspace(CountedSubspace):
             buffer.zero_()
         self.steps += 1
         if not (self.trace.isfinite().all() and self.traced_energies.isfinite().all()):
-            raise ValueError("the inputs observed, or their squares, are not finite; lower the learning rate")
+            raise ValueError(
+                "the inputs observed, or their squares, are not finite; lower the learning rate, or strengths and noise"
+            )
         if not len(self.learning):
             return
         moved = self._moved(latest, weight)

@@ -67,7 +67,9 @@ class NullSpace(Subspace):
             raise ValueError("no rows were observed in this task")
         all_reduce_sum(self.running, self.seen)
         if not self.running.isfinite().all():
-            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
+            raise ValueError(
+                "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
+            )
         before, now = int(self.seen_before), int(self.seen)
         mean = self.running / now
         self.covariance = (self.covariance * before + mean * now) / (before + now) if before else mean

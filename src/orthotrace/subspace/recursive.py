@@ -81,7 +81,9 @@ class RecursiveSubspace(Subspace):
         if not len(self.following):
             raise ValueError("no rows were observed in this task")
         if not self.following.isfinite().all():
-            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
+            raise ValueError(
+                "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
+            )
         self.inverse = (self.following + self.following.T) / 2
         self.following = self.following[:0].clone()
         values, vectors = torch.linalg.eigh(self.inverse)

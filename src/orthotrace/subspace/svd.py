@@ -80,7 +80,9 @@ class SvdSubspace(CountedSubspace):
         if not len(sample):
             raise ValueError("no rows were observed in this task")
         if not sample.isfinite().all():
-            raise ValueError("the inputs observed in this task are not finite; lower the learning rate")
+            raise ValueError(
+                "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
+            )
         return sample.double()
 
 

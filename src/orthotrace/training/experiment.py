@@ -158,7 +158,10 @@ class Experiment:
         # Statistics of the last step differ between processes.
         broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
-            raise UserError(f"the weights are not finite after task {number + 1}: lower the learning rate", "optimizer")
+            raise UserError(
+                f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
+                "optimizer",
+            )
         self.learner.to(self.trainer.strategy.root_device).eval()
         self.learner.end_task()
         # Of its last epoch, however often the run was continued.
