@@ -1,4 +1,4 @@
-"""What mkdocs does besides: pages from notebooks, options from conf/, the changelog, formulas as MathML."""
+"""What mkdocs does besides: pages from notebooks, options from conf/ and code, the changelog, formulas as MathML."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keys
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
@@ -57,7 +58,7 @@ def options(folder: Path) -> str:
         shared += shared_by(path, shared)
     found = [f'??? note "`{folder.name}={path.stem}`"\n\n    ```yaml\n{shown(path)}    ```\n' for path in files]
     found += [f'??? info "`{path.name}`: shared keys"\n\n    ```yaml\n{shown(path)}    ```\n' for path in shared]
-    return "\n".join(found)
+    return "\n".join([*found, keys.table("train", folder.name)])
 
 
 def shared_by(path: Path, known: list[Path]) -> list[Path]:
@@ -79,6 +80,7 @@ def shown(path: Path) -> str:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what conf/ says, and point at the copies of the results."""
     markdown = re.sub(r"\{\{ group (\w+) \}\}", lambda match: options(ROOT / "conf" / match[1]), markdown)
+    markdown = re.sub(r"\{\{ keys (\w+) \}\}", lambda match: keys.table(match[1], ""), markdown)
     markdown = re.sub(
         r"\{\{ file (\S+) \}\}", lambda match: f"```yaml\n{(ROOT / match[1]).read_text().rstrip()}\n```", markdown
     )

@@ -38,9 +38,10 @@ OPTIMIZER = {
     "eps": Argument(NotNegative, meaning="added to the denominator"),
     "rho": Argument(Annotated[float, Field(ge=0, le=1)], meaning="decay of the running mean of squares"),
     "alpha": Argument(NotNegative, meaning="decay of the running mean of squares"),
-    "lr_decay": Argument(NotNegative),
-    "initial_accumulator_value": Argument(NotNegative),
-    "momentum_decay": Argument(NotNegative),
+    "lr_decay": Argument(NotNegative, meaning="of the learning rate, with each step"),
+    "initial_accumulator_value": Argument(NotNegative, meaning="of the sum of squares"),
+    "momentum_decay": Argument(NotNegative, meaning="of the momentum, with each step"),
+    "centered": Argument(bool, meaning="divide by the deviation of the gradient instead of its mean square"),
     "ns_steps": Argument(Annotated[int, Field(ge=1, lt=100)]),
 }
 
@@ -59,7 +60,6 @@ TRAINER = {
         "auto",
         "how many, which, or all (auto, -1)",
     ),
-    "precision": Argument(Any, None, "of the computation"),
     "deterministic": Argument(bool | Literal["warn"] | None, None, "refuse operations that give other bits each time"),
     "gradient_clip_val": Argument(NotNegative | None, None, "largest norm, or value, of the gradients"),
     "gradient_clip_algorithm": Argument(Literal["norm", "value"] | None, None, "what is clipped"),
@@ -121,6 +121,7 @@ Value = Annotated[str, Field(min_length=1)] | int | float | bool
 WHERE = Argument(
     _or_null(Value | Annotated[list[Value], Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)]),
     None,
+    "a value, a list of values that do, or null for all",
 )
 
 # Of ours, where a configuration gives something else than the signature takes: path -> key.

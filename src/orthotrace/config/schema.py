@@ -155,7 +155,9 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
         given = (*given, "_args_")
     # What else a user's own is called with is not known here; a measure is called with two activations.
     keys = {
-        key: one if one.finite and not path.startswith("measures.") else dataclasses.replace(one, default=None)
+        key: dataclasses.replace(one, default=None)
+        if one.default is NOTHING and (not one.finite or path.startswith("measures."))
+        else one
         for key, one in keys.items()
     }
     if node["_target_"].startswith("torch.optim."):
@@ -182,14 +184,13 @@ def trainer_keys() -> tuple[dict[str, Argument], tuple[str, ...]]:
     ours = _named("orthotrace.training.settings.Training").arguments
     own = tuple(_object("orthotrace.training.trainer.OWN"))
     theirs = _named("pytorch_lightning.Trainer").without(*own).arguments
-    found = {key: TRAINER.get(key, one) for key, one in theirs.items()}
-    precision = dataclasses.replace(theirs["precision"], meaning=TRAINER["precision"].meaning)
-    return {**ours, **found, "precision": precision}, tuple(key for key in own if key not in ours)
+    found = {key: dataclasses.replace(TRAINER.get(key, one), of=one.of) for key, one in theirs.items()}
+    return {**ours, **found}, tuple(key for key in own if key not in ours)
 
 
 def _of_optimizer(key: str, said: Argument) -> Argument:
     known = OPTIMIZER.get(key, dataclasses.replace(said, finite=True))
-    return dataclasses.replace(known, default=said.default)
+    return dataclasses.replace(known, default=said.default, of=said.of)
 
 
 def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
@@ -201,7 +202,10 @@ def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
         if kind not in kinds:
             raise UserError(f"there is no kind '{short(kind)}'; {nearest(short(kind), kinds)}", "model.weights.kind")
         keys = signature(kinds[kind]).without("shape", "groups", "layer").arguments
-        yield Section("model.weights", {"kind": Argument(str), "layers": WEIGHTED, **keys})
+        yield Section(
+            "model.weights",
+            {"kind": Argument(str, meaning="of the weights: the option's name"), "layers": WEIGHTED, **keys},
+        )
 
 
 def _named_by_users(values: Mapping[str, Any]) -> Iterator[Section]:

@@ -24,14 +24,16 @@ class Argument:
     Attributes:
         annotation: its type and range, as pydantic reads it.
         default: where it is not given; NOTHING where it must be.
-        meaning: in words, where nothing else says it.
+        meaning: in words, where no docstring says it.
         finite: whether NaN and infinity are refused.
+        of: what has it, whose docstring says what it means.
     """
 
     annotation: Any
     default: Any = NOTHING
     meaning: str = ""
     finite: bool = True
+    of: Any = None
 
     def check(self, value: Any, path: str) -> None:
         """Refuse a value of another type or out of its range.
@@ -84,8 +86,9 @@ def signature(target: Callable[..., Any]) -> Signature:
 
     Example:
         >>> def mine(width: int = 4, seed=0): ...
-        >>> signature(mine).arguments["width"]
-        Argument(annotation=<class 'int'>, default=4, meaning='', finite=False)
+        >>> width = signature(mine).arguments["width"]
+        >>> width.annotation, width.default, width.finite
+        (<class 'int'>, 4, False)
     """
     found: dict[str, Argument] = {}
     others = False
@@ -131,7 +134,7 @@ def _own(target: Any) -> tuple[dict[str, Argument], bool]:
             annotation = simple(annotation)
             if one.default is None and annotation is not Any:
                 annotation = annotation | None
-        found[one.name] = Argument(annotation, one.default, finite=ours)
+        found[one.name] = Argument(annotation, one.default, finite=ours, of=target)
     return found, any(one.kind is one.VAR_KEYWORD for one in parameters)
 
 
