@@ -9,7 +9,9 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from orthotrace.cli.composed import check_composed
 from orthotrace.config.conf import conf_folder
+from orthotrace.core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -43,11 +45,16 @@ def compositions(words: list[str]) -> list[list[str]]:
 
 
 def composed_all(command: list[str]) -> int:
-    """Compose every job of a command; how many there were."""
+    """Compose and check every job of a command; how many there were."""
     name = {"orthotrace-train": "train", "orthotrace-analyze": "analyze"}[command[0]]
     options = {"--cfg", "job", "--multirun"}
     jobs = compositions([word for word in command[1:] if word not in options])
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for job in jobs:
-            compose(name, job, return_hydra_config=True)
+            config = compose(name, job, return_hydra_config=True)
+            try:
+                check_composed(config, config.hydra, name)
+            except UserError as error:
+                # The code of a page is not written to a file here.
+                assert str(error.key).endswith("._target_") and "No module named 'my" in error.message, error
     return len(jobs)

@@ -10,6 +10,7 @@ from composed import GROUPS, composed
 
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant, run_name
+from orthotrace.config.schema import check
 from orthotrace.layers.orthogonalise import KINDS
 
 
@@ -34,7 +35,9 @@ def test_the_analysis_composes():
 def test_experiments_say_their_command_and_name(experiment):
     first = (conf_folder() / "experiment" / f"{experiment}.yaml").read_text().split("\n")[:3]
     assert any("orthotrace-train" in line and f"experiment={experiment}" in line for line in first)
-    assert composed(f"experiment={experiment}").name == experiment
+    config = composed(f"experiment={experiment}")
+    assert config.name == experiment
+    check(config, "train")
 
 
 def test_names_are_safe_short_and_distinct():

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from orthotrace.config.build import plain
 from orthotrace.config.folder_names import run_name
+from orthotrace.config.schema import check
 from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.methods.memory import MemoryOptions
 from orthotrace.training.concept_alignment import Alignment
@@ -92,6 +93,8 @@ def test_an_option_is_what_it_configures_and_its_folder_that_of_0_1(command):
     overrides = command.split()
     config = composed(*overrides)
     assert run_name(overrides, config) == NAMES[command]
+    # Of version 0.1 too: what it took is still taken.
+    check(config, "train")
     group = overrides[0].split("=")[0] if overrides else ""
     # An experiment chooses among the options, and further overrides are no defaults but where an option needs them.
     if group in ("", "experiment", "weights") or (len(overrides) > 1 and overrides[0] not in NEEDY):

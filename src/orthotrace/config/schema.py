@@ -89,6 +89,8 @@ def check(config: DictConfig, name: str, whole: bool = True) -> None:
             raise UserError(f"is missing; write {group}=OPTION", group)
     for section in sections(values, name) if whole else ():
         node = at(values, section.path)
+        if not isinstance(node, Mapping) and section.path in _groups(name):
+            raise UserError(f"has keys of its own; write {section.path}=OPTION", section.path)
         if not isinstance(node, Mapping):
             raise UserError(write_keys(section.path, section.keys), section.path)
         if section.path == "concepts" and name == "train":
@@ -149,15 +151,14 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
         yield found
         return
     said = _located(node["_target_"], f"{path}._target_")
-    given = GIVEN.get(path, ())
+    # A measure is called with two activations.
+    given = tuple(said.arguments)[:2] if path.startswith("measures.") else GIVEN.get(path, ())
     keys = dict(said.without(*given).arguments)
     if current(node["_target_"]).startswith(FINITE):
         given = (*given, "_args_")
-    # What else a user's own is called with is not known here; a measure is called with two activations.
+    # What else a user's own is called with is not known here.
     keys = {
-        key: dataclasses.replace(one, default=None)
-        if one.default is NOTHING and (not one.finite or path.startswith("measures."))
-        else one
+        key: dataclasses.replace(one, default=None) if one.default is NOTHING and not one.finite else one
         for key, one in keys.items()
     }
     if node["_target_"].startswith("torch.optim."):

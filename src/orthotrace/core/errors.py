@@ -175,20 +175,26 @@ def fault_of(error: ValidationError, path: str, value: Any) -> UserError:
     return _fault(error, None, path, value)
 
 
+# What pydantic says of these is about classes, patterns, and how it reads 1e30: type -> what is right.
+UNREADABLE = {
+    "int_parsing_size": "Input should be an integer of 64 bits",
+    "is_instance_of": "Input should be a valid list",
+    "string_pattern_mismatch": "Input should be a text of another form",
+}
+
+
 def _fault(error: ValidationError, first: int | str | None, path: str, value: Any) -> UserError:
     # Of the alternatives of a union pydantic reports each: one that names a bound is about the value's own type.
-    faults = [fault for fault in error.errors(include_url=False) if first is None or fault["loc"][0] == first]
+    faults: list[Any] = [one for one in error.errors(include_url=False) if first is None or one["loc"][0] == first]
+    for one in faults:
+        if one["type"] in UNREADABLE and one.get("ctx", {}).get("class", "Sequence") == "Sequence":
+            one |= {"msg": UNREADABLE[one["type"]], "ctx": {}}
     fault = next((fault for fault in faults if fault.get("ctx", {}).keys() - {"expected"}), faults[0])
     key = ".".join([path, *_below(fault["loc"][first is not None :], value)])
     if fault["type"] == "unexpected_keyword_argument":
         return UserError("no such option", key)
     if fault["type"] in ("missing_argument", "missing_keyword_only_argument"):
         return UserError("is missing", key)
-    for one in faults:
-        # Of a sequence pydantic names the class, of 1e30 how it reads it.
-        one["msg"] = one["msg"].replace("an instance of Sequence", "a valid list")
-        if one["type"] == "int_parsing_size":
-            one["msg"] = "Input should be an integer of 64 bits"
     message = fault["msg"][0].lower() + fault["msg"][1:]
     start = "Input should be "
     if (
