@@ -23,6 +23,8 @@ from orthotrace.training.settings import Training
 
 # Commands of version 0.1 -> names of their folders.
 NAMES = json.loads((Path(__file__).parents[1] / "runs_of_0_1" / "names.json").read_text())
+# Of these only the names are known: no class is there, and a rate has always been a number.
+NEVER = ("model=custom model._target_=my.Net", "+rates.fc1.weight=0.1 logger=wandb overwrite=true")
 # What a node gets beside its own keys.
 GIVEN = {
     "stream": ("source", "seed"), "model": ("shape", "classes"), "optimizer": ("params",),
@@ -93,8 +95,8 @@ def test_an_option_is_what_it_configures_and_its_folder_that_of_0_1(command):
     overrides = command.split()
     config = composed(*overrides)
     assert run_name(overrides, config) == NAMES[command]
-    # Of version 0.1 too: what it took is still taken.
-    check(config, "train")
+    if command not in NEVER:
+        check(config, "train")
     group = overrides[0].split("=")[0] if overrides else ""
     # An experiment chooses among the options, and further overrides are no defaults but where an option needs them.
     if group in ("", "experiment", "weights") or (len(overrides) > 1 and overrides[0] not in NEEDY):

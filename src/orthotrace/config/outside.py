@@ -82,7 +82,7 @@ TRAINER = {
         "how several devices work together",
     ),
     "profiler": Argument(Literal["simple", "advanced", "pytorch", "xla"] | None, None),
-    "max_time": Argument(TIME | None, None),
+    "max_time": Argument(_or_null(TIME), None),
     # A number of batches may be more than a task has.
     "val_check_interval": Argument(Annotated[float, Field(gt=0, le=1)] | TIME | None, None),
     "min_epochs": Argument(Natural | None, None),
