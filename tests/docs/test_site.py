@@ -9,9 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from bad_configurations import CHOICES, OF_ANALYSIS, typed_keys
 from pages import DOCS, ROOT
 
 from orthotrace.config.conf import conf_folder
+from orthotrace.config.schema import NODE
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,23 @@ def test_every_option_is_shown_with_its_keys(site):
         assert f"<code>{path.parent.name}={path.stem}</code>" in text
     for path in conf_folder().glob("_*.yaml"):
         assert f"<code>{path.name}</code>: shared keys" in text
+
+
+def test_every_key_is_in_a_table_with_type_default_and_meaning(site):
+    tables = {}
+    for name, page in (("train", "options.html"), ("analyze", "howto/analysis.html")):
+        text = (site / page).read_text()
+        rows = [re.findall(r"<td>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL)]
+        found = {re.sub("<[^>]*>", "", row[0]).split(" ")[0].lstrip("+"): row for row in rows if len(row) == 4}
+        assert all(cell.strip() for row in found.values() for cell in row), page
+        tables[name] = found
+    for name, bases in (("train", CHOICES), ("analyze", [OF_ANALYSIS])):
+        for base in bases:
+            for key, (argument, _) in typed_keys(name, base).items():
+                key = re.sub(r"(\.sources)\.\w+", r"\1.NAME", key)
+                users = key.startswith(("measures.", "references.", "where."))
+                if argument is not NODE and not users and not key.rpartition(".")[2].startswith("_"):
+                    assert key in tables[name], key
 
 
 def test_every_example_of_the_api_is_code(site):

@@ -6,9 +6,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from orthotrace.config.keys import groups
+from orthotrace.config.keys import groups, one_option
 from orthotrace.config.schema import check
-from orthotrace.core.errors import UserError, short
+from orthotrace.core.errors import UserError
 
 
 def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True) -> None:
@@ -31,11 +31,6 @@ def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True
         if options.startswith("[") and group in groups():
             raise UserError(one_option(options), group)
     check(config, name, whole)
-
-
-def one_option(given: str) -> str:
-    """What is said of a list in the place of an option."""
-    return f"one option only (got {short(given)}); set the keys of others beside it"
 
 
 def starts(config: DictConfig, folder: Path) -> bool:

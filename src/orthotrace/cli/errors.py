@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from orthotrace.cli.composed import one_option
 from orthotrace.config.conf import conf_folder
-from orthotrace.config.keys import at, groups, hint, known_keys, plain_file, write_keys
+from orthotrace.config.keys import at, groups, hint, known_keys, one_option, plain_file, write_keys
 from orthotrace.core.errors import UserError, nearest, one_line, short
 from orthotrace.core.files import cannot_write
 from orthotrace.core.interrupt import stop_here

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.conf import conf_folder
-from orthotrace.core.errors import nearest
+from orthotrace.core.errors import nearest, short
 
 # Keys below which users name their own.
 OPEN = ("measures", "references")
@@ -65,6 +65,11 @@ def write_keys(name: str, keys: Mapping[str, Any]) -> str:
     if names:
         return f"has keys of its own: write {name}.KEY=..., where KEY is one of {names}"
     return f"has keys of its own, which are yours to name: write +{name}.NAME=..."
+
+
+def one_option(given: str) -> str:
+    """What is said of a list in the place of an option."""
+    return f"one option only (got {short(given)}); set the keys of others beside it"
 
 
 def hint(name: str, known: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def signature(target: Callable[..., Any]) -> Signature:
         >>> def mine(width: int = 4, seed=0): ...
         >>> width = signature(mine).arguments["width"]
         >>> width.annotation, width.default, width.finite
-        (<class 'int'>, 4, False)
+        (<class 'int'>, 4, True)
     """
     found: dict[str, Argument] = {}
     others = False
