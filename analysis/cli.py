@@ -76,14 +76,15 @@ def checked_options(
     stimuli: StimulusOptions,
     concepts: ConceptOptions,
     interval: IntervalOptions,
+    trust: list[str],
     **others: Any,
-) -> tuple[list[str] | None, StimulusOptions, ConceptOptions, IntervalOptions]:
+) -> tuple[list[str] | None, StimulusOptions, ConceptOptions, IntervalOptions, list[str]]:
     """The keys of an analysis that have types and ranges; others are checked where they are used.
 
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return layers, stimuli, concepts, interval
+    return layers, stimuli, concepts, interval, trust
 
 
 def analyse(config: DictConfig) -> Path:
@@ -96,7 +97,7 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    layers, shown, concept_options, interval = checked_options(**options)
+    layers, shown, concept_options, interval, trust = checked_options(**options)
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
     with deferred():
@@ -114,7 +115,7 @@ def analyse(config: DictConfig) -> Path:
     measure = measure_of(options["rdm"])
     similar = measures_of(config)
     outside = references_of(options["references"])
-    runs = select(options["runs"], options["where"])
+    runs = select(options["runs"], options["where"], trust)
     grouped = groups(runs)
     stimuli = common_stimuli(runs, **vars(shown))
     out = Path(options["out"])
