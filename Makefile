@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test lint docs release bench clean
+.PHONY: setup demo test test-whole lint docs release bench clean
 
 setup: .venv/.run
 
@@ -35,6 +35,10 @@ lint: .venv/.dev
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+# Every combination of method, stream and scenario instead of every pair, all of the real images, and more seeds.
+test-whole: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --whole
 
 # The documentation, into site/; a warning is an error. The tests build it too.
 docs: .venv/.dev

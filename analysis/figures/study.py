@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from orthotrace.analysis.figures.layers import values_by_layer
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
-from orthotrace.analysis.figures.style import save, styled
+from orthotrace.analysis.figures.style import FORMATS, save, styled
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
 from orthotrace.core.digests import remove
@@ -43,6 +43,7 @@ def draw(
     networks: Sequence[Network],
     findings: Findings,
     concepts: Sequence[ConceptNetwork] = (),
+    formats: Collection[str] = FORMATS,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown.
 
@@ -112,7 +113,7 @@ def draw(
     with styled():
         for name, (caption, make) in drawings.items():
             figure, rows = make()
-            pictures[caption] = save(figure, folder, name, rows)
+            pictures[caption] = save(figure, folder, name, rows, formats)
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
     for path in folder.iterdir():
