@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.conf import conf_folder
-from orthotrace.config.targets import check_targets
+from orthotrace.config.targets import check_targets, targets
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run, load
 
@@ -22,6 +22,10 @@ PLACES = (
     lambda name: {"model": {"_target_": name}},
     lambda name: {"model": {"_target_": "orthotrace.models.mlp.MLP", "hidden": {"_target_": name}}},
     lambda name: {"dataset": {"parts": [{"deep": [{"_target_": name}]}]}},
+    lambda name: {"model": "${other.0}", "other": [{"_target_": name}]},
+    lambda name: {"model": {"_target_": "${other}"}, "other": name},
+    lambda name: {"model": f"${{oc.create:{{_target_: '{name}'}}}}"},
+    lambda name: {"model": "${oc.dict.values:other}", "other": {"a": {"_target_": name}}},
     lambda name: {"concepts": {"sets": {"_target_": name, "_partial_": True}}},
 )
 
@@ -43,11 +47,12 @@ def test_every_option_is_allowed():
     files = [path for path in conf_folder().rglob("*.yaml") if path.stem != "custom"]
     assert len(files) > 50
     for path in files:
-        check_targets(OmegaConf.load(path))
+        for _, name in targets(OmegaConf.to_container(OmegaConf.load(path))):
+            check_targets(OmegaConf.create({"model": {"_target_": name}}))
 
 
 def test_names_of_version_0_1_are_allowed():
-    check_targets(OmegaConf.create({"scheduler": {"_target_": "orthotrace.schedules.Step"}}))
+    check_targets(OmegaConf.create({"stream": {"_target_": "orthotrace.schedules.Step"}}))
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.build import plain
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError
 
+# What is built again from the configuration of a run.
+BUILT = ("model", "dataset", "stream", "concepts")
 LAYER = re.compile(r"torch\.nn\.[A-Z]\w*")
 
 
@@ -36,7 +38,9 @@ def check_targets(config: DictConfig, trust: Sequence[str] = ()) -> None:
         Traceback (most recent call last):
         orthotrace.core.errors.UserError: model._target_: ...
     """
-    for path, name in targets(plain(config)):
+    # Resolved, since resolvers can make nodes; others may name variables that this machine does not have.
+    nodes = {group: plain(OmegaConf.select(config, group)) for group in BUILT}
+    for path, name in targets(nodes):
         named = any(name == one or name.startswith(f"{one}.") for one in trust)
         if not named and name not in shipped() and not LAYER.fullmatch(name):
             shown = name if len(name) < 100 else f"{name[:100]}..."
