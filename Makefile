@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test test-whole lint docs release bench clean
+.PHONY: setup demo test test-whole lint docs release bench chaos clean
 
 setup: .venv/.run
 
@@ -54,6 +54,10 @@ release: .venv/.dev
 
 bench: .venv/.run
 	$(BIN)/python scripts/benchmark.py overhead --json
+
+# Kills, signals, full disks, damaged files, bad configurations, dead servers: half an hour; docs/results/trust.md.
+chaos: .venv/.dev
+	$(BIN)/python scripts/chaos.py
 
 clean:
 	rm -rf .venv site dist .pytest_cache .ruff_cache
