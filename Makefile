@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test test-whole lint docs release bench chaos clean
+.PHONY: setup demo test test-whole lint docs release bench chaos audit clean
 
 setup: .venv/.run
 
@@ -58,6 +58,11 @@ bench: .venv/.run
 # Kills, signals, full disks, damaged files, bad configurations, dead servers: half an hour; docs/results/trust.md.
 chaos: .venv/.dev
 	$(BIN)/python scripts/chaos.py
+
+# Known weaknesses of the pinned packages, from the package index.
+audit: .venv/.dev
+	$(INSTALL) -e ".[release]"
+	$(BIN)/python -m pip_audit -r constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf .venv site dist .pytest_cache .ruff_cache
