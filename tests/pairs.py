@@ -1,31 +1,22 @@
-"""Runs of two processes: whole, cut within a task and continued, and with a process killed at a random moment.
+"""Runs of two processes: whole, and cut within a task and continued.
 
-For the tests, and many of them for make chaos. The runs of a pair share its processes, which take longer to start.
+For the tests, some of them; for make chaos, all. The runs of a pair share its processes, which take longer to start.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import random
-import re
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.multiprocessing as mp
 from composed import GROUPS, KEYS, MEMORY, Copying, built
-from conftest import surroundings
-from moments import group
 
 from orthotrace.results.run_folder import Run
 
@@ -51,14 +42,15 @@ CASES = {
     "gpm, complement": [*of_method("gpm"), "model.hidden=[8]", "method.complement=true"],
     "hlop, the paper's rule": [*of_method("hlop"), "model.hidden=[8]", "method.step=1", "method.start_epoch=2"],
     "hlop, a closing pass": [*of_method("hlop"), "model.hidden=[8]", "method.closing_pass=true"],
-    "normalisation by task": [*of_method("gpm"), *CONVOLUTIONS, "method.normalisation=task"],
-    **{f"weights {kind}": [*of_method("hlop"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]},
+    "normalisation by task": [*of_method("gpm"), *CONVOLUTIONS, "method.normalisation=task", "stream.scenario=task"],
+    **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]},
     "learned scales": [*of_method("finetune"), *CONVOLUTIONS, "weights=own", "model.weights.learn_scale=true"],
     "concepts": [*of_method("finetune"), *CONCEPTS],
     "concepts, hlop": [*of_method("hlop"), *CONCEPTS],
     "concepts, trained": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.rotation=trained"],
     "concepts, newton": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.solver=newton"],
-    **{f"scheduler {name}": [*of_method("finetune"), "model.hidden=[8]", f"scheduler={name}"]
+    **{f"scheduler {name}": [*of_method("finetune"), "model.hidden=[8]", f"scheduler={name}",
+                               *(["scheduler.every=1"] if name == "step" else [])]
        for name in GROUPS["scheduler"]},
     **{f"regularizer {name}": [*of_method("finetune"), *CONVOLUTIONS, f"regularizer={name}"]
        for name in GROUPS["regularizer"]},
@@ -119,3 +111,24 @@ def differences(name: str, folder: Path) -> list[str]:
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def counts(folder: Path, names: Sequence[str] = tuple(CASES)) -> dict[str, int]:
+    """Of runs that were cut and continued: tries, those to the same bits, lost, wrong, tracebacks."""
+    wrong = lost = 0
+    try:
+        for continued in (False, True):
+            pair(names, folder, continued)
+    except mp.ProcessRaisedException:
+        lost = len(names)
+    except mp.ProcessExitedException:
+        # Those that came to their end are compared.
+        lost = sum(not (folder / name / "cut0.pt").exists() for name in names)
+    for name in names:
+        try:
+            wrong += bool(differences(name, folder))
+        except (FileNotFoundError, KeyError):
+            wrong += lost == 0
+    errors = [place for place in folder.glob("*/*.pt") if "error" in torch.load(place)]
+    survived = len(names) - lost - wrong
+    return {"tries": len(names), "survived": survived, "lost": lost, "wrong": wrong, "tracebacks": len(errors)}
