@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test lint docs release bench clean
+.PHONY: setup demo test test-whole lint docs release bench chaos audit clean
 
 setup: .venv/.run
 
@@ -36,6 +36,10 @@ lint: .venv/.dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
+# Every combination of method, stream and scenario instead of every pair, all of the real images, and more seeds.
+test-whole: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --whole
+
 # The documentation, into site/; a warning is an error. The tests build it too.
 docs: .venv/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
@@ -50,6 +54,15 @@ release: .venv/.dev
 
 bench: .venv/.run
 	$(BIN)/python scripts/benchmark.py overhead --json
+
+# Kills, signals, full disks, damaged files, bad configurations, dead servers: half an hour; docs/results/trust.md.
+chaos: .venv/.dev
+	$(BIN)/python scripts/chaos.py
+
+# Known weaknesses of the pinned packages, from the package index.
+audit: .venv/.dev
+	$(INSTALL) -e ".[release]"
+	$(BIN)/python -m pip_audit -r constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf .venv site dist .pytest_cache .ruff_cache

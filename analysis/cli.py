@@ -75,20 +75,34 @@ class IntervalOptions:
     stimuli: bool
 
 
+@dataclass(frozen=True)
+class Options:
+    """The keys that have types and ranges; others are checked where they are used."""
+
+    layers: list[str | int] | None
+    stimuli: StimulusOptions
+    concepts: ConceptOptions
+    interval: IntervalOptions
+    trust: list[str]
+    formats: list[Literal["pdf", "svg", "png"]]
+
+
 @checked
 def checked_options(
     layers: list[str | int] | None,
     stimuli: StimulusOptions,
     concepts: ConceptOptions,
     interval: IntervalOptions,
+    trust: list[str],
+    formats: list[Literal["pdf", "svg", "png"]],
     **others: Any,
-) -> tuple[list[str | int] | None, StimulusOptions, ConceptOptions, IntervalOptions]:
-    """The keys of an analysis that have types and ranges; others are checked where they are used.
+) -> Options:
+    """The options of an analysis.
 
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return layers, stimuli, concepts, interval
+    return Options(layers, stimuli, concepts, interval, trust, formats)
 
 
 def analyse(config: DictConfig) -> Path:
@@ -101,7 +115,8 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    layers, shown, concept_options, interval = checked_options(**options)
+    chosen = checked_options(**options)
+    interval = chosen.interval
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
     with deferred():
@@ -120,20 +135,20 @@ def analyse(config: DictConfig) -> Path:
     similar = measures_of(config)
     outside = references_of(options["references"])
     # Names such as 2026 are read as numbers.
-    names = None if layers is None else [str(layer) for layer in layers]
+    layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     folder, out = str(options["runs"]), Path(str(options["out"]))
-    runs = select(folder, options["where"])
+    runs = select(folder, options["where"], chosen.trust)
     grouped = groups(runs)
-    stimuli = common_stimuli(runs, **vars(shown))
+    stimuli = common_stimuli(runs, **vars(chosen.stimuli))
     # Another analysis that writes there would mix its files with these.
     with held(out):
         # Files from outside are read before the networks, which take long.
         rdms = read_references(outside, stimuli, measure)
-        networks = read_networks(grouped, stimuli, options["tasks"], names, measure)
-        concepts = read_concepts(grouped, options["tasks"], stimuli.task, concept_options.images, interval.level)
+        networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
+        concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
         findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
         results = findings.as_json(grouped, stimuli, networks, options)
-        pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts)
+        pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts, chosen.formats)
         results["mds"] = plane
         results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
         keep_rdms(out / "rdms", networks, stimuli, options["rdm"])

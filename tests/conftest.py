@@ -6,6 +6,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,25 @@ os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"or
 
 # One tiny run: two tasks, one epoch, a small net.
 TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.batch_size=128")
+
+
+# What a shell ignores for a command in the background would be ignored by every command that is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option with which the tests that take longest run too."""
+    parser.addoption("--whole", action="store_true", help="also the tests that are marked whole: make test-whole")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked whole, of which make test has a part with other parameters."""
+    if config.getoption("--whole"):
+        return
+    left = [item for item in items if item.get_closest_marker("whole")]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
 
 
 @dataclass(frozen=True)
@@ -69,11 +89,17 @@ def train(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
 
 @pytest.fixture
 def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
-    """orthotrace-analyze in this process, in an empty folder."""
+    """orthotrace-analyze in this process, in an empty folder; each figure as PNG only, unless formats are given."""
     import orthotrace.analysis.cli
 
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: call(orthotrace.analysis.cli.main, list(arguments), monkeypatch, capsys)
+
+    def run(*arguments: str) -> Answer:
+        # PDF takes longest of all that an analysis does.
+        formats = () if any(one.startswith("formats=") for one in arguments) else ("formats=[png]",)
+        return call(orthotrace.analysis.cli.main, [*arguments, *formats], monkeypatch, capsys)
+
+    return run
 
 
 def surroundings() -> dict[str, str]:
@@ -171,6 +197,19 @@ def study(tmp_path_factory) -> Path:
         called(main, "--multirun", f"hydra.sweep.dir={folder}", "method=hlop", "seed=0,1", "method.rows=4", *TINY)
 
     return made_once(tmp_path_factory, "study", make)
+
+
+@pytest.fixture(scope="session")
+def analysed(study, tmp_path_factory) -> Path:
+    """An analysis of the study, of all tasks and in all formats."""
+
+    def make(folder: Path) -> None:
+        from orthotrace.analysis.cli import main
+
+        said = called(main, f"runs={study}", f"out={folder}", "tasks=all")
+        assert f"report: {folder}/report.html" in said and "finetune" in said
+
+    return made_once(tmp_path_factory, "analysed", make)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from orthotrace.core.distributed import all_gather_rows, broadcast_from_first
+from orthotrace.core.distributed import all_gather_rows, broadcast_from_first, differing
 from orthotrace.data.batches import Batches
 from orthotrace.data.concepts import measured
 from orthotrace.data.images import Images
@@ -73,6 +73,8 @@ def served(rank: int, world: int) -> dict[str, torch.Tensor]:
     found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
     broadcast_from_first(value := torch.tensor([float(rank)]))
     found["same"] = value
+    (others,) = differing({"same": torch.ones(2), "rows": torch.tensor([[1, 2]])[:rank]})
+    found["others"], found["names"] = others["rows"], torch.tensor(len(others))
     part = Images(torch.zeros(21, 1, 2, 2), torch.arange(21))
     own = list(Batches(part, 4, seed=3, task=0))
     found["labels"] = torch.cat([batch.labels for batch in own])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import command
+from pairs import differences, pair
 from processes import KINDS, in_two_processes, learned, served
 
 from orthotrace.results.run_folder import Run
@@ -55,6 +56,22 @@ def test_a_run_of_two_processes_is_that_of_one(tmp_path):
     )
     assert max(two.scores["leak"]) <= 1e-6
     assert two.network().head.weight.shape == (10, 24)
+
+
+# Of all cases, which make chaos runs: rows that wait, and statistics with their average.
+CUT = ["hlop", "gpm, convolutions"]
+
+
+def test_a_run_of_two_processes_that_was_cut_ends_with_the_same_bits(tmp_path):
+    for continued in (False, True):
+        pair(CUT, tmp_path, continued)
+    assert {name: differences(name, tmp_path) for name in CUT} == {name: [] for name in CUT}
+
+
+def test_what_differs_between_processes_is_found(two):
+    """The first has no row, the second one; what is the same is not sent."""
+    for found in two:
+        assert found["others"].tolist() == [[1, 2]] and found["names"] == 1
 
 
 BAD = [

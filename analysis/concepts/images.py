@@ -53,7 +53,7 @@ class ConceptImageLoader:
 
         The concepts are those of the run's configuration unless others are given.
         """
-        config: Any = run.config
+        config: Any = run.trusted_config
         if sets is not None:
             config = OmegaConf.merge(config, {"concepts": {"sets": sets}})
         key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from orthotrace.analysis.figures.layers import values_by_layer
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
-from orthotrace.analysis.figures.style import save, styled
+from orthotrace.analysis.figures.style import FORMATS, save, styled
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
 from orthotrace.core.digests import remove
@@ -35,6 +35,9 @@ NAMES = (
 )  # fmt: skip
 PREFIXES = ("similarity-", "reference-", "concepts-")
 
+# Name -> caption, and what draws it.
+Drawings = dict[str, tuple[str, Any]]
+
 
 def draw(
     folder: Path,
@@ -43,26 +46,40 @@ def draw(
     networks: Sequence[Network],
     findings: Findings,
     concepts: Sequence[ConceptNetwork] = (),
+    formats: Collection[str] = FORMATS,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
     """
-    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
     last = max(network.task for network in networks)
     shown = [network for network in networks if network.task == last]
-    layers = list(shown[0].rdms)
-    means: dict[str, dict[str, Any]] = {}
-    for group in grouped:
-        rdms = [network.rdms for network in shown if network.method == group.label]
-        if rdms:
-            means[group.label] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in layers}
-    rdms_shown = [network.rdms[layer] for network in shown for layer in layers]
-    names = [(network.method, network.run.folder.name) for network in shown]
     seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
-    as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
-    drawings: dict[str, tuple[str, Any]] = {
+    drawings = _of_scores(grouped, seeds) | _of_rdms(shown, [group.label for group in grouped], stimuli, findings)
+    plane = _plane(shown)
+    if plane is not None:
+        drawings |= _in_a_plane(plane, shown)
+    drawings |= _of_findings(findings, last, stimuli)
+    if concepts:
+        drawings |= concept_drawings(concepts, stimuli.task)
+    pictures = {}
+    with styled():
+        for name, (caption, make) in drawings.items():
+            figure, rows = make()
+            pictures[caption] = save(figure, folder, name, rows, formats)
+            plt.close(figure)
+    # What an earlier analysis drew here and this one has no numbers for.
+    for path in folder.iterdir():
+        if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
+            remove(path)
+    return pictures, plane
+
+
+def _of_scores(grouped: Sequence[Group], seeds: str) -> Drawings:
+    """Figures of what the runs scored."""
+    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
+    drawings: Drawings = {
         "accuracy": (
             f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the "
             f"first task. Lines are means {seeds}, bands ± 1 s.d.",
@@ -72,11 +89,6 @@ def draw(
             "Test accuracy on every task after every task, mean over seeds.",
             lambda: accuracy_matrices(matrices),
         ),
-        "rdms": (
-            f"Representational dissimilarity ({findings.called}) of {len(stimuli.labels)} test images{as_task}, sorted "
-            f"by class, after task {last}, mean over seeds.",
-            lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called),
-        ),
     }
     with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
     if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:
@@ -85,40 +97,47 @@ def draw(
             f"ranks, means {seeds}.",
             lambda: capacity_by_layer(capacities),
         )
-    plane: dict[str, Any] | None = None
+    return drawings
+
+
+def _of_rdms(shown: Sequence[Network], methods: Sequence[str], stimuli: Stimuli, findings: Findings) -> Drawings:
+    """The RDMs themselves."""
+    means: dict[str, dict[str, Any]] = {}
+    for method in methods:
+        rdms = [network.rdms for network in shown if network.method == method]
+        if rdms:
+            means[method] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in shown[0].rdms}
+    as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
+    caption = (
+        f"Representational dissimilarity ({findings.called}) of {len(stimuli.labels)} test images{as_task}, sorted "
+        f"by class, after task {shown[0].task}, mean over seeds."
+    )
+    return {"rdms": (caption, lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called))}
+
+
+def _plane(shown: Sequence[Network]) -> dict[str, Any] | None:
+    """All RDMs as points of a plane; None where there are too few."""
+    layers = list(shown[0].rdms)
+    rdms = [network.rdms[layer] for network in shown for layer in layers]
     # Two points lie on a line, whatever their distance.
-    if len(rdms_shown) > 2:
-        apart = 1 - pearson(rdms_shown)
-        points, stress = smacof((apart + apart.T) / 2)
-        drawings["mds"] = (
-            f"All RDMs after task {last}, metric multidimensional scaling of 1 − r between them; a line joins the "
-            "layers of a network.",
-            lambda: rdms_in_a_plane(points, names, layers, stress),
-        )
-        places = [(*name, layer) for name in names for layer in layers]
-        keys = ("method", "run", "layer", "x", "y")
-        found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
-        plane = {"task": last, "stress": stress, "points": found}
-    if between := at_task(findings.consistency, last):
-        drawings["consistency"] = (
-            f"Representational consistency between seeds, the shared variance of their RDMs, after task {last}. The "
-            f"interval resamples networks, not pairs.",
-            lambda: consistency_by_layer(between),
-        )
-    drawings |= _further(findings, last, stimuli)
-    if concepts:
-        drawings |= concept_drawings(concepts, stimuli.task)
-    pictures = {}
-    with styled():
-        for name, (caption, make) in drawings.items():
-            figure, rows = make()
-            pictures[caption] = save(figure, folder, name, rows)
-            plt.close(figure)
-    # What an earlier analysis drew here and this one has no numbers for.
-    for path in folder.iterdir():
-        if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
-            remove(path)
-    return pictures, plane
+    if len(rdms) <= 2:
+        return None
+    apart = 1 - pearson(rdms)
+    points, stress = smacof((apart + apart.T) / 2)
+    places = [(network.method, network.run.folder.name, layer) for network in shown for layer in layers]
+    keys = ("method", "run", "layer", "x", "y")
+    found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
+    return {"task": shown[0].task, "stress": stress, "points": found}
+
+
+def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network]) -> Drawings:
+    points = np.array([[one["x"], one["y"]] for one in plane["points"]])
+    names = [(network.method, network.run.folder.name) for network in shown]
+    caption = (
+        f"All RDMs after task {plane['task']}, metric multidimensional scaling of 1 − r between them; a line joins the "
+        "layers of a network."
+    )
+    return {"mds": (caption, lambda: rdms_in_a_plane(points, names, list(shown[0].rdms), plane["stress"]))}
 
 
 def at_task(found: Mapping[tuple[str, int], Any], task: int) -> dict[str, Any]:
@@ -126,9 +145,15 @@ def at_task(found: Mapping[tuple[str, int], Any], task: int) -> dict[str, Any]:
     return {method: one for (method, after), one in found.items() if after == task}
 
 
-def _further(findings: Findings, task: int, stimuli: Stimuli) -> dict[str, tuple[str, Any]]:
-    """Figures of what is compared beside the RDMs of all stimuli."""
-    drawings: dict[str, tuple[str, Any]] = {}
+def _of_findings(findings: Findings, task: int, stimuli: Stimuli) -> Drawings:
+    """Figures of what is compared."""
+    drawings: Drawings = {}
+    if between := at_task(findings.consistency, task):
+        drawings["consistency"] = (
+            f"Representational consistency between seeds, the shared variance of their RDMs, after task {task}. The "
+            f"interval resamples networks, not pairs.",
+            lambda: consistency_by_layer(between),
+        )
     if centroids := at_task(findings.centroids, task):
         drawings["centroids"] = (
             f"Consistency between seeds of the RDMs of the mean activations of the {len(stimuli.classes)} classes, "

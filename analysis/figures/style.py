@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,14 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orthotrace.core.digests import remove
 from orthotrace.core.files import whole, write_csv
 
 # A figure, and rows of the numbers in it.
 Drawn = tuple[Figure, list[dict[str, Any]]]
+
+# What of each format is not written, so that the same figure is the same bytes.
+FORMATS = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 
 # Widths of Nature's columns, in inches.
 SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4
@@ -65,8 +69,17 @@ def styled() -> Iterator[None]:
         mpl.use(before)
 
 
-def save(figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write a figure as PDF, SVG and PNG, and the numbers that it plots as CSV; the same bytes for the same figure.
+def save(
+    figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, Any]], formats: Collection[str] = FORMATS
+) -> Path:
+    """Write a figure, and the numbers that it plots as CSV; the same bytes for the same figure.
+
+    Args:
+        figure: drawn in the style of all figures.
+        folder: where; files that an earlier figure of the name has there in other formats are removed.
+        name: of the files.
+        rows: the numbers.
+        formats: of FORMATS; the PNG is written in any case.
 
     Returns:
         The PNG.
@@ -74,9 +87,12 @@ def save(figure: Figure, folder: Path, name: str, rows: Sequence[Mapping[str, An
     # Laid out once: each format would do it again, which takes longer than to draw.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    for kind, metadata in {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}.items():
-        with whole(folder / f"{name}.{kind}") as temporary:
-            figure.savefig(temporary, metadata=metadata)
+    for kind, clock in FORMATS.items():
+        if kind in formats or kind == "png":
+            with whole(folder / f"{name}.{kind}") as temporary:
+                figure.savefig(temporary, metadata={clock: None})
+        else:
+            remove(folder / f"{name}.{kind}")
     write_csv(folder / f"{name}.csv", rows)
     return folder / f"{name}.png"
 

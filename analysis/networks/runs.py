@@ -72,18 +72,19 @@ class Network:
     centroids: dict[str, NDArray[np.float64]]
 
 
-def select(folder: str, where: Mapping[str, Any]) -> list[Run]:
+def select(folder: str, where: Mapping[str, Any], trust: Sequence[str] = ()) -> list[Run]:
     """Finished runs below a folder whose configuration matches.
 
     Args:
         folder: of runs.
         where: key -> value or values; "method" and "stream" are the names of the options, other keys those of the
             configuration. None matches all.
+        trust: callables, modules or packages of your own that the runs' configurations may call.
 
     Raises:
         UserError: no runs, none that is finished, one that is damaged, none that matches, or a key that no run has.
     """
-    runs = find(folder)
+    runs = find(folder, trust)
     finished = [run for run in runs if run.finished]
     if not finished:
         raise UserError(f"none of the {len(runs)} runs in {folder} is finished: start them again to continue")
@@ -136,7 +137,7 @@ def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
 def stream_of(run: Run, source: Any = None) -> Stream:
     """The stream of a run; of its data set, where that has been read already."""
     seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
-    return build(run.config, "stream", source=source or build(run.config, "dataset"), seed=seeds.stream)
+    return build(run.trusted_config, "stream", source=source or build(run.trusted_config, "dataset"), seed=seeds.stream)
 
 
 def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:

@@ -6,11 +6,10 @@ import csv
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import called, command, snapshot
+from conftest import command, snapshot
 from own_measures import MINE
 
 from orthotrace.analysis.networks.storage import read_rdms
@@ -20,16 +19,6 @@ from orthotrace.analysis.rdm.dissimilarity import correlation
 FIGURES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def analysed(study, tmp_path_factory) -> Path:
-    from orthotrace.analysis.cli import main
-
-    out = tmp_path_factory.mktemp("analysed") / "out"
-    said = called(main, f"runs={study}", f"out={out}", "tasks=all")
-    assert f"report: {out}/report.html" in said and "finetune" in said
-    return out
 
 
 def test_a_folder_holds_what_is_promised(analysed):
@@ -122,7 +111,7 @@ def test_centroids_clustering_and_correspondence_by_another_way(analysed):
 def test_a_measure_is_found_in_the_folder_of_the_command(study, tmp_path):
     (tmp_path / "minehere.py").write_text(MINE)
     done = command(
-        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]",
+        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]", "formats=[png]",
         "+measures.mine._target_=minehere.cosine_of_means", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -242,6 +231,7 @@ def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyz
         "where.method=gpm",
         "rdm=squared_euclidean",
         "interval.stimuli=true",
+        "formats=[svg]",
     )
     assert analyze(*keys).code == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -252,6 +242,7 @@ def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyz
     )
     # The line may be broken.
     assert re.search(r"and stimuli|>stimuli", (figures / "consistency.svg").read_text())
+    assert (figures / "rdms.png").is_file() and not list(figures.glob("*.pdf"))
     page = (tmp_path / "out" / "report.html").read_text()
     assert "jackknife and stimuli" in page and "Representational dissimilarity (squared euclidean)" in page
 
@@ -280,7 +271,7 @@ def test_figures_come_with_their_numbers_and_repeat_byte_for_byte(analysed, stud
     results = json.loads((analysed / "results.json").read_text())
     (last,) = [row for row in rows if row["method"] == "gpm" and row["task"] == "2" and row["panel"].startswith("Mean")]
     assert float(last["mean"]) == pytest.approx(np.mean(results["scores"]["gpm"]["acc"]))
-    answer = analyze(f"runs={study}", f"out={tmp_path / 'again'}", "tasks=all")
+    answer = analyze(f"runs={study}", f"out={tmp_path / 'again'}", "tasks=all", "formats=[pdf,svg,png]")
     assert answer.code == 0, answer.err
     assert snapshot(tmp_path / "again") == snapshot(analysed)
 

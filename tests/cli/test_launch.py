@@ -196,6 +196,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing(train, tmp_path):
     assert train(*overrides).code == 0
 
 
+@pytest.mark.parametrize("flag", ["--multirun", "-m"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_multirun_is_asked_for_anywhere(train, flag, place):
+    words = ["seed=0,1", "model.hidden=[-1]"]
+    answer = train(*words[:place], flag, *words[place:], "hydra.sweep.dir=all")
+    assert answer.code == 1 and answer.out.count("model.hidden") >= 2, answer.err
+
+
 def test_help_answers_at_once(tmp_path):
     import time
 

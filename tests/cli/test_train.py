@@ -133,12 +133,13 @@ SCALED = {
 }
 
 
-def test_the_scale_of_the_input_takes_nothing_from_the_protection(train):
+@pytest.mark.parametrize("seeds", ["0", pytest.param("0,1,2", marks=pytest.mark.whole)])
+def test_the_scale_of_the_input_takes_nothing_from_the_protection(train, seeds):
     means = {}
     for scale, rates in SCALED.items():
         answer = train(
             "--multirun", f"dataset.scale={scale}", *rates, "method=hlop", "method.energy=[.97,.99,.99]",
-            "method.max_rows=150", "stream.tasks=3", "seed=0,1,2", f"hydra.sweep.dir={scale}",
+            "method.max_rows=150", "stream.tasks=3", f"seed={seeds}", f"hydra.sweep.dir={scale}",
         )  # fmt: skip
         assert answer.code == 0, answer.err
         runs = [scores(path.parent) for path in Path(scale).glob("*/scores.json")]

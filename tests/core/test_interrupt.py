@@ -40,6 +40,23 @@ def in_a_clean_up(number):
         raise ValueError("of the clean-up")
 
 
+class _Dropped:
+    """Python prints what a destructor raises, and goes on."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        come(self.number)
+
+
+def in_a_destructor(number):
+    one = _Dropped(number)
+    del one
+    time.sleep(5)
+    pytest.fail("it went on")
+
+
 def waited_for(number):
     with deferred():
         come(number)
@@ -70,6 +87,7 @@ WAYS = [
     at_once,
     swallowed,
     in_a_clean_up,
+    in_a_destructor,
     waited_for,
     at_a_place,
     with_a_handler_of_a_library,
@@ -81,10 +99,12 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_signal_is_one_line_and_its_code(way, number, capsys):
     before = [signal.getsignal(one) for one in CODES]
+    start = time.monotonic()
     with pytest.raises(SystemExit) as end, interruptible():
         working_in("runs/a")
         way(number)
     assert end.value.code == CODES[number]
+    assert time.monotonic() - start < 4
     assert capsys.readouterr().err == "interrupted: runs/a; the same command continues\n"
     assert [signal.getsignal(one) for one in CODES] == before
     assert not interrupted()

@@ -74,12 +74,15 @@ def test_an_interrupted_command_is_found_again(train, tmp_path):
     assert train(*small(afresh)).code == 0 and scores.stat().st_mtime_ns > written
 
 
-def test_a_model_of_ones_own(train, tmp_path):
+def test_a_model_of_ones_own(train, analyze, tmp_path):
     code, loop = blocks("docs/howto/own_model.md", "python")
     (tmp_path / "mymodels.py").write_text(code)
-    (command,) = commands("docs/howto/own_model.md")
+    command, analysis = commands("docs/howto/own_model.md")
     answer = train(*command[1:], *TINY[:2])
     assert answer.code == 0, answer.err
+    answer = analyze(*analysis[1:-1])
+    assert answer.code == 2 and "trust=[mymodels.Small]" in answer.err
+    assert analyze(*analysis[1:]).code == 0
     names: dict = {}
     exec(loop, names)
     assert 0 < names["guard"].subspaces["0"].capacity.rank < 20

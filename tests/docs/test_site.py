@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from bad_configurations import CHOICES, OF_ANALYSIS, typed_keys
+from conftest import made_once
 from pages import DOCS, ROOT
 
 from orthotrace.config.conf import conf_folder
@@ -18,12 +19,13 @@ from orthotrace.config.schema import NODE
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    def make(folder):
+        build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "site", make)
 
 
 def test_nothing_is_fetched_from_elsewhere(site):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, command
-from wandb_server import WandbServer
+from wandb_server import KEY, WandbServer
 
 import orthotrace
 from orthotrace.core.errors import UserError
@@ -156,6 +156,11 @@ def test_a_whole_run_arrives(served, train):
         assert train(*TINY, "method=gpm", "logger=wandb", "hydra.run.dir=run", "name=mine").code == 0
     (run,) = [one for one in server.runs.values() if one.complete]
     compare(run)
+    # The key is in no file, and in nothing that is logged.
+    written = [path for path in Path("run").rglob("*") if path.is_file()]
+    assert any("wandb" in path.parts for path in written)
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert KEY not in str(server.runs)
 
 
 def compare(run) -> None:

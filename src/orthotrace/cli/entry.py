@@ -1,4 +1,4 @@
-"""The commands as they are installed: signals are told from the first moment, before anything else is imported."""
+"""The commands as they are installed: signals are handled from the first moment, before anything else is imported."""
 
 from importlib import import_module
 

@@ -61,14 +61,16 @@ class Multirun(Callback):
         os.environ[JOBS] = str(len(self.folders))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the table."""
+        """Print the tables, and write them for LaTeX."""
         from orthotrace.results.groups import failures
         from orthotrace.results.run_folder import Run, below
-        from orthotrace.results.summary import print_summary, write_summary
+        from orthotrace.results.summary import print_summary, where_of, write_summary
 
-        runs = [Run(folder) for folder in self.folders]
-        print_summary(runs)
-        # Methods with options of their own come in several multiruns to one folder: the tables are of all.
+        # Methods with options of their own, and further seeds, come in several multiruns to one folder: the tables are
+        # of all runs that are there.
         sweep = Path(config.hydra.sweep.dir)
-        write_summary(sweep / "summary.tex", below(sweep))
-        Multirun.failed = bool(failures(runs))
+        there = below(sweep)
+        missing = [Run(folder) for folder in self.folders if folder not in {run.folder for run in there}]
+        print_summary([*there, *missing], where_of(sweep))
+        write_summary(sweep / "summary.tex", there)
+        Multirun.failed = bool(failures([Run(folder) for folder in self.folders]))

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.build import plain
+from orthotrace.config.keys import known_keys
 from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
@@ -38,7 +39,7 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
         'path=data-a-b,seed=0-3c8a8aec'
     """
     names = []
-    for override in sorted(overrides):
+    for override in sorted(as_written_once(override, config) for override in overrides):
         key, _, value = override.lstrip("+~").partition("=")
         if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
             continue
@@ -49,6 +50,24 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
     digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
     label = ",".join(names)[:96].rstrip(",-.")
     return f"{label}-{digest}" if label else digest
+
+
+def as_written_once(override: str, config: DictConfig) -> str:
+    """An override with the prefix that its key needs: ``++key=value`` is ``key=value``, or ``+key=value`` of a new key.
+
+    Example:
+        >>> as_written_once("++seed=0", OmegaConf.create()), as_written_once("++model.mine=1", OmegaConf.create())
+        ('seed=0', '+model.mine=1')
+    """
+    if not override.startswith("++"):
+        return override
+    node: Any = known_keys("train", OmegaConf.select(config, "hydra.runtime.choices") or {})
+    bare = override[2:]
+    for part in bare.partition("=")[0].split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return f"+{bare}"
+        node = node[part]
+    return bare
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -115,6 +115,8 @@ TOP = {
         "rdm": Argument(Annotated[str, Field(min_length=1)]),
         "measures": Argument(dict[str, Any]),
         "references": Argument(dict[str, Any]),
+        "trust": Argument(list[Annotated[str, Field(min_length=1)]]),
+        "formats": Argument(list[Literal["pdf", "svg", "png"]]),
     },
 }
 Value = Annotated[str, Field(min_length=1)] | int | float | bool

@@ -1,5 +1,7 @@
 """Collective operations of a distributed run; with a single process each leaves its values as they are."""
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,6 +73,57 @@ def broadcast_from_first(*tensors: Tensor) -> None:
     if rank_and_world_size()[1] > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
+
+
+def differing(values: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Of each process but the first, the values that are not, to the bit, those of the first.
+
+    Only digests are exchanged where all are the same.
+
+    Args:
+        values: by the same names, of the same types in all processes; their shapes may differ.
+
+    Example:
+        >>> differing({"same": torch.tensor([1.0])})
+        []
+    """
+    world = rank_and_world_size()[1]
+    if world == 1 or not values:
+        return []
+    device = next(iter(values.values())).device
+    own = torch.tensor([_digest(value) for value in values.values()], device=device)
+    dist.all_gather(digests := [torch.empty_like(own) for _ in range(world)], own)
+    found: list[dict[str, Tensor]] = []
+    for rank in range(1, world):
+        others = (digests[rank] != digests[0]).tolist()
+        chosen = {name: value for (name, value), other in zip(values.items(), others, strict=True) if other}
+        found.append({name: _broadcast_from(rank, value, device) for name, value in chosen.items()})
+    return found
+
+
+def _digest(value: Tensor) -> int:
+    content = hashlib.blake2b(
+        _bytes(value).cpu().numpy().tobytes(), digest_size=8, key=str(tuple(value.shape)).encode()[:64]
+    )
+    return int.from_bytes(content.digest(), "little", signed=True)
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.detach().reshape(-1).view(torch.uint8)
+
+
+def _broadcast_from(rank: int, value: Tensor, device: torch.device) -> Tensor:
+    """The value of one process, whose shape the others do not know."""
+    dist.broadcast(dimensions := torch.tensor([value.ndim], device=device), rank)
+    own = rank == rank_and_world_size()[0]
+    shape = torch.tensor(value.shape if own else [0] * int(dimensions), dtype=torch.int64, device=device)
+    if len(shape):
+        dist.broadcast(shape, rank)
+    found = value.detach() if own else value.new_empty(shape.tolist())
+    content = _bytes(found).to(device)
+    if len(content):
+        dist.broadcast(content, rank)
+    return content.view(value.dtype).reshape(shape.tolist())
 
 
 def shard(values: Tensor) -> Tensor:

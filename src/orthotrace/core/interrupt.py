@@ -15,6 +15,8 @@ from orthotrace.core.processes import leave
 
 # Seconds from the first signal to the end of the process, whatever it is doing.
 LIMIT = 15.0
+# Seconds after which a signal that came within a destructor is heard again.
+AGAIN = 0.01
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -27,11 +29,14 @@ class _Watch:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self.thread = threading.get_ident()
         self.active = True
         self.deferred = False
+        self.lost = False
         self.leaving = False
-        self.told = False
+        self.printed = False
         self.received: int | None = None
+        self.hook = sys.unraisablehook
         self.folder: Path | None = None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -48,8 +53,26 @@ class _Watch:
             _thread.start_new_thread(self.end_later, ())
             if not self.deferred:
                 raise Interrupted
+        elif self.lost:
+            self.lost = False
+            if not self.deferred:
+                raise Interrupted
         elif number == signal.SIGINT:
             self.end()
+
+    def unraisable(self, raised: "sys.UnraisableHookArgs") -> None:
+        """What Python calls with an error that it drops, as in destructors and in callbacks of weak references."""
+        if raised.exc_type is Interrupted:
+            _thread.start_new_thread(self.raise_again, ())
+        else:
+            self.hook(raised)
+
+    def raise_again(self) -> None:
+        """Let the main thread hear the signal once more."""
+        time.sleep(AGAIN)
+        if self.active and not self.printed and self.received is not None:
+            self.lost = True
+            signal.pthread_kill(self.thread, self.received)
 
     def end_later(self) -> None:
         """End the process where nothing else does."""
@@ -58,12 +81,12 @@ class _Watch:
             self.end()
 
     def end(self) -> None:
-        """Tell, unless that is done, and end the process at once."""
-        leave(self.code, None if self.told else self.line)
+        """Print the line, unless that is done, and end the process at once."""
+        leave(self.code, None if self.printed else self.line)
 
     @property
     def line(self) -> str:
-        """What is told."""
+        """What is printed."""
         where = "" if self.folder is None else f": {self.folder}"
         return f"interrupted{where}; the same command continues"
 
@@ -78,12 +101,12 @@ _watch: _Watch | None = None
 
 @contextmanager
 def interruptible(for_good: bool = False) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM raise Interrupted; behind it one line tells of them, and 130 or 143 is left.
+    """Within the block SIGINT and SIGTERM raise Interrupted; at its end one line says so, and the code is 130 or 143.
 
     A second SIGINT ends the process at once; LIMIT seconds after the first signal it ends in any case.
 
     Args:
-        for_good: the process ends behind the block, and signals on its way out are told too.
+        for_good: the process ends behind the block, and signals on its way out give the same line.
 
     Raises:
         SystemExit: a signal came.
@@ -97,6 +120,7 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
     before = {one: handler for one in SIGNALS if (handler := signal.getsignal(one)) is not signal.SIG_IGN}
     try:
         try:
+            sys.unraisablehook = watch.unraisable
             keep_handlers()
             yield
         finally:
@@ -113,10 +137,11 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
             watch.leaving = True
         else:
             watch.active = False
+            sys.unraisablehook = watch.hook
             for number, handler in before.items():
                 signal.signal(number, handler)
     if watch.received is not None:
-        watch.told = True
+        watch.printed = True
         print(watch.line, file=sys.stderr, flush=True)
         raise SystemExit(watch.code)
 
@@ -125,7 +150,7 @@ def keep_handlers() -> None:
     """Set the handlers, or set them again where a library has put its own in their place."""
     if _watch is None:
         return
-    # The first process of several tells of a signal and ends the others.
+    # The first process of several prints the line and ends the others.
     helper = int(os.environ.get("LOCAL_RANK", 0)) > 0
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -157,7 +182,7 @@ def stop_here() -> None:
 
 
 def working_in(folder: Path | str) -> None:
-    """Name the folder that an interrupted command tells of."""
+    """Name the folder that the line of an interrupted command names."""
     if _watch is not None:
         _watch.folder = Path(folder)
 

@@ -27,6 +27,7 @@ class Batches:
         augmentation_seed: seed of the augmentation.
         like: a tensor with the type and device of the inputs.
         workers: number of processes that read images from disk.
+        processes: that train together; None for those that have found each other so far.
 
     Example:
         >>> part = Images(torch.zeros(5, 1, 2, 2), torch.arange(5))
@@ -45,6 +46,7 @@ class Batches:
         augmentation_seed: int = 0,
         like: Tensor | None = None,
         workers: int = 2,
+        processes: int | None = None,
     ) -> None:
         self.like = torch.zeros(()) if like is None else torch.zeros((), dtype=like.dtype, device=like.device)
         self.part = part.to(self.like.device)
@@ -54,6 +56,7 @@ class Batches:
         self.augmentation = augmentation if augmentation is not None and augmentation.changes else None
         self.augmentation_seed = augmentation_seed
         self.workers = workers
+        self.processes = processes
         self._epoch = 0
         self._draws = torch.Generator(self.like.device)
 
@@ -64,7 +67,7 @@ class Batches:
     @property
     def _least(self) -> int:
         """The smallest size of a last batch: normalisation needs two images in every process."""
-        return (2 if self.size > 1 else 1) * rank_and_world_size()[1]
+        return (2 if self.size > 1 else 1) * (self.processes or rank_and_world_size()[1])
 
     def __len__(self) -> int:
         if not len(self.part):

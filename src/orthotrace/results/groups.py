@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orthotrace.core.errors import UserError
+from orthotrace.results.distinct import distinct
 from orthotrace.results.run_folder import Run
 from orthotrace.results.tables import mean_and_deviation
 
@@ -36,7 +37,7 @@ class Group:
 def settings(run: Run) -> tuple[str, ...]:
     """The overrides of a run, without its method and seeds."""
     others = []
-    for override in sorted(run.overrides):
+    for override in sorted(one.lstrip("+") for one in run.overrides):
         key, _, value = override.partition("=")
         # Of the method's options the one that names another run is no setting.
         if key in (*SAME, "method.rows_from") or (key.split(".")[0] in SAME and not key.startswith("method.")):
@@ -46,11 +47,10 @@ def settings(run: Run) -> tuple[str, ...]:
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """Finished runs, grouped, by label: the method, and the settings in which its groups differ."""
+    """Finished runs, each network once, grouped, by label: the method, and the settings in which its groups differ."""
     found: dict[tuple[str, tuple[str, ...]], list[Run]] = {}
-    for run in runs:
-        if run.exists and run.finished:
-            found.setdefault((str(run.scores["method"]), settings(run)), []).append(run)
+    for run in distinct([run for run in runs if run.exists and run.finished])[0]:
+        found.setdefault((str(run.scores["method"]), settings(run)), []).append(run)
     made = []
     for (method, own), members in found.items():
         of_method = [set(others) for name, others in found if name == method]

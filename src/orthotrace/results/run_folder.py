@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.config.targets import check_targets
 from orthotrace.core.digests import DamagedFileError, recorded, verify
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import read, read_json
@@ -27,10 +28,12 @@ class Run:
 
     Args:
         folder: need not exist yet.
+        trust: callables, modules or packages of the reader's own that its configuration may call.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, trust: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
+        self.trust = [trust] if isinstance(trust, str) else list(trust)
         self.hydra = self.folder / ".hydra"
         self.scores_file = self.folder / "scores.json"
         self.metrics_file = self.folder / "metrics.csv"
@@ -65,6 +68,19 @@ class Run:
             return config
 
         return self._read("config.yaml", load)
+
+    @cached_property
+    def trusted_config(self) -> DictConfig:
+        """The configuration, from which objects may be made.
+
+        Raises:
+            UserError: it would call what nobody named.
+        """
+        try:
+            check_targets(self.config, self.trust)
+        except UserError as error:
+            raise UserError(f"{error.message} ({error.key} in {self.hydra / 'config.yaml'})") from error
+        return self.config
 
     @cached_property
     def overrides(self) -> list[str]:
@@ -186,7 +202,7 @@ class Run:
         def load(path: Path) -> nn.Module:
             saved = read_checkpoint(path)
             about = saved["orthotrace"]
-            model = make_network(self.config, about["shape"], about["classes"], about.get("concepts"))
+            model = make_network(self.trusted_config, about["shape"], about["classes"], about.get("concepts"))
             prefix = "model."
             state = about.get("network") or {
                 key[len(prefix) :]: value for key, value in saved["state_dict"].items() if key.startswith(prefix)
@@ -222,16 +238,20 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def below(folder: Path) -> list[Run]:
+def below(folder: Path, trust: Sequence[str] = ()) -> list[Run]:
     """All runs below a folder, by path; none where it does not exist."""
     marks = {path.parent.parent for path in folder.glob("**/.hydra/config.yaml")}
     # Those whose configuration is missing are found by their scores.
     marks |= {path.parent for path in folder.glob("**/scores.json") if Run(path.parent).exists}
-    return [Run(path) for path in sorted(marks) if not set(path.relative_to(folder).parts) & set(ASIDE)]
+    return [Run(path, trust) for path in sorted(marks) if not set(path.relative_to(folder).parts) & set(ASIDE)]
 
 
-def find(folder: Path | str) -> list[Run]:
+def find(folder: Path | str, trust: Sequence[str] = ()) -> list[Run]:
     """All runs below a folder, by path.
+
+    Args:
+        folder: at any depth.
+        trust: callables, modules or packages of your own that their configurations may call.
 
     Raises:
         UserError: the folder does not exist, or holds no run.
@@ -239,23 +259,25 @@ def find(folder: Path | str) -> list[Run]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    runs = below(folder)
+    runs = below(folder, trust)
     if not runs:
         raise UserError(f"{folder} holds no runs: give the folder that orthotrace-train wrote to")
     return runs
 
 
-def load(folder: Path | str, task: int = -1) -> nn.Module:
+def load(folder: Path | str, task: int = -1, trust: Sequence[str] = ()) -> nn.Module:
     """The network of a run as it was after a task, in evaluation mode.
 
     Args:
         folder: of the run.
         task: the task, counted from 1; -1 for the last, -2 for the one before.
+        trust: callables, modules or packages of your own that the run's configuration may call: it may come from
+            somebody else, and nothing but orthotrace's own callables and layers of torch.nn is called unless named.
 
     Raises:
-        UserError: there is no such run or checkpoint, or it is damaged.
+        UserError: there is no such run or checkpoint, it is damaged, or it would call what nobody named.
     """
-    run = Run(folder)
+    run = Run(folder, trust)
     if not run.exists:
         raise UserError(f"{folder} is not a run's folder: it has no .hydra/config.yaml")
     return run.network(task)

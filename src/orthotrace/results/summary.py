@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orthotrace.core.files import write_text
 from orthotrace.results.comparisons import PairedComparison, against_references, comparisons
+from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
 from orthotrace.results.run_folder import Run
 from orthotrace.results.statistics import mean_interval
@@ -61,23 +62,34 @@ def write_summary(path: Path, runs: Sequence[Run]) -> None:
     found = groups([run for run in runs if run.folder.name not in failed])
     if not found:
         return
-    text = "% Mean and standard deviation over seeds.\n" + latex(score_table(found))
+    text = f"% Mean and standard deviation over seeds, {where_of(path.parent)}.\n" + latex(score_table(found))
     pairs = comparisons(found)
     if pairs:
         text += "\n% Paired t-tests on the same seeds, p corrected by Holm.\n" + latex(comparison_table(pairs))
     write_text(path, text)
 
 
-def print_summary(runs: Sequence[Run]) -> None:
-    """Print the scores of the finished runs, how they compare, and the others with their reasons."""
+def where_of(folder: Path) -> str:
+    """Which runs a summary covers, in words."""
+    return f"all runs in {folder}"
+
+
+def print_summary(runs: Sequence[Run], where: str = "") -> None:
+    """Print the scores of the finished runs, how they compare, and the others with their reasons.
+
+    Args:
+        runs: each network counts once; what equals another one is named.
+        where: which runs they are, in words.
+    """
     from rich.console import Console
 
     failed = failures(runs)
-    finished = groups([run for run in runs if run.folder.name not in failed])
+    whole = [run for run in runs if run.folder.name not in failed]
+    finished = groups(whole)
     # A pipe is no reason to fold a table.
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     if finished:
-        console.print(_rich(score_table(finished), "mean ± sd over seeds"))
+        console.print(_rich(score_table(finished), ", ".join(["mean ± sd over seeds", *([where] if where else [])])))
     pairs = comparisons(finished)
     title = "paired t-tests of ACC on the same seeds"
     if len(pairs) > PAIRS:
@@ -86,6 +98,8 @@ def print_summary(runs: Sequence[Run]) -> None:
         title += f"; only those with {best}, all are in summary.tex"
     if pairs:
         console.print(_rich(comparison_table(pairs), title))
+    for other, kept in distinct(whole)[1].items():
+        console.print(f"not counted: {other}, the same network as {kept}", markup=False, soft_wrap=True)
     for name, reason in failed.items():
         console.print(f"failed: {name}: {reason}", markup=False)
 

@@ -9,12 +9,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from torch import nn
 
+from orthotrace.core.distributed import differing
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import link, read, whole
 from orthotrace.core.interrupt import interrupted
 from orthotrace.results.replaced import is_replaced, let_go
 from orthotrace.results.run_folder import AFRESH, Run, read_checkpoint
 from orthotrace.training.concept_alignment import concept_layers
+from orthotrace.training.learner import state_of
 from orthotrace.training.progress import Progress
 from orthotrace.training.settings import Components
 
@@ -31,12 +33,12 @@ class Checkpoints(Checkpoint):
         self._saved = time.perf_counter()
         self._content: dict[str, Any] = {}
 
-    def restore(self, module: nn.Module, writes: bool = True) -> tuple[Progress, Path] | None:
+    def restore(self, module: nn.Module, rank: int = 0) -> tuple[Progress, Path] | None:
         """Load the state of the last checkpoint that is whole into a module.
 
         Args:
             module: the learner.
-            writes: put it in the place of a last one that is damaged.
+            rank: of this process; the first one puts it in the place of a last one that is damaged.
 
         Returns:
             How far it is, and its file; None where there is no checkpoint.
@@ -50,7 +52,7 @@ class Checkpoints(Checkpoint):
                 saved = read(path, read_checkpoint)
                 began = read(path, lambda _, saved=saved: saved["orthotrace"].get("digests", {}))
                 progress = read(path, lambda _, saved=saved: Progress(**saved["orthotrace"]["progress"]))
-                read(path, lambda _, saved=saved: module.load_state_dict(saved["state_dict"]))
+                read(path, lambda _, saved=saved: module.load_state_dict(state_of(saved, rank)))
             except UserError as error:
                 damaged.append(error)
                 continue
@@ -61,7 +63,7 @@ class Checkpoints(Checkpoint):
                         "start afresh with overwrite=true",
                         what,
                     )
-            if damaged and writes:
+            if damaged and not rank:
                 what = damaged[0].message.partition("; ")[0]
                 warnings.warn(f"{what}; the run goes on from {path.name}, the last that is whole", stacklevel=2)
                 link(path, self.run.last)
@@ -77,7 +79,8 @@ class Checkpoints(Checkpoint):
 
     def save(self, trainer: pl.Trainer, progress: Progress) -> None:
         """Write a checkpoint, whole: that of a task where one has ended, and the last one; the one before is kept."""
-        self._content = self.content(progress)
+        others = differing(trainer.lightning_module.state_dict())
+        self._content = self.content(progress) | ({"others": others} if any(others) else {})
         last, ended = self.run.last, progress.epoch == 0
         path = self.run.checkpoint(progress.task) if ended else last
         if not trainer.is_global_zero:

@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from orthotrace.core.digests import remove
-from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError
 from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, stop_here
@@ -104,7 +103,7 @@ class Experiment:
         torch.set_num_threads(self.training.threads)
         first = self.trainer.is_global_zero
         with held(self.run_folder.folder) if first else nullcontext(), self.together.watched(self.trainer):
-            restored = self.checkpoints.restore(self.learner, writes=first)
+            restored = self.checkpoints.restore(self.learner, self.trainer.global_rank)
             resume = None
             if restored is not None:
                 self.progress, resume = restored
@@ -130,7 +129,7 @@ class Experiment:
         like = torch.zeros((), dtype=parameter.dtype, device=self.trainer.strategy.root_device)
         self._batches = Batches(
             task.train, self.training.batch_size, seeds.order, number, self.optimization.augmentation,
-            seeds.augmentation, like, self.training.workers,
+            seeds.augmentation, like, self.training.workers, self.trainer.world_size,
         )  # fmt: skip
         context = TaskContext(
             number,
@@ -155,8 +154,6 @@ class Experiment:
         # A signal is heard at the end of a batch.
         with deferred():
             self.trainer.fit(self.learner, self._batches, ckpt_path=resume, weights_only=True)
-        # Statistics of the last step differ between processes.
-        broadcast_from_first(*self.learner.model.buffers())
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from orthotrace.core.distributed import all_reduce_sum, rank_seed_parts
+from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size, rank_seed_parts
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import derived
 from orthotrace.data.images import Batch, Images
@@ -180,6 +180,8 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Sum up the epoch: its metrics, and the plateau."""
+        # Statistics of the last batch, and averages of them, differ between processes; what follows must not.
+        broadcast_from_first(*self.model.buffers(), *(() if self.average is None else self.average.buffers()))
         losses, predicted, labels = zip(*self._batches, strict=True)
         weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
         right = (torch.cat(predicted) == torch.cat(labels)).sum()
@@ -209,6 +211,7 @@ class Learner(pl.LightningModule):
         if self.context.epoch == 0:
             checkpoint["state_dict"] = self.state_dict()
         else:
+            checkpoint["state_dict"] = state_of(checkpoint, rank_and_world_size()[0])
             self._plateau_state = checkpoint.get("plateau")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -217,6 +220,18 @@ class Learner(pl.LightningModule):
             checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
         elif self._plateau is not None:
             checkpoint["plateau"] = self._plateau.state_dict()
+
+
+def state_of(checkpoint: Mapping[str, Any], rank: int) -> dict[str, Tensor]:
+    """The learner's state in a checkpoint, as one process had it.
+
+    Example:
+        >>> saved = {"state_dict": {"shared": 1, "own": 2}, "orthotrace": {"others": [{"own": 3}]}}
+        >>> state_of(saved, 0), state_of(saved, 1)
+        ({'shared': 1, 'own': 2}, {'shared': 1, 'own': 3})
+    """
+    others = checkpoint["orthotrace"].get("others", []) if rank else []
+    return {**checkpoint["state_dict"], **(others[rank - 1] if len(others) >= rank > 0 else {})}
 
 
 def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -49,14 +49,14 @@ class Together(Callback):
                 try:
                     yield
                 except Exception:
-                    # The first process has the same error and ends this one, or it is gone, which is told.
+                    # The first process has the same error and ends this one, or it has ended with a line of its own.
                     time.sleep(SETTLED)
                     raise
         else:
             try:
                 yield
             except Exception:
-                # If it is because another process was killed, that is told by now.
+                # If it is because another process was killed, its line is printed by now.
                 time.sleep(SETTLED / 3)
                 raise
             finally:

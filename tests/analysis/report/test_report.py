@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
-
-# Used by the fixture of test_analyze as well.
-from composed import inspect  # noqa: F401
 
 from orthotrace.analysis.report.report import consistency_table, write_report
 
@@ -78,22 +74,8 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def page(study, tmp_path_factory) -> Path:
-    from omegaconf import OmegaConf
-
-    from orthotrace.analysis.cli import analyse
-    from orthotrace.config.conf import conf_folder
-
-    out = tmp_path_factory.mktemp("report")
-    config = OmegaConf.load(conf_folder() / "analyze.yaml")
-    config.pop("hydra"), config.pop("defaults")
-    logger = OmegaConf.load(conf_folder() / "logger" / "csv.yaml")
-    return analyse(OmegaConf.merge(config, {"runs": str(study), "out": str(out), "logger": logger}))
-
-
 @pytest.mark.parametrize("size", [(1280, 900), (375, 812)], ids=["desktop", "phone"])
-def test_it_opens_offline_without_a_broken_picture_or_an_error(page, size):
+def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         pytest.skip("no chromium and chromedriver on this machine")
@@ -110,7 +92,7 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(page, size):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
-        chrome.get(page.as_uri())
+        chrome.get((analysed / "report.html").as_uri())
         pictures = chrome.execute_script(
             "return Array.from(document.images).map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
         )

@@ -199,7 +199,29 @@ def test_corrupt_images_can_be_left_out_and_are_counted(tmp_path):
         assert torch.equal(source.train.labels, whole.labels[rest])
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not beside the project")
+present = pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not beside the project")
+
+
+@present
+def test_real_test_images(tmp_path):
+    """The smaller files, as both parts."""
+    found = {}
+    for name in ("mnist", "cifar10"):
+        (file,) = REAL.glob(f"{name}/**/test-*.parquet")
+        (tmp_path / name).mkdir()
+        for part in ("train", "test"):
+            (tmp_path / name / f"{part}-0.parquet").symlink_to(file)
+        found[name] = table(path=str(tmp_path / name))
+    mnist, cifar = found.values()
+    assert (len(mnist.train), len(mnist.test), mnist.shape) == (10000, 10000, (1, 28, 28))
+    assert mnist.train.scaling.mean[0] / 255 == pytest.approx(0.1325, abs=5e-5)
+    assert mnist.train.labels[:5].tolist() == [7, 2, 1, 0, 4]
+    assert cifar.shape == (3, 32, 32) and cifar.classes[3] == "cat"
+    assert torch.bincount(cifar.train.labels).tolist() == [1000] * 10
+
+
+@present
+@pytest.mark.whole
 def test_real_digits_and_photographs(monkeypatch, tmp_path):
     mnist = table(path=str(REAL / "mnist"))
     assert (len(mnist.train), len(mnist.test), mnist.shape) == (60000, 10000, (1, 28, 28))
