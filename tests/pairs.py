@@ -65,7 +65,7 @@ def _work(rank: int, port: int, names: Sequence[str], folder: Path, continued: b
     """One process of a pair: its state at the end of every run, or why there is none."""
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     warnings.simplefilter("ignore")
-    sys.stderr = sys.stdout = Path(os.devnull).open("w")  # until the process ends
+    sys.stderr = sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
     for name in names:
         place = folder / name
         whole, cut = Run(place / "whole"), Run(place / "cut")

@@ -77,6 +77,20 @@ def test_nothing_is_replayed_in_the_first_task_and_images_enter_once():
     assert torch.equal(method.memory.keys, kept)
 
 
+@pytest.mark.parametrize("made", [ExperienceReplay, DarkExperienceReplay, lambda memory: GPM(rows=2, memory=memory)])
+def test_the_loss_of_the_first_task_is_that_of_its_batches_alone(made):
+    method, stream = made(memory=MEMORY), Split(digits(), tasks=5, scenario="class", class_order="natural")
+    torch.manual_seed(0)
+    model, first = MLP(stream.shape, len(stream.classes), hidden=[12]), context_of(stream, 0)
+    method.setup(model, Seeds(), stream)
+    method.enter(first)
+    method.begin_task(first)
+    for batch in Batches(first.part, 32, 0, 0):
+        loss, logits = method.loss(model, batch, first)
+        assert torch.equal(loss, cross_entropy(logits[:, :2], batch.labels))
+    assert len(method.memory) == 40
+
+
 def test_dark_replay_holds_logits_and_adds_both_terms():
     method = DarkExperienceReplay(memory=MEMORY, alpha=0.7, beta=0.3)
     model, batch, _, context = second_task(method)
