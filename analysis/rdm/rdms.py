@@ -267,9 +267,16 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
     parts = list(parts)
     if not parts:
         raise UserError("no RDMs to join")
-    first = parts[0]
+    first = known = parts[0]
     for other in parts[1:]:
-        check_comparable(first, other)
+        check_comparable(known, other)
+        # What one part does not say of the stimuli, or of the measure, another may.
+        known = replace(
+            known,
+            measure=known.measure or other.measure,
+            pattern_descriptors={**other.pattern_descriptors, **known.pattern_descriptors},
+            descriptors={**other.descriptors, **known.descriptors},
+        )
     same: dict[str, Any] = {}
     described: dict[str, NDArray[Any]] = {}
     for name in first.descriptors:
