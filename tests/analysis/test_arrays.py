@@ -251,7 +251,7 @@ def test_two_sets_of_rdms_of_other_stimuli_are_refused(name, what):
         call(**{key: rdm.RDMs(one, *said) for key, one in arrays.items()})
         for place in (0, 1):
             told = {
-                key: rdm.RDMs(one, *(others if at == place else said)) for at, (key, one) in enumerate(given.items())
+                key: rdm.RDMs(one, *(others if at == place else said)) for at, (key, one) in enumerate(arrays.items())
             }
             if what == "measure" and name.startswith("inference.evaluation"):
                 # Models may be of any measure.
