@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
-from orthotrace.cli.multirun import JOBS
+from orthotrace.cli.multirun import JOBS, swept
 from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant
@@ -150,13 +150,15 @@ def learn(
     experiment: Experiment, tracker: Tracker, bar: Any, config: DictConfig, hydra: DictConfig, number: str
 ) -> Scores:
     """Run an experiment, and report it."""
+    from orthotrace.training.tracking import title
+
     folder = experiment.run_folder.folder
     choices = hydra.runtime.choices
     tracker.start(
         folder,
         job_type="train",
         group=config.name,
-        name=f"{choices.method} seed {config.seed}",
+        name=title(choices.method, config.seed, hydra.overrides.task, swept() if number else ()),
         tags=[choices.method, choices.stream, choices.dataset, choices.model],
         config=relevant(config),
     )
