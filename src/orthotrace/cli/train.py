@@ -20,6 +20,7 @@ from orthotrace.cli.launch import launch, quieten
 from orthotrace.cli.multirun import JOBS, swept
 from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.conf import conf_folder
+from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import differences, relevant
 from orthotrace.config.keys import check_keys
 from orthotrace.config.network import concept_layers_of
@@ -242,7 +243,7 @@ def assemble(
         seeds = Seeds.of(**plain(config.seeds))
     except UserError as error:
         raise error.below("seeds") from error
-    source = build(config, "dataset")
+    source = build_dataset(config, seeds.stream)
     stream = build(config, "stream", source=source, seed=seeds.stream)
     alignment = _alignment(config, source, stream, seeds)
     torch.manual_seed(derived(seeds.init))
@@ -288,7 +289,7 @@ def assemble(
 def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:
     """Hashes by which a run that goes on, and an analysis, know whether they see the same images."""
     sources = source if isinstance(source, (list, tuple)) else [source]
-    digests = {"dataset": "-".join(part.digest() for one in sources for part in (one.train, one.test))}
+    digests = {"dataset": "-".join(part.digest() for one in sources if one for part in (one.train, one.test))}
     return digests | ({"concepts": alignment.sets.digest()} if alignment else {})
 
 

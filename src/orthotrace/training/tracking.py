@@ -204,7 +204,7 @@ def title(method: str, seed: int, overrides: Sequence[str], swept: Sequence[str]
         >>> title("gpm", 0, ["method=gpm", "seed=0", "method.rows=4", "+model.width=2"], ["seed", "method.rows"])
         'gpm seed 0 method.rows=4'
     """
-    told = dict(one.lstrip("+~").partition("=")[::2] for one in overrides)
+    told = {key: value for key, _, value in (one.lstrip("+~").partition("=") for one in overrides)}
     kept = [key for key in dict.fromkeys(swept) if key in told and key not in UNTOLD]
     return " ".join([f"{method} seed {seed}", *(f"{key}={told[key]}" for key in kept)])[:LONGEST]
 
