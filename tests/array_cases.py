@@ -144,6 +144,10 @@ def own_auc(found: purity.Purity) -> Any:
     return found.auc.value - np.array(concept_oracles.areas(found.scores, found.has.astype(float)))
 
 
+def as_rdms(values: Any) -> rdm.RDMs:
+    return values if isinstance(values, rdm.RDMs) else rdm.RDMs(values)
+
+
 def pearson(rdms: Any, others: Any) -> Any:
     return oracle.each(oracle.correlated)(rdms, others)
 
@@ -198,7 +202,7 @@ CASES: dict[str, Case] = {
     ),
     "rdm.rdms.RDMs.of": Case(x_of, lambda patterns: rdm.RDMs.of(patterns), oracle.correlation, tolerance=1e-11),
     "rdm.rdms.joined": Case(
-        rdm_pair, lambda rdms, others: globals()["rdms"].joined([rdm.RDMs(rdms), rdm.RDMs(others)]),
+        rdm_pair, lambda rdms, others: globals()["rdms"].joined([as_rdms(rdms), as_rdms(others)]),
         lambda rdms, others: np.concatenate([rdms, others]), missing=True, tolerance=0,
     ),
     "rdm.categories.centroids": Case(

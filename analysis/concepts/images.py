@@ -14,6 +14,7 @@ from torch import Tensor
 
 from orthotrace.analysis.networks.runs import stream_of
 from orthotrace.config.build import build, plain
+from orthotrace.config.dataset import build_dataset, shown
 from orthotrace.config.network import concept_layers_of
 from orthotrace.core.errors import UserError
 from orthotrace.data.concepts import ConceptSets
@@ -56,9 +57,10 @@ class ConceptImageLoader:
         config: Any = run.trusted_config
         if sets is not None:
             config = OmegaConf.merge(config, {"concepts": {"sets": sets}})
-        key = json.dumps([plain(config.dataset), plain(config.concepts.sets)], default=str)
+        seed = int(run.scores["seeds"]["stream"])
+        key = json.dumps([plain(config.dataset), plain(config.concepts.sets), shown(config, seed)], default=str)
         if key not in self._made:
-            source = build(config, "dataset")
+            source = build_dataset(config, seed)
             made = build(config, "concepts.sets", source=source)
             self._made[key] = (source, made, made.digest())
         source, found, digest = self._made[key]

@@ -18,7 +18,8 @@ from orthotrace.analysis.inference.significance import Evaluation
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arguments import generator, whole
 from orthotrace.analysis.rdm.arrays import numbers
-from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
+from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.stacks import check_together
 from orthotrace.analysis.rdm.triangles import stimuli_of
 from orthotrace.core.errors import UserError, refuse_unknown
 
@@ -192,8 +193,9 @@ def _checked(
     parts = []
     for name, model in models.items():
         try:
-            if isinstance(data, RDMs) and isinstance(model.given, RDMs):
-                check_comparable(model.given.relabelled(None), data)
+            # Models are of the stimuli of the data, and of each other's.
+            for other in (data, *(models[before].given for before in list(models)[: len(parts)])):
+                check_together(_of_any_measure(model.given), _of_any_measure(other))
             part, _ = compare.stacks(model.rdms, stack)
         except UserError as error:
             raise UserError(f"model '{name}': {error}") from error
@@ -210,6 +212,11 @@ def _checked(
             if model.fitted:
                 raise UserError(f"model '{name}' is fitted: give rdm_folds or stimulus_folds, or it is scored on that")
     return _moderate(stack), parts
+
+
+def _of_any_measure(rdms: ArrayLike) -> ArrayLike:
+    """A model may be of another measure than the data."""
+    return rdms.relabelled(None) if isinstance(rdms, RDMs) else rdms
 
 
 def _ceiling(stack: Matrix, method: str) -> Ceiling | None:

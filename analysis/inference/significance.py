@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.inference.permuted import all_orders, permuted_scores
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arguments import generator, level_of, whole
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.triangles import ranks, square, stimuli_of
+from orthotrace.analysis.rdm.stacks import check_together
+from orthotrace.analysis.rdm.triangles import ranks, stimuli_of
 from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
 Matrix = NDArray[np.float64]
@@ -221,24 +223,28 @@ class Evaluation:
 
 
 def permutation_test(
-    first: ArrayLike, second: ArrayLike, method: str = "pearson", permutations: int = 1000, seed: int = 0
+    first: ArrayLike, second: ArrayLike, method: str = "pearson", permutations: int | None = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """Whether two RDMs are related: the stimuli of one are permuted.
 
         p = (1 + permutations that score at least as high)/(1 + permutations)
 
+    Of all permutations, n! with that which changes nothing, p is their share that scores at least as high, exactly.
+    Pearson's, Spearman's, the cosine and rho-a take 20 to 30 ms a permutation of 3,000 stimuli; Kendall's some seconds.
+
     Args:
         first: upper triangle of an RDM, (m,) or (1, m).
-        second: likewise.
+        second: likewise, of the same stimuli in the same order.
         method: a name of compare.METHODS in which more is more alike.
-        permutations: at least 1.
+        permutations: drawn at random, at least 1; None for all, of at most 9 stimuli.
         seed: of the draws.
 
     Returns:
         The score, and p, one-sided.
 
     Raises:
-        UserError: an unknown method, or what the comparison refuses.
+        UserError: an unknown method, all permutations of too many stimuli, or what the comparison refuses, such as RDMs
+            of other stimuli or in another order.
 
     Source: Mantel, Cancer Research 27 (1967) 209.
 
@@ -253,25 +259,23 @@ def permutation_test(
     there = [name for name in compare.METHODS if name != "norm_difference"]
     if method not in there:
         raise UserError(f"there is no comparison '{method}' to permute; {nearest(str(method), there)}", "method")
-    whole(permutations, "permutations", 1, "at least one permutation is needed")
+    if permutations is not None:
+        whole(permutations, "permutations", 1, "at least one permutation is needed")
+    check_together(first, second)
     a, b = compare.stacks(*(_one_rdm(one, name) for name, one in (("first", first), ("second", second))))
     if len(a) != 1 or len(b) != 1:
         raise UserError(f"one RDM against one other are needed (got {len(a)} and {len(b)})")
-    stimuli_of(a.shape[1])
-    score = compare.METHODS[method]
-    if method == "spearman":
-        # A permutation of the stimuli permutes the ranks.
-        a, b, score = ranks(a), ranks(b), compare.pearson
-    full = square(b[0])
-    rows, columns = np.triu_indices(len(full), 1)
-    value = float(score(a, b)[0, 0])
+    n = stimuli_of(a.shape[1])
+    # A permutation of the stimuli permutes the ranks.
+    score = compare.pearson if method == "spearman" else compare.METHODS[method]
+    value = float(score(*((ranks(a), ranks(b)) if method == "spearman" else (a, b)))[0, 0])
     rng = generator(seed)
-    above = 0
-    for _ in range(permutations):
-        order = rng.permutation(len(full))
-        # Equal values differ by their rounding.
-        above += float(score(a, full[order[rows], order[columns]][None])[0, 0]) >= value - 1e-12
-    return value, (1 + above) / (1 + permutations)
+    orders = all_orders(n) if permutations is None else (rng.permutation(n) for _ in range(permutations))
+    # Equal values differ by their rounding.
+    higher = [one >= value - ROUNDING for one in permuted_scores(a[0], b[0], method, orders)]
+    # Those drawn count beside the one that was found; all have it among them.
+    found = int(permutations is not None)
+    return value, (found + sum(higher)) / (found + len(higher))
 
 
 def _one_rdm(rdm: ArrayLike, name: str) -> ArrayLike:

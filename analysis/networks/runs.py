@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from orthotrace.config.build import build, plain
+from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import Seeds
@@ -137,7 +138,8 @@ def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
 def stream_of(run: Run, source: Any = None) -> Stream:
     """The stream of a run; of its data set, where that has been read already."""
     seeds = Seeds.of(**{key: int(value) for key, value in run.scores["seeds"].items()})
-    return build(run.trusted_config, "stream", source=source or build(run.trusted_config, "dataset"), seed=seeds.stream)
+    config = run.trusted_config
+    return build(config, "stream", source=source or build_dataset(config, seeds.stream), seed=seeds.stream)
 
 
 def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:

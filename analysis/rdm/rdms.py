@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orthotrace.analysis.rdm.arrays import described, index_of, is_plain, kinds_of, numbers, same_index, unit_of
+from orthotrace.analysis.rdm.arrays import described, index_of, is_plain, kinds_of, labels, numbers, same_index, unit_of
 from orthotrace.analysis.rdm.triangles import checked_triangle, places_of, ranks, square, stimuli_of
 from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
@@ -79,7 +80,7 @@ class RDMs:
 
         Args:
             activations: (n, ...), or name -> (n, ...), or a list of them; the index of a pandas frame, where it says
-                more than 0, 1, 2, ..., becomes a descriptor of the stimuli.
+                more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
             options: of the measure.
@@ -93,6 +94,8 @@ class RDMs:
         """
         from orthotrace.analysis.rdm.dissimilarity import MEASURES
 
+        if isinstance(measure, partial):
+            measure, options = measure.func, {**measure.keywords, **options}
         if callable(measure):
             function, name = measure, getattr(measure, "__name__", type(measure).__name__)
         else:
@@ -117,6 +120,11 @@ class RDMs:
             if found[-1].shape != found[0].shape:
                 raise UserError(f"representation '{key}' has another number of stimuli than '{next(iter(named))}'")
         about: dict[str, Any] = dict(pattern_descriptors or {})
+        # A measure of conditions, such as crossnobis, gives them in their sorted order.
+        if "conditions" in options and len(found[0]) != _length(next(iter(named.values()))):
+            kinds, _ = kinds_of(labels(options["conditions"], "conditions"), "conditions")
+            if stimuli_of(len(found[0])) == len(kinds):
+                about.setdefault("conditions", kinds)
         index = next((one for values in named.values() if (one := index_of(values)) is not None), None)
         if index is not None and not is_plain(index) and stimuli_of(len(found[0])) == len(index):
             about.setdefault(str(index.name or "index"), index)
@@ -267,9 +275,16 @@ def joined(parts: Iterable[RDMs]) -> RDMs:
     parts = list(parts)
     if not parts:
         raise UserError("no RDMs to join")
-    first = parts[0]
+    first = known = parts[0]
     for other in parts[1:]:
-        check_comparable(first, other)
+        check_comparable(known, other)
+        # What one part does not say of the stimuli, or of the measure, another may.
+        known = replace(
+            known,
+            measure=known.measure or other.measure,
+            pattern_descriptors={**other.pattern_descriptors, **known.pattern_descriptors},
+            descriptors={**other.descriptors, **known.descriptors},
+        )
     same: dict[str, Any] = {}
     described: dict[str, NDArray[Any]] = {}
     for name in first.descriptors:

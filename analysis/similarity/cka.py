@@ -61,7 +61,8 @@ def hsic(k: Activations, other: Activations, estimator: Estimator = "song") -> f
     """Hilbert-Schmidt independence criterion of two Gram matrices, without the bias of their diagonals.
 
     "song": with zero diagonals, [tr(KL) + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'KL1] / (n (n-3)), unbiased.
-    "lange": the sum over i != j of (HKH)_ij (HLH)_ij, over n (n-3); not unbiased, but a scalar product.
+    "lange": the sum over i != j of (HKH)_ij (HLH)_ij, over n (n-3); not unbiased, but a scalar product. Centring
+    leaves a negative mean off the diagonal, which all Gram matrices of few stimuli and many features share.
 
     Args:
         k: (n, n), symmetric, n >= 4.
@@ -111,7 +112,8 @@ def debiased_cka(x: Activations, y: Activations, estimator: Estimator = "song") 
         estimator: of HSIC, see hsic.
 
     Returns:
-        At most 1; around 0, and below, for independent representations.
+        At most 1. For independent representations around 0, and below, by "song"; by "lange", of p independent
+        features, about p / (p + n^2), which is near 1 for few stimuli: take it where n^2 is far above p.
 
     Raises:
         UserError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is not

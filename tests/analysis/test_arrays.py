@@ -17,7 +17,7 @@ from array_kinds import MISSING, REFUSED, ROUNDED, SAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orthotrace.analysis import rdm, similarity
+from orthotrace.analysis import inference, rdm, similarity
 from orthotrace.analysis.concepts.roc import auc
 from orthotrace.analysis.rdm import compare, mds, noise
 from orthotrace.analysis.rdm.categories import centroids
@@ -30,7 +30,7 @@ INSIDE = {
     "rdm.arguments", "rdm.arrays", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.products", "rdm.stacks",
     "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
     "rdm.triangles.stimuli_of", "similarity.invariances", "similarity.pairs", "inference.resampling",
-    "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
+    "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.models.as_models", "inference.significance.Evaluation",
     "inference.significance.ModelComparison", "studies.findings", "studies.references", "studies.similarities",
     "studies.consistency.PairMean", "studies.consistency.bootstrap_means", "studies.consistency.jackknife_error",
@@ -191,6 +191,100 @@ def test_the_index_of_a_frame_describes_the_stimuli():
     stack = pd.DataFrame(found.dissimilarities)
     with pytest.raises(UserError, match="its index is not that of rdms"):
         compare.pearson(stack, stack.iloc[:, ::-1])
+
+
+class Sets(Draw):
+    """Remembers which arrays are RDMs."""
+
+    def __init__(self):
+        super().__init__(0, plain=True)
+        self.stacks = []
+
+    def stack(self, k, n=None):
+        self.stacks.append(super().stack(k, n))
+        return self.stacks[-1]
+
+
+def sets_of(name):
+    """The sets of RDMs that a function takes, by argument."""
+    draw = Sets()
+    given = CASES[name].make(draw)
+    return {key: one for key, one in given.items() if any(np.shares_memory(one, rdms) for rdms in draw.stacks)}
+
+
+def of_two(name):
+    """Its calls with two sets of RDMs; evaluated models are two sets beside the data."""
+    given, call = sets_of(name), CASES[name].call
+    yield given, call
+    if "models" in given:
+        data = given["rdms"]
+        two = {"first": given["models"], "second": given["models"] ** 2}
+        function = getattr(inference, name.rpartition(".")[2])
+        yield two, lambda first, second: function({"first": first, "second": second}, data)
+
+
+SETS = [name for name in CASES if len(sets_of(name)) > 1]
+
+
+def names_of(name):
+    return [chr(97 + i) for i in range(rdm.RDMs(next(iter(sets_of(name).values()))).stimuli)]
+
+
+def labelled(values, names):
+    stimuli = len(names)
+    pairs = [f"{names[i]}{names[j]}" for i in range(stimuli) for j in range(i + 1, stimuli)]
+    if values.ndim == 1:
+        return pd.Series(values, index=pairs)
+    return pd.DataFrame(values, columns=pairs)
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("what", ["order", "names", "digest", "measure"])
+def test_two_sets_of_rdms_of_other_stimuli_are_refused(name, what):
+    names = names_of(name)
+    said = ("euclidean", {"word": names}, {}, {"stimuli": "abc"})
+    others = {
+        "order": ("euclidean", {"word": names[::-1]}), "names": ("euclidean", {"word": [*names[1:], "z"]}),
+        "digest": ("euclidean", {}, {}, {"stimuli": "abd"}), "measure": ("correlation", {"word": names}),
+    }[what]  # fmt: skip
+    for arrays, call in of_two(name):
+        call(**{key: rdm.RDMs(one, *said) for key, one in arrays.items()})
+        for place in (0, 1):
+            told = {
+                key: rdm.RDMs(one, *(others if at == place else said)) for at, (key, one) in enumerate(arrays.items())
+            }
+            if what == "measure" and name.startswith("inference.evaluation"):
+                # Models may be of any measure.
+                call(**told)
+                continue
+            with pytest.raises(UserError, match="of other stimuli, or in another order|make both by one measure"):
+                call(**told)
+
+
+@pytest.mark.parametrize("name", [name for name in SETS if name != "rdm.rdms.joined"])
+def test_two_frames_of_rdms_of_other_pairs_are_refused(name):
+    for arrays, call in of_two(name):
+        (first, one), (second, other) = arrays.items()
+        names = names_of(name)
+        call(**{first: labelled(one, names), second: labelled(other, names)})
+        for told in (names[::-1], [*names[1:], "z"]):
+            with pytest.raises(UserError, match="its index is not that of"):
+                call(**{first: labelled(one, names), second: labelled(other, told)})
+
+
+def test_the_functions_that_take_two_sets_of_rdms():
+    """Those that compare, and what compares with them: none fell out of the cases above."""
+    assert {name for name in CASES if name.startswith("rdm.compare")} <= set(SETS)
+    assert {name.rpartition(".")[2] for name in SETS if not name.startswith("rdm.compare")} == {
+        "joined", "evaluate", "bootstrap", "permutation_test", "layer_similarities",
+    }  # fmt: skip
+
+
+def test_rdms_that_join_agree_with_each_other_too():
+    first = rdm.RDMs(np.arange(6.0))
+    a, b = (rdm.RDMs(np.arange(6.0), None, {"word": list(names)}) for names in ("abcd", "dcba"))
+    with pytest.raises(UserError, match="'word' of stimulus 0 is a and d"):
+        rdm.rdms.joined([first, a, b])
 
 
 LABELS = {

@@ -13,7 +13,7 @@ import orthotrace
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run
 from orthotrace.training import tracking
-from orthotrace.training.tracking import Tracker, WandbTracker, no_answer
+from orthotrace.training.tracking import Tracker, WandbTracker, no_answer, title
 
 
 def test_only_one_file_imports_wandb():
@@ -185,3 +185,35 @@ def test_a_run_without_its_server_syncs_whole_afterwards(served, train):
         assert done.returncode == 0, done.stderr
         (run,) = [one for one in again.runs.values() if one.complete]
     compare(run)
+
+
+SWEPT = {
+    "method and seed": (["method=gpm", "seed=3", "stream.tasks=3"], ["method", "seed"], ""),
+    "a key": (["method=gpm", "method.rows=4", "seed=3"], ["method.rows", "seed"], " method.rows=4"),
+    "a group": (["stream=split", "method=gpm"], ["method", "stream"], " stream=split"),
+    "two, as typed": (["a.b=1", "c=2"], ["c", "a.b"], " c=2 a.b=1"),
+    "added": (["+model.extra=1", "++model.width=2"], ["model.extra", "model.width"], " model.extra=1 model.width=2"),
+    "a seed of its own": (["seed=3", "seeds.init=5"], ["seeds.init"], " seeds.init=5"),
+    "long": (["x=" + 200 * "x"], ["x"], " x=" + 115 * "x"),
+    "a single run": (["method=gpm", "stream.tasks=3"], [], ""),
+}
+
+
+@pytest.mark.parametrize(("overrides", "swept", "told"), SWEPT.values(), ids=SWEPT)
+def test_a_name_tells_what_is_swept(overrides, swept, told):
+    assert title("gpm", 3, overrides, swept) == f"gpm seed 3{told}"
+
+
+def test_runs_of_a_sweep_have_names_of_their_own(train, monkeypatch):
+    names = []
+    monkeypatch.setattr(WandbTracker, "start", lambda *given, name, **more: names.append(name))
+    for hook in ("epoch", "task", "finish"):
+        monkeypatch.setattr(WandbTracker, hook, lambda *given: None)
+    logged = ["logger=wandb_offline", *TINY]
+    sweep = ["method=finetune", "seed=0,1", "optimizer.lr=.1,.2", "++trainer.max_epochs=1"]
+    assert train("--multirun", "hydra.sweep.dir=swept", *sweep, *logged).code == 0
+    assert names == [f"finetune seed {seed} optimizer.lr={rate}" for seed in (0, 1) for rate in (0.1, 0.2)]
+    names.clear()
+    # What was swept before is nothing to a single run.
+    assert train("optimizer.lr=.1", "hydra.run.dir=single", *logged).code == 0
+    assert names == ["hlop seed 0"]

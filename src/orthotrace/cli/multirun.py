@@ -16,6 +16,13 @@ from orthotrace.core.interrupt import working_in
 
 # The variable of the environment that holds the number of jobs.
 JOBS = "ORTHOTRACE_JOBS"
+# That of the keys in which they differ.
+SWEPT = "ORTHOTRACE_SWEPT"
+
+
+def swept() -> list[str]:
+    """The keys in which the jobs of this multirun differ, as a job knows them from its environment."""
+    return os.environ.get(SWEPT, "").split()
 
 
 class Multirun(Callback):
@@ -31,17 +38,19 @@ class Multirun(Callback):
         self.folders: list[Path] = []
         working_in(config.hydra.sweep.dir)
         name = str(config.hydra.job.config_name)
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(config_loader=loader)
+        given, more = parser.parse_overrides(config.hydra.overrides.task), config.hydra.sweeper.get("params") or {}
+        keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
+        os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
         # Another sweeper chooses its jobs as it goes.
         if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
             return
         # Another launcher's jobs train in processes of their own, which check them; this one imports nothing for that.
         here = config.hydra.launcher._target_.endswith("BasicLauncher")
-        loader = GlobalHydra.instance().config_loader()
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        params = parser.parse_overrides([f"{key}={value}" for key, value in more.items()])
         values: dict[str, list[str]] = {}
-        for one in OverridesParser.create(config_loader=loader).parse_overrides(
-            [*params, *config.hydra.overrides.task]
-        ):
+        for one in [*params, *given]:
             sweep = one.sweep_string_iterator() if one.is_discrete_sweep() else [one.get_value_element_as_str()]
             values[one.get_key_element()] = list(sweep)
         for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):

@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
-from orthotrace.cli.multirun import JOBS
+from orthotrace.cli.multirun import JOBS, swept
 from orthotrace.config.build import build, plain, write_hydra
+from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import differences, relevant
 from orthotrace.config.network import concept_layers_of
 from orthotrace.config.schema import check
@@ -146,13 +147,15 @@ def learn(
     experiment: Experiment, tracker: Tracker, bar: Any, config: DictConfig, hydra: DictConfig, number: str
 ) -> Scores:
     """Run an experiment, and report it."""
+    from orthotrace.training.tracking import title
+
     folder = experiment.run_folder.folder
     choices = hydra.runtime.choices
     tracker.start(
         folder,
         job_type="train",
         group=str(config.name),
-        name=f"{choices.method} seed {config.seed}",
+        name=title(choices.method, config.seed, hydra.overrides.task, swept() if number else ()),
         tags=[choices.method, choices.stream, choices.dataset, choices.model],
         config=relevant(config),
     )
@@ -236,7 +239,7 @@ def assemble(
         seeds = Seeds.of(**plain(config.seeds))
     except UserError as error:
         raise error.below("seeds") from error
-    source = build(config, "dataset")
+    source = build_dataset(config, seeds.stream)
     stream = build(config, "stream", source=source, seed=seeds.stream)
     alignment = _alignment(config, source, stream, seeds)
     torch.manual_seed(derived(seeds.init))
@@ -282,7 +285,7 @@ def assemble(
 def _digests(source: Any, alignment: Alignment | None) -> dict[str, str]:
     """Hashes by which a run that goes on, and an analysis, know whether they see the same images."""
     sources = source if isinstance(source, (list, tuple)) else [source]
-    digests = {"dataset": "-".join(part.digest() for one in sources for part in (one.train, one.test))}
+    digests = {"dataset": "-".join(part.digest() for one in sources if one for part in (one.train, one.test))}
     return digests | ({"concepts": alignment.sets.digest()} if alignment else {})
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError, checked, refuse_unknown
+from orthotrace.layers.copies import copied_apart, own_class
 from orthotrace.layers.orthogonal import ONI, OWN, RELU, Orthogonal, Stiefel, nearest_orthogonal
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -120,7 +121,11 @@ def _apply(layer: Any, kind: str, options: dict[str, Any]) -> None:
         orthogonal_init(layer, **options)
         return
     made: Orthogonal = KINDS[kind](layer.weight.shape, getattr(layer, "groups", 1), **options)
+    # Copies may have been made of it before, and may be made later.
+    own_class(layer)
     parametrize.register_parametrization(layer, "weight", made.to(layer.weight))
+    kind_of_its_own: Any = type(layer)
+    kind_of_its_own.__deepcopy__ = copied_apart
     deviation = made.deviation(layer.weight)
     # Newton's iteration is not meant to arrive.
     if not deviation <= SINGULAR and (kind != "oni" or not layer.weight.isfinite().all()):
@@ -146,7 +151,7 @@ def fold(model: nn.Module) -> None:
     """Put plain weights in place of orthogonal parametrizations, so that a forward computes them no more.
 
     What the model gives stays the same; further training would not keep the weights orthogonal. Other
-    parametrizations are left alone.
+    parametrizations are left alone, and so are copies of the model.
 
     Args:
         model: changed in place.
@@ -159,6 +164,7 @@ def fold(model: nn.Module) -> None:
         ('Linear', {})
     """
     for _, layer, _ in _made(model):
+        own_class(layer)
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 

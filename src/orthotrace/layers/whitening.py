@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from orthotrace.core.distributed import differentiable_all_reduce_sum, rank_and_world_size
 from orthotrace.core.errors import UserError, checked
+from orthotrace.layers.copies import copied_apart
 from orthotrace.linalg import inverse_sqrt, newton_schulz
 
 Solver = Literal["eigh", "newton"]
@@ -183,6 +184,10 @@ class Whitening(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # They follow from what is saved.
         return {**self.__dict__, "_folded": None, "_kept_root": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # A guard holds the layer that it was made for, and no copy.
+        return copied_apart(self, memo, _folded=None, _kept_root=None, guarded=False)
 
     def _columns(self, inputs: Tensor) -> Tensor:
         """Inputs as (d, n x places), in float32 at least."""

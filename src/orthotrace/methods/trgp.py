@@ -122,7 +122,9 @@ class TRGP(SampledProjection):
             inputs, labels = next(sample.split(len(sample), next(model.parameters())))
             loss = context.outputs.loss(model(inputs), labels, number, sample.tasks)
             weights = {name: layer.weight for name, layer in self.guard.layers.items() if layer.weight.requires_grad}
-            found = dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))
+            # Where the readout alone is trained there are none.
+            gradients = torch.autograd.grad(loss, list(weights.values())) if weights else ()
+            found = dict(zip(weights, gradients, strict=True))
         model.train(training)
         # A layer that is not trained trusts nobody.
         return [

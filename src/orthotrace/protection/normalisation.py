@@ -87,9 +87,10 @@ class Normalisation(nn.Module):
     def attach(self) -> Callable[[], None]:
         """Frozen layers stay in evaluation mode, whoever calls train(), until the function returned is called."""
         layers = self._layers if self.frozen else []
+        held = {id(layer) for layer in layers}
         for layer in layers:
             layer.eval()
-            layer.train = MethodType(_stays, layer)
+            layer.train = MethodType(_staying(held), layer)
             if hasattr(layer, "guard"):
                 layer.guard(True)
 
@@ -123,6 +124,13 @@ class Normalisation(nn.Module):
         return model
 
 
-def _stays(layer: Any, mode: bool = True) -> Any:
-    """Instead of a frozen layer's train: it stays in evaluation mode."""
-    return layer
+def _staying(held: set[int]) -> Callable[..., Any]:
+    """Instead of a frozen layer's train: it stays in evaluation mode, as long as it is held; a copy of it is not."""
+
+    def train(layer: Any, mode: bool = True) -> Any:
+        if id(layer) in held:
+            return layer
+        layer.__dict__.pop("train", None)
+        return layer.train(mode)
+
+    return train

@@ -44,11 +44,14 @@ class Taps:
         self._inputs: dict[str, list[Tensor]] | None = None
         self._generator = torch.Generator()
         for name, layer in layers.items():
-            layer.register_forward_pre_hook(self._hook(name, name in self._convolutions), with_kwargs=True)
+            layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
 
-    def _hook(self, name: str, convolution: bool) -> Any:
+    def _hook(self, name: str, layer: nn.Module) -> Any:
+        convolution = name in self._convolutions
+
         def collect(module: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-            if self._inputs is not None:
+            # A copy of the layer has its hooks, and is none of those watched.
+            if self._inputs is not None and module is layer:
                 # A copy: a later in-place operation on the input must not reach the rows.
                 inputs = (args[0] if args else kwargs["input"]).detach().clone()
                 if not convolution:

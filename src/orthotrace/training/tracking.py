@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from orthotrace.results.scores import Scores
     from orthotrace.training.progress import Progress
 
+# What W&B takes of a name.
+LONGEST = 128
+# What a name begins with.
+UNTOLD = ("method", "seed")
 # Seconds for which a server is waited for: for an answer, for a run to be opened, for the end of the uploads.
 ANSWER, INIT, FINISH = 5.0, 20.0, 20.0
 SILENT = f"no answer within {ANSWER:.0f} s"
@@ -191,6 +195,18 @@ class WandbTracker(Tracker):
             # What began online is skipped without the option.
             option = "--include-online " if online else ""
             print(f"W&B: not all was uploaded; do it later by: wandb sync {option}{folder}", flush=True)
+
+
+def title(method: str, seed: int, overrides: Sequence[str], swept: Sequence[str] = ()) -> str:
+    """The name of a run: its method and seed, and what else differs in its multirun.
+
+    Example:
+        >>> title("gpm", 0, ["method=gpm", "seed=0", "method.rows=4", "+model.width=2"], ["seed", "method.rows"])
+        'gpm seed 0 method.rows=4'
+    """
+    told = {key: value for key, _, value in (one.lstrip("+~").partition("=") for one in overrides)}
+    kept = [key for key in dict.fromkeys(swept) if key in told and key not in UNTOLD]
+    return " ".join([f"{method} seed {seed}", *(f"{key}={told[key]}" for key in kept)])[:LONGEST]
 
 
 def no_answer(server: str) -> str | None:

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from scipy import stats
 
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.inference.evaluation import bootstrap, evaluate
+from orthotrace.analysis.inference.permuted import permuted_scores
 from orthotrace.analysis.inference.significance import Evaluation, permutation_test
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
@@ -149,6 +151,43 @@ def test_permutations_of_stimuli(method):
     assert score == pytest.approx(value) and p == pytest.approx((1 + np.sum(np.array(permuted) >= value)) / 31)
 
 
+def test_all_permutations_give_p_exactly_and_a_sample_comes_near():
+    first, second = RNG.random(15), RNG.random(15) + 0.4 * np.arange(15)
+    whole, pairs = RDMs(second).matrices()[0], np.triu_indices(6, 1)
+    orders = [np.array(order) for order in itertools.permutations(range(6))]
+    for method in ("pearson", "squared_pearson", "cosine", "spearman", "rho_a", "tau_a", "corr_cov"):
+        score = compare.METHODS[method]
+        permuted = score(first[None], np.stack([whole[np.ix_(order, order)][pairs] for order in orders]))[0]
+        exact = np.mean(permuted >= permuted[0] - 1e-12)
+        assert permutation_test(first, second, method, permutations=None)[1] == exact
+        drawn = 2000 if method in ("pearson", "rho_a", "spearman") else 200
+        _, p = permutation_test(first, second, method, permutations=drawn, seed=3)
+        assert abs(p - exact) <= 4 * np.sqrt(exact * (1 - exact) / drawn) + 1 / drawn, method
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+@pytest.mark.parametrize("method", ["pearson", "squared_pearson", "cosine", "spearman", "rho_a"])
+def test_many_stimuli_are_gathered_by_rows(method, scale):
+    """200 of them, in blocks that do not divide them, against the comparison itself."""
+    first, second = scale * RNG.random(19900), RNG.random(19900)
+    orders = [np.arange(200), RNG.permutation(200)]
+    whole, pairs = RDMs(second).matrices()[0], np.triu_indices(200, 1)
+    expected = compare.METHODS[method](first[None], np.stack([whole[np.ix_(one, one)][pairs] for one in orders]))[0]
+    assert np.allclose(list(permuted_scores(first, second, method, iter(orders))), expected, atol=1e-12)
+
+
+def test_permutations_of_many_stimuli_take_no_copy_of_the_matrix():
+    n = 500
+    first, second = RNG.random(n * (n - 1) // 2), RNG.random(n * (n - 1) // 2)
+    scores = permuted_scores(first, second, "pearson", (RNG.permutation(n) for _ in range(4)))
+    next(scores)
+    tracemalloc.start()
+    assert len(list(scores)) == 3
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * n * n / 2
+
+
 def test_p_values_of_unrelated_rdms_are_uniform():
     rng = np.random.default_rng(1)
     values = [permutation_test(rng.random(45), rng.random(45), permutations=39, seed=seed)[1] for seed in range(200)]
@@ -170,6 +209,10 @@ BAD = {
     "method": (lambda: permutation_test([1, 2, 3.0], [1, 3, 2.0], "spearmn"), "did you mean 'spearman'"),
     "distance": (lambda: permutation_test([1, 2, 3.0], [1, 3, 2.0], "norm_difference"), "no comparison"),
     "none": (lambda: permutation_test([1, 2, 3.0], [1, 3, 2.0], permutations=0), "at least one permutation"),
+    "all of many": (
+        lambda: permutation_test(np.arange(45.0), np.arange(45.0) ** 2, permutations=None),
+        "10 stimuli are too",
+    ),
     "constant": (lambda: permutation_test([1, 1, 1.0], [1, 3, 2.0]), "RDM 0 is constant"),
 }
 

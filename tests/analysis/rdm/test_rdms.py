@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import torch
 
 from orthotrace.analysis import rdm
 from orthotrace.analysis.rdm import compare
+from orthotrace.analysis.rdm.compare import pearson
+from orthotrace.analysis.rdm.dissimilarity import crossnobis
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable, joined
 from orthotrace.core.errors import UserError
 
@@ -202,3 +205,30 @@ def test_refused_too(bad):
 def test_values_by_sets():
     assert len(ORDERED.subset_patterns(image={1, 2, 3}).pattern_descriptors["image"]) == 3
     assert ORDERED.subset_patterns(image=[1, "a", 2, 3]).stimuli == 3
+
+
+CONDITIONS, FOLDS = ["dog", "cat", "cow"] * 4, [0] * 6 + [1] * 6
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda x: RDMs.of(x, crossnobis, conditions=CONDITIONS, folds=FOLDS),
+        lambda x: RDMs.of(x, crossnobis, conditions=np.array(CONDITIONS), folds=FOLDS, precision=np.eye(5)),
+        lambda x: RDMs.of([x, x], partial(crossnobis, conditions=CONDITIONS), folds=FOLDS),
+        lambda x: RDMs.of({"a": x}, partial(partial(crossnobis, folds=FOLDS), conditions=CONDITIONS)),
+    ],
+    ids=["options", "arrays", "partial", "nested"],
+)
+def test_rdms_of_conditions_are_described_by_them(made):
+    x = np.random.default_rng(0).standard_normal((12, 5))
+    found = made(x)
+    # In the order in which crossnobis has them.
+    assert found.pattern_descriptors["conditions"].tolist() == ["cat", "cow", "dog"]
+    assert found.measure == "crossnobis" and found.subset_patterns(conditions=["cat", "cow", "dog"]).stimuli == 3
+    dog = found.matrices()[0][2, 0]
+    assert dog == pytest.approx(crossnobis(x, CONDITIONS, FOLDS)[1])
+    told = RDMs.of(x, crossnobis, {"conditions": ["x", "y", "z"]}, conditions=CONDITIONS, folds=FOLDS)
+    assert told.pattern_descriptors["conditions"].tolist() == ["x", "y", "z"]
+    with pytest.raises(UserError, match="'conditions' of stimulus 0 is cat and x"):
+        pearson(found, told)

@@ -233,3 +233,14 @@ def test_a_distance_of_any_size(scale):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((20, 5)), rng.standard_normal((20, 7))
     assert similarity.procrustes(x * scale, y * scale) / scale == pytest.approx(similarity.procrustes(x, y), rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "p"), [(5, 1000), (6, 2000), (8, 1000), (8, 2000), (50, 1000), (100, 20)])
+def test_debiased_cka_of_independent_patterns_is_as_said(n, p):
+    """0 by the unbiased estimator; by the other what centring leaves, as its docstring says."""
+    rng = np.random.default_rng(0)
+    draws = [rng.standard_normal((2, n, p)) for _ in range(40)]
+    found = {kind: [similarity.debiased_cka(*one, estimator=kind) for one in draws] for kind in ("song", "lange")}
+    assert abs(np.mean(found["song"])) < 4 * np.std(found["song"]) / 40**0.5
+    assert np.mean(found["lange"]) == pytest.approx(p / (p + n**2), abs=0.02)
+    assert "p / (p + n^2)" in similarity.debiased_cka.__doc__

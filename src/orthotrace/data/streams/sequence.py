@@ -14,6 +14,18 @@ from orthotrace.data.sources.base import PartName, check_shapes
 from orthotrace.data.streams.base import Stream, distinct
 
 
+def chosen(sources: int, tasks: int | None, order: str, seed: int) -> list[int]:
+    """The places of the data sets that a sequence shows, in its order.
+
+    Example:
+        >>> chosen(5, 2, "given", seed=0), sorted(chosen(5, None, "seed", seed=0))
+        ([0, 1], [0, 1, 2, 3, 4])
+    """
+    drawn = order == "seed"
+    places = torch.randperm(sources, generator=generator(seed, 2)).tolist() if drawn else list(range(sources))
+    return places[:tasks]
+
+
 class Sequence(Stream):
     """Each task is a data set of its own.
 
@@ -21,7 +33,7 @@ class Sequence(Stream):
     test which one an image is of.
 
     Args:
-        source: the data sets, in order, with images of one shape.
+        source: the data sets, in order, with images of one shape; None in the place of one that is not shown.
         tasks: how many of them; None for all.
         order: "given", or "seed" for one drawn from the seed.
         seed: of order and validation parts.
@@ -38,19 +50,21 @@ class Sequence(Stream):
     @checked
     def __init__(
         self,
-        source: tuple[Source, ...] | Source,
+        source: tuple[Source | None, ...] | Source,
         tasks: Annotated[int, Field(ge=1)] | None = None,
         order: Literal["given", "seed"] = "given",
         seed: int = 0,
         **options: Any,
     ) -> None:
-        sources = (source,) if isinstance(source, Source) else source
-        check_shapes(sources)
-        if tasks is not None and tasks > len(sources):
-            raise UserError(f"{tasks} tasks, but there are only {len(sources)} data sets", "tasks")
-        if order == "seed":
-            sources = [sources[place] for place in torch.randperm(len(sources), generator=generator(seed, 2)).tolist()]
-        sources = list(sources[:tasks])
+        given = (source,) if isinstance(source, Source) else source
+        check_shapes([one for one in given if one is not None])
+        if tasks is not None and tasks > len(given):
+            raise UserError(f"{tasks} tasks, but there are only {len(given)} data sets", "tasks")
+        sources: list[Source] = []
+        for place in chosen(len(given), tasks, order, seed):
+            if (one := given[place]) is None:
+                raise UserError(f"data set {place + 1} of {len(given)} is shown, but was not read", "source")
+            sources.append(one)
         if options.get("scenario") == "domain" and len({one.classes for one in sources}) > 1:
             raise UserError(
                 f"{', '.join(one.name for one in sources)} have different classes: domain-incremental tasks share "
