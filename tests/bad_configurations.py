@@ -264,7 +264,7 @@ class Tally:
 def names(line: str, key: str) -> bool:
     """Whether a message is one short line about a key."""
     head = re.split(r"[:=]", line.removeprefix("error: "))[0]
-    about = head == key or head.startswith(f"{key}.") or f"'{key}'" in line
+    about = head == key or head.startswith(f"{key}.") or f"'{key}'" in line or f"+{key}=" in line
     return about and "\n" not in line.strip() and len(line) < 1000
 
 

@@ -91,7 +91,7 @@ def test_the_plateau_goes_on_where_it_was():
     made.configure_optimizers()
     for score in (1.0, 2.0, 3.0):
         made._plateau.step(score)
-    made.on_save_checkpoint(saved := {})
+    made.on_save_checkpoint(saved := {"state_dict": {}, "orthotrace": {}})
     again = learner(Plateau(patience=3))
     again.begin_task(replace(again.context, epoch=1), (2, 3))
     again.on_load_checkpoint(saved)

@@ -40,14 +40,14 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     if sys.argv[1:] in (["--help"], ["-h"]):
         print(help_of(config_name))
         return
+    # Python's argparse takes keys on one side of a flag only.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("--multirun", "-m"))
     with mistakes_on_one_line(config_name):
         check_flags(sys.argv[1:])
     import hydra
 
     # Errors come here as they are, instead of being printed by Hydra.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # Python's argparse takes values on one side of an option only.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("--multirun", "-m"))
     # A user's own classes and functions are found where the command is given; installed ones come first.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from omegaconf import DictConfig
 
+from orthotrace.config.dataset import SEVERAL
 from orthotrace.config.keys import at, groups, write_keys
 from orthotrace.config.network import concept_layers_of
 from orthotrace.config.outside import LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
@@ -153,6 +154,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     said = _located(node["_target_"], f"{path}._target_")
     # A measure is called with two activations.
     given = tuple(said.arguments)[:2] if path.startswith("measures.") else GIVEN.get(path, ())
+    if current(node["_target_"]) == SEVERAL:
+        given = (*given, "only")
     keys = dict(said.without(*given).arguments)
     if current(node["_target_"]).startswith(FINITE):
         given = (*given, "_args_")

@@ -47,8 +47,8 @@ def is_missing(path: str) -> UserError:
 
 def _missing(config: DictConfig, path: str = "") -> Iterator[str]:
     """The keys whose value is "???"; without that of a concept layer, which has a line of its own."""
-    for key in map(str, config):
-        place = f"{path}.{key}" if path else key
+    for key in config:
+        place = f"{path}.{key}" if path else str(key)
         if place in ("hydra", "concepts.layer") or OmegaConf.is_interpolation(config, key):
             continue
         node = config._get_node(key)
@@ -60,14 +60,14 @@ def _missing(config: DictConfig, path: str = "") -> Iterator[str]:
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key in map(str, config):
+    for key in config:
         if key == "hydra":
             continue
         try:
             node = config._get_node(key)
             whole = OmegaConf.is_config(node) and not OmegaConf.is_interpolation(config, key)
             value = node if whole else config[key]
-            found[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            found[str(key)] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         except OmegaConfBaseException as error:
             place = short(str(error.full_key or key))
             raise UserError(f"cannot be resolved: {short(str(error).splitlines()[0], 200)}", place) from error
