@@ -173,11 +173,8 @@ def table(name: str, group: str) -> str:
         few = f" ({', '.join(options)})" if len(options) < count and len(options) <= 4 else ""
         types = [f"{what} ({', '.join(of)})" if len(row.types) > 1 else what for what, of in row.types.items()]
         defaults = list(row.defaults) if len(row.defaults) <= 3 else ["by option"]
-        cells = [
-            f"`{row.key}`{few}",
-            "; ".join(types),
-            " or ".join(defaults),
-            row.meaning.replace("|", "&#124;").replace("{", "&#123;"),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        cells = [f"`{row.key}`{few}", "; ".join(types), " or ".join(defaults), row.meaning.replace("|", "&#124;")]
+        # Braces would be read as attributes of the cell.
+        escaped = [cell.replace("{", "&#123;").replace("}", "&#125;") for cell in cells]
+        lines.append(f"| {' | '.join(escaped)} |")
     return "\n".join(lines) + "\n"
