@@ -40,8 +40,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
             found[f"concepts-purity-{name}"] = (
                 f"Purity of the concepts of {method}, {at}, {after}: the area under the ROC curve against all other "
                 f"{where}, of the concept's axis and of other detectors in the same network. Dots are networks, bars "
-                "95 % intervals over images. The best filter, chosen on validation images, is a channel before the "
-                "layer.",
+                f"{100 * level(evaluated):g} % intervals over images. The best filter, chosen on validation images, is a "
+                "channel before the layer.",
                 lambda evaluated=evaluated, concepts=concepts: purity_by_concept(by_detector(evaluated), concepts),
             )
             found[f"concepts-importance-{name}"] = (
@@ -102,6 +102,11 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
                 ),
             )
     return found
+
+
+def level(evaluated: Sequence[ConceptNetwork]) -> float:
+    """Of the intervals of purity."""
+    return next(one.purity.auc.level for one in evaluated)
 
 
 def by_detector(evaluated: Sequence[ConceptNetwork]) -> dict[str, list[Any]]:

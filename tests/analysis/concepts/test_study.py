@@ -16,7 +16,7 @@ CONCEPTS = ("thick", "slanted left")
 CHANNELS, IMAGES = 6, 40
 
 
-def network(method, seed, task, tasks, layer="bn1", pixels=False) -> ConceptNetwork:
+def network(method, seed, task, tasks, layer="bn1", pixels=False, level=0.95) -> ConceptNetwork:
     rng = np.random.default_rng([seed, task, len(method)])
     has = {
         part: np.random.default_rng(number).random((IMAGES, 2)) < 0.4
@@ -30,7 +30,7 @@ def network(method, seed, task, tasks, layer="bn1", pixels=False) -> ConceptNetw
         CONCEPTS, values, values, {part: one[:, :2] for part, one in values.items()}, values["test"], 0.25,
         tuple(rng.standard_normal((2, 1, CHANNELS))), has,
     )  # fmt: skip
-    purity = axis_purity(outputs)
+    purity = axis_purity(outputs, level)
     assert purity is not None
     last = task == tasks
     ratio = np.array([2.0, 3.0]) + seed
@@ -38,7 +38,7 @@ def network(method, seed, task, tasks, layer="bn1", pixels=False) -> ConceptNetw
     importance = Importance(((0,), (1,)), ratio, ratio, (0, 1, 2), nothing + ratio, nothing, 0.1, np.ones(3), 3)
     return ConceptNetwork(
         method, SimpleNamespace(folder=Path(f"runs/{method}-{seed}")), task, layer, outputs, purity,  # pyright: ignore[reportArgumentType]
-        evaluate_concepts(outputs) if last else None,
+        evaluate_concepts(outputs, level) if last else None,
         importance if last else None,
         # The second seed's tasks have other classes.
         ("ant", "bee", "cow" if seed else "dog") if last else (),
@@ -102,6 +102,12 @@ def test_a_row_for_each_network_that_was_evaluated(networks):
     assert rows[0]["whiteness"] == 0.25
     assert rows[0]["inter"] == networks[2].evaluation.separate.inter
     assert rows[0]["similarity"] == networks[2].evaluation.separate.similarity
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
+def test_captions_say_the_level_of_the_intervals(level):
+    found = concept_drawings([network("gpm", seed, 3, tasks=3, level=level) for seed in (0, 1)], None)
+    assert f"bars {100 * level:g} % intervals" in found["concepts-purity-gpm"][0]
 
 
 def test_figures_of_each_method_and_of_all(networks):
