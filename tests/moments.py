@@ -7,10 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,32 +24,6 @@ class Moment:
 
     signal: signal.Signals
     after: float
-
-
-def moments(seed: int, number: int, longest: float, signals: Sequence[signal.Signals] = tuple(CODES)) -> list[Moment]:
-    """Random signals at random moments of the first seconds of a command."""
-    draws = random.Random(seed)
-    return [Moment(draws.choice(list(signals)), draws.uniform(0, longest)) for _ in range(number)]
-
-
-@contextmanager
-def sent_to_this_process(moment: Moment) -> Iterator[None]:
-    """The signal comes to this process within the block, or not at all."""
-    assert threading.current_thread() is threading.main_thread()
-    over = threading.Event()
-
-    def send() -> None:
-        # Only while a command listens: else it would be the end of the tests.
-        if not over.wait(moment.after) and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-            signal.pthread_kill(threading.main_thread().ident, moment.signal)
-
-    thread = threading.Thread(target=send, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @dataclass(frozen=True)

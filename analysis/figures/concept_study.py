@@ -40,8 +40,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
             found[f"concepts-purity-{name}"] = (
                 f"Purity of the concepts of {method}, {at}, {after}: the area under the ROC curve against all other "
                 f"{where}, of the concept's axis and of other detectors in the same network. Dots are networks, bars "
-                f"{100 * level(evaluated):g} % intervals over images. The best filter, chosen on validation images, is a "
-                "channel before the layer.",
+                f"{100 * level(evaluated):g} % intervals over images. The best filter, chosen on validation images, is "
+                "a channel before the layer.",
                 lambda evaluated=evaluated, concepts=concepts: purity_by_concept(by_detector(evaluated), concepts),
             )
             found[f"concepts-importance-{name}"] = (

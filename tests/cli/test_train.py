@@ -271,8 +271,8 @@ def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     own = ["model=custom", "model._target_=mynet.Net", "+model.width=6", "stream.tasks=2", "trainer.max_epochs=1"]
     assert train(*own, "method=finetune", "hydra.run.dir=run").code == 0
-    assert orthotrace.load("run")[0].weight.shape == (6, 1, 3, 3)
-    assert analyze("runs=run").code == 0
+    assert orthotrace.load("run", trust="mynet")[0].weight.shape == (6, 1, 3, 3)
+    assert analyze("runs=run", "trust=[mynet]").code == 0
     assert train(*own, "method=gpm", "method.rows=3", "hydra.run.dir=held").code == 0
     assert scores(Path("held"))["capacity"]["0"]["features"] == 9
 

@@ -47,7 +47,8 @@ def is_missing(path: str) -> UserError:
 
 def _missing(config: DictConfig, path: str = "") -> Iterator[str]:
     """The keys whose value is "???"; without that of a concept layer, which has a line of its own."""
-    for key in config:
+    keys: list[Any] = list(config)
+    for key in keys:
         place = f"{path}.{key}" if path else str(key)
         if place in ("hydra", "concepts.layer") or OmegaConf.is_interpolation(config, key):
             continue
@@ -60,7 +61,8 @@ def _missing(config: DictConfig, path: str = "") -> Iterator[str]:
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for key in config:
+    keys: list[Any] = list(config)
+    for key in keys:
         if key == "hydra":
             continue
         try:
