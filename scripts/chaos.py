@@ -6,6 +6,8 @@ tries each kind at random, writes scripts/results/chaos.json and prints the tabl
 runs in a process of its own, two at a time; it takes some half an hour on two cores. One kind alone, so many tries:
 
     python scripts/chaos.py signals 10 --seed 3
+
+With --write its rows take the place of those in the results, for instance after something was mended.
 """
 
 from __future__ import annotations
@@ -88,6 +90,11 @@ def failed(rows: Sequence[dict[str, Any]]) -> bool:
     return any(row["tries"] != row["survived"] or not row["tries"] for row in rows)
 
 
+def write(about: dict[str, Any]) -> None:
+    """Write the results."""
+    RESULTS.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,18 +103,25 @@ def main() -> None:
     )
     parser.add_argument("number", nargs="?", type=int, help="of tries of each kind in the part")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="put the rows of one kind into the results")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     given = parser.parse_args()
     if given.part:
         rows = one(given.part, given.number, given.seed)
         print(json.dumps(rows) if given.json else "\n".join(table(rows)))
+        if given.write:
+            about = json.loads(RESULTS.read_text())
+            new = {row["kind"]: row for row in rows}
+            about["rows"] = [new.get(row["kind"], row) for row in about["rows"]]
+            about["again"] = sorted({*about.get("again", []), f"python scripts/chaos.py {given.part} --write"})
+            write(about)
     else:
         start = time.monotonic()
         with ThreadPoolExecutor(2) as pool:
             rows = [row for part in pool.map(lambda name: apart(name, given.seed), PARTS) for row in part]
         machine = {"python": platform.python_version(), "cores": os.cpu_count(), "seed": given.seed}
         about = {"command": "make chaos", "seconds": round(time.monotonic() - start), **machine, "rows": rows}
-        RESULTS.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        write(about)
         print("\n".join(["", *table(rows)]))
     for note in [note for row in rows for note in row.get("notes", [])]:
         print(note, file=sys.stderr)
