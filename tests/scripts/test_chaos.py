@@ -59,6 +59,23 @@ def test_what_is_not_survived_is_counted_and_said(chaos):
     assert chaos.failed([row]) and chaos.table([row])[2] == "| kind | 6 | 3 | 0 | 1 | 1 | 1 |"
 
 
+def test_one_kind_that_is_tried_again_takes_its_place_in_the_results(chaos, tmp_path, monkeypatch):
+    def row(kind, wrong):
+        tally = Tally(kind)
+        tally.count("wrong" if wrong else "survived")
+        return tally.row()
+
+    monkeypatch.setattr(chaos, "RESULTS", tmp_path / "chaos.json")
+    chaos.write({"command": "make chaos", "rows": [row("a", False), row("b", True)]})
+    monkeypatch.setattr(chaos, "one", lambda *_: [row("b", False)])
+    monkeypatch.setattr(sys, "argv", ["chaos.py", "marks", "--write"])
+    with pytest.raises(SystemExit) as stop:
+        chaos.main()
+    found = json.loads((tmp_path / "chaos.json").read_text())
+    assert not stop.value.code and [one["kind"] for one in found["rows"]] == ["a", "b"]
+    assert not chaos.failed(found["rows"]) and found["again"] == ["python scripts/chaos.py marks --write"]
+
+
 def test_the_table_of_the_page_is_what_is_committed_and_nothing_was_lost(chaos):
     found = json.loads(chaos.RESULTS.read_text())
     assert "\n".join(chaos.table(found["rows"])) in PAGE.read_text()
