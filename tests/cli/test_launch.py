@@ -205,13 +205,18 @@ def test_a_multirun_is_asked_for_anywhere(train, flag, place):
 
 
 def test_help_answers_at_once(tmp_path):
-    import time
+    import resource
+
+    def spent() -> float:
+        # Processor time: others may work on this machine.
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
 
     for program in ("orthotrace-train", "orthotrace-analyze"):
-        start = time.perf_counter()
+        start = spent()
         done = command(program, "--help", cwd=tmp_path, forked=False)
         assert done.returncode == 0 and "Keys" in done.stdout
-        assert time.perf_counter() - start < 2
+        assert spent() - start < 2
 
 
 def test_help_is_what_hydra_prints(tmp_path):
