@@ -111,24 +111,3 @@ def differences(name: str, folder: Path) -> list[str]:
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
-
-
-def counts(folder: Path, names: Sequence[str] = tuple(CASES)) -> dict[str, int]:
-    """Of runs that were cut and continued: tries, those to the same bits, lost, wrong, tracebacks."""
-    wrong = lost = 0
-    try:
-        for continued in (False, True):
-            pair(names, folder, continued)
-    except mp.ProcessRaisedException:
-        lost = len(names)
-    except mp.ProcessExitedException:
-        # Those that came to their end are compared.
-        lost = sum(not (folder / name / "cut0.pt").exists() for name in names)
-    for name in names:
-        try:
-            wrong += bool(differences(name, folder))
-        except (FileNotFoundError, KeyError):
-            wrong += lost == 0
-    errors = [place for place in folder.glob("*/*.pt") if "error" in torch.load(place)]
-    survived = len(names) - lost - wrong
-    return {"tries": len(names), "survived": survived, "lost": lost, "wrong": wrong, "tracebacks": len(errors)}
