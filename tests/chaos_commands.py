@@ -96,6 +96,14 @@ def train(*more: str, multirun: bool = False) -> list[str]:
     return ["orthotrace-train", *(["--multirun"] if multirun else []), *TRAIN, *more]
 
 
+def left_alone(job: Sequence[str], place: Path) -> tuple[float, dict[str, object]]:
+    """How long a command takes, and what it comes to in the folder run."""
+    place.mkdir()
+    start = time.monotonic()
+    assert (ended := done(job, place)).code == 0, ended
+    return time.monotonic() - start, bits(place / "run")
+
+
 def finished(
     tally: Tally, arguments: Sequence[str], folder: Path, place: str, right: dict[str, object], note: str
 ) -> None:
@@ -202,10 +210,7 @@ def signals(folder: Path, number: int, seed: int) -> Iterator[Tally]:
     """SIGINT and SIGTERM at random moments: one line, 130 or 143, and the same command goes on."""
     draws, tally = random.Random(seed), Tally("signals")
     job = train("method=gpm", "hydra.run.dir=run")
-    (folder / "whole").mkdir()
-    start = time.monotonic()
-    assert done(job, folder / "whole").code == 0
-    seconds, right = time.monotonic() - start, bits(folder / "whole" / "run")
+    seconds, right = left_alone(job, folder / "whole")
     for trial in range(number):
         place, sent, moment = folder / str(trial), draws.choice(list(CODES)), draws.uniform(0, seconds)
         place.mkdir()
@@ -300,10 +305,7 @@ def removed_folders(folder: Path, number: int, seed: int) -> Iterator[Tally]:
     """A run's folder is removed while it is trained: it stops and says so, and the same command begins anew."""
     draws, tally = random.Random(seed), Tally("a removed folder")
     job = train("method=gpm", "hydra.run.dir=run")
-    (folder / "whole").mkdir()
-    start = time.monotonic()
-    assert done(job, folder / "whole").code == 0
-    seconds, right = time.monotonic() - start, bits(folder / "whole" / "run")
+    seconds, right = left_alone(job, folder / "whole")
     for trial in range(number):
         place, moment = folder / str(trial), draws.uniform(0, seconds)
         place.mkdir()
@@ -327,10 +329,7 @@ def two_at_once(folder: Path, number: int, seed: int) -> Iterator[Tally]:
     """The same command twice, a random time apart: one trains, the other is refused or finds it finished."""
     draws, tally = random.Random(seed), Tally("two commands in one folder")
     job = train("method=gpm", "hydra.run.dir=run")
-    (folder / "whole").mkdir()
-    start = time.monotonic()
-    assert done(job, folder / "whole").code == 0
-    seconds, right = time.monotonic() - start, bits(folder / "whole" / "run")
+    seconds, right = left_alone(job, folder / "whole")
     for trial in range(number):
         places = [folder / f"{trial}{one}" for one in "ab"]
         for place in places:
