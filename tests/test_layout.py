@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections import defaultdict
@@ -96,3 +97,18 @@ def test_no_two_public_classes_share_a_name():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(file.relative_to(ROOT)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_signatures_can_be_read():
+    """Ranges are written as in the source: help() shows no objects of pydantic."""
+    shown = {}
+    for file in SOURCES:
+        top = ROOT / "src" if file.is_relative_to(PACKAGE) else ROOT
+        name = ".".join(file.relative_to(top).with_suffix("").parts).removesuffix(".__init__")
+        module = import_module(name if name.startswith("orthotrace") else f"orthotrace.{name}")
+        for value in vars(module).values():
+            for member in (value, *vars(value).values()) if isinstance(value, type) else (value,):
+                if inspect.isfunction(member) and member.__module__ == module.__name__:
+                    shown[member.__module__, member.__qualname__] = str(inspect.signature(member))
+    assert len(shown) > 1000
+    assert [name for name, signature in shown.items() if "FieldInfo(" in signature] == []

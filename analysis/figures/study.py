@@ -48,7 +48,7 @@ def draw(
     concepts: Sequence[ConceptNetwork] = (),
     formats: Collection[str] = FORMATS,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
-    """Draw all figures, of the last task that was chosen where one task is shown.
+    """Draw all figures, of the last task that was chosen where one task is shown; none where no format is given.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
@@ -63,6 +63,8 @@ def draw(
     drawings |= _of_findings(findings, last, stimuli)
     if concepts:
         drawings |= concept_drawings(concepts, stimuli.task)
+    if not formats:
+        drawings = {}
     pictures = {}
     with styled():
         for name, (caption, make) in drawings.items():
@@ -70,7 +72,7 @@ def draw(
             pictures[caption] = save(figure, folder, name, rows, formats)
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
-    for path in folder.iterdir():
+    for path in folder.glob("*"):
         if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
             remove(path)
     return pictures, plane

@@ -123,7 +123,7 @@ def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path,
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[relu1]", "rdm=orthotrace.analysis.rdm.dissimilarity.cosine",
         "+measures.mine._target_=minemeasures.cosine_of_means", "interval.stimuli=true",
-        "+measures.rbf._target_=orthotrace.analysis.similarity.rbf_cka", "+measures.rbf.fraction=0.8",
+        "+measures.rbf._target_=orthotrace.analysis.similarity.rbf_cka", "+measures.rbf.fraction=0.8", "formats=[png]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -172,7 +172,7 @@ def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
     np.save(tmp_path / "units.npy", first.numpy())
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.brain.path=brain.npy",
-        "+references.brain.method=spearman", "+references.units.path=units.npy",
+        "+references.brain.method=spearman", "+references.units.path=units.npy", "formats=[png]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -210,7 +210,7 @@ def test_a_measure_that_works_in_place_reaches_no_other(analyze, study, tmp_path
     (tmp_path / "minemeasures.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
     found = []
-    for first in ([], ["+measures.a._target_=minemeasures.in_place"]):
+    for first in (["formats=[]"], ["+measures.a._target_=minemeasures.in_place", "formats=[png]"]):
         keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[head]")
         assert analyze(*keys, *first, "+measures.b._target_=orthotrace.analysis.similarity.procrustes").code == 0
         results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -283,7 +283,9 @@ def test_two_networks_have_one_pair_and_no_interval(analysed):
 
 
 def test_filters_and_one_seed_alone(analyze, study, tmp_path):
-    answer = analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=hlop", "where.seed=0", "layers=[head]")
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=hlop", "where.seed=0", "layers=[head]", "formats=[png]"
+    )
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert list(results["runs"]) == ["hlop"] and results["consistency"] == [] and results["layers"] == ["head"]
@@ -292,7 +294,9 @@ def test_filters_and_one_seed_alone(analyze, study, tmp_path):
 
 
 def test_an_analysis_goes_to_wandb(analyze, study, tmp_path):
-    answer = analyze(f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "logger=wandb_offline", "name=mine")
+    answer = analyze(
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "logger=wandb_offline", "name=mine", "formats=[png]"
+    )
     assert answer.code == 0, answer.err
     from composed import inspect
 

@@ -49,7 +49,7 @@ def test_methods_are_compared_on_the_seeds_that_both_have(study):
 
 
 def test_runs_of_other_streams_are_not_compared(train, tmp_path):
-    given = ("stream=split", "stream.tasks=5", "trainer.max_epochs=1", "model.hidden=[8]", "method=finetune,gpm")
+    given = ("stream=split", "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "method=finetune,gpm")
     assert train("--multirun", *given, "stream.scenario=task,class", "seed=0,1").code == 0
     found = comparisons(groups(find(tmp_path)))
     assert len(found) == 2

@@ -1,5 +1,7 @@
 """Augmentation of whole batches."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,5 +1,7 @@
 """Concept whitening: a whitened layer turned so that its first axes are named concepts."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Mapping, Sequence

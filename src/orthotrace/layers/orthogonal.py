@@ -5,6 +5,8 @@ Each sees the weight of every group of a convolution as its filter matrix (out, 
 orthogonality would fall to 4e-3.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -1,5 +1,7 @@
 """Orthogonal weights for a whole model: given, measured, and folded in."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated, Any
 

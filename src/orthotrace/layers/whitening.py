@@ -1,5 +1,7 @@
 """Whitening: channels without correlations, of variance one."""
 
+from __future__ import annotations
+
 import math
 import warnings
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Elastic weight consolidation."""
 
+from __future__ import annotations
+
 from typing import Annotated, Literal
 
 import torch

@@ -1,5 +1,7 @@
 """Gradient projection memory."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

@@ -1,5 +1,7 @@
 """Hebbian learning based orthogonal projection."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

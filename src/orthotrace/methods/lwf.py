@@ -1,5 +1,7 @@
 """Learning without forgetting."""
 
+from __future__ import annotations
+
 import copy
 from typing import Annotated
 

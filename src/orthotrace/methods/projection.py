@@ -1,5 +1,7 @@
 """What all projection methods share: subspaces under a guard, and an audit of what they hold."""
 
+from __future__ import annotations
+
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Methods that replay images of earlier tasks."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import torch

@@ -1,5 +1,7 @@
 """How many directions each layer holds: by energy, by numbers, or as another run found them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,5 +1,7 @@
 """Plain convolutional networks."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated
 

@@ -1,5 +1,7 @@
 """Residual networks."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,5 +1,7 @@
 """The contract of a subspace: observe rows, consolidate a task, project an update."""
 
+from __future__ import annotations
+
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

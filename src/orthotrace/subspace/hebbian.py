@@ -1,5 +1,7 @@
 """The principal directions of a stream of inputs, learned by a Hebbian rule (HLOP)."""
 
+from __future__ import annotations
+
 import warnings
 from typing import Annotated, Any
 

@@ -1,5 +1,7 @@
 """All but the null space of the inputs so far (Adam-NSCL)."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

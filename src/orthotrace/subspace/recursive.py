@@ -1,5 +1,7 @@
 """A projector that a recursion builds from the mean inputs of batches (OWM)."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

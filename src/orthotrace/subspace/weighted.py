@@ -1,5 +1,7 @@
 """Principal directions held by their importance (SGP)."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

@@ -1,5 +1,7 @@
 """While a network trains, its concept axes follow their concepts."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Regularization of training: everything that keeps a network from fitting its task too closely."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal

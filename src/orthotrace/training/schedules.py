@@ -1,5 +1,7 @@
 """How the learning rate changes within a task; every task starts anew."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """What an experiment is made of: what is trained on what, how the weights change, and for how long."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Self

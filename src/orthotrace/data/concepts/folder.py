@@ -1,5 +1,7 @@
 """Concepts from folders of images."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import warnings

@@ -1,5 +1,7 @@
 """Concepts of a data set's own images: its classes, and attributes that are measured."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated
 

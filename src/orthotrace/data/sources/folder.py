@@ -1,5 +1,7 @@
 """Images in folders, one for each class."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated, Literal
 

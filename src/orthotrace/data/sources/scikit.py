@@ -1,5 +1,7 @@
 """The handwritten digits of scikit-learn."""
 
+from __future__ import annotations
+
 from typing import Annotated, Any
 
 import torch

@@ -1,5 +1,7 @@
 """What a stream of tasks is, and what every stream can do: scenarios, repetition, blurred boundaries, noise."""
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """Permuted pixels."""
 
+from __future__ import annotations
+
 import math
 from typing import Annotated, Any
 

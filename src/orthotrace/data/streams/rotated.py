@@ -1,5 +1,7 @@
 """Rotated images."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,5 +1,7 @@
 """Different data sets, one after another."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 

@@ -1,5 +1,7 @@
 """The classes of one data set, split into tasks."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
