@@ -1,22 +1,32 @@
 """Comparisons between RDMs, all pairs at once.
 
 Every function takes a stack (k, m) of triangles of RDMs, and a second one (l, m) or none, and gives (k, l): each RDM of
-the first against each of the second, or of the first. Arrays are of any kind that arrays.real takes. Entries that are
-missing (NaN, masked, NA) in every RDM alike are left out; where they differ between RDMs they are refused, and so they
-are where a whole matrix is needed.
+the first against each of the second, or of the first. Arrays are of any kind that arrays.real takes. Where entries are
+missing (NaN, masked, NA), two RDMs are compared by the entries that both have; two that share none are refused.
 """
 
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import scaled_back, unit_of
 from orthotrace.analysis.rdm.correlate import blocks, correlate, in_steps
 from orthotrace.analysis.rdm.kernels import square_roots, whitened
-from orthotrace.analysis.rdm.stacks import Matrix, each_pair, moderate, refuse_nothing, sizes_of, stacks
+from orthotrace.analysis.rdm.stacks import (
+    Matrix,
+    each_pair,
+    moderate,
+    over_shared,
+    refuse_nothing,
+    shared_stimuli,
+    sizes_of,
+    stacks,
+)
 from orthotrace.analysis.rdm.triangles import ranks
 from orthotrace.core.errors import UserError
+
+Flags = NDArray[np.bool_]
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -30,8 +40,8 @@ def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         (k, l), in [-1, 1].
 
     Raises:
-        UserError: not stacks of vectors of one length, entries that are infinite or missing here and there, or an RDM
-            that is constant; names the first.
+        UserError: not stacks of vectors of one length, entries that are infinite, two RDMs that share no entry, or an
+            RDM that is constant; names the first.
 
     Example:
         >>> pearson([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]).round(6)
@@ -82,9 +92,7 @@ def spearman(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> spearman([[1.0, 2.0, 9.0]], [[1.0, 3.0, 2.0]]).round(6)
         array([[0.5]])
     """
-    first, second = stacks(rdms, others)
-    ranked = ranks(first)
-    return in_steps(ranked, ranked if second is first else ranks(second))
+    return over_shared(rdms, others, lambda first, second, there: in_steps(*_ranked(first, second)))
 
 
 def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -102,17 +110,18 @@ def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> rho_a([[1.0, 1.0, 2.0]], [[1.0, 2.0, 3.0]]).round(6)
         array([[0.75]])
     """
-    first, second = stacks(rdms, others)
-    ranked = ranks(first)
-    ranked_second = ranked if second is first else ranks(second)
-    m = first.shape[1]
-    if m < 2:
-        raise UserError("RDMs of one entry have no ranks to compare")
-    centre = (m + 1) / 2
-    total = np.zeros((len(ranked), len(ranked_second)))
-    for a, b in blocks(ranked, ranked_second):
-        total += (a - centre) @ (b - centre).T
-    return np.asarray(12 / (m**3 - m) * total, dtype=np.float64)
+
+    def score(first: Matrix, second: Matrix, there: object) -> Matrix:
+        m = first.shape[1]
+        if m < 2:
+            raise UserError("RDMs of one entry have no ranks to compare")
+        centre = (m + 1) / 2
+        total = np.zeros((len(first), len(second)))
+        for a, b in blocks(*_ranked(first, second)):
+            total += (a - centre) @ (b - centre).T
+        return np.asarray(12 / (m**3 - m) * total, dtype=np.float64)
+
+    return over_shared(rdms, others, score)
 
 
 def tau_b(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -161,7 +170,8 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
         (k, l), in [-1, 1].
 
     Raises:
-        UserError: as cosine; missing entries; vectors that are no triangle of a matrix; a noise of another shape.
+        UserError: as cosine; vectors that are no triangle of a matrix; a noise of another shape; with such a noise,
+            many RDMs' entries of which single ones are missing.
 
     Source: Diedrichsen, Berlot, Mur, Schutt, Shahbazi & Kriegeskorte, Neurons, Behavior, Data analysis and Theory 2021.
 
@@ -169,7 +179,7 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
         >>> cosine_cov([[4.0, 1.0, 1.0]], [[4.0, 1.0, 1.0]]).round(6)
         array([[1.]])
     """
-    return whitened(*stacks(rdms, others), noise)
+    return over_shared(rdms, others, lambda first, second, there: whitened(first, second, noise, there))
 
 
 def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike | None = None) -> Matrix:
@@ -184,9 +194,12 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
         >>> corr_cov([[4.0, 1.0, 1.0]], [[8.0, 2.0, 2.0]]).round(6)
         array([[1.]])
     """
-    first, second = stacks(rdms, others)
-    centred = _centred(first, 0)
-    return whitened(centred, centred if second is first else _centred(second, len(first)), noise)
+
+    def score(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
+        centred = _centred(first, 0)
+        return whitened(centred, centred if second is first else _centred(second, len(first)), noise, there)
+
+    return over_shared(rdms, others, score)
 
 
 def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -194,10 +207,13 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
 
         |A^T B|_* / (|A|_F |B|_F), with A A^T and B B^T the positive parts of -1/2 H D H
 
-    Args, Raises: as cosine_cov, without noise.
+    Args: as cosine_cov, without noise.
 
     Returns:
         (k, l), in [0, 1].
+
+    Raises:
+        UserError: as cosine_cov; RDMs of which single pairs of stimuli are missing, not all of a stimulus.
 
     Source: Harvey, Lipshutz & Williams, What representational similarity measures imply about decodable information,
     2024.
@@ -206,22 +222,14 @@ def bures(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> bures([[4.0, 1.0, 1.0]], [[8.0, 2.0, 2.0]]).round(6)
         array([[1.]])
     """
-    first, second = stacks(rdms, others)
-    # In units of the largest entry: products of traces overflow.
-    scaled = first / sizes_of(first)
-    first, second = scaled, scaled if second is first else second / sizes_of(second)
-    roots, traces = square_roots(first)
-    others_roots, others_traces = (roots, traces) if second is first else square_roots(second, len(first))
-
-    def score(i: int, j: int) -> float:
-        nuclear = np.linalg.svd(roots[i].T @ others_roots[j], compute_uv=False).sum()
-        return nuclear / math.sqrt(traces[i] * others_traces[j])
-
-    return each_pair(len(roots), len(others_roots), score, second is first)
+    return over_shared(rdms, others, _bures)
 
 
 def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
     """Euclidean distance between RDMs as vectors: the norm of their difference over the triangle; 0 for equal ones.
+
+    Of two RDMs that share s of the M entries that any RDM has, sqrt(M / s) times the norm over these: as large as over
+    all.
 
     Args, Raises: as pearson, constant RDMs apart.
 
@@ -233,15 +241,20 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[2.]])
     """
     first, second = stacks(rdms, others)
-    unit = max(unit_of(first), unit_of(second))
+    unit = max(unit_of(np.nan_to_num(first)), unit_of(np.nan_to_num(second)))
+    any_has = int((~np.isnan(first).all(axis=0) | ~np.isnan(second).all(axis=0)).sum())
 
-    def score(i: int, j: int) -> float:
-        difference = first[i] / unit - second[j] / unit
-        # Scaled, as squares of large or small numbers overflow or underflow.
-        size = float(np.abs(difference).max())
-        return size * float(np.linalg.norm(difference / size)) if size else 0.0
+    def norms(first: Matrix, second: Matrix, there: object) -> Matrix:
+        def score(i: int, j: int) -> float:
+            difference = first[i] / unit - second[j] / unit
+            # Scaled, as squares of large or small numbers overflow or underflow.
+            size = float(np.abs(difference).max())
+            return size * float(np.linalg.norm(difference / size)) if size else 0.0
 
-    return scaled_back(each_pair(len(first), len(second), score, second is first), unit, 1, "rdms")
+        whole = math.sqrt(any_has / first.shape[1])
+        return whole * each_pair(len(first), len(second), score, second is first)
+
+    return scaled_back(over_shared(rdms, others, norms), unit, 1, "rdms")
 
 
 METHODS = {
@@ -261,24 +274,47 @@ def _centred(stack: Matrix, offset: int) -> Matrix:
     return centred
 
 
+def _ranked(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
+    ranked = ranks(first)
+    return ranked, ranked if second is first else ranks(second)
+
+
+def _bures(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
+    if there is not None and shared_stimuli(there) is None:
+        raise UserError("RDMs without single pairs of stimuli have no Bures similarity: leave out stimuli instead")
+    # In units of the largest entry: products of traces overflow.
+    scaled = first / sizes_of(first)
+    first, second = scaled, scaled if second is first else second / sizes_of(second)
+    roots, traces = square_roots(first)
+    others_roots, others_traces = (roots, traces) if second is first else square_roots(second, len(first))
+
+    def score(i: int, j: int) -> float:
+        nuclear = np.linalg.svd(roots[i].T @ others_roots[j], compute_uv=False).sum()
+        return nuclear / math.sqrt(traces[i] * others_traces[j])
+
+    return each_pair(len(roots), len(others_roots), score, second is first)
+
+
 def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
     from scipy.stats import kendalltau
 
-    first, second = stacks(rdms, others)
-    for number, one in enumerate([*first, *(() if second is first else second)]):
-        refuse_nothing(number, float(one.max() > one.min()), 1.0, "constant")
-    tied, tied_second = ([_tied(one) for one in stack] for stack in (first, second))
-    pairs = first.shape[1] * (first.shape[1] - 1) // 2
+    def taus(first: Matrix, second: Matrix, there: object) -> Matrix:
+        for number, one in enumerate([*first, *(() if second is first else second)]):
+            refuse_nothing(number, float(one.max() > one.min()), 1.0, "constant")
+        tied, tied_second = ([_tied(one) for one in stack] for stack in (first, second))
+        pairs = first.shape[1] * (first.shape[1] - 1) // 2
 
-    def score(i: int, j: int) -> float:
-        # Scipy's stubs give its result no fields.
-        value = float(kendalltau(first[i], second[j])[0])  # type: ignore[arg-type]
-        if ties:
-            return value
-        # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.
-        return round(value * math.sqrt(pairs - tied[i]) * math.sqrt(pairs - tied_second[j])) / pairs
+        def score(i: int, j: int) -> float:
+            # Scipy's stubs give its result no fields.
+            value = float(kendalltau(first[i], second[j])[0])  # type: ignore[arg-type]
+            if ties:
+                return value
+            # Of tau-b the whole number of concordant less discordant pairs, without what rounding added.
+            return round(value * math.sqrt(pairs - tied[i]) * math.sqrt(pairs - tied_second[j])) / pairs
 
-    return each_pair(len(first), len(second), score, second is first)
+        return each_pair(len(first), len(second), score, second is first)
+
+    return over_shared(rdms, others, taus)
 
 
 def _tied(one: Matrix) -> int:

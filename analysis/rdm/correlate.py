@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.arrays import real
-from orthotrace.analysis.rdm.stacks import Matrix, check_together, refuse_nothing, sizes_of, stacks
+from orthotrace.analysis.rdm.stacks import Matrix, check_together, over_shared, refuse_nothing, sizes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix
         found = in_one_pass(first, second, centre)
         if found is not None:
             return found
-    return in_steps(*stacks(rdms, others), centre)
+    return over_shared(rdms, others, lambda a, b, there: in_steps(a, b, centre))
 
 
 def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:

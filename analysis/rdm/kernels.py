@@ -1,15 +1,19 @@
 """RDMs of squared distances as kernels of centred patterns, -1/2 H D H: what whitened comparisons and Bures need."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import finite, is_symmetric, unit_of
 from orthotrace.analysis.rdm.correlate import in_steps
-from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing
+from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing, shared_stimuli
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
 from orthotrace.core.errors import UserError
+
+Places = NDArray[np.intp]
+# Of stimuli, whose covariance is written out.
+PAIRS = 4000
 
 
 def kernels(stack: Matrix) -> Iterator[Matrix]:
@@ -20,13 +24,25 @@ def kernels(stack: Matrix) -> Iterator[Matrix]:
         yield -0.5 * (full - mean - mean[:, None] + mean.mean())
 
 
-def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None) -> Matrix:
-    """Cosines of kernels, (k, l), whitened by the covariance of the noise between stimuli."""
-    n = stimuli_of(first.shape[1])
-    whitener = None if noise is None else _whitener(finite(noise, "noise"), n)
+def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None, there: NDArray[np.bool_] | None = None) -> Matrix:
+    """Cosines of kernels, (k, l), whitened by the covariance of the noise between stimuli.
+
+    Of RDMs without all entries, which of these are there, (m,), is given: whitened is by the part of V that is theirs.
+    """
+    n = stimuli_of(first.shape[1] if there is None else len(there))
+    known = None if noise is None else _checked(finite(noise, "noise"), n)
+    kept = None if there is None else shared_stimuli(there)
+    if kept is not None:
+        n, known = len(kept), None if known is None else known[np.ix_(kept, kept)]
     same = second is first
     first = moderate(first)
     second = first if same else moderate(second)
+    if there is not None and kept is None:
+        rows, columns = (places[there] for places in np.triu_indices(n, 1))
+        whiten = _of_pairs(rows, columns, n) if known is None else _of_noisy_pairs(rows, columns, known)
+        a = whiten(first)
+        return in_steps(a, a if same else whiten(second), centre=False)
+    whitener = None if known is None else _whitener(known)
 
     def vectors(stack: Matrix) -> Matrix:
         width = n if whitener is None else len(whitener)
@@ -39,12 +55,57 @@ def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None) -> Matrix:
     return in_steps(a, a if second is first else vectors(second), centre=False)
 
 
-def _whitener(noise: Matrix, n: int) -> Matrix:
-    """W with W^T W the inverse of H S H on centred vectors."""
+def _of_pairs(rows: Places, columns: Places, n: int) -> Callable[[Matrix], Matrix]:
+    """V^-1/2 of some pairs of stimuli with independent noise: V = 2 I + B B^T, B the pairs' stimuli, (s, n)."""
+    links = np.zeros((n, n))
+    links[rows, columns] = links[columns, rows] = 1
+    np.fill_diagonal(links, links.sum(axis=0))
+    # Of B^T B: B turns its vectors into those of V, of the values 2 + v.
+    values, vectors = np.linalg.eigh(links)
+    values = np.maximum(values, 0)
+    # (1 - sqrt(2 / (2 + v))) / v without its cancellation at v = 0.
+    part = 1 / (2 + values + np.sqrt(2 * (2 + values)))
+
+    def whiten(stack: Matrix) -> Matrix:
+        found = np.empty_like(stack)
+        for one, into in zip(stack, found, strict=True):
+            sums = np.bincount(rows, one, n) + np.bincount(columns, one, n)
+            off = vectors @ (part * (vectors.T @ sums))
+            into[:] = one - off[rows] - off[columns]
+        return found
+
+    return whiten
+
+
+def _of_noisy_pairs(rows: Places, columns: Places, noise: Matrix) -> Callable[[Matrix], Matrix]:
+    """V^-1/2 of some pairs of stimuli, V written out."""
+    from scipy.linalg import solve_triangular
+
+    if len(rows) > PAIRS:
+        raise UserError(
+            f"{len(rows)} pairs of stimuli, without single ones, are too many to whiten (at most {PAIRS}): leave out "
+            "stimuli instead",
+            "noise",
+        )
+    noise = noise / unit_of(noise)
+    contrasts = noise[rows] - noise[columns]
+    try:
+        root = np.linalg.cholesky((contrasts[:, rows] - contrasts[:, columns]) ** 2)
+    except np.linalg.LinAlgError as error:
+        raise UserError("the covariance of the noise is not positive definite", "noise") from error
+    return lambda stack: solve_triangular(root, stack.T, lower=True).T
+
+
+def _checked(noise: Matrix, n: int) -> Matrix:
     if noise.shape != (n, n) or not is_symmetric(noise):
         raise UserError(
             f"a symmetric covariance of {n} x {n} is needed for the noise, got shape {noise.shape}", "noise"
         )
+    return noise
+
+
+def _whitener(noise: Matrix) -> Matrix:
+    """W with W^T W the inverse of H S H on centred vectors."""
     noise = noise / unit_of(noise)
     centred = noise - noise.mean(0) - noise.mean(1)[:, None] + noise.mean()
     values, vectors = np.linalg.eigh(centred)

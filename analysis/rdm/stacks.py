@@ -1,44 +1,104 @@
-"""Stacks of RDMs as arrays, checked for every comparison."""
+"""Stacks of RDMs as arrays, checked for every comparison; pairs of RDMs by the entries that both have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import index_of, numbers, same_index
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
+from orthotrace.analysis.rdm.triangles import square
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 
 
+# A score of all pairs of two stacks without gaps, (k, s) and (l, s), given which of all entries these are; None for all.
+Score = Callable[[Matrix, Matrix, NDArray[np.bool_] | None], Matrix]
+
+
+class _Undefined(UserError):
+    """Nothing is left of an RDM to compare."""
+
+    def __init__(self, number: int, what: str, of: str = "") -> None:
+        super().__init__(f"RDM {number}{of} is {what}: its correlation is undefined")
+        self.number, self.what = number, what
+
+
 def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
-    """Two stacks as float64, the same object where there is but one, without the entries that all RDMs miss.
+    """Two stacks as float64, the same object where there is but one; entries that are missing are NaN.
 
     Raises:
-        UserError: not stacks of vectors of one length, RDMs that are not comparable, or entries that are infinite or
-            missing here and there; names the first.
+        UserError: not stacks of vectors of one length, RDMs that are not comparable, entries that are infinite, or an
+            RDM of which all are missing; names the first.
 
     Example:
         >>> stacks([[1.0, np.nan, 3.0]], None)[0]
-        array([[1., 3.]])
+        array([[ 1., nan,  3.]])
     """
     check_together(rdms, others)
     first = as_stack(rdms)
     second = first if others is None else as_stack(others, "others")
     if first.shape[1] != second.shape[1]:
         raise UserError(f"RDMs of one size are needed, got {first.shape[1]} and {second.shape[1]} entries")
-    missing = np.isnan(first[0])
     for number, one in enumerate([*first, *(() if second is first else second)]):
-        here = np.isnan(one)
-        if not np.array_equal(here, missing):
-            raise UserError(f"RDM {number} misses other entries (NaN) than RDM 0: leave out stimuli that not all have")
-    if missing.any():
-        if missing.all():
-            raise UserError("RDM 0 has entries that are not finite: all of them")
-        kept = first[:, ~missing]
-        first, second = kept, kept if second is first else second[:, ~missing]
+        if np.isnan(one).all():
+            raise UserError(f"RDM {number} has no entries: all are missing (NaN)")
     return first, second
+
+
+def over_shared(rdms: ArrayLike, others: ArrayLike | None, score: Score) -> Matrix:
+    """Scores of all pairs of RDMs, each over the entries that both have: in one call for all that share the same ones.
+
+    Raises:
+        UserError: as stacks, two RDMs that share no entry, or what the score refuses; names the first RDM.
+
+    Example:
+        >>> over_shared([[1.0, np.nan, 3.0], [2.0, 2.0, np.nan]], None, lambda a, b, there: a @ b.T)
+        array([[10.,  2.],
+               [ 2.,  8.]])
+    """
+    first, second = stacks(rdms, others)
+    same = second is first
+    if not (np.isnan(first).any() or (not same and np.isnan(second).any())):
+        return score(first, second, None)
+    found = np.empty((len(first), len(second)))
+    groups = _alike(first)
+    for at, (rows, has) in enumerate(groups):
+        for columns, also in groups[at:] if same else _alike(second):
+            there = has & also
+            if not there.any():
+                of = "" if same else " of the others"
+                raise UserError(f"RDM {rows[0]} and RDM {columns[0]}{of} share no entry: they cannot be compared")
+            part = first[np.ix_(rows, there)]
+            other = part if same and columns is rows else second[np.ix_(columns, there)]
+            try:
+                scores = score(part, other, there)
+            except _Undefined as error:
+                numbers_of = [*rows, *(columns if same else columns + len(first))]
+                of = ", of the entries that it shares with others,"
+                raise _Undefined(int(numbers_of[error.number]), error.what, of) from error
+            found[np.ix_(rows, columns)] = scores
+            if same:
+                found[np.ix_(columns, rows)] = scores.T
+    return found
+
+
+def _alike(stack: Matrix) -> list[tuple[NDArray[np.intp], NDArray[np.bool_]]]:
+    """The places of RDMs that have the same entries, and which these are."""
+    has, group = np.unique(~np.isnan(stack), axis=0, return_inverse=True)
+    return [(np.flatnonzero(group.ravel() == number), one) for number, one in enumerate(has)]
+
+
+def shared_stimuli(there: NDArray[np.bool_]) -> NDArray[np.intp] | None:
+    """The stimuli all of whose pairs are there, if no pair of others is; None where single pairs are missing.
+
+    Example:
+        >>> shared_stimuli(np.array([False, True, False, False, False, False])), shared_stimuli(np.array([1, 1, 0]) > 0)
+        (array([0, 2]), None)
+    """
+    kept = np.flatnonzero(square(there).any(axis=0))
+    return kept if len(kept) * (len(kept) - 1) // 2 == there.sum() else None
 
 
 def check_together(rdms: ArrayLike, others: ArrayLike | None) -> None:
@@ -78,11 +138,11 @@ def each_pair(rows: int, columns: int, score: Callable[[int, int], float], same:
 
 def sizes_of(stack: Matrix) -> Matrix:
     """The largest entry of each RDM in size, (k, 1); 1 where all are 0."""
-    largest = np.maximum(stack.max(axis=1, keepdims=True), -stack.min(axis=1, keepdims=True))
+    largest = np.maximum(np.fmax.reduce(stack, axis=1, keepdims=True), -np.fmin.reduce(stack, axis=1, keepdims=True))
     return np.where(largest == 0, 1.0, largest)
 
 
 def refuse_nothing(number: int, found: float, size: float, what: str) -> None:
     """Refuse an RDM of which nothing is left to correlate but rounding."""
     if found <= 1e-12 * size:
-        raise UserError(f"RDM {number} is {what}: its correlation is undefined")
+        raise _Undefined(number, what)
