@@ -1,5 +1,6 @@
 """Noise ceilings: how well any model could do, given how much the RDMs of several subjects differ."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -34,7 +35,9 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
 
         upper = mean_j sum_k C_kj / sqrt(sum_kl C_kl),  lower = the same over all but j
 
-    For others with the pooled RDM; for Kendall's the mean of ranks, which is close to the best but not it.
+    For others, and where RDMs miss different entries, with the pooled RDM: the mean over those that have an entry of
+    RDMs of one length, or centred and of one spread, or of ranks. For Kendall's the last is close to the best but not
+    it.
 
     Args:
         rdms: upper triangles, (k, m), k >= 2.
@@ -54,13 +57,14 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     stack = moderate(compare.stacks(rdms, None)[0])
     if len(stack) < 2:
         raise UserError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
-    if method in ("pearson", "cosine"):
+    if method in ("pearson", "cosine") and (np.isnan(stack) == np.isnan(stack[0])).all():
         lower, upper = bounds(compare.METHODS[method](stack)[None], np.ones((1, len(stack))))
         return Ceiling(float(lower[0]), float(upper[0]))
-    pool = POOLS[method]
-    upper = compared(pool(stack), stack, method).mean()
+    upper = compared(pooled(stack, method), stack, method).mean()
     others = [np.delete(stack, number, axis=0) for number in range(len(stack))]
-    lower = np.mean([compared(pool(other), one[None], method) for other, one in zip(others, stack, strict=True)])
+    lower = np.mean(
+        [compared(pooled(other, method), one[None], method) for other, one in zip(others, stack, strict=True)]
+    )
     return Ceiling(float(lower), float(upper))
 
 
@@ -71,15 +75,17 @@ def constant(stack: Matrix, method: str) -> NDArray[np.bool_]:
         >>> constant(np.array([[1.0, 1.0], [1.0, 2.0]]), "pearson").tolist()
         [True, False]
     """
-    largest = np.abs(stack).max(axis=1)
-    spread = largest if method.startswith("cosine") else np.ptp(stack, axis=1)
-    return spread <= 1e-12 * largest
+    high, low = np.fmax.reduce(stack, axis=1), np.fmin.reduce(stack, axis=1)
+    largest = np.maximum(high, -low)
+    spread = largest if method.startswith("cosine") else high - low
+    # So is one without entries.
+    return ~(spread > 1e-12 * largest)
 
 
 def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
     """A comparison of two stacks, (k, m) and (l, m) -> (k, l), in which an RDM without spread scores 0.
 
-    Parts of RDMs may be constant though they as a whole are not.
+    Parts of RDMs may be constant though they as a whole are not, and so may be the entries that two RDMs share.
 
     Example:
         >>> compared(np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0]]), "pearson").round(6)
@@ -88,9 +94,42 @@ def compared(first: Matrix, second: Matrix, method: str) -> Matrix:
     """
     rows, columns = ~constant(first, method), ~constant(second, method)
     found = np.zeros((len(first), len(second)))
-    if rows.any() and columns.any():
-        found[np.ix_(rows, columns)] = compare.METHODS[method](first[rows], second[columns])
+    if not np.isnan(first).any() and not np.isnan(second).any():
+        if rows.any() and columns.any():
+            found[np.ix_(rows, columns)] = compare.METHODS[method](first[rows], second[columns])
+        return found
+    for i, j in itertools.product(np.flatnonzero(rows), np.flatnonzero(columns)):
+        there = ~np.isnan(first[i]) & ~np.isnan(second[j])
+        pair = np.where(there, [first[i], second[j]], np.nan)
+        if there.any() and not constant(pair, method).any():
+            found[i, j] = compare.METHODS[method](pair[:1], pair[1:])[0, 0]
     return found
+
+
+def pooled(stack: Matrix, method: str) -> Matrix:
+    """The RDM that does best on a set of RDMs, (k, m) -> (1, m): of each entry over those that have it.
+
+    Example:
+        >>> pooled(np.array([[1.0, 2.0, np.nan], [3.0, 9.0, 4.0]]), "spearman").round(6)
+        array([[0.208333, 0.791667, 0.5     ]])
+    """
+    pool, has = POOLS[method], ~np.isnan(stack)
+    if has.all():
+        return pool(stack)
+    counts = has.sum(axis=1, keepdims=True)
+    if pool is _ranks:
+        # In (0, 1), whatever their number.
+        values = np.full_like(stack, np.nan)
+        for one, there, into in zip(stack, has, values, strict=True):
+            into[there] = (ranks(one[None, there])[0] - 0.5) / there.sum()
+    else:
+        filled = np.where(has, stack, 0)
+        mean = filled.sum(axis=1, keepdims=True) / counts if pool is _scores else 0
+        values = np.where(has, filled - mean, 0)
+        size = np.sqrt((values**2).sum(axis=1, keepdims=True) / counts)
+        values = np.where(has, values / np.where(size > 0, size, 1), np.nan)
+    number = has.sum(axis=0)
+    return np.where(number > 0, np.nansum(values, axis=0) / np.maximum(number, 1), np.nan)[None]
 
 
 def check_ceiling(method: str) -> None:

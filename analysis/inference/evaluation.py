@@ -17,9 +17,8 @@ from orthotrace.analysis.inference.samplers import LEAST, Direct, Folded, Made, 
 from orthotrace.analysis.inference.significance import Evaluation
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arguments import generator, whole
-from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.stacks import check_together
+from orthotrace.analysis.rdm.stacks import as_stack, check_together
 from orthotrace.analysis.rdm.triangles import stimuli_of
 from orthotrace.core.errors import UserError, refuse_unknown
 
@@ -43,7 +42,9 @@ def evaluate(
 
     With folds, models are fitted to the RDMs and stimuli of all folds but one and scored on those of that one; the
     score of a subject is the mean over the folds of stimuli. Weights are fitted by least squares, of centred RDMs
-    unless the method is a cosine; a model is selected by the method itself.
+    unless the method is a cosine; a model is selected by the method itself. Entries of the data may be missing (NaN):
+    each subject is scored on those that it has, in the folds in which it has two or more; weights are fitted to those
+    that all subjects have.
 
     Args:
         models: name -> model; a plain upper triangle is a fixed one. They may be of another measure than the data,
@@ -85,22 +86,30 @@ def evaluate(
     fold_of_stimulus = folds(n, stimulus_folds, rng)
     rows, columns = np.triu_indices(n, 1)
     limits = []
-    for fold in range(stimulus_folds):
-        test = fold_of_stimulus == fold
+    tests = [fold_of_stimulus == fold for fold in range(stimulus_folds)]
+    # Which subjects have something to compare, (folds, subjects).
+    has = np.stack([(~np.isnan(stack[:, one[rows] & one[columns]])).sum(axis=1) > 1 for one in tests])
+    if not (known := has.any(axis=0)).all():
+        raise UserError(f"RDM {int(np.argmin(known))} of the data has no two entries in any fold of the stimuli")
+    for fold, test in enumerate(tests):
         train = ~test if stimulus_folds > 1 else test
         in_test, in_train = test[rows] & test[columns], train[rows] & train[columns]
         limits.append(_ceiling(stack[:, in_test], method))
         for group in range(rdm_folds):
             tested = fold_of_rdm == group
-            fitted = stack[~tested if rdm_folds > 1 else tested][:, in_train]
+            fits = ~tested if rdm_folds > 1 else tested
+            train_all = in_train & ~np.isnan(stack[fits]).any(axis=0)
+            tested = tested & has[fold]
             for number, (model, part) in enumerate(zip(named.values(), parts, strict=True)):
-                weights = _fit(model, part[:, in_train], fitted, method)
+                if model.fitted and not train_all.any():
+                    raise UserError("no entry is in all RDMs that models are fitted to: too many are missing", "data")
+                weights = _fit(model, part[:, train_all], stack[fits][:, train_all], method)
                 predicted = weights @ part[:, in_test]
                 score = compared(predicted[None], stack[tested][:, in_test], method)[0]
-                scores[number, tested] += score / stimulus_folds
-    known = [(one.lower, one.upper) for one in limits if one is not None]
+                scores[number, tested] += score / has[:, tested].sum(axis=0)
+    bounded = [(one.lower, one.upper) for one in limits if one is not None]
     # Of as few stimuli as the scores are.
-    mean = Ceiling(*np.mean(known, axis=0).tolist()) if known else None
+    mean = Ceiling(*np.mean(bounded, axis=0).tolist()) if bounded else None
     return Evaluation(tuple(named), method, scores, mean)
 
 
@@ -119,7 +128,8 @@ def bootstrap(
     For Pearson and cosine all resamples are products of matrices (resampling.moments); for others each resample is
     made. A resample has two different subjects and three different stimuli or more (six with folds); pairs of a
     stimulus with its own copy are left out. With folds, each resample is cross-validated over the different stimuli and
-    subjects in it, with fewer folds where they are too few.
+    subjects in it, with fewer folds where they are too few. Of data with missing entries each resample is made, without
+    folds; a subject that has nothing left in one is left out of it.
 
     Args:
         models: as for evaluate.
@@ -159,10 +169,13 @@ def bootstrap(
     point = evaluate(named, data, method, rdm_folds, stimulus_folds, seed)
     rng = generator(seed)
     n, subjects = stimuli_of(stack.shape[1]), len(stack)
+    gaps = bool(np.isnan(stack).any())
     if rdm_folds > 1 or stimulus_folds > 1:
+        if gaps:
+            raise UserError("resamples are cross-validated with whole RDMs, some entries are missing (NaN)", "data")
         made = Folded(list(named.values()), parts, stack, method, rdm_folds, stimulus_folds, rng)
     else:
-        made = (Direct if method in DIRECT else Made)(parts, stack, method)
+        made = (Direct if method in DIRECT and not gaps else Made)(parts, stack, method)
     # Each takes back what it prepared.
     sampler = cast(Sampler, made)
     if over != "stimuli" and subjects < 3:
@@ -184,10 +197,7 @@ def _checked(
     """The data, and the RDMs of each model, as moderate numbers."""
     refuse_unknown([method], list(compare.METHODS), "there is no comparison", "method")
     check_ceiling(method)
-    given = numbers(data, "data")
-    if not np.isfinite(given).all():
-        raise UserError("the data have entries that are missing or infinite: leave out stimuli that not all have")
-    stack, _ = compare.stacks(given, None)
+    stack, _ = compare.stacks(as_stack(data, "data"), None)
     if (flat := constant(stack, method)).any():
         raise UserError(f"RDM {int(np.argmax(flat))} of the data is constant: its correlation is undefined")
     parts = []
@@ -226,7 +236,7 @@ def _ceiling(stack: Matrix, method: str) -> Ceiling | None:
 
 
 def _moderate(stack: Matrix) -> Matrix:
-    return stack / np.abs(stack).max(axis=1, keepdims=True)
+    return stack / np.fmax.reduce(np.abs(stack), axis=1, keepdims=True)
 
 
 def _fit(model: Fixed, part: Matrix, data: Matrix, method: str) -> Matrix:

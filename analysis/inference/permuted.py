@@ -53,7 +53,7 @@ def permuted_scores(first: Matrix, second: Matrix, method: str, orders: Orders) 
         >>> [round(value, 6) for value in permuted_scores(one, one, "pearson", all_orders(3))][:3]
         [1.0, 0.5, 0.5]
     """
-    if method not in PRODUCTS:
+    if method not in PRODUCTS or np.isnan(first).any() or np.isnan(second).any():
         yield from _compared(first, square(second), method, orders)
         return
     part, other = (PRODUCTS[method](moderate(one[None])[0]) for one in (first, second))
@@ -83,7 +83,13 @@ def _compared(first: Matrix, second: Matrix, method: str, orders: Orders) -> Ite
     score = compare.METHODS[method]
     for order in orders:
         triangle = np.concatenate([second[row].take(order[at + 1 :]) for at, row in enumerate(order)])
-        yield float(score(first[None], triangle[None])[0, 0])
+        try:
+            yield float(score(first[None], triangle[None])[0, 0])
+        except UserError:
+            # Of RDMs with missing entries a permutation may leave nothing: no evidence against chance.
+            if not np.isnan(triangle).any() and not np.isnan(first).any():
+                raise
+            yield math.inf
 
 
 def _unit(one: Matrix) -> Matrix:

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orthotrace.analysis.inference.ceilings import POOLS, bounds, compared
+from orthotrace.analysis.inference.ceilings import bounds, compared, pooled
 from orthotrace.analysis.inference.models import Fixed
 from orthotrace.analysis.inference.resampling import correlations, moments
 from orthotrace.analysis.rdm.triangles import places_of
+from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 # Stimuli of which an RDM can be compared.
@@ -68,17 +69,24 @@ class Made:
     def _one(self, stimuli: Matrix, subjects: Matrix) -> Matrix:
         there = subjects > 0
         models, data = (resampled(values, stimuli) for values in (self.models, self.data[there]))
-        means = compared(models, data, self.method) @ subjects[there] / subjects.sum()
-        return np.append(means, self._ceiling(data, subjects[there]))
+        counts = subjects[there]
+        # Of few stimuli a subject whose entries are missing may have none.
+        if not (has := ~np.isnan(data).all(axis=1)).all():
+            data, counts = data[has], counts[has]
+            if not len(data):
+                raise UserError("a resample has no entry of any subject: too many are missing", "data")
+        means = compared(models, data, self.method) @ counts / counts.sum()
+        return np.append(means, self._ceiling(data, counts))
 
     def _ceiling(self, data: Matrix, subjects: Matrix) -> tuple[float, float]:
         """Of different RDMs that come so often; copies are left out together."""
         if len(data) < 2:
             return np.nan, np.nan
-        method, pool = self.method, POOLS[self.method]
+        method = self.method
         copies = np.repeat(np.arange(len(data)), subjects.astype(int))
-        upper = compared(pool(data[copies]), data, method).mean()
-        lower = [compared(pool(data[copies[copies != one]]), data[one][None], method) for one in range(len(data))]
+        upper = compared(pooled(data[copies], method), data, method).mean()
+        rest = [pooled(data[copies[copies != one]], method) for one in range(len(data))]
+        lower = [compared(one, data[number][None], method) for number, one in enumerate(rest)]
         return float(np.mean(lower)), float(upper)
 
 

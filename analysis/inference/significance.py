@@ -14,8 +14,8 @@ from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arguments import generator, level_of, whole
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.stacks import check_together
-from orthotrace.analysis.rdm.triangles import ranks, stimuli_of
+from orthotrace.analysis.rdm.stacks import check_together, of_shared_stimuli
+from orthotrace.analysis.rdm.triangles import ranks
 from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
 Matrix = NDArray[np.float64]
@@ -231,6 +231,8 @@ def permutation_test(
 
     Of all permutations, n! with that which changes nothing, p is their share that scores at least as high, exactly.
     Pearson's, Spearman's, the cosine and rho-a take 20 to 30 ms a permutation of 3,000 stimuli; Kendall's some seconds.
+    Stimuli without an entry that both RDMs have are left out. Where single entries are missing (NaN), every permutation
+    is scored by those that both then have; one that leaves nothing to compare counts as scoring at least as high.
 
     Args:
         first: upper triangle of an RDM, (m,) or (1, m).
@@ -265,10 +267,13 @@ def permutation_test(
     a, b = compare.stacks(*(_one_rdm(one, name) for name, one in (("first", first), ("second", second))))
     if len(a) != 1 or len(b) != 1:
         raise UserError(f"one RDM against one other are needed (got {len(a)} and {len(b)})")
-    n = stimuli_of(a.shape[1])
+    both, n = of_shared_stimuli(np.concatenate([a, b]))
+    a, b = both[:1], both[1:]
+    gaps = bool(np.isnan(a).any() or np.isnan(b).any())
     # A permutation of the stimuli permutes the ranks.
-    score = compare.pearson if method == "spearman" else compare.METHODS[method]
-    value = float(score(*((ranks(a), ranks(b)) if method == "spearman" else (a, b)))[0, 0])
+    by_ranks = method == "spearman" and not gaps
+    score = compare.pearson if by_ranks else compare.METHODS[method]
+    value = float(score(*((ranks(a), ranks(b)) if by_ranks else (a, b)))[0, 0])
     rng = generator(seed)
     orders = all_orders(n) if permutations is None else (rng.permutation(n) for _ in range(permutations))
     # Equal values differ by their rounding.

@@ -1,23 +1,23 @@
 """Stacks of RDMs as arrays, checked for every comparison; pairs of RDMs by the entries that both have."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import index_of, numbers, same_index
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
-from orthotrace.analysis.rdm.triangles import square
+from orthotrace.analysis.rdm.triangles import places_of, square, stimuli_of
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 
 
-# A score of all pairs of two stacks without gaps, (k, s) and (l, s), given which of all entries these are; None for all.
+# A score of all pairs of two stacks without gaps, (k, s) and (l, s), given which entries these are; None for all.
 Score = Callable[[Matrix, Matrix, NDArray[np.bool_] | None], Matrix]
 
 
-class _Undefined(UserError):
+class _UndefinedError(UserError):
     """Nothing is left of an RDM to compare."""
 
     def __init__(self, number: int, what: str, of: str = "") -> None:
@@ -74,10 +74,10 @@ def over_shared(rdms: ArrayLike, others: ArrayLike | None, score: Score) -> Matr
             other = part if same and columns is rows else second[np.ix_(columns, there)]
             try:
                 scores = score(part, other, there)
-            except _Undefined as error:
+            except _UndefinedError as error:
                 numbers_of = [*rows, *(columns if same else columns + len(first))]
                 of = ", of the entries that it shares with others,"
-                raise _Undefined(int(numbers_of[error.number]), error.what, of) from error
+                raise _UndefinedError(int(numbers_of[error.number]), error.what, of) from error
             found[np.ix_(rows, columns)] = scores
             if same:
                 found[np.ix_(columns, rows)] = scores.T
@@ -99,6 +99,29 @@ def shared_stimuli(there: NDArray[np.bool_]) -> NDArray[np.intp] | None:
     """
     kept = np.flatnonzero(square(there).any(axis=0))
     return kept if len(kept) * (len(kept) - 1) // 2 == there.sum() else None
+
+
+def of_shared_stimuli(stack: Matrix) -> tuple[Matrix, int]:
+    """RDMs of the stimuli that have an entry in all of them, and how many these are; single entries may still be NaN.
+
+    Raises:
+        UserError: they share no entry.
+
+    Example:
+        >>> nan = np.nan
+        >>> of_shared_stimuli(np.array([[1.0, 2.0, nan, 3.0, nan, nan], [4.0, 5.0, 6.0, 7.0, 8.0, nan]]))
+        (array([[1., 2., 3.],
+               [4., 5., 7.]]), 3)
+    """
+    there = ~np.isnan(stack).any(axis=0)
+    n = stimuli_of(len(there))
+    if there.all():
+        return stack, n
+    if not there.any():
+        raise UserError("the RDMs share no entry: they cannot be compared")
+    kept = np.flatnonzero(square(there).any(axis=0))
+    rows, columns = (kept[places] for places in np.triu_indices(len(kept), 1))
+    return stack[:, places_of(rows, columns, n)], len(kept)
 
 
 def check_together(rdms: ArrayLike, others: ArrayLike | None) -> None:
@@ -145,4 +168,4 @@ def sizes_of(stack: Matrix) -> Matrix:
 def refuse_nothing(number: int, found: float, size: float, what: str) -> None:
     """Refuse an RDM of which nothing is left to correlate but rounding."""
     if found <= 1e-12 * size:
-        raise _Undefined(number, what)
+        raise _UndefinedError(number, what)

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from orthotrace.analysis.inference.resampling import correlations, draw, moments
 from orthotrace.analysis.rdm.arguments import generator, level_of, whole
 from orthotrace.analysis.rdm.arrays import is_symmetric, numbers, representable, unit_of
-from orthotrace.analysis.rdm.compare import squared_pearson, stacks
+from orthotrace.analysis.rdm.compare import squared_pearson
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.triangles import stimuli_of
+from orthotrace.analysis.rdm.stacks import of_shared_stimuli, stacks
 from orthotrace.core.errors import UserError, refuse_unknown
 
 Interval = Literal["jackknife", "bootstrap"]
@@ -80,9 +80,12 @@ def between_networks(
     plain = pair_mean(values, method, level, resamples, seed)
     if not stimuli or plain.low is None:
         return plain
-    stack, _ = stacks(rdms, None)
+    stack, n = of_shared_stimuli(stacks(rdms, None)[0])
+    if np.isnan(stack).any():
+        raise UserError(
+            "an interval over stimuli needs whole RDMs, single entries are missing (NaN): leave out stimuli"
+        )
     rng = generator(seed)
-    n = stimuli_of(stack.shape[1])
     drawn = draw(n, resamples, rng, 3, "stimuli: ")
     squares = correlations(moments(stack / np.abs(stack).max(axis=1, keepdims=True), drawn, centre=True)) ** 2
     if plain.interval == "bootstrap":

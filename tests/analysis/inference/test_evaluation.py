@@ -153,7 +153,12 @@ BAD = {
     ),
     "constant model": (lambda: evaluate({"a": np.ones(105)}, DATA), "model 'a' has an RDM that is constant"),
     "constant data": (lambda: evaluate(FIXED, np.vstack([DATA, np.ones(105)])), "RDM 6 of the data is constant"),
-    "missing": (lambda: evaluate(FIXED, np.where(DATA[0, 0] == DATA, np.nan, DATA)), "missing or infinite"),
+    "infinite": (lambda: evaluate(FIXED, np.where(DATA[0, 0] == DATA, np.inf, DATA)), "data: RDM 0 has entries"),
+    "missing": (lambda: evaluate(FIXED, np.where(np.arange(6)[:, None] == 2, np.nan, DATA)), "RDM 2 has no entries"),
+    "folds, missing": (
+        lambda: bootstrap(FITTED, np.where(DATA[0, 0] == DATA, np.nan, DATA), rdm_folds=2),
+        "needs? whole RDMs|whole RDMs",
+    ),
     "fitted": (lambda: evaluate(FITTED, DATA), "model 'best' is fitted: give rdm_folds"),
     "folds": (lambda: evaluate(FITTED, DATA, rdm_folds=7), r"1 to 6 folds of the RDMs \(got 7\)"),
     "few stimuli": (lambda: evaluate(FITTED, DATA, stimulus_folds=6), "1 to 5 folds of 15 stimuli"),
