@@ -129,7 +129,9 @@ def pooled(stack: Matrix, method: str) -> Matrix:
         size = np.sqrt((values**2).sum(axis=1, keepdims=True) / counts)
         values = np.where(has, values / np.where(size > 0, size, 1), np.nan)
     number = has.sum(axis=0)
-    return np.where(number > 0, np.nansum(values, axis=0) / np.maximum(number, 1), np.nan)[None]
+    found = np.where(number > 0, np.nansum(values, axis=0) / np.maximum(number, 1), np.nan)[None]
+    # Mean ranks that are equal but for rounding are ties.
+    return np.round(found, 12) if pool is _ranks else found
 
 
 def check_ceiling(method: str) -> None:

@@ -115,6 +115,21 @@ def test_noise_ceilings(ours):
     assert (found.lower, found.upper) == pytest.approx(boot_noise_ceiling(RDMs(STACK), method=POOLED[ours]), abs=1e-10)
 
 
+# The same entries are missing in all: theirs takes no others.
+HOLES = np.where(np.isin(np.arange(91), [2, 17, 60, 61]), np.nan, STACK)
+
+
+@pytest.mark.filterwarnings("ignore:Noise ceiling for tau:UserWarning")
+@pytest.mark.parametrize("ours", POOLED)
+def test_rdms_that_miss_entries(ours):
+    found = compare_rdms(RDMs(HOLES[:3]), RDMs(HOLES[2:]), method=POOLED[ours])
+    assert np.allclose(getattr(compare, ours)(HOLES[:3], HOLES[2:]), found, atol=1e-10)
+    limits = ceiling(HOLES, ours)
+    assert (limits.lower, limits.upper) == pytest.approx(
+        boot_noise_ceiling(RDMs(HOLES), method=POOLED[ours]), abs=1e-10
+    )
+
+
 @pytest.mark.parametrize("ours", ["pearson", "cosine", "spearman", "rho_a"])
 def test_a_bootstrap_on_given_indices(ours):
     """The resample of stimuli and subjects that theirs draws, scored by both, with its noise ceiling."""

@@ -68,3 +68,36 @@ def test_rdms_that_cancel_have_no_pool_and_no_nan(method):
     assert np.isfinite([found.lower, found.upper]).all()
     lower, upper = bounds(np.array([[[1, -1], [-1, 1.0]]]), np.ones((1, 2)))
     assert upper[0] == 0 and lower[0] == -1
+
+
+HOLES = RDMS.copy()
+HOLES[0, :4], HOLES[1, 2:9], HOLES[3, [7, 30]] = np.nan, np.nan, np.nan
+
+
+def naive_of_gaps(method):
+    """Pools over those that have an entry, and scores of the entries that both have, written out."""
+    from scipy.stats import rankdata
+
+    def standard(row):
+        there = ~np.isnan(row)
+        found, values = np.full(len(row), np.nan), row[there]
+        if method in ("spearman", "rho_a", "tau_a", "tau_b"):
+            found[there] = (rankdata(values) - 0.5) / len(values)
+        else:
+            values = values if method.startswith("cosine") else values - values.mean()
+            found[there] = values / np.sqrt(np.mean(values**2))
+        return found
+
+    def score(a, b):
+        there = ~np.isnan(a) & ~np.isnan(b)
+        return compare.METHODS[method](np.where(there, a, np.nan)[None], np.where(there, b, np.nan)[None])[0, 0]
+
+    pool = lambda rows: np.round(np.nanmean([standard(row) for row in rows], axis=0), 12)  # noqa: E731
+    upper = np.mean([score(pool(HOLES), row) for row in HOLES])
+    return np.mean([score(pool(np.delete(HOLES, k, axis=0)), row) for k, row in enumerate(HOLES)]), upper
+
+
+@pytest.mark.parametrize("method", POOLS)
+def test_rdms_that_miss_different_entries(method):
+    found = ceiling(HOLES, method)
+    assert (found.lower, found.upper) == pytest.approx(naive_of_gaps(method), abs=1e-10)

@@ -239,3 +239,66 @@ def test_a_sum_that_helps_nothing_predicts_nothing():
 def test_too_little_to_resample(call, line):
     with pytest.raises(UserError, match=line):
         call()
+
+
+GAPS = DATA.copy()
+GAPS[0, :9], GAPS[2, [3, 50, 77]], GAPS[4, RNG.random(105) < 0.4] = np.nan, np.nan, np.nan
+
+
+def shared(method, model, row):
+    there = ~np.isnan(row)
+    return compare.METHODS[method](model[None, there], row[None, there])[0, 0]
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "tau_b"])
+def test_subjects_are_scored_on_the_entries_that_they_have(method):
+    right = [[shared(method, model, row) for row in GAPS] for model in FIXED.values()]
+    assert np.allclose(evaluate(FIXED, GAPS, method).scores, right, atol=1e-12)
+    assert np.allclose(evaluate(FIXED, GAPS, method, rdm_folds=3).scores, right, atol=1e-12)
+    assert np.allclose(evaluate(FIXED, GAPS, method).ceiling.upper, ceiling(GAPS, method).upper)
+
+
+def test_a_subject_without_entries_in_a_fold_is_scored_in_the_others():
+    fold_of = inference.evaluation.folds(N, 3, np.random.default_rng(1))
+    rows, columns = np.triu_indices(N, 1)
+    parts = [(fold_of[rows] == fold) & (fold_of[columns] == fold) for fold in range(3)]
+    data = DATA.copy()
+    data[5, parts[1]] = np.nan
+    data[3, np.flatnonzero(parts[0])[:3]] = np.nan
+    found = evaluate({"first": PARTS[0]}, data, stimulus_folds=3, seed=1).scores[0]
+    right = [
+        np.mean([shared("pearson", PARTS[0][at], row[at]) for at in parts if not np.isnan(row[at]).all()])
+        for row in data
+    ]
+    assert np.allclose(found, right, atol=1e-12)
+    data[5, parts[0] | parts[2]] = np.nan
+    with pytest.raises(UserError, match="RDM 5 of the data has no two entries in any fold"):
+        evaluate({"first": PARTS[0]}, data, stimulus_folds=3, seed=1)
+
+
+def test_weights_are_fitted_to_the_entries_that_all_have():
+    found = evaluate({"sum": Weighted(PARTS)}, GAPS, rdm_folds=6, seed=2).scores[0]
+    for k, row in enumerate(GAPS):
+        others = np.delete(GAPS, k, axis=0)
+        there = ~np.isnan(others).any(axis=0)
+        x, y = (one[:, there] - one[:, there].mean(1, keepdims=True) for one in (PARTS, others))
+        weights, _ = nnls(x.T, np.mean([one / np.linalg.norm(one) for one in y], axis=0))
+        assert found[k] == pytest.approx(shared("pearson", weights @ PARTS, row), abs=1e-9)
+    split = np.where(np.arange(6)[:, None] % 2 == np.arange(105) % 2, DATA, np.nan)
+    with pytest.raises(UserError, match="no entry is in all RDMs that models are fitted to"):
+        evaluate({"sum": Weighted(PARTS)}, split, rdm_folds=2)
+
+
+def test_resamples_of_rdms_that_miss_entries():
+    found = bootstrap(FIXED, GAPS, resamples=4, seed=3)
+    rng = np.random.default_rng(3)
+    stimuli, subjects = (inference.resampling.draw(*one) for one in ((N, 4, rng, 3), (6, 4, rng, 2)))
+    rows, columns = np.triu_indices(N, 1)
+    for drawn, w, s in zip(found.draws["both"], stimuli, subjects, strict=True):
+        times = (w[rows] * w[columns]).astype(int)
+        for number, model in enumerate(FIXED.values()):
+            scores = [shared("pearson", np.repeat(model, times), np.repeat(row, times)) for row in GAPS]
+            assert drawn[number] == pytest.approx(s @ scores / s.sum(), abs=1e-10)
+    # A subject of which a resample has nothing is left out of it.
+    few = np.where(np.arange(6)[:, None] == 1, np.where(np.arange(105) < 2, DATA, np.nan), DATA)
+    assert np.isfinite(bootstrap({"one": PARTS[0]}, few, "spearman", resamples=30).draws["stimuli"][:, 0]).all()

@@ -4,6 +4,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.spatial.distance import squareform
 
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.inference.evaluation import bootstrap, evaluate
@@ -222,3 +223,43 @@ def test_refused_by_name(bad):
     call, line = BAD[bad]
     with pytest.raises(UserError, match=line):
         call()
+
+
+HOLED = np.random.default_rng(5).random((2, 15))
+HOLED[0, [2, 9]], HOLED[1, [4]] = np.nan, np.nan
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "tau_b", "cosine_cov"])
+def test_permutations_of_rdms_that_miss_single_entries_are_scored_on_what_both_have(method):
+    rows, columns = np.triu_indices(6, 1)
+    full = squareform(HOLED[1], checks=False)
+    scores = []
+    for order in itertools.permutations(range(6)):
+        permuted = full[np.ix_(order, order)][rows, columns]
+        there = ~np.isnan(HOLED[0]) & ~np.isnan(permuted)
+        a, b = (np.where(there, one, np.nan)[None] for one in (HOLED[0], permuted))
+        scores.append(compare.METHODS[method](a, b)[0, 0])
+    value, p = permutation_test(HOLED[0], HOLED[1], method, permutations=None)
+    assert value == pytest.approx(scores[0], abs=1e-12)
+    assert p == np.mean(np.array(scores) >= scores[0] - 1e-12)
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "bures"])
+def test_stimuli_that_one_rdm_misses_are_not_permuted(method):
+    rdms = np.random.default_rng(6).random((2, 15))
+    rows, columns = np.triu_indices(6, 1)
+    gone = np.where((rows == 3) | (columns == 3), np.nan, rdms[0])
+    kept = (rows != 3) & (columns != 3)
+    right = permutation_test(rdms[0, kept], rdms[1, kept], method, permutations=None)
+    assert permutation_test(gone, rdms[1], method, permutations=None) == pytest.approx(right, abs=1e-12)
+    assert permutation_test(rdms[1], gone, method, permutations=None)[1] == pytest.approx(right[1], abs=1e-12)
+
+
+def test_a_triangular_number_of_entries_stands_for_no_fewer_stimuli():
+    """Six entries of ten, which four stimuli would have: there are five, and 120 permutations."""
+    rdms = np.random.default_rng(7).random((2, 10))
+    rdms[:, [0, 4, 7, 9]] = np.nan
+    _, p = permutation_test(rdms[0], rdms[1], permutations=None)
+    assert p * 120 == pytest.approx(round(p * 120), abs=1e-9) and p > 1 / 120
+    with pytest.raises(UserError, match="share no entry"):
+        permutation_test(rdms[0], np.where(np.isnan(rdms[0]), 1.0, np.nan))
