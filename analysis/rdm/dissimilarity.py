@@ -6,8 +6,7 @@ float64; only products of float32 patterns of more than four million entries are
 six digits. Give float64 there where stimuli are nearly the same, or of very different size.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from orthotrace.analysis.rdm.arguments import whole
-from orthotrace.analysis.rdm.arrays import (
-    finite,
-    is_symmetric,
-    kinds_of,
-    labels,
-    representable,
-    same_index,
-    scaled_back,
-    unit_of,
-)
-from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.arrays import representable, scaled_back
+from orthotrace.analysis.rdm.channels import checked, over_channels
+from orthotrace.analysis.rdm.patterns import matrix, with_gaps
 from orthotrace.analysis.rdm.products import NEAR, apart, gram, largest, scaled, sizes, squared_distances, upper
 from orthotrace.core.errors import UserError, one_line
 
@@ -34,7 +25,7 @@ Patterns = Tensor | ArrayLike
 BLOCK = 4096
 
 
-def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+def correlation(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
     """Correlation distance between the patterns of each pair of stimuli.
 
         D_ij = 1 - r(x_i, x_j)
@@ -44,9 +35,11 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     Args:
         patterns: activations (n, ...), flattened to (n, p), p >= 2.
         block: features at once.
+        missing: channels may be missing (NaN): two patterns are compared by those that both have.
 
     Returns:
-        (n (n - 1) / 2,), in [0, 2].
+        (n (n - 1) / 2,), in [0, 2]; with missing channels NaN where two patterns share no channel, or one is constant
+        in those.
 
     Raises:
         UserError: fewer than three stimuli or two features, entries that are not finite real numbers, or a pattern
@@ -58,6 +51,8 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         >>> correlation([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 2.0, 1.0]]).round(6)
         array([0., 2., 2.])
     """
+    if (gaps := with_gaps(patterns, missing, 2)) is not None:
+        return over_channels(gaps, "correlation")
     x = matrix(patterns, features=2)
     size = sizes(x)
     block = _block(block)
@@ -84,7 +79,7 @@ def correlation(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
 
 
-def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+def cosine(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
     """Cosine distance between the patterns of each pair of stimuli.
 
         D_ij = 1 - <x_i, x_j> / (|x_i| |x_j|)
@@ -92,9 +87,10 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     Args:
         patterns: activations (n, ...), flattened.
         block: features at once.
+        missing: as for correlation.
 
     Returns:
-        (n (n - 1) / 2,), in [0, 2].
+        (n (n - 1) / 2,), in [0, 2]; with missing channels NaN as for correlation, where a pattern is zero.
 
     Raises:
         UserError: as correlation; a pattern of zeros, which has no direction.
@@ -103,6 +99,8 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         >>> cosine([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
         array([1., 2., 1.])
     """
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "cosine")
     x = matrix(patterns)
     size = sizes(x)
     product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
@@ -111,7 +109,9 @@ def cosine(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
     return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
 
 
-def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int = BLOCK) -> NDArray[np.float64]:
+def squared_euclidean(
+    patterns: Patterns, per_feature: bool = False, block: int = BLOCK, missing: bool = False
+) -> NDArray[np.float64]:
     """Squared Euclidean distance between the patterns of each pair of stimuli.
 
         D_ij = |x_i - x_j|^2, or that over the number of features
@@ -120,9 +120,11 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
         patterns: activations (n, ...), flattened.
         per_feature: divide by the number of features, as rsatoolbox does.
         block: features at once.
+        missing: as for correlation. With s of p channels shared, the sum over these times p / s: none is smaller for
+            what is missing.
 
     Returns:
-        (n (n - 1) / 2,), at least 0.
+        (n (n - 1) / 2,), at least 0; with missing channels NaN where two patterns share none.
 
     Raises:
         UserError: as correlation, constant patterns apart.
@@ -131,13 +133,15 @@ def squared_euclidean(patterns: Patterns, per_feature: bool = False, block: int 
         >>> squared_euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
         array([25.,  0., 25.])
     """
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "squared_euclidean") / (gaps.shape[1] if per_feature else 1)
     x = matrix(patterns)
     distances, scale = squared_distances(x, _block(block))
     found = scaled_back(upper(distances), scale, 2, "patterns")
     return found / x.shape[1] if per_feature else found
 
 
-def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+def euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
     """Euclidean distance between the patterns of each pair of stimuli.
 
         D_ij = |x_i - x_j|
@@ -148,11 +152,13 @@ def euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
         >>> euclidean([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]])
         array([5., 0., 5.])
     """
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "euclidean")
     distances, scale = squared_distances(matrix(patterns), _block(block))
     return scaled_back(upper(distances.sqrt()), scale, 1, "patterns")
 
 
-def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+def unit_euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
     """Euclidean distance between patterns scaled to length 1.
 
         D_ij = |x_i / |x_i| - x_j / |x_j||
@@ -168,6 +174,8 @@ def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64
         >>> unit_euclidean([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]).round(6)
         array([1.414214, 2.      , 1.414214])
     """
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "unit_euclidean")
     x = matrix(patterns)
     size = sizes(x)
     product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
@@ -182,7 +190,7 @@ def unit_euclidean(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64
     return upper(found)
 
 
-def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float64]:
+def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
     """Difference of the lengths of the patterns of each pair of stimuli.
 
         D_ij = | |x_i| - |x_j| |
@@ -195,6 +203,8 @@ def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float6
         >>> norm_difference([[1.0, 0.0], [0.0, 3.0], [0.0, 1.0]])
         array([2., 0., 2.])
     """
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "norm_difference")
     x = matrix(patterns)
     size = sizes(x)
     squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
@@ -204,7 +214,7 @@ def norm_difference(patterns: Patterns, block: int = BLOCK) -> NDArray[np.float6
     return representable(upper((length[:, None] - length[None]).abs()), "patterns")
 
 
-def cityblock(patterns: Patterns) -> NDArray[np.float64]:
+def cityblock(patterns: Patterns, missing: bool = False) -> NDArray[np.float64]:
     """City-block distance between the patterns of each pair of stimuli.
 
         D_ij = sum_k |x_ik - x_jk|
@@ -217,102 +227,20 @@ def cityblock(patterns: Patterns) -> NDArray[np.float64]:
     """
     from scipy.spatial.distance import pdist
 
+    if (gaps := with_gaps(patterns, missing)) is not None:
+        return over_channels(gaps, "cityblock")
     return representable(pdist(matrix(patterns).double().cpu().numpy(), "cityblock"), "patterns")
 
 
-def mahalanobis(patterns: Patterns, precision: ArrayLike, block: int = BLOCK) -> NDArray[np.float64]:
-    """Squared Mahalanobis distance between the patterns of each pair of stimuli, for each feature.
-
-        D_ij = (x_i - x_j)^T P (x_i - x_j) / p
-
-    Args:
-        patterns: activations (n, ...), flattened to (n, p).
-        precision: P, (p, p), symmetric and positive definite: see noise.precision.
-        block: features at once.
-
-    Returns:
-        (n (n - 1) / 2,), at least 0.
-
-    Raises:
-        UserError: as squared_euclidean; a precision of another shape, or that is not positive definite.
-
-    Source: Walther et al., NeuroImage 137 (2016), eq. 2.
-
-    Example:
-        >>> mahalanobis([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], np.diag([2.0, 8.0]))
-        array([1., 4., 5.])
-    """
-    x = matrix(patterns).double()
-    z, unit = _whitened(x, precision)
-    return scaled_back(squared_euclidean(z, per_feature=True, block=block), unit, 2, "patterns")
-
-
-def crossnobis(
-    measurements: Patterns, conditions: Sequence[Any], folds: Sequence[Any], precision: ArrayLike | None = None
+def custom(
+    patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], float], missing: bool = False
 ) -> NDArray[np.float64]:
-    """Cross-validated squared Mahalanobis distance between conditions, for each feature: 0 on average where two agree.
-
-        D_ij = mean over folds of (a_i - a_j)^T P (b_i - b_j) / p
-
-    with a the mean patterns of a fold and b those of all others.
-
-    Args:
-        measurements: (m, ...), several for each condition, flattened to (m, p).
-        conditions: of each measurement; conditions come in their sorted order.
-        folds: of each measurement, such as its session; every fold has every condition.
-        precision: P, (p, p), as for mahalanobis; None for the identity.
-
-    Returns:
-        Of k conditions (k (k - 1) / 2,); may be below 0.
-
-    Raises:
-        UserError: as mahalanobis; labels of another number, fewer than three conditions or two folds, or a fold
-            without one of the conditions.
-
-    Source: Walther et al., NeuroImage 137 (2016), eq. 4; Diedrichsen et al., Neurons, Behavior, Data analysis and
-    Theory 2020.
-
-    Example:
-        >>> crossnobis(np.repeat(np.eye(3), 2, axis=0), conditions=[0, 0, 1, 1, 2, 2], folds=[0, 1] * 3).round(4)
-        array([0.6667, 0.6667, 0.6667])
-    """
-    same_index(measurements=measurements, conditions=conditions, folds=folds)
-    x = matrix(measurements, key="measurements").double()
-    given, parts_given = labels(conditions, "conditions"), labels(folds, "folds")
-    if len(given) != len(x) or len(parts_given) != len(x):
-        raise UserError(
-            f"{len(x)} measurements, {len(given)} conditions and {len(parts_given)} folds: give one of each"
-        )
-    kinds, which = kinds_of(given, "conditions")
-    parts, of = kinds_of(parts_given, "folds")
-    if len(kinds) < 3 or len(parts) < 2:
-        raise UserError(f"at least three conditions and two folds are needed (got {len(kinds)} and {len(parts)})")
-    x, unit = _in_units(x) if precision is None else _whitened(x, precision)
-    sums = torch.zeros(len(parts), len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
-    place = (torch.from_numpy(of).to(x.device), torch.from_numpy(which).to(x.device))
-    sums.index_put_(place, x, accumulate=True)
-    counts = np.zeros((len(parts), len(kinds)))
-    np.add.at(counts, (of, which), 1)
-    if len(empty := np.argwhere(counts == 0)):
-        fold, kind = empty[0]
-        raise UserError(f"fold {parts[fold]} has no measurement of condition {kinds[kind]}")
-    number = torch.from_numpy(counts).to(x.device)[:, :, None]
-    total = torch.zeros(len(kinds), len(kinds), dtype=torch.float64, device=x.device)
-    for fold in range(len(parts)):
-        test = sums[fold] / number[fold]
-        train = (sums.sum(0) - sums[fold]) / (number.sum(0) - number[fold])
-        kernel = test @ train.T
-        own = kernel.diagonal()
-        total += own[:, None] + own[None] - kernel - kernel.T
-    return scaled_back(upper(total / len(parts) / x.shape[1]), unit, 2, "measurements")
-
-
-def custom(patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], float]) -> NDArray[np.float64]:
     """Any dissimilarity of two patterns.
 
     Args:
         patterns: activations (n, ...), flattened to (n, p).
         distance: of two patterns (p,), a number.
+        missing: channels may be missing (NaN): the distance is of those that two patterns share, (s,); NaN without any.
 
     Raises:
         UserError: as squared_euclidean; a distance that is not a finite number, which names the two stimuli.
@@ -321,17 +249,25 @@ def custom(patterns: Patterns, distance: Callable[[NDArray[Any], NDArray[Any]], 
         >>> custom([[0.0, 1.0], [2.0, 1.0], [5.0, 1.0]], lambda a, b: np.abs(a - b).max())
         array([2., 5., 3.])
     """
-    x = matrix(patterns).double().cpu().numpy()
-    found = [distance(x[i], x[j]) for i in range(len(x)) for j in range(i + 1, len(x))]
+    x = matrix(patterns, missing=missing).double().cpu().numpy()
+    has = ~np.isnan(x)
+    pairs = [(i, j) for i in range(len(x)) for j in range(i + 1, len(x)) if (has[i] & has[j]).any()]
+    if has.all():
+        found = [distance(x[i], x[j]) for i, j in pairs]
+    else:
+        found = [distance(x[i, has[i] & has[j]], x[j, has[i] & has[j]]) for i, j in pairs]
     try:
         values = np.array([float(one) for one in found])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"it must give one number for two patterns: {one_line(error)}", "distance") from error
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values)))
-        i, j = (int(places[first]) for places in np.triu_indices(len(x), 1))
-        raise UserError(f"the distance of stimuli {i} and {j} is {values[first]}")
-    return values
+        raise UserError(f"the distance of stimuli {pairs[first][0]} and {pairs[first][1]} is {values[first]}")
+    if has.all():
+        return values
+    whole = np.full((len(x), len(x)), np.nan)
+    whole[tuple(np.array(pairs, dtype=np.intp).reshape(-1, 2).T)] = values
+    return checked(whole[np.triu_indices(len(x), 1)])
 
 
 MEASURES = {
@@ -349,23 +285,3 @@ def _refuse(wrong: Tensor, why: str) -> None:
 
 def _block(block: int) -> int:
     return whole(block, "block", 1)
-
-
-def _in_units(x: Tensor) -> tuple[Tensor, float]:
-    """Patterns in units of their largest entry where squares are no numbers, and the unit."""
-    most = float(largest(x).amax())
-    unit = 1.0 if 1e-50 < most < 1e50 or not most else most
-    return (x, 1.0) if unit == 1 else (x / unit, unit)
-
-
-def _whitened(x: Tensor, precision: ArrayLike) -> tuple[Tensor, float]:
-    """X R, with R R^T = P, in units, and the unit."""
-    p = finite(precision, "precision")
-    if p.shape != (x.shape[1], x.shape[1]) or not is_symmetric(p):
-        raise UserError(f"a symmetric precision of {x.shape[1]} x {x.shape[1]} is needed, got shape {p.shape}")
-    size = unit_of(p)
-    root, failed = torch.linalg.cholesky_ex(torch.from_numpy(p / size).to(x.device))
-    if int(failed):
-        raise UserError("the precision is not positive definite: shrink the covariance that it is of more")
-    z, unit = _in_units(x)
-    return z @ root, unit * math.sqrt(size)

@@ -16,7 +16,12 @@ LARGE = 2**22
 
 
 def matrix(
-    patterns: Tensor | ArrayLike, least: int = 3, features: int = 1, name: str = "", key: str = "patterns"
+    patterns: Tensor | ArrayLike,
+    least: int = 3,
+    features: int = 1,
+    name: str = "",
+    key: str = "patterns",
+    missing: bool = False,
 ) -> Tensor:
     """Activations (n, ...) as a matrix (n, p) of float64; of more than four million entries in float32, if they are.
 
@@ -26,6 +31,7 @@ def matrix(
         features: of a stimulus, at least.
         name: of the representation, for errors.
         key: name of the argument, likewise.
+        missing: entries may be missing: they are NaN.
 
     Raises:
         UserError: too few stimuli or features, what arrays.real refuses, or entries that are not finite; names the
@@ -38,7 +44,7 @@ def matrix(
     of = f"the {name} representation: " if name else ""
     try:
         # A tensor stays on its device.
-        x = strided(patterns, key) if isinstance(patterns, Tensor) else _tensor(real(patterns, key))
+        x = strided(patterns, key) if isinstance(patterns, Tensor) else _tensor(real(patterns, key, missing))
     except RuntimeError as error:
         raise UserError(f"is no array: {one_line(error)}", key) from error
     if x.ndim < 2 or len(x) < least or x[0].numel() < features:
@@ -48,11 +54,21 @@ def matrix(
     small = x.is_floating_point() and x.dtype != torch.float64
     x = x.to(torch.float32 if small and x.numel() > LARGE else torch.float64)
     # What is not finite shows in the extremes; they need no copy.
-    low, high = x.aminmax(dim=1)
+    low, high = (torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x).aminmax(dim=1)
     finite = torch.isfinite(low) & torch.isfinite(high)
     if not finite.all():
         raise UserError(f"{of}the pattern of stimulus {int((~finite).nonzero()[0])} is not finite", key)
     return x
+
+
+def with_gaps(
+    patterns: Tensor | ArrayLike, missing: bool, features: int = 1, key: str = "patterns"
+) -> NDArray[np.float64] | None:
+    """Patterns that miss channels, if they may and do."""
+    if not missing:
+        return None
+    x = matrix(patterns, features=features, key=key, missing=True).double().cpu().numpy()
+    return x if np.isnan(x).any() else None
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

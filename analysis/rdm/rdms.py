@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import described, index_of, is_plain, kinds_of, labels, numbers, same_index, unit_of
+from orthotrace.analysis.rdm.precisions import of_representations
 from orthotrace.analysis.rdm.triangles import checked_triangle, places_of, ranks, square, stimuli_of
 from orthotrace.core.errors import UserError, nearest, refuse_unknown
 
@@ -83,7 +84,8 @@ class RDMs:
                 more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
-            options: of the measure.
+            options: of the measure; the precision of mahalanobis and crossnobis may be of each representation, by its
+                name, such as of each time point.
 
         Raises:
             UserError: an unknown measure, or what the measure refuses; names the representation.
@@ -110,10 +112,14 @@ class RDMs:
         if not named:
             raise UserError("no activations were given")
         same_index(**{f"representation '{key}'": one for key, one in named.items()})
+        of_each = [options] * len(named)
+        if name in ("mahalanobis", "crossnobis"):
+            of_each = of_representations(options, list(named))
         found = []
-        for key, values in named.items():
+        for (key, values), own in zip(named.items(), of_each, strict=True):
             try:
-                found.append(checked_triangle(function(values, **options), _length(values), name))
+                made = function(values, **own)
+                found.append(checked_triangle(made, _length(values), name, bool(own.get("missing"))))
             # Of a measure of the user's own too.
             except (UserError, ValueError, TypeError) as error:
                 raise UserError(f"representation '{key}': {error}") from error
@@ -143,7 +149,9 @@ class RDMs:
 
     def __repr__(self) -> str:
         described = ", ".join([*self.rdm_descriptors, *self.pattern_descriptors]) or "nothing"
-        return f"RDMs({len(self)} of {self.stimuli} stimuli, measure={self.measure!r}, described by {described})"
+        missing = int(np.isnan(self.dissimilarities).sum())
+        gaps = f", {missing} entries missing" if missing else ""
+        return f"RDMs({len(self)} of {self.stimuli} stimuli{gaps}, measure={self.measure!r}, described by {described})"
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.dissimilarities, dtype=dtype, copy=copy)
@@ -244,6 +252,8 @@ class RDMs:
     def mean(self, by: str | None = None) -> RDMs:
         """The mean RDM; of each value of a descriptor of the RDMs, in sorted order, where one is named.
 
+        Of each entry over the RDMs that have it; where these are of different scale, see rdm.combined.
+
         Raises:
             UserError: no such descriptor.
         """
@@ -337,8 +347,12 @@ def check_comparable(first: RDMs, second: RDMs) -> None:
 
 
 def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean RDM, also of entries whose sum is too large a number."""
-    unit = unit_of(np.nan_to_num(rdms))
+    """The mean RDM, of those that have an entry, also of entries whose sum is too large a number."""
+    has = ~np.isnan(rdms)
+    unit = unit_of(np.where(has, rdms, 0))
+    if not has.all():
+        number = has.sum(0)
+        return np.where(number > 0, np.where(has, rdms / unit, 0).sum(0) / np.maximum(number, 1), np.nan) * unit
     return rdms.mean(0) if unit == 1 else (rdms / unit).mean(0) * unit
 
 

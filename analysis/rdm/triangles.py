@@ -27,17 +27,18 @@ def stimuli_of(entries: int) -> int:
     return n
 
 
-def checked_triangle(values: ArrayLike, stimuli: int, measure: str) -> NDArray[np.float64]:
+def checked_triangle(values: ArrayLike, stimuli: int, measure: str, missing: bool = False) -> NDArray[np.float64]:
     """The dissimilarities that a measure gave, checked; crossnobis alone has another number, as it compares conditions.
 
     Raises:
-        UserError: another number of dissimilarities, or some that are not finite.
+        UserError: another number of dissimilarities, or some that are not finite; those of crossnobis, and of patterns
+            with missing channels, may be missing (NaN).
     """
     found = numbers(values, "dissimilarities")
     entries = stimuli * (stimuli - 1) // 2
     if measure != "crossnobis" and found.shape != (entries,):
         raise UserError(f"of {stimuli} stimuli {measure} must give {entries} dissimilarities (got shape {found.shape})")
-    if not np.isfinite(found).all():
+    if not np.isfinite(found[~np.isnan(found)] if missing or measure == "crossnobis" else found).all():
         raise UserError(f"{measure} gives dissimilarities that are not finite")
     return found
 

@@ -12,6 +12,7 @@ from orthotrace.analysis.inference.ceilings import ceiling
 from orthotrace.analysis.inference.models import Weighted
 from orthotrace.analysis.inference.samplers import Direct, Made
 from orthotrace.analysis.rdm import compare, noise
+from orthotrace.analysis.rdm.combine import combined, expanded, rescaled
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -22,6 +23,7 @@ with warnings.catch_warnings():
     from rsatoolbox.model.fitter import fit_regress_nn
     from rsatoolbox.rdm import RDMs, calc_rdm
     from rsatoolbox.rdm import compare as compare_rdms
+    from rsatoolbox.rdm.combine import from_partials, rescale
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 6)) @ RNG.standard_normal((6, 35)) + RNG.standard_normal((20, 35))
@@ -59,6 +61,23 @@ def test_crossnobis(with_noise):
     data = Dataset(x, obs_descriptors={"condition": conditions, "session": folds})
     found = calc_rdm(data, method="crossnobis", descriptor="condition", cv_descriptor="session", noise=precision)
     assert np.allclose(rdm.crossnobis(x, conditions, folds, precision), found.dissimilarities[0], atol=1e-10)
+
+
+# Theirs.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+def test_crossnobis_with_a_precision_of_each_fold():
+    conditions, folds = np.tile(np.arange(6), 6), np.repeat(list("abc"), 12)
+    x = RNG.standard_normal((36, 35)) + X[conditions]
+    precisions = {
+        fold: noise.precision(RESIDUALS[start : start + 60]) for start, fold in zip((0, 15, 30), "abc", strict=True)
+    }
+    data = Dataset(x, obs_descriptors={"condition": conditions, "session": folds})
+    how = {"method": "crossnobis", "descriptor": "condition", "cv_descriptor": "session"}
+    found = calc_rdm(data, noise=list(precisions.values()), **how)
+    assert np.allclose(rdm.crossnobis(x, conditions, folds, precisions), found.dissimilarities[0], atol=1e-10)
+    movie = calc_rdm([data, data], noise=[precisions["a"], precisions["b"]], **how).dissimilarities
+    given = {"conditions": conditions, "folds": folds, "precision": {"1": precisions["b"], "0": precisions["a"]}}
+    assert np.allclose(rdm.RDMs.of([x, x], rdm.crossnobis, **given).dissimilarities, movie, atol=1e-10)
 
 
 STACK = np.stack([rdm.squared_euclidean(RNG.standard_normal((14, 10))) for _ in range(5)])
@@ -155,3 +174,26 @@ def test_weights_of_a_model(ours):
     x, y = (one - one.mean(1, keepdims=True) if ours == "pearson" else one for one in (parts, STACK))
     found = Weighted(parts).fit(x @ x.T, x @ (y / np.linalg.norm(y, axis=1, keepdims=True)).mean(0))
     assert np.allclose(found / np.linalg.norm(found), expected, atol=1e-8)
+
+
+# Theirs, of pairs that no part has.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide:RuntimeWarning")
+@pytest.mark.parametrize("method", ["evidence", "setsize", "simple"])
+def test_partial_rdms(method):
+    """Of overlapping stimuli, each with noise and of a scale of its own."""
+    places = [[0, 1, 2, 3, 4, 5, 9], [4, 2, 6, 7, 5, 3], [9, 5, 8, 7, 6, 4, 0]]
+    given = [
+        s * rdm.euclidean(X[at] + RNG.standard_normal((len(at), 35)))
+        for s, at in zip((1, 3, 0.01), places, strict=True)
+    ]
+    ours = [rdm.RDMs(one, None, {"conds": at}) for one, at in zip(given, places, strict=True)]
+    theirs = from_partials(
+        [RDMs(one[None], pattern_descriptors={"conds": at}) for one, at in zip(given, places, strict=True)]
+    )
+    assert np.allclose(expanded(ours, "conds").dissimilarities, theirs.dissimilarities, atol=1e-10, equal_nan=True)
+    found, _ = rescaled(expanded(ours, "conds"), method)
+    right = rescale(theirs, method, threshold=1e-20)
+    assert np.allclose(found.dissimilarities, right.dissimilarities, atol=1e-10, equal_nan=True)
+    mean = right.mean(weights="rescalingWeights").dissimilarities
+    assert np.allclose(combined(ours, "conds", method).dissimilarities, mean, atol=1e-10, equal_nan=True)
+    assert found.pattern_descriptors["conds"].tolist() == list(theirs.pattern_descriptors["conds"])

@@ -3,16 +3,13 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from orthotrace.analysis.rdm import noise
 from orthotrace.analysis.rdm.dissimilarity import (
     MEASURES,
     cityblock,
     correlation,
     cosine,
-    crossnobis,
     custom,
     euclidean,
-    mahalanobis,
     norm_difference,
     squared_euclidean,
     unit_euclidean,
@@ -145,47 +142,6 @@ def test_a_pattern_of_zeros_has_no_direction():
     assert np.isfinite(euclidean(x)).all()
 
 
-def residuals(count=80):
-    return RNG.standard_normal((count, 40)) @ (np.eye(40) + 0.3 * RNG.standard_normal((40, 40)))
-
-
-def test_mahalanobis_against_a_naive_loop():
-    p = noise.precision(residuals())
-    found = mahalanobis(X, p)
-    assert np.allclose(found, naive(lambda a, b: (a - b) @ p @ (a - b) / 40, X), rtol=1e-9)
-    assert np.allclose(mahalanobis(X, np.eye(40)), squared_euclidean(X, per_feature=True))
-    with pytest.raises(UserError, match="precision of 40 x 40"):
-        mahalanobis(X, np.eye(39))
-    with pytest.raises(UserError, match="not positive definite"):
-        mahalanobis(X, -np.eye(40))
-
-
-def test_crossnobis_against_a_naive_loop():
-    conditions, folds = np.tile(np.arange(5), 6), np.repeat([0, 1, 2], 10)
-    x = RNG.standard_normal((30, 40)) + X[conditions]
-    p = noise.precision(residuals())
-    expected = []
-    for i in range(5):
-        for j in range(i + 1, 5):
-            values = []
-            for fold in range(3):
-                here, there = folds == fold, folds != fold
-                a = x[here & (conditions == i)].mean(0) - x[here & (conditions == j)].mean(0)
-                b = x[there & (conditions == i)].mean(0) - x[there & (conditions == j)].mean(0)
-                values.append(a @ p @ b / 40)
-            expected.append(np.mean(values))
-    assert np.allclose(crossnobis(x, conditions, folds, p), expected, rtol=1e-9)
-    names = np.array(list("abcde"))[conditions]
-    assert np.allclose(crossnobis(x, names, folds.astype(str), p), expected, rtol=1e-9)
-    with pytest.raises(UserError, match="fold 1 has no measurement of condition 2"):
-        keep = ~((folds == 1) & (conditions == 2))
-        crossnobis(x[keep], conditions[keep], folds[keep])
-    with pytest.raises(UserError, match="at least three conditions and two folds"):
-        crossnobis(x, conditions, np.zeros(30))
-    with pytest.raises(UserError, match="give one of each"):
-        crossnobis(x, conditions[:-1], folds)
-
-
 def test_a_distance_that_is_no_number_is_named():
     with pytest.raises(UserError, match="the distance of stimuli 0 and 2 is nan"):
         custom(X[:3], lambda a, b: np.nan if np.array_equal(b, X[2]) else 1.0)
@@ -211,8 +167,3 @@ def test_an_array_that_may_not_be_written_is_read_without_a_warning():
     given = X.copy()
     given.flags.writeable = False
     assert np.allclose(correlation(given), correlation(X))
-
-
-def test_labels_in_a_column_are_refused():
-    with pytest.raises(UserError, match="give one of each"):
-        crossnobis(np.eye(6), conditions=[[0], [0], [1], [1], [2], [2]], folds=[0, 1] * 3)

@@ -8,8 +8,8 @@ import torch
 from orthotrace.analysis import rdm
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.compare import pearson
-from orthotrace.analysis.rdm.dissimilarity import crossnobis
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable, joined
+from orthotrace.analysis.rdm.whitened import crossnobis
 from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
