@@ -1,12 +1,23 @@
 """Noise between measurements: covariances with shrinkage, and their inverses, for Mahalanobis and crossnobis."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arguments import number
-from orthotrace.analysis.rdm.arrays import numbers, representable, scaled_back, unit_of
+from orthotrace.analysis.rdm.arrays import (
+    kinds_of,
+    labels,
+    numbers,
+    representable,
+    same_index,
+    scaled_back,
+    unit_of,
+)  # fmt: skip
+from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.precisions import DEFINITE, Precision, of_each
 from orthotrace.core.errors import UserError, refuse_unknown
 
 Shrinkage = Literal["identity", "diagonal", "variances", "none"]
@@ -109,3 +120,84 @@ def precision(
     with np.errstate(over="ignore"):
         inverse = np.linalg.inv(found / unit) / unit
     return representable(inverse, "residuals")
+
+
+def precisions(
+    residuals: ArrayLike, folds: Sequence[Any], shrinkage: Shrinkage = "diagonal", degrees: int | None = None
+) -> dict[Any, NDArray[np.float64]]:
+    """The precision of each fold, such as each run, from its own residuals: as mahalanobis and crossnobis take them.
+
+    Args:
+        residuals: (m, p), of all folds.
+        folds: of each measurement, (m,).
+        shrinkage: of the four of covariance.
+        degrees: of freedom in each fold; None for its measurements less one.
+
+    Returns:
+        Name of the fold -> (p, p), in their sorted order.
+
+    Raises:
+        UserError: as precision, names the fold; labels of another number.
+
+    Source: Walther et al., NeuroImage 137 (2016).
+
+    Example:
+        >>> found = precisions([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]] * 2, ["a"] * 4 + ["b"] * 4, "none")
+        >>> list(found), found["b"].round(4).tolist()
+        (['a', 'b'], [[1.5, 0.0], [0.0, 0.375]])
+    """
+    same_index(residuals=residuals, folds=folds)
+    x = numbers(residuals, "residuals")
+    if x.ndim != 2:
+        raise UserError(f"finite residuals (m, p) of at least two measurements are needed, got shape {x.shape}")
+    kinds, which = kinds_of(labels(folds, "folds", len(x), "measurements"), "folds")
+    found = {}
+    for number_of, fold in enumerate(kinds.tolist()):
+        try:
+            found[fold] = precision(x[which == number_of], shrinkage, degrees)
+        except UserError as error:
+            raise UserError(f"fold {fold!r}: {error}") from error
+    return found
+
+
+def whiten(patterns: ArrayLike, precision: Precision, folds: Sequence[Any] | None = None) -> NDArray[np.float64]:
+    """Patterns whose noise has the identity as covariance (multivariate noise normalisation).
+
+        z = x P^(1/2), with the symmetric root of P, that of the fold of x where each has its own
+
+    Squared Euclidean distances of them are Mahalanobis distances, within a fold.
+
+    Args:
+        patterns: (n, ...), flattened to (n, p).
+        precision: P, (p, p); or that of each fold, by its name, {fold: P}, or in a list, in their sorted order.
+        folds: of each pattern, (n,); for precisions of folds.
+
+    Returns:
+        (n, p).
+
+    Raises:
+        UserError: patterns that are not finite; what mahalanobis refuses of a precision.
+
+    Source: Guggenmos, Sterzer & Cichy, NeuroImage 173 (2018).
+
+    Example:
+        >>> whiten([[1.0, 1.0], [2.0, 0.0]], {"a": np.diag([4.0, 1.0]), "b": np.eye(2)}, ["a", "b"])
+        array([[2., 1.],
+               [2., 0.]])
+    """
+    same_index(patterns=patterns, folds=folds)
+    x = matrix(patterns, 1).double().cpu().numpy()
+    kinds, which = (None, np.zeros(len(x), dtype=np.intp))
+    if folds is not None:
+        kinds, which = kinds_of(labels(folds, "folds", len(x), "patterns"), "folds")
+    each = of_each(precision, None if kinds is None else kinds.tolist(), x.shape[1])
+    found = np.empty_like(x)
+    for place, one in enumerate(each):
+        unit = unit_of(one)
+        values, vectors = np.linalg.eigh(one / unit)
+        if values[0] <= 0:
+            raise UserError(DEFINITE, "precision")
+        there = which == place if len(each) > 1 else slice(None)
+        with np.errstate(over="ignore"):
+            found[there] = x[there] @ (vectors * np.sqrt(values)) @ vectors.T * np.sqrt(unit)
+    return representable(found, "patterns")

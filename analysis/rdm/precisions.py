@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from orthotrace.analysis.rdm.arrays import finite, is_symmetric, labels, numbers, unit_of
+from orthotrace.analysis.rdm.arrays import finite, is_symmetric, labels, numbers, representable, unit_of
 from orthotrace.analysis.rdm.products import largest
 from orthotrace.core.errors import UserError
 
@@ -49,7 +49,7 @@ def of_each(precision: Precision, folds: Collection[Any] | None, features: int) 
     if isinstance(precision, Mapping):
         if folds is None:
             raise UserError("a precision of each fold needs folds, one for each measurement", "precision")
-        _same_names(precision, folds, "fold")
+        same_names(precision, folds, "fold")
         return [precision_of(precision[fold], features, f"precision[{fold!r}]") for fold in folds]
     whole = numbers(precision, "precision")
     if whole.ndim != 3:
@@ -86,7 +86,7 @@ def of_representations(options: Mapping[str, Any], names: list[str]) -> list[dic
             )
         if of_folds and not set(names) & set(precision):
             return plain
-        _same_names(precision, names, "representation")
+        same_names(precision, names, "representation")
         return [{**one, "precision": precision[name]} for one, name in zip(plain, names, strict=True)]
     if precision is None or folds is not None or (whole := numbers(precision, "precision")).ndim != 3:
         return plain
@@ -99,7 +99,7 @@ def mean_covariance(precisions: list[Matrix]) -> Matrix | None:
     """The mean of the covariances that precisions of moderate size are of; None without any.
 
     Raises:
-        UserError: a precision that is not positive definite.
+        UserError: a precision that is not positive definite, or of another size than the others by far.
 
     Example:
         >>> mean_covariance([np.eye(2), np.eye(2) / 3])
@@ -111,7 +111,7 @@ def mean_covariance(precisions: list[Matrix]) -> Matrix | None:
         inverse = np.linalg.inv(_cholesky(one))
         found = inverse.T @ inverse / len(precisions)
         total = found if total is None else total + found
-    return total
+    return None if total is None else representable(total, "precision")
 
 
 def root_of(covariance: Matrix, channels: NDArray[np.bool_]) -> Matrix:
@@ -121,7 +121,8 @@ def root_of(covariance: Matrix, channels: NDArray[np.bool_]) -> Matrix:
         >>> root_of(np.diag([4.0, 1.0]), np.array([True, False]))
         array([[0.5]])
     """
-    return np.linalg.inv(_cholesky(covariance[np.ix_(channels, channels)])).T
+    part = covariance[np.ix_(channels, channels)]
+    return representable(np.linalg.inv(_cholesky(part)).T, "precision")
 
 
 def whitened(x: Tensor, precision: Matrix) -> tuple[Tensor, float]:
@@ -145,14 +146,8 @@ def in_units(x: Tensor) -> tuple[Tensor, float]:
     return (x, 1.0) if unit == 1 else (x / unit, unit)
 
 
-def _cholesky(one: Matrix) -> Matrix:
-    try:
-        return np.linalg.cholesky(one)
-    except np.linalg.LinAlgError as error:
-        raise UserError(DEFINITE, "precision") from error
-
-
-def _same_names(given: Collection[Any], wanted: Collection[Any], what: str) -> None:
+def same_names(given: Collection[Any], wanted: Collection[Any], what: str) -> None:
+    """Refuse precisions of other things than there are, by one line that names the first."""
     missing = [one for one in wanted if one not in given]
     extra = [one for one in given if one not in wanted]
     if missing or extra:
@@ -160,3 +155,10 @@ def _same_names(given: Collection[Any], wanted: Collection[Any], what: str) -> N
         no = [f"{extra[0]!r} is no {what}"] if extra else []
         there = ", ".join(map(repr, list(wanted)[:8]))
         raise UserError(f"{' and '.join([*of, *no])}; the {what}s are {there}", "precision")
+
+
+def _cholesky(one: Matrix) -> Matrix:
+    try:
+        return np.linalg.cholesky(one)
+    except np.linalg.LinAlgError as error:
+        raise UserError(DEFINITE, "precision") from error

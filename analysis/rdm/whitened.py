@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from orthotrace.analysis.rdm.arguments import whole as whole_number
-from orthotrace.analysis.rdm.arrays import kinds_of, labels, same_index, scaled_back, unit_of
+from orthotrace.analysis.rdm.arrays import kinds_of, labels, representable, same_index, scaled_back, unit_of
 from orthotrace.analysis.rdm.channels import checked
 from orthotrace.analysis.rdm.dissimilarity import BLOCK, squared_euclidean
 from orthotrace.analysis.rdm.patterns import matrix, with_gaps
@@ -205,6 +205,7 @@ def _over_pairs(
             kernel = first @ second.T
             own = kernel.diagonal()
             values = (own[:, None] + own[None] - kernel - kernel.T) / channels.sum()
+            values = representable(values, "measurements")
             if a != b:
                 values = values[: len(rows), len(rows) :]
                 total[np.ix_(columns, rows)] += values.T
@@ -240,7 +241,7 @@ def _by_groups(
         root = torch.from_numpy(root_of(whole[of[a], of[b]], channels)).to(x.device)
         part = x[members][:, torch.from_numpy(channels).to(x.device)] @ root
         squares, scale = squared_distances(part, whole_number(block, "block", 1))
-        values = squares.cpu().numpy() * (scale**2 / channels.sum())
+        values = representable(squares.cpu().numpy() * (scale**2 / channels.sum()), "patterns")
         if a != b:
             values = values[: len(rows), len(rows) :]
         found[np.ix_(rows, columns)], found[np.ix_(columns, rows)] = values, values.T

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from orthotrace.analysis.rdm.noise import covariance, precision
+from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
+from orthotrace.analysis.rdm.noise import covariance, precision, precisions, whiten
+from orthotrace.analysis.rdm.whitened import mahalanobis
 from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -34,3 +36,27 @@ def test_what_cannot_be():
     for wrong in (np.zeros((1, 3)), np.full((4, 3), np.nan), np.zeros(4)):
         with pytest.raises(UserError, match="finite residuals"):
             covariance(wrong)
+
+
+RUNS = np.array(["b", "a", "c"])[np.arange(60) % 3]
+
+
+def test_a_precision_of_each_run_and_what_it_whitens():
+    x = RNG.standard_normal((60, 4)) @ RNG.standard_normal((4, 4))
+    each = precisions(x, RUNS)
+    assert list(each) == ["a", "b", "c"]
+    for run, one in each.items():
+        assert np.array_equal(one, precision(x[run == RUNS]))
+        # Noise that it was estimated from has the identity as covariance.
+        white = whiten(x, precisions(x, RUNS, "none"), RUNS)[run == RUNS]
+        assert np.allclose(covariance(white, "none"), np.eye(4), atol=1e-10)
+        assert np.allclose(whiten(x, each, RUNS)[run == RUNS], whiten(x[run == RUNS], one), atol=1e-12)
+    assert np.array_equal(whiten(x, each, RUNS), whiten(x, list(each.values()), RUNS))
+    distances = squared_euclidean(whiten(x, each["a"]), per_feature=True)
+    assert np.allclose(distances, mahalanobis(x, each["a"]), rtol=1e-10)
+    with pytest.raises(UserError, match="fold 'b': finite residuals"):
+        precisions(x[:2], ["b", "c"])
+    with pytest.raises(UserError, match="precision: none of fold 'c'"):
+        whiten(x, {"a": np.eye(4), "b": np.eye(4)}, RUNS)
+    with pytest.raises(UserError, match="precision: the precision is not positive definite"):
+        whiten(x, -np.eye(4))
