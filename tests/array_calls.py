@@ -18,7 +18,8 @@ from typing import Any
 import array_oracles as oracle
 import numpy as np
 import torch
-from array_cases import CASES, Arrays, Case, Draw
+from array_cases import CASES
+from array_draws import Arrays, Case, Draw
 
 from orthotrace.analysis import rdm
 from orthotrace.core.errors import UserError
@@ -58,7 +59,8 @@ def differs(found: np.ndarray, right: np.ndarray, tolerance: float, undefined: b
 
 def beside(case: Case, given: Arrays) -> Any:
     """The size beside which rounding counts."""
-    largest = [oracle.L(np.abs(one).max(initial=0)) for one in given.values()]
+    # Of what is there.
+    largest = [oracle.L(np.abs(np.nan_to_num(one, nan=0.0)).max(initial=0)) for one in given.values()]
     sizes = {
         "one": 1.0,
         "result": 0.0,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import array_oracles as oracle
 import concept_oracles
 import numpy as np
 import torch
+from array_draws import Arrays, Case, Draw
+from incomplete_cases import INCOMPLETE
 from torch import nn
 
 from orthotrace.analysis import inference, rdm, similarity
@@ -17,78 +18,6 @@ from orthotrace.analysis.concepts import axes, drift, importance, purity, roc
 from orthotrace.analysis.networks import activations
 from orthotrace.analysis.rdm import categories, compare, mds, noise, rdms, triangles
 from orthotrace.analysis.studies import consistency, correspondence
-
-Arrays = dict[str, np.ndarray]
-SCALES = (0, 0, 0, 0, -4, 5, -30, 30, -150, 150, -300, 300)
-FLAWS = ("none",) * 6 + ("twice", "zero", "constant row", "constant column", "all equal", "outlier", "whole", "near")
-
-
-class Draw:
-    """Sizes, and arrays of these sizes with a scale and a flaw, from one generator."""
-
-    def __init__(self, seed: int, plain: bool = False) -> None:
-        self.rng, self.plain = np.random.default_rng(seed), plain
-        self.n, self.p, self.q, self.k = (
-            (8, 3, 2, 3) if plain else map(int, self.rng.integers((3, 1, 1, 1), (10, 6, 6, 5)))
-        )
-
-    def array(self, *shape: int) -> np.ndarray:
-        x = self.rng.standard_normal(shape) + 0.3
-        return x if self.plain else self.spoilt(x) * 10.0 ** int(self.rng.choice(SCALES))
-
-    def spoilt(self, x: np.ndarray) -> np.ndarray:
-        flaw, row = self.rng.choice(FLAWS), int(self.rng.integers(len(x)))
-        if flaw == "twice":
-            x[row] = x[0]
-        elif flaw == "near":
-            x[row] = x[0] * (1 + 1e-9)
-        elif flaw == "zero":
-            x[row] = 0
-        elif flaw == "constant row":
-            x[row] = x[row].flat[0]
-        elif flaw == "constant column":
-            x[..., 0] = 0.5
-        elif flaw == "all equal":
-            x[:] = 0.7
-        elif flaw == "outlier":
-            x[row] *= 1e4
-        elif flaw == "whole":
-            x = np.round(2 * x)
-        return x
-
-    def stack(self, k: int, n: int | None = None) -> np.ndarray:
-        n = n or self.n
-        return np.abs(self.array(k, n * (n - 1) // 2))
-
-    def square(self, n: int, diagonal: float = 0.0) -> np.ndarray:
-        full = np.zeros((n, n))
-        full[np.triu_indices(n, 1)] = self.stack(1, n)[0]
-        return full + full.T + diagonal * np.eye(n)
-
-    def definite(self, n: int) -> np.ndarray:
-        x = self.rng.standard_normal((n, n + 2))
-        return x @ x.T * (1 if self.plain else 10.0 ** int(self.rng.choice(SCALES)))
-
-    def has(self, n: int, k: int) -> np.ndarray:
-        return ((np.arange(n)[:, None] + np.arange(k)) % 3 == 0).astype(float)
-
-
-@dataclass
-class Case:
-    """A public function: how its arrays are drawn, how it is called, what is right."""
-
-    make: Callable[[Draw], Arrays]
-    call: Callable[..., Any]
-    oracle: Callable[..., Any]
-    # Of what is returned, what the oracle gives.
-    of: Callable[[Any], Any] = lambda found: found
-    tolerance: float = 1e-8
-    # NaN is documented as undefined, or entries may be missing.
-    undefined: bool = False
-    missing: bool = False
-    # Rounding counts beside: "one", of what is in units of its own; the "largest" entry of the arguments, its "square",
-    # the "product" of those of all, or x P x, the "form"; else the largest number of the result.
-    beside: str = "one"
 
 
 def x_of(d: Draw, **more: Any) -> Arrays:
@@ -107,10 +36,6 @@ def labelled(d: Draw) -> np.ndarray:
     return np.arange(d.n) % 3
 
 
-def measurements(d: Draw) -> Arrays:
-    return {"measurements": d.array(12, d.p)}
-
-
 def concepts(d: Draw) -> Arrays:
     return {"activations": d.array(12, 3), "has": d.has(12, 2)}
 
@@ -120,7 +45,6 @@ def separable(d: Draw) -> Arrays:
     return {"features": d.array(12, 3) + np.pad(has, ((0, 0), (0, 1))), "has": has}
 
 
-CONDITIONS, FOLDS = np.tile([0, 1, 2], 4), np.repeat([0, 1], 6)
 LINE = np.array([[1.0, -2.0], [0.5, 3.0]])
 
 
@@ -178,20 +102,13 @@ PAIRS = {
 }  # fmt: skip
 
 CASES: dict[str, Case] = {
+    **INCOMPLETE,
     **{
         f"rdm.dissimilarity.{name}": Case(
             x_of, getattr(rdm, name), getattr(oracle, name), tolerance=tolerance, beside=beside
         )
         for name, (tolerance, beside) in PATTERNS.items()
     },
-    "rdm.dissimilarity.mahalanobis": Case(
-        lambda d: {**x_of(d), "precision": d.definite(d.p)}, rdm.mahalanobis, oracle.mahalanobis, beside="form",
-    ),
-    "rdm.dissimilarity.crossnobis": Case(
-        measurements,
-        lambda measurements: rdm.crossnobis(measurements, CONDITIONS, FOLDS),
-        lambda measurements: oracle.crossnobis(measurements, CONDITIONS, FOLDS), beside="square",
-    ),
     "rdm.dissimilarity.custom": Case(
         x_of, lambda patterns: rdm.custom(patterns, lambda a, b: np.abs(a - b).max()),
         oracle.over_pairs(lambda a, b: np.abs(a - b).max()), beside="result",
@@ -220,8 +137,8 @@ CASES: dict[str, Case] = {
         )
         for name, score in COMPARED.items()
     },
-    "rdm.compare.cosine_cov": Case(rdm_pair, compare.cosine_cov, oracle.whitened(False)),
-    "rdm.compare.corr_cov": Case(rdm_pair, compare.corr_cov, oracle.whitened(True)),
+    "rdm.compare.cosine_cov": Case(rdm_pair, compare.cosine_cov, oracle.whitened(False), missing=True),
+    "rdm.compare.corr_cov": Case(rdm_pair, compare.corr_cov, oracle.whitened(True), missing=True),
     "rdm.noise.covariance": Case(
         lambda d: {"residuals": d.array(d.n, d.p)}, noise.covariance, lambda residuals: oracle.covariance(residuals, True), beside="square",
     ),
@@ -263,17 +180,17 @@ CASES: dict[str, Case] = {
     "inference.ceilings.ceiling": Case(lambda d: {"rdms": d.stack(d.k)}, inference.ceiling, oracle.ceiling, missing=True),
     "inference.evaluation.evaluate": Case(
         lambda d: {"rdms": d.stack(d.k), "models": d.stack(1)[0]}, evaluated, lambda rdms, models: pearson([models], rdms),
-        of=lambda found: found.scores,
+        of=lambda found: found.scores, missing=True,
     ),
     "inference.evaluation.bootstrap": Case(
         lambda d: {"rdms": d.stack(4, 7), "models": d.stack(1, 7)[0]},
         lambda rdms, models: inference.bootstrap({"one": models}, rdms, resamples=5),
-        lambda rdms, models: pearson([models], rdms), of=lambda found: found.scores,
+        lambda rdms, models: pearson([models], rdms), of=lambda found: found.scores, missing=True,
     ),
     "inference.significance.permutation_test": Case(
         lambda d: {"first": d.stack(1)[0], "second": d.stack(1)[0]},
         lambda first, second: inference.permutation_test(first, second, permutations=3)[0],
-        lambda first, second: oracle.correlated(oracle.wide(first), oracle.wide(second)),
+        lambda first, second: oracle.correlated(oracle.wide(first), oracle.wide(second)), missing=True,
     ),
     **{
         f"inference.models.{name}": Case(

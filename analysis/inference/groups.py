@@ -13,7 +13,7 @@ from orthotrace.analysis.inference.significance import ROUNDING
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arguments import generator, whole
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.stacks import check_together, sizes_of
+from orthotrace.analysis.rdm.stacks import as_stack, check_together, sizes_of
 from orthotrace.core.errors import UserError, nearest
 
 Matrix = NDArray[np.float64]
@@ -54,9 +54,8 @@ def group_test(
         p = (1 + memberships with as large a difference)/(1 + permutations)
 
     With a model two-sided, of the size of the difference. Where all memberships are as few as the permutations or
-    fewer, p is exactly their share with as large a difference. Means are of RDMs as they are: those of scales of their own
-    are to be ranked first, or divided by their length. Of entries that some miss (NaN) they are over those that have
-    them.
+    fewer, p is exactly their share with as large a difference. Means are of RDMs as they are: rank those of scales of
+    their own first, or divide them by their length. Of entries that some miss (NaN) they are over those that have them.
 
     Args:
         first: upper triangles of RDMs, (k, m), one for each member.
@@ -89,7 +88,7 @@ def group_test(
         raise UserError(f"there is no comparison '{method}'; {nearest(str(method), known)}", "method")
     whole(permutations, "permutations", 1)
     check_together(first, second)
-    one, other = compare.stacks(first, second)
+    one, other = compare.stacks(as_stack(first, "first"), as_stack(second, "second"))
     stack, k = np.concatenate([one, other]), len(one)
     n = len(stack)
     if n < 3:
@@ -102,7 +101,8 @@ def group_test(
         sizes, rounding = np.abs(found), ROUNDING
     else:
         sizes = np.concatenate([_between(stack, block, method) for block in members])
-        found, rounding = sizes, ROUNDING * max(float(sizes.max()), np.finfo(float).tiny)
+        # By the means themselves: what squares have lost of a small difference.
+        found, rounding = [_of_means(stack, _as_they_are(n, k), method)[0]], ROUNDING * float(sizes.max())
     # The groups as they are come first.
     larger = int((sizes >= sizes[0] - rounding).sum())
     return GroupDifference(float(found[0]), larger / len(sizes), len(sizes) if exact else permutations, exact)
@@ -120,10 +120,13 @@ def _all_of(n: int, k: int) -> Iterator[Matrix]:
 def _drawn(n: int, k: int, number: int, seed: int) -> Iterator[Matrix]:
     """As it is, then at random."""
     rng = generator(seed)
-    plain = (np.arange(n) < k).astype(np.float64)
-    yield plain[None]
+    yield (plain := _as_they_are(n, k))
     for start in range(0, number, BLOCK):
         yield rng.permuted(np.tile(plain, (min(BLOCK, number - start), 1)), axis=1)
+
+
+def _as_they_are(n: int, k: int) -> Matrix:
+    return (np.arange(n) < k).astype(np.float64)[None]
 
 
 def _between(stack: Matrix, members: Matrix, method: str) -> Matrix:
@@ -138,6 +141,12 @@ def _between(stack: Matrix, members: Matrix, method: str) -> Matrix:
         )
         squares = np.einsum("bi,ij,bj->b", contrast, centred @ centred.T, contrast, optimize=True)
         return np.sqrt(np.maximum(squares, 0)) * unit
+    return _of_means(stack, members, method)
+
+
+def _of_means(stack: Matrix, members: Matrix, method: str) -> Matrix:
+    """As _between, from the mean RDMs."""
+    has = ~np.isnan(stack)
     means = [_means(stack, has, one) for one in (members, 1 - members)]
     found = np.array([compare.METHODS[method](a[None], b[None])[0, 0] for a, b in zip(*means, strict=True)])
     return found if method == "norm_difference" else 1 - found

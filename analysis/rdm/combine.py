@@ -124,9 +124,10 @@ def rescaled(
     refuse_unknown([method], get_args(Rescaling), "there is no rescaling", "method")
     number(tolerance, "tolerance", "a tolerance of at least 0", lambda one: one >= 0)
     whole(iterations, "iterations", 1)
-    has = ~np.isnan(rdms.dissimilarities)
+    values = np.ascontiguousarray(rdms.dissimilarities)
+    has = ~np.isnan(values)
     _refuse_apart(has)
-    given = np.where(has, rdms.dissimilarities, 0)
+    given = np.where(has, values, 0)
     sizes = np.maximum(np.abs(given).max(axis=1, keepdims=True), 0)
     if (zero := sizes[:, 0] == 0).any():
         raise UserError(f"RDM {int(np.argmax(zero))} is zero: it has no scale")

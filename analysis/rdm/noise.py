@@ -63,7 +63,10 @@ def covariance(
     # In units of the largest where fourth powers are no numbers.
     unit = unit_of(x)
     x = x / unit
-    x = x - x.mean(0)
+    centred = x - x.mean(0)
+    # What rounding leaves of a constant feature is no variance: standardised, it would shrink all others away.
+    constant = np.abs(centred).max(0) <= 4 * np.finfo(np.float64).eps * np.abs(x).max(0)
+    x = np.where(constant, 0, centred)
     found = _shrunk(x, shrinkage, dof)
     lost = (np.diag(found) == 0) & (np.abs(x).max(0) > 0)
     if lost.any():

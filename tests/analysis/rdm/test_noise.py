@@ -60,3 +60,10 @@ def test_a_precision_of_each_run_and_what_it_whitens():
         whiten(x, {"a": np.eye(4), "b": np.eye(4)}, RUNS)
     with pytest.raises(UserError, match="precision: the precision is not positive definite"):
         whiten(x, -np.eye(4))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 5e-5, 1e5 / 3])
+def test_a_constant_feature_does_not_shrink_the_others(value):
+    x = np.random.default_rng(2).standard_normal((8, 4))
+    found = covariance(np.column_stack([np.full(8, value), x]), "diagonal")
+    assert not found[0].any() and np.allclose(found[1:, 1:], covariance(x, "diagonal"), rtol=1e-12)
