@@ -65,30 +65,30 @@ def by_covariance(centre):
     return lambda rdms, others: [[score(wide(a), wide(b)) for b in others] for a in rdms]
 
 
-def inverse(covariances, channels):
-    """Of the part of the mean of covariances, in units, and the unit."""
-    return np.linalg.inv(np.mean(covariances, axis=0)[np.ix_(channels, channels)])
+def inverse(one):
+    """In extended range: the inverse in units of the largest entry."""
+    size = np.abs(one).max()
+    return wide(np.linalg.inv((one / size).astype(np.float64))) / size
 
 
-def in_units(precisions):
-    size = max(np.abs(one).max() for one in precisions.values())
-    return {key: np.linalg.inv(one / size) for key, one in precisions.items()}, wide(size)
+def shared_precision(precisions, channels):
+    """Of the part of the mean of covariances."""
+    covariances = [inverse(wide(one)) for one in precisions]
+    return inverse((sum(covariances) / len(covariances))[np.ix_(channels, channels)])
 
 
 def mahalanobis(patterns, precisions, folds):
     x, found = wide(patterns), []
-    covariances, size = in_units(precisions)
     for i, j in itertools.combinations(range(len(x)), 2):
         c = ~np.isnan(x[i]) & ~np.isnan(x[j])
-        p = wide(inverse([covariances[folds[i]], covariances[folds[j]]], c)) * size
         d = (x[i] - x[j])[c]
-        found.append(d @ p @ d / c.sum() if c.any() else math.nan)
+        p = shared_precision([precisions[folds[i]], precisions[folds[j]]], c) if c.any() else None
+        found.append(math.nan if p is None else d @ p @ d / c.sum())
     return found
 
 
 def crossnobis(measurements, conditions, folds, precisions):
     x, found = wide(measurements), []
-    covariances, size = in_units(precisions)
 
     def mean(fold, condition):
         part = x[(folds == fold) & (conditions == condition)]
@@ -101,7 +101,7 @@ def crossnobis(measurements, conditions, folds, precisions):
             a, b = mean(f, i) - mean(f, j), mean(g, i) - mean(g, j)
             c = ~np.isnan(a) & ~np.isnan(b)
             if c.any():
-                p = wide(inverse([covariances[f], covariances[g]], c)) * size
+                p = shared_precision([precisions[f], precisions[g]], c)
                 values.append(a[c] @ p @ b[c] / c.sum())
         found.append(np.mean(values) if values else math.nan)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,8 +75,8 @@ def cross_run(
 
 def split_half(
     measurements: Tensor | ArrayLike,
-    conditions: Sequence[Any],
-    folds: Sequence[Any],
+    conditions: ArrayLike,
+    folds: ArrayLike,
     measure: str | Measure = "correlation",
     **options: Any,
 ) -> Matrix:

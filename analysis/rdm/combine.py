@@ -1,11 +1,12 @@
 """RDMs of overlapping stimuli: put side by side, brought to one scale, and combined into one."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arguments import number, whole
 from orthotrace.analysis.rdm.arrays import labels, representable, unit_of
@@ -19,7 +20,7 @@ Rescaling = Literal["evidence", "setsize", "simple"]
 LEAST = 0.2
 
 
-def expanded(parts: Iterable[RDMs], by: str, stimuli: Sequence[Any] | None = None) -> RDMs:
+def expanded(parts: Iterable[RDMs], by: str, stimuli: ArrayLike | None = None) -> RDMs:
     """RDMs of other stimuli each, as RDMs of all of them: what a part does not have is missing (NaN).
 
     Args:
@@ -155,7 +156,9 @@ def rescaled(
     return replace(rdms, dissimilarities=np.where(has, found, np.nan)), np.where(has, weights, np.nan)
 
 
-def combined(parts: Iterable[RDMs], by: str, method: Rescaling | None = "evidence", stimuli: Any = None) -> RDMs:
+def combined(
+    parts: Iterable[RDMs], by: str, method: Rescaling | None = "evidence", stimuli: ArrayLike | None = None
+) -> RDMs:
     """One RDM of all stimuli, from RDMs of overlapping parts of them.
 
         D = sum_k w_k d_k / sum_k w_k over the RDMs that have an entry
@@ -201,11 +204,9 @@ def _names(part: RDMs, by: str, place: int) -> list[Any]:
     if by not in part.pattern_descriptors:
         raise UserError(f"part {place} has no descriptor '{by}'; {nearest(by, part.pattern_descriptors)}", "parts")
     found = labels(part.pattern_descriptors[by], f"'{by}' of part {place}").tolist()
-    twice = [name for at, name in enumerate(found) if name in found[:at]]
-    if twice:
-        raise UserError(
-            f"part {place} has two stimuli of the name {twice[0]!r}: average them, or name them apart", "parts"
-        )
+    name, times = Counter(found).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"part {place} has two stimuli of the name {name!r}: average them, or name them apart", "parts")
     return found
 
 

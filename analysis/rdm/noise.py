@@ -1,6 +1,5 @@
 """Noise between measurements: covariances with shrinkage, and their inverses, for Mahalanobis and crossnobis."""
 
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -126,7 +125,7 @@ def precision(
 
 
 def precisions(
-    residuals: ArrayLike, folds: Sequence[Any], shrinkage: Shrinkage = "diagonal", degrees: int | None = None
+    residuals: ArrayLike, folds: ArrayLike, shrinkage: Shrinkage = "diagonal", degrees: int | None = None
 ) -> dict[Any, NDArray[np.float64]]:
     """The precision of each fold, such as each run, from its own residuals: as mahalanobis and crossnobis take them.
 
@@ -163,7 +162,7 @@ def precisions(
     return found
 
 
-def whiten(patterns: ArrayLike, precision: Precision, folds: Sequence[Any] | None = None) -> NDArray[np.float64]:
+def whiten(patterns: ArrayLike, precision: Precision, folds: ArrayLike | None = None) -> NDArray[np.float64]:
     """Patterns whose noise has the identity as covariance (multivariate noise normalisation).
 
         z = x P^(1/2), with the symmetric root of P, that of the fold of x where each has its own

@@ -2,8 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ def mahalanobis(
     patterns: Tensor | ArrayLike,
     precision: Precision,
     block: int = BLOCK,
-    folds: Sequence[Any] | None = None,
+    folds: ArrayLike | None = None,
     missing: bool = False,
 ) -> NDArray[np.float64]:
     """Squared Mahalanobis distance between the patterns of each pair of stimuli, for each feature.
@@ -74,8 +72,8 @@ def mahalanobis(
 
 def crossnobis(
     measurements: Tensor | ArrayLike,
-    conditions: Sequence[Any],
-    folds: Sequence[Any],
+    conditions: ArrayLike,
+    folds: ArrayLike,
     precision: Precision | None = None,
     missing: bool = False,
 ) -> NDArray[np.float64]:

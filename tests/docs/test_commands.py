@@ -89,5 +89,7 @@ def test_a_model_of_ones_own(train, analyze, tmp_path):
 
 
 def test_the_code_of_the_page_on_analysis():
-    (code,) = blocks("docs/howto/analysis.md", "python")
-    exec(code, {})
+    codes = blocks("docs/howto/analysis.md", "python")
+    assert len(codes) == 2
+    for code in codes:
+        exec(code, {})
