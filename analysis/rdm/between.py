@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from orthotrace.analysis.rdm.arrays import index_of, is_plain, kinds_of, labels, same_index
+from orthotrace.analysis.rdm.arrays import index_of, is_plain, kinds_of, labels, representable, same_index
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.patterns import matrix
 from orthotrace.analysis.rdm.precisions import same_names
@@ -137,6 +137,7 @@ def split_half(
             both = np.zeros_like(total)
             both[at] = values
             into += both + both.T
+    representable(total, "measurements")
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
