@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.inference.ceilings import Ceiling, ceiling, check_ceiling, compared, constant
-from orthotrace.analysis.inference.models import Fixed, Selected, as_models
+from orthotrace.analysis.inference.models import Fixed, Models, Selected, as_models
 from orthotrace.analysis.inference.resampling import draw
 from orthotrace.analysis.inference.samplers import LEAST, Direct, Folded, Made, Sampler, folds
 from orthotrace.analysis.inference.significance import Evaluation
@@ -31,7 +31,7 @@ DIRECT = ("pearson", "cosine")
 
 
 def evaluate(
-    models: Mapping[str, Fixed | ArrayLike],
+    models: Models,
     data: ArrayLike,
     method: str = "pearson",
     rdm_folds: int = 1,
@@ -47,8 +47,8 @@ def evaluate(
     that all subjects have.
 
     Args:
-        models: name -> model; a plain upper triangle is a fixed one. They may be of another measure than the data,
-            but not of other stimuli.
+        models: name -> model; a plain upper triangle is a fixed one. Or RDMs, each a fixed one under its own name (its
+            descriptor "name"). They may be of another measure than the data, but not of other stimuli.
         data: upper triangles of RDMs, (k, m), one for each subject.
         method: a name of ceilings.POOLS.
         rdm_folds: 1 for none.
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def bootstrap(
-    models: Mapping[str, Fixed | ArrayLike],
+    models: Models,
     data: ArrayLike,
     method: str = "pearson",
     over: Over = "both",

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -116,18 +117,26 @@ class Weighted(Selected):
         return found / size
 
 
-def as_models(models: Mapping[str, Fixed | ArrayLike]) -> dict[str, Fixed]:
-    """Models by name; a plain vector is a fixed one.
+# What is compared with data: name -> model, or RDMs under their own names.
+Models = Mapping[str, Fixed | ArrayLike] | RDMs
+
+
+def as_models(models: Models) -> dict[str, Fixed]:
+    """Models by name; a plain vector is a fixed one, and RDMs are fixed ones under their own names.
 
     Raises:
-        UserError: no models, or one that is none; names it.
+        UserError: no models, one that is none, or RDMs whose names do not tell them apart; names it.
 
     Example:
         >>> list(as_models({"grey": [1.0, 2.0, 3.0]}))
         ['grey']
+        >>> list(as_models(RDMs.of({"relu1": np.eye(3), "head": np.ones((3, 2)).cumsum(0)}, "euclidean")))
+        ['relu1', 'head']
     """
+    if isinstance(models, RDMs):
+        models = dict(zip(_names(models), models, strict=True))
     if not isinstance(models, Mapping):
-        raise UserError("models come by name, such as {'grey': rdm}")
+        raise UserError("models come by name, such as {'grey': rdm}, or as RDMs with names")
     if not models:
         raise UserError("no models to evaluate")
     found = {}
@@ -137,3 +146,15 @@ def as_models(models: Mapping[str, Fixed | ArrayLike]) -> dict[str, Fixed]:
         except UserError as error:
             raise UserError(f"model '{name}': {error}") from error
     return found
+
+
+def _names(rdms: RDMs) -> list[str]:
+    """What each RDM is called: its descriptor "name", with the other descriptors in which they differ where need be."""
+    differ = [key for key, values in rdms.rdm_descriptors.items() if len(set(values.tolist())) > 1]
+    keys = ["name"] if "name" in rdms.rdm_descriptors else differ
+    for key in (None, *differ):
+        keys = keys if key is None or key in keys else [*keys, key]
+        found = [", ".join(str(rdms.rdm_descriptors[one][place]) for one in keys) for place in range(len(rdms))]
+        if keys and len(set(found)) == len(found):
+            return found
+    raise UserError("models come by name: give RDMs a descriptor 'name' that tells them apart, or {'grey': rdm}")

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 
@@ -30,8 +32,27 @@ def naive(stack, method):
 @pytest.mark.parametrize("method", POOLS)
 def test_against_pooled_rdms(method):
     found = ceiling(RDMS, method)
-    assert (found.lower, found.upper) == pytest.approx(naive(RDMS, method), abs=1e-10)
+    assert (found.lower, found.upper) == pytest.approx(expected(method), abs=1e-10)
     assert found.lower < found.upper
+
+
+expected = functools.cache(lambda method: naive(RDMS, method))
+
+
+# Powers of ten, of all RDMs or of each: every comparison is free of the scale of an RDM, but the squares of these are no
+# numbers.
+SCALES = {
+    "large": [200] * 5,
+    "small": [-200] * 5,
+    "each its own": [200, -200, 0, 120, -120],
+}
+
+
+@pytest.mark.parametrize("method", POOLS)
+@pytest.mark.parametrize("powers", SCALES.values(), ids=SCALES)
+def test_the_size_of_rdms_does_not_count_however_large_or_small(method, powers):
+    found = ceiling(RDMS * 10.0 ** np.array(powers)[:, None], method)
+    assert (found.lower, found.upper) == pytest.approx(expected(method), abs=1e-9)
 
 
 def test_the_pooled_rdm_is_the_best_for_pearson():

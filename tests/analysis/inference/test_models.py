@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
+from orthotrace.analysis.inference import bootstrap, evaluate
 from orthotrace.analysis.inference.models import Fixed, Selected, Weighted, as_models
+from orthotrace.analysis.rdm import RDMs
 from orthotrace.core.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -56,3 +58,36 @@ def test_plain_vectors_are_fixed_models():
 def test_refused(call, line):
     with pytest.raises(UserError, match=line):
         call()
+
+
+LAYERS = {"relu1": RNG.random((8, 3)), "head": RNG.random((8, 2))}
+BRAIN = RNG.random((4, 28))
+
+
+@pytest.mark.parametrize(
+    "scored", [evaluate, lambda *given: bootstrap(*given, resamples=5)], ids=["evaluate", "bootstrap"]
+)
+def test_rdms_are_models_under_their_own_names(scored):
+    rdms = RDMs.of(LAYERS, "euclidean")
+    found = scored(rdms, BRAIN)
+    assert found.models == ("relu1", "head")
+    assert np.array_equal(found.scores, scored(dict(zip(found.models, rdms, strict=True)), BRAIN).scores)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "names"),
+    [
+        ({"name": ["a", "b", "a"], "seed": [0, 0, 1]}, ["a, 0", "b, 0", "a, 1"]),
+        ({"name": ["a", "b", "a"], "method": ["x"] * 3, "seed": [0, 0, 1]}, ["a, 0", "b, 0", "a, 1"]),
+        ({"method": ["x"] * 3, "seed": [0, 1, 2]}, ["0", "1", "2"]),
+    ],
+)
+def test_names_say_what_tells_rdms_apart(descriptors, names):
+    given = {key: np.array(values) for key, values in descriptors.items()}
+    assert list(as_models(RDMs(RNG.random((3, 6)), rdm_descriptors=given))) == names
+
+
+@pytest.mark.parametrize("descriptors", [{}, {"name": np.array(["a", "b", "a"])}])
+def test_rdms_whose_names_do_not_tell_them_apart_are_refused(descriptors):
+    with pytest.raises(UserError, match="give RDMs a descriptor 'name' that tells them apart"):
+        as_models(RDMs(RNG.random((3, 6)), rdm_descriptors=descriptors))
