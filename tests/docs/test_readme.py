@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 from pages import PAGES, blocks
+from torch.utils.data import DataLoader, TensorDataset
 
 README = PAGES["README.md"]
 BLOCKS = blocks("README.md", "python")
@@ -20,31 +22,36 @@ def test_a_network_comes_back(study):
     assert names["network"](torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
-def test_the_guard_in_a_plain_loop_keeps_the_first_task():
+@pytest.mark.parametrize("subspace", ["SvdSubspace", "HebbianSubspace"])
+def test_the_guard_in_a_plain_loop_keeps_the_first_task(subspace):
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.ReLU(), torch.nn.Linear(30, 3))
-    tasks = [(torch.rand(200, 20) * (torch.rand(20) < 0.4), torch.randint(3, (200,))) for _ in range(3)]
+    parts = [(torch.rand(200, 20) * (torch.rand(20) < 0.4), torch.randint(3, (200,))) for _ in range(3)]
+    tasks = [DataLoader(TensorDataset(*part), batch_size=10) for part in parts]
 
     leaks = []
 
-    def train(model, optimizer, images, labels):
-        for _ in range(60):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
+    def train(model, optimizer, loader):
+        for _ in range(3):
+            for images, labels in loader:
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
         leaks.append(max(names["guard"].leaks().values()))
 
-    code = BLOCKS[1]
+    code = BLOCKS[1].replace("SvdSubspace,", f"{subspace},")
+    assert subspace in BLOCKS[1].splitlines()[0]
+    code = code.replace(BLOCKS[1].splitlines()[0], f"from orthotrace import Guard, {subspace}")
     lines = [line for line in code.split("guard = ")[1].split("\n") if line.strip()]
     assert len(lines) < 10
     names = {"torch": torch, "model": model, "tasks": tasks[:1], "train": train}
     exec(code, names)
-    first = model(tasks[0][0]).detach()
+    first = model(parts[0][0]).detach()
     # A second pass through the loop with the same guard: its body alone.
-    body = code[code.index("for images, labels in tasks:") :]
+    body = code[code.index("for loader in tasks:") :]
     exec(body, names | {"tasks": tasks[1:]})
     with torch.no_grad():
-        kept = float((model(tasks[0][0]) - first).norm() / first.norm())
+        kept = float((model(parts[0][0]) - first).norm() / first.norm())
     assert len(leaks) == 3 and max(leaks) <= 1e-6 and kept < 0.5
 
 

@@ -17,6 +17,7 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def net() -> nn.Sequential:
+    torch.manual_seed(0)
     return nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5)).double()
 
 
@@ -60,13 +61,16 @@ def test_a_model_that_changed_is_noticed(change):
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
 
 
-def test_batches_that_are_no_inputs_are_refused_with_the_way_out():
+@pytest.mark.parametrize("given", ["text", 3, {"x": rand(8, 20)}, (), [rand(8, 20), "text"], [[]], rand(8, 20).numpy()])
+def test_batches_that_are_no_inputs_are_refused_with_the_way_out(given):
     model = net()
     guard = Guard(model, SvdSubspace, rows=1)
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(rand(8, 20), torch.arange(8)))
-    with pytest.raises(UserError, match=r"got DataLoader\); of a loader: guard.remember\(model, \*\(inputs for"):
-        guard.remember(model, loader)
-    guard.remember(model, *(inputs for inputs, _ in loader))
+    with pytest.raises(
+        UserError, match=r"of other batches: guard.remember\(model, \(batch\[...\] for batch in loader\)\)"
+    ):
+        guard.remember(model, given)
+    # What is refused at once was not observed.
+    assert not int(guard.shown)
 
 
 def test_full_groups_are_named_once():
@@ -114,8 +118,9 @@ def test_a_deep_copy_of_the_model_is_another_model():
         guard.protecting(torch.optim.SGD(other.parameters())).__enter__()
     with pytest.raises(UserError, match="not the model that the guard was made for"):
         guard.remember(other, rand(20, 20))
-    with pytest.raises(UserError, match="no inputs of the task"):
-        guard.remember(model)
+    for none in ((), ([],), (iter(()),)):
+        with pytest.raises(UserError, match="no inputs of the task"):
+            guard.remember(model, *none)
     # A part of the model may be trained, by several optimizers.
     with guard.protecting(torch.optim.SGD(model[2].parameters())):
         pass

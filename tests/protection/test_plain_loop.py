@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
-from orthotrace.subspace import SvdSubspace
+from orthotrace.subspace import HebbianSubspace, SvdSubspace
 
 
 def rand(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -92,6 +93,48 @@ def test_a_model_of_several_inputs_is_remembered_by_tuples():
     guard = Guard(model, SvdSubspace, energy=1.0)
     guard.remember(model, (rand(4, 20), rand(4, 20, seed=1)))
     assert guard.subspaces["layer"].rank == 4
+
+
+X = rand(60, 20)
+LABELS = torch.arange(60)
+# The same batches, as a user may have them.
+BATCHES = {
+    "batches": lambda: X.split(5),
+    "list": lambda: [list(X.split(5))],
+    "generator": lambda: [(x for x in X.split(5))],
+    "loader": lambda: [DataLoader(TensorDataset(X, LABELS), batch_size=5)],
+    "loader of inputs alone": lambda: [DataLoader(X, batch_size=5)],
+    "list of a loader": lambda: [list(DataLoader(TensorDataset(X, LABELS), batch_size=5))],
+    "two loaders": lambda: [DataLoader(TensorDataset(part, LABELS[:30]), batch_size=5) for part in X.split(30)],
+}
+
+
+@pytest.mark.parametrize("subspace", [SvdSubspace, HebbianSubspace])
+@pytest.mark.parametrize("kind", BATCHES)
+def test_batches_come_one_by_one_or_in_any_iterable(kind, subspace):
+    model = net()
+    guard, expected = (Guard(model, subspace, rows=3) for _ in range(2))
+    expected.remember(model, *X.split(5))
+    guard.remember(model, *BATCHES[kind]())
+    assert torch.equal(guard.subspaces["0"].basis, expected.subspaces["0"].basis)
+
+
+def test_tuples_of_several_inputs_come_in_an_iterable_too():
+    model = Two()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, ((x, x) for x in X[:4].split(2)))
+    assert guard.subspaces["layer"].rank == 4
+
+
+def test_a_subspace_that_learns_step_by_step_holds_more_after_more_batches():
+    model = net()
+    rows = torch.diag(torch.tensor([1.0] * 4 + [0.5] * 16, dtype=torch.float64))
+    found = []
+    for batches in (1, 40):
+        guard = Guard(model, HebbianSubspace, rows=4)
+        guard.remember(model, DataLoader(rows.repeat(batches, 1), batch_size=20))
+        found.append(float(guard.subspaces["0"].basis[:, :4].square().sum()))
+    assert found[0] < 3 < 3.9 < found[1]
 
 
 def test_steps_between_tasks_that_nothing_guarded_give_a_warning():

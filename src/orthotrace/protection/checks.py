@@ -98,16 +98,35 @@ def report_leak(leaks: Mapping[str, float], allowed: float, exact: bool, optimiz
     )
 
 
-def are_inputs(batches: Sequence[object]) -> None:
-    """There are inputs, and they are tensors or tuples of them."""
-    for batch in batches:
-        if not (isinstance(batch, Tensor) or (isinstance(batch, tuple) and batch)):
-            raise UserError(
-                f"tensors of inputs are needed, or tuples of them (got {type(batch).__name__}); of a loader: "
-                "guard.remember(model, *(inputs for inputs, labels in loader))"
-            )
-    if not batches:
-        raise UserError("no inputs of the task: guard.remember(model, inputs)")
+def are_inputs(given: Sequence[object]) -> None:
+    """There are inputs: tensors, tuples of them, or iterables of batches, whose batches are looked at as they come."""
+    for one in given:
+        if isinstance(one, (str, bytes, Mapping)) or (isinstance(one, tuple) and not one):
+            raise _no_inputs(one)
+        if not isinstance(one, (Tensor, Iterable)):
+            raise _no_inputs(one)
+        for batch in one if isinstance(one, list) else ():
+            inputs_of(batch)
+
+
+def inputs_of(batch: object) -> Tensor | tuple[Any, ...]:
+    """The inputs of a batch that an iterable gives: of a list, as loaders make them, the first; labels follow it.
+
+    Example:
+        >>> inputs_of([torch.ones(2), torch.tensor([0, 1])])
+        tensor([1., 1.])
+    """
+    found = batch[0] if isinstance(batch, list) and batch else batch
+    if isinstance(found, Tensor) or (isinstance(found, tuple) and found):
+        return found
+    raise _no_inputs(found)
+
+
+def _no_inputs(given: object) -> UserError:
+    return UserError(
+        f"tensors of inputs are needed, tuples of them, or a loader of batches [inputs, labels] (got "
+        f"{type(given).__name__}); of other batches: guard.remember(model, (batch[...] for batch in loader))"
+    )
 
 
 def projects(label: str, space: Subspace) -> None:

@@ -1,15 +1,20 @@
 """The protocol of a user's own training loop."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from orthotrace.core.errors import UserError
 from orthotrace.protection import checks
 from orthotrace.protection.guard import Projector
+
+# What a model takes: a tuple for one of several inputs.
+Inputs = Tensor | tuple[Tensor, ...]
 
 
 class Guard(Projector):
@@ -99,12 +104,14 @@ class Guard(Projector):
         self._guarded = True
         return detach
 
-    def remember(self, model: nn.Module, *batches: Tensor | tuple[Tensor, ...]) -> None:
+    def remember(self, model: nn.Module, *batches: Inputs | Iterable[Inputs | list[Any]]) -> None:
         """End a task: observe these inputs of the model and consolidate.
 
         Args:
             model: the model, called in evaluation mode.
-            *batches: inputs of the task, as the model takes them; a tuple for a model of several.
+            *batches: inputs of the task, as the model takes them; a tuple for a model of several. Or an iterable of
+                batches: a DataLoader, a list, a generator. Of a batch that is a list, [inputs, labels], the inputs
+                are taken. A subspace that learns step by step, such as HebbianSubspace, needs some ten batches.
 
         Warns where the weights have moved since the last task though no optimizer was guarded.
 
@@ -114,15 +121,18 @@ class Guard(Projector):
         checks.are_inputs(batches)
         checks.has_layers(model, self.layers.values())
         self._warn_of_free_steps(stacklevel=3)
-        training = model.training
+        training, seen = model.training, False
         model.eval()
         try:
-            for batch in batches:
+            for batch in _each(batches):
                 with torch.no_grad(), self.watching() as inputs:
                     model(*batch) if isinstance(batch, tuple) else model(batch)
                 self.observe(inputs)
+                seen = True
         finally:
             model.train(training)
+        if not seen:
+            raise UserError("no inputs of the task: guard.remember(model, inputs)")
         if not int(self.started):
             # The task ran before the guard was asked to protect anything: the first one.
             self.started += 1
@@ -146,3 +156,12 @@ class Guard(Projector):
     def _sums(self) -> list[float]:
         """By which weights that moved are recognised."""
         return [float(part.weight.detach().double().sum()) for part in self.parts]
+
+
+def _each(given: Iterable[Any]) -> Iterator[Any]:
+    """The inputs of every batch, one after another."""
+    for one in given:
+        if isinstance(one, (Tensor, tuple)):
+            yield one
+        else:
+            yield from map(checks.inputs_of, one)
