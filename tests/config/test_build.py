@@ -7,9 +7,11 @@ import itertools
 
 import pytest
 from composed import GROUPS, composed
+from omegaconf import OmegaConf
 
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant, run_name
+from orthotrace.config.renamed import ADDED
 from orthotrace.config.schema import check
 from orthotrace.layers.orthogonalise import KINDS
 
@@ -56,6 +58,20 @@ def test_the_name_follows_the_configuration_and_nothing_else():
     ):
         assert one != two
     assert run_name(["b=1", "a=2"], composed()) == run_name(["a=2", "b=1"], composed())
+
+
+@pytest.mark.parametrize("option", GROUPS["dataset"])
+def test_keys_that_came_later_count_where_they_are_set(option):
+    """Runs from before there were the keys keep their names, and continue."""
+    config = composed(f"dataset={option}", "dataset.path=x") if option != "digits" else composed()
+    assert config.dataset.limit is None
+    before = config.copy()
+    OmegaConf.set_struct(before, False)
+    for key in ADDED["dataset"]:
+        before.dataset.pop(key, None)
+    assert "limit" not in before.dataset and run_name([], config) == run_name([], before)
+    config.dataset.limit = 5
+    assert run_name([], config) != run_name([], before) and relevant(config)["dataset"]["limit"] == 5
 
 
 def test_what_is_irrelevant_is_no_difference():

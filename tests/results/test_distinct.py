@@ -35,7 +35,14 @@ def copied(study, tmp_path):
 
 # Key -> value: what does not decide the weights, and what may.
 WITHOUT = {"name": "pilot", "trainer.save_every": 3, "overwrite": True, "logger.mode": "offline", "seed": 0.0}
-WITH = {"trainer.batch_size": 64, "optimizer.lr": 0.3, "stream.tasks": 3, "trainer.max_epochs": 2, "method.energy": 0.5}
+WITH = {
+    "trainer.batch_size": 64,
+    "optimizer.lr": 0.3,
+    "stream.tasks": 3,
+    "trainer.max_epochs": 2,
+    "method.energy": 0.5,
+    "dataset.limit": 9,
+}
 
 
 @pytest.mark.parametrize("change", WITHOUT)

@@ -33,6 +33,8 @@ references:studies.references results:studies.findings report:report.report anal
 _MOVED = {"analysis": "orthotrace.analysis"}
 for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "analysis", "orthotrace.analysis")):
     _MOVED |= {f"{_old}.{was}": f"{_new}.{now}" for was, now in (pair.split(":") for pair in _names.split())}
+# Group -> keys that came after version 0.1, with the values at which all is as it was without them.
+ADDED: dict[str, dict[str, Any]] = {"dataset": {"classes": None, "limit": None}}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
 
 
@@ -71,13 +73,27 @@ def in_current_names(node: Any) -> Any:
 
 
 def in_original_names(value: Any) -> Any:
-    """The same value, a nested mapping or list, whose every ``_target_`` has its name of version 0.1."""
+    """The same value, a nested mapping or list, as version 0.1 had it.
+
+    Every ``_target_`` has its name of then, and keys that came later are left out where they change nothing.
+
+    Example:
+        >>> in_original_names({"dataset": {"_target_": "orthotrace.data.sources.digits", "limit": None}})
+        {'dataset': {'_target_': 'orthotrace.data.sources.digits'}}
+    """
     if isinstance(value, Mapping):
         return {
-            key: original(item) if key == "_target_" and isinstance(item, str) else in_original_names(item)
+            key: original(item) if key == "_target_" and isinstance(item, str) else in_original_names(_old(key, item))
             for key, item in value.items()
         }
     return [in_original_names(item) for item in value] if isinstance(value, list) else value
+
+
+def _old(key: Any, item: Any) -> Any:
+    """What a key holds, without the keys that came later."""
+    if key not in ADDED or not isinstance(item, Mapping):
+        return item
+    return {name: one for name, one in item.items() if name not in ADDED[key] or one != ADDED[key][name]}
 
 
 def _replaced(name: str, names: Mapping[str, str]) -> str:

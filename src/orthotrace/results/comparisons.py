@@ -75,7 +75,8 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
 
 def _setting(run: Run, *groups: str) -> list[str]:
     """What two runs must share for their scores to be compared: the data and the tasks, and further groups."""
-    nodes = (OmegaConf.select(run.config, group) for group in ("dataset", "stream", *groups))
-    return [
-        str(in_original_names(OmegaConf.to_container(node) if OmegaConf.is_config(node) else node)) for node in nodes
-    ]
+    found = {group: OmegaConf.select(run.config, group) for group in ("dataset", "stream", *groups)}
+    nodes = {
+        group: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node for group, node in found.items()
+    }
+    return [str(node) for node in in_original_names(nodes).values()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.core.files import read
 from orthotrace.data.images import Images, Scaling
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Limit, Source, check_names, within
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -24,6 +24,7 @@ def arrays(
     classes: Sequence[str] | None = None,
     name: str = "arrays",
     normalise: bool = True,
+    limit: int | None = None,
 ) -> Source:
     """Images from arrays or tensors.
 
@@ -37,9 +38,11 @@ def arrays(
         name: of the data set.
         normalise: scale each channel of uint8 images to mean 0 and standard deviation 1 over the training images;
             else to [0, 1]. Floating images stay as they are.
+        limit: images of each class in each part at most, the first ones; None for all.
 
     Raises:
-        UserError: shapes that do not fit, labels without a class, or values that are not finite.
+        UserError: shapes that do not fit, labels without a class, two classes of one name, or values that are not
+            finite.
 
     Example:
         >>> import numpy as np
@@ -53,9 +56,13 @@ def arrays(
         raise UserError(f"training images are {tuple(train.shape[1:])}, test images {tuple(test.shape[1:])}", NAMES[2])
     labels = [_labels(train_labels, len(train), NAMES[1]), _labels(test_labels, len(test), NAMES[3])]
     count = 1 + int(max(part.max() for part in labels))
-    names = tuple(str(one) for one in classes) if classes is not None else tuple(str(one) for one in range(count))
+    names = check_names(range(count) if classes is None else classes)
     if count > len(names):
         raise UserError(f"the label {count - 1} is none of the {len(names)} classes", NAMES[1])
+    if limit is not None:
+        kept = [torch.tensor(list(map(within(limit), part.tolist()))) for part in labels]
+        train, test = train[kept[0]], test[kept[1]]
+        labels = [part[chosen] for part, chosen in zip(labels, kept, strict=True)]
     scaling = Scaling()
     if train.dtype == torch.uint8:
         scaling = Scaling.of([train]) if normalise else Scaling(std=(255.0,))
@@ -89,7 +96,9 @@ def _labels(given: Any, count: int, key: str) -> Tensor:
 
 
 @checked
-def archive(path: str, normalise: bool = True) -> Source:
+def archive(
+    path: str, normalise: bool = True, classes: list[str | int] | None = None, limit: Limit | None = None
+) -> Source:
     """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
 
     An optional array ``classes`` has the names of the classes.
@@ -97,6 +106,8 @@ def archive(path: str, normalise: bool = True) -> Source:
     Args:
         path: the file.
         normalise: as for arrays.
+        classes: names by label; None for those in the file, or the numbers.
+        limit: images of each class in each part at most, the first ones; None for all.
 
     Raises:
         UserError: the file is missing or damaged, or an array is missing or does not fit.
@@ -110,10 +121,14 @@ def archive(path: str, normalise: bool = True) -> Source:
         raise UserError(f"there is no file {path}", "path")
     content = read(Path(path), load)
     refuse_unknown(NAMES, content, f"{path} has no array", "path")
-    classes = [str(name) for name in content["classes"]] if "classes" in content else None
+    names = content.get("classes") if classes is None else check_names(classes)
     try:
         return arrays(
-            **{name: content[name] for name in NAMES}, classes=classes, name=Path(path).stem, normalise=normalise
+            **{name: content[name] for name in NAMES},
+            classes=names,
+            name=Path(path).stem,
+            normalise=normalise,
+            limit=limit,
         )
     except UserError as error:
         raise UserError(f"{path}, {error.key}: {error.message}", "path") from error

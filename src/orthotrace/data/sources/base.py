@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images, Scaling
 
 PartName = Literal["train", "test"]
+# Images of each class in the training and in the test part at most.
+Limit = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,40 @@ class Source:
     def scaled(self, scaling: Scaling) -> Source:
         """The same images with another scaling."""
         return replace(self, train=replace(self.train, scaling=scaling), test=replace(self.test, scaling=scaling))
+
+
+def within(limit: int | None) -> Callable[[Any], bool]:
+    """Whether an image is among the first of its class, asked by the labels of one image after another.
+
+    Example:
+        >>> first = within(1)
+        >>> [first(label) for label in ("cat", "dog", "cat")]
+        [True, True, False]
+    """
+    counts: Counter[Any] = Counter()
+
+    def among(label: Any) -> bool:
+        counts[label] += 1
+        return limit is None or counts[label] <= limit
+
+    return among
+
+
+def check_names(classes: Sequence[Any]) -> tuple[str, ...]:
+    """Names of classes as a user gives them.
+
+    Raises:
+        UserError: two classes of one name.
+
+    Example:
+        >>> check_names(["cat", 7])
+        ('cat', '7')
+    """
+    names = tuple(str(name) for name in classes)
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"two classes have the name '{twice[0]}'", "classes")
+    return names
 
 
 def check_shapes(sources: Sequence[Source]) -> None:

@@ -5,7 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.cache import cached, stored
 from orthotrace.data.images import Images, Scaling
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Source, within
 
 CHUNK = 1024
 
@@ -59,11 +59,17 @@ class Decoding:
         size: (height, width) to which images are resized; None where all have one size.
         channels: 1 for grey, 3 for colours; None for those of the first image.
         skip_corrupt: leave out images that cannot be decoded, with a warning.
+        limit: images of each class in each part at most, the first ones; None for all.
     """
 
     size: tuple[int, int] | None = None
     channels: int | None = None
     skip_corrupt: bool = False
+    limit: int | None = field(default=None, repr=False)
+
+    def key(self) -> tuple[Any, ...]:
+        """What it adds to the key of a cache; without a limit the same as before there was one."""
+        return (self,) if self.limit is None else (self, self.limit)
 
 
 def decoded(
@@ -117,7 +123,7 @@ def _decode_all(
     for part, content in parts.items():
         kept = images.write(folder / f"{part}_images.npy", part, content)
         labels[part] = [label for label, _ in kept]
-        skipped[part] = content.count - len(kept)
+        skipped[part] = images.read - len(kept)
         for label, superclass in kept:
             if superclass is not None:
                 groups.setdefault(label, Counter())[superclass] += 1
@@ -166,6 +172,8 @@ class _Images:
         self.decoding = decoding
         # (place, height, width, channels) of the first image, which the others must match.
         self.first: tuple[str, int, int, int] | None = None
+        # Images of the last part that were to be decoded.
+        self.read = 0
 
     def write(self, path: Path, part: str, content: Rows) -> list[tuple[Any, Any]]:
         """Decode a part into a file, and return label and superclass of each image in it."""
@@ -174,9 +182,10 @@ class _Images:
 
         store: Any = None
         kept: list[tuple[Any, Any]] = []
+        self.read = 0
         with ThreadPoolExecutor() as pool:
             rows = track(
-                self._decoded(pool, content.read()),
+                self._decoded(pool, self._limited(content.read())),
                 f"decoding {part} images",
                 total=content.count,
                 transient=True,
@@ -198,6 +207,13 @@ class _Images:
             np.save(shorter, whole[: len(kept)])
             shorter.replace(path)
         return kept
+
+    def _limited(self, rows: Iterable[Row]) -> Iterator[Row]:
+        among = within(self.decoding.limit)
+        for row in rows:
+            if among(row.label):
+                self.read += 1
+                yield row
 
     def _decoded(self, pool: ThreadPoolExecutor, rows: Iterable[Row]) -> Iterator[tuple[Row, NDArray[np.uint8] | None]]:
         remaining = iter(rows)

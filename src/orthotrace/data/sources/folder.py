@@ -11,7 +11,7 @@ from pydantic import Field
 from orthotrace.core.errors import UserError, checked, folder_at
 from orthotrace.core.seeds import generator
 from orthotrace.data.cache import content_hash
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Limit, Source
 from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
 from orthotrace.data.sources.table import Size
 
@@ -28,6 +28,7 @@ def folder(
     channels: Literal[1, 3] | None = None,
     skip_corrupt: bool = False,
     normalise: bool = True,
+    limit: Limit | None = None,
 ) -> Source:
     """Images in a folder for each class.
 
@@ -43,6 +44,7 @@ def folder(
         channels: 1 for grey, 3 for colours; None for those of the first image.
         skip_corrupt: leave out images that cannot be decoded, with a warning.
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
+        limit: images of each class in each part at most, the first ones; None for all.
 
     Raises:
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
@@ -63,12 +65,12 @@ def folder(
         part: [Row(str(file), file, name) for name, files in classes.items() for file in files]
         for part, classes in parts.items()
     }
-    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt)
+    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt, limit)
     files = [row.image for part in rows.values() for row in part if isinstance(row.image, Path)]
     names = {part: [row.label for row in listed] for part, listed in rows.items()}
     return decoded(
         top.name,
-        content_hash(files, names, decoding),
+        content_hash(files, names, *decoding.key()),
         {part: Rows(lambda listed=listed: listed, len(listed)) for part, listed in rows.items()},
         decoding,
         None,

@@ -9,17 +9,18 @@ from pydantic import Field
 
 from orthotrace.core.errors import checked
 from orthotrace.data.images import Images, Scaling
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Limit, Source, within
 
 
 @checked
-def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0) -> Source:
+def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0, limit: Limit | None = None) -> Source:
     """The handwritten digits that come with scikit-learn: 1,437 training and 360 test images, 8 x 8 grey.
 
     The test part is stratified, about 36 images of each class, and the same for every seed.
 
     Args:
         scale: factor on the inputs, which lie in [0, 1].
+        limit: images of each class in each part at most, the first ones; None for all.
 
     Raises:
         UserError: the scale is not positive.
@@ -40,6 +41,10 @@ def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0) -> S
     images = torch.tensor(data.images, dtype=torch.uint8)[:, None]
     labels = torch.tensor(data.target, dtype=torch.int64)
     train, test = train_test_split(range(len(labels)), test_size=360, stratify=labels, random_state=0)
+    train, test = (
+        [place for place in part if among(int(labels[place]))]
+        for part, among in ((train, within(limit)), (test, within(limit)))
+    )
     whole = Images(images, labels, scaling=Scaling(std=(16 / scale,)))
     return Source(
         "digits",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from orthotrace.core.errors import UserError, checked, folder_at, one_line, refuse_unknown
 from orthotrace.data.cache import content_hash
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Limit, Source, check_names
 from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def table(
     channels: Literal[1, 3] | None = None,
     skip_corrupt: bool = False,
     normalise: bool = True,
+    classes: list[str | int] | None = None,
+    limit: Limit | None = None,
 ) -> Source:
     """Images from a data set of the Hugging Face hub, or from a local folder of its Parquet files.
 
@@ -52,6 +55,8 @@ def table(
         channels: 1 for grey, 3 for colours; None for those of the first image.
         skip_corrupt: leave out images that cannot be decoded, with a warning.
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
+        classes: names by label; None for those in the files, or the labels.
+        limit: images of each class in each part at most, the first ones; None for all.
 
     Raises:
         UserError: the hub cannot be reached, a file is missing or damaged, a part or a column is absent or not the
@@ -59,7 +64,7 @@ def table(
     """
     if name is None and path is None:
         raise UserError("give a folder of Parquet files, or the name of a data set on the hub", "path")
-    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt)
+    decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt, limit)
     made = _local(path, train, test) if path is not None else _hub(str(name), subset, train, test)
     features = made["train"].features
     columns = _columns(features, image, label, superclass)
@@ -71,8 +76,12 @@ def table(
             "the classes of the test part have other names, or another order, than those of training", "label"
         )
     # The number of files: where the training part ends and the test part begins.
-    options = (columns, decoding, {part: (content.fingerprint, len(content.files)) for part, content in made.items()})
-    return decoded(
+    options = (
+        columns,
+        *decoding.key(),
+        {part: (content.fingerprint, len(content.files)) for part, content in made.items()},
+    )
+    source = decoded(
         name or Path(str(path)).name,
         content_hash([file for part in made.values() for file in part.files], *options),
         {part: Rows(lambda content=content: content.rows(columns), content.count) for part, content in made.items()},
@@ -81,6 +90,11 @@ def table(
         _names(features, columns[2]),
         normalise,
     )
+    if classes is None:
+        return source
+    if len(classes) != len(source.classes):
+        raise UserError(f"{len(classes)} names for {len(source.classes)} classes", "classes")
+    return replace(source, classes=check_names(classes))
 
 
 Columns = tuple[str, str, str | None]
