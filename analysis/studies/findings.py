@@ -22,7 +22,7 @@ from orthotrace.analysis.studies.correspondence import accuracy, layer_similarit
 from orthotrace.analysis.studies.references import Agreement, Reference, agreements
 from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.core.digests import remove
-from orthotrace.results.summary import SCORES
+from orthotrace.results.columns import SCORES
 
 if TYPE_CHECKING:
     from orthotrace.results.groups import Group

@@ -2,12 +2,14 @@ import statistics
 
 import pytest
 from conftest import TINY
+from made_runs import written
 from scipy import stats
 
+from orthotrace.results.columns import COLUMNS
 from orthotrace.results.comparisons import against_references, comparisons
 from orthotrace.results.groups import failures, groups
 from orthotrace.results.run_folder import Run, find
-from orthotrace.results.summary import print_summary, score_table, write_summary
+from orthotrace.results.summary import best_by_validation, print_summary, score_latex, score_table, write_summary
 
 
 def test_groups_are_methods_and_cells_mean_and_deviation_of_the_sample(study):
@@ -92,3 +94,69 @@ def test_tables_for_latex_are_written_whole(study, tmp_path):
     assert r"$\pm$" in text and "finetune & gpm & 3 &" in text
     write_summary(tmp_path / "none.tex", [Run(tmp_path / "no")])
     assert not (tmp_path / "none.tex").exists()
+
+
+# What a run may have -> the head of its column.
+HAD = {
+    "min_acc": ({"min_acc": 0.25}, "min-ACC", ".250"),
+    "wc_acc": ({"wc_acc": 0.25}, "WC-ACC", ".250"),
+    "val_acc": ({"val_acc": 0.25}, "val. ACC", ".250"),
+    "megabytes": ({"extra_memory_bytes": 12_340_000}, "MB", "12.34"),
+    "seconds": ({"seconds": [60.0, 40.26]}, "seconds", "100.3"),
+    "aia": ({"aia": 0.25}, "AIA", ".250"),
+}
+
+
+@pytest.mark.parametrize("score", HAD)
+def test_a_score_has_a_column_where_a_run_has_it(tmp_path, score):
+    had, title, cell = HAD[score]
+    found = groups([written(tmp_path, "er"), written(tmp_path, "gpm", **had)])
+    rows = score_table(found)
+    assert title == COLUMNS[score].title and rows[2][rows[0].index(title)] == cell
+    without = score_table(groups([written(tmp_path / "without", "er", aia=None, seconds=[])]))
+    assert title not in without[0] and without[0][:8] == [
+        "method", "runs", "ACC", "95 % interval", "BWT", "FWT", "forgetting", "learning acc.",
+    ]  # fmt: skip
+
+
+def test_runs_of_before_there_was_a_score_have_a_dash(tmp_path):
+    new, old = written(tmp_path, "gpm", val_acc=0.5), written(tmp_path, "er")
+    del old.scores["val_acc"]
+    rows = score_table(groups([new, old]))
+    assert [row[rows[0].index("val. ACC")] for row in rows[1:]] == ["–", ".500"]
+
+
+def test_the_best_is_bold_and_arrows_say_which_way(tmp_path):
+    high, low, joint = ([[0.9, 0.1], [share, share]] for share in (0.8, 0.4, 0.99))
+    runs = [
+        written(tmp_path, "gpm", 0, high, extra_memory_bytes=2_000_000),
+        written(tmp_path, "er", 0, low, extra_memory_bytes=1_000_000),
+        # A reference, and a run on other data, are not compared with these.
+        written(tmp_path, "joint", 0, joint),
+        written(tmp_path, "gpm", 0, joint, ("dataset.other=1",)),
+    ]
+    text = score_latex(groups(runs))
+    for title, arrow in (("ACC", "up"), ("forgetting", "down"), ("seconds", "down"), ("MB", "down"), ("BWT", "up")):
+        assert rf"{title} $\{arrow}arrow$" in text
+    assert r"runs & ACC" in text
+    rows = {line.split(" & ")[0]: line for line in text.splitlines() if " & " in line}
+    assert r"gpm & 1 & \textbf{.800}" in text and rows["er"].count(r"\textbf") == 1 and r"\textbf{1.00}" in rows["er"]
+    assert r"\textbf{$-$.100}" in text and "textbf" not in rows["joint"] and r"\textbf{.990}" not in text
+
+
+def test_settings_of_one_method_are_ranked_by_validation(tmp_path, capsys):
+    """The setting that does best on the test images is not the one that is named."""
+    runs = []
+    for energy, share, validation in ((0.9, 0.7, 0.9), (0.8, 0.8, 0.6)):
+        for seed in range(2):
+            of = ((f"method.energy={energy}",), [[0.9, 0.1], [share, share]])
+            runs.append(written(tmp_path, "gpm", seed, of[1], of[0], val_acc=validation))
+    runs.append(written(tmp_path, "er", val_acc=0.99))
+    assert best_by_validation(groups(runs)) == ["best of 2 settings by validation: gpm, energy=0.9 (val. ACC .900)"]
+    print_summary(runs)
+    assert "best of 2 settings by validation: gpm, energy=0.9" in capsys.readouterr().out
+
+
+def test_what_was_not_learned_is_told_in_the_summary(tmp_path, capsys):
+    print_summary([written(tmp_path, "gpm", accuracy=[[0.9, 0.1], [0.9, 0.1]])])
+    assert "not learned: gpm: task 2 (at chance just after training in 1 of 1 runs" in capsys.readouterr().out

@@ -30,6 +30,7 @@ from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
 from orthotrace.core.processes import ends_with_parent
+from orthotrace.results.collapse import run_line
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import Run
 
@@ -141,6 +142,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     how = "continued, " if continues else ""
     seconds = time.perf_counter() - started
     print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+    if line := run_line(experiment.report()):
+        print(f"{number}{line}: {run.folder}", flush=True)
 
 
 def learn(

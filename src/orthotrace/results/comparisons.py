@@ -36,7 +36,7 @@ def comparisons(found: Sequence[Group], score: str = "acc") -> list[PairedCompar
     """Every pair of groups of one setting, with at least two seeds that both have."""
     pairs = []
     for one, other in itertools.combinations(found, 2):
-        if _setting(one.runs[0]) != _setting(other.runs[0]):
+        if setting_of(one.runs[0]) != setting_of(other.runs[0]):
             continue
         left, right = (
             {json.dumps(run.scores["seeds"], sort_keys=True): run.scores[score] for run in group.runs}
@@ -63,7 +63,7 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
                 other
                 for other in runs
                 if other.scores["method"] == method
-                and _setting(other, "model", "trainer") == _setting(run, "model", "trainer")
+                and setting_of(other, "model", "trainer") == setting_of(run, "model", "trainer")
                 and other.scores["seeds"] == run.scores["seeds"]
             ]
             if len(same) == 1 and len(accuracy) > 1 and run.scores["method"] != method:
@@ -73,7 +73,7 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
     return found
 
 
-def _setting(run: Run, *groups: str) -> list[str]:
+def setting_of(run: Run, *groups: str) -> list[str]:
     """What two runs must share for their scores to be compared: the data and the tasks, and further groups."""
     found = {group: OmegaConf.select(run.config, group) for group in ("dataset", "stream", *groups)}
     nodes = {

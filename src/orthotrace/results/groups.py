@@ -1,9 +1,11 @@
 """Runs side by side: those that differ in their seeds only are a group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from orthotrace.core.errors import UserError
+from orthotrace.results.columns import COLUMNS
 from orthotrace.results.distinct import distinct
 from orthotrace.results.run_folder import Run
 from orthotrace.results.tables import mean_and_deviation
@@ -25,13 +27,20 @@ class Group:
     runs: tuple[Run, ...]
 
     def values(self, score: str) -> list[float]:
-        """A score of each run that has it."""
-        found = [run.scores[score] for run in self.runs]
+        """A score of each run that has it: of scores.json, or the seconds or megabytes of a run in all."""
+        found = [_SUMS[score](run.scores) if score in _SUMS else run.scores.get(score) for run in self.runs]
         return [value for value in found if value is not None]
 
     def cell(self, score: str) -> str:
         """Mean and standard deviation (of the sample) as text; a dash where the score does not apply."""
-        return mean_and_deviation(self.values(score))
+        return mean_and_deviation(self.values(score), COLUMNS[score].digits)
+
+
+# Scores that are made of what scores.json holds: the time of all tasks, and what a method keeps beside the network.
+_SUMS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "seconds": lambda scores: sum(scores["seconds"]),
+    "megabytes": lambda scores: scores["extra_memory_bytes"] / 1e6,
+}
 
 
 def settings(run: Run) -> tuple[str, ...]:

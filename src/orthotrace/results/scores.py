@@ -107,6 +107,30 @@ def inside_scores(inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequen
     return InsideScores(worst, round(accuracy[-1][-1] / total + (1 - 1 / total) * worst, 12))
 
 
+def collapsed(accuracy: Sequence[Sequence[float]], chance: Sequence[float], images: Sequence[int]) -> list[int]:
+    """Later tasks that were not learned though the first was, from 1.
+
+    A task is learned where R[j, j] is above the binomial interval of chance, c_j + 1.96 sqrt(c_j (1 - c_j) / n_j).
+
+    Args:
+        accuracy: T x T, row i after training task i.
+        chance: c_j, the share of the most frequent class of task j: what one and the same answer gets right.
+        images: n_j, test images of task j.
+
+    Example:
+        >>> collapsed([[0.9, 0.1, 0.1], [0.8, 0.12, 0.1], [0.7, 0.1, 0.8]], [0.1] * 3, [360] * 3)
+        [2]
+    """
+    bounds = [
+        share + 1.96 * math.sqrt(share * (1 - share) / count) for share, count in zip(chance, images, strict=True)
+    ]
+    # A task of one class has nothing to tell.
+    learned = [share == 1 or accuracy[j][j] > bounds[j] for j, share in enumerate(chance)]
+    if not learned or not learned[0]:
+        return []
+    return [j + 1 for j, one in enumerate(learned) if not one]
+
+
 def intransigence(accuracy: Sequence[Sequence[float]], joint: Sequence[float]) -> float:
     """How much less is learned than by training on all tasks at once, mean_j (a_j - R[j, j]).
 

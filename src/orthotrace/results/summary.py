@@ -5,36 +5,69 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orthotrace.core.files import write_text
-from orthotrace.results.comparisons import PairedComparison, against_references, comparisons
+from orthotrace.results.collapse import group_lines
+from orthotrace.results.columns import BETTER, COLUMNS
+from orthotrace.results.comparisons import PairedComparison, against_references, comparisons, setting_of
 from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
 from orthotrace.results.run_folder import Run
 from orthotrace.results.statistics import mean_interval
-from orthotrace.results.tables import interval_text, latex, mean_and_deviation, p_value
+from orthotrace.results.tables import interval_text, latex, mean_and_deviation, number, p_value
 
-SCORES = ("acc", "bwt", "fwt", "forgetting", "learning_accuracy")
-TITLES = {"acc": "ACC", "bwt": "BWT", "fwt": "FWT", "forgetting": "forgetting", "learning_accuracy": "learning acc."}
+# What others are measured against is best by what it is.
+REFERENCES = ("joint", "independent")
+# Of a table that goes into a pipe or a file.
+WIDTH = 220
 # More pairs than these are not printed: those with the best method are.
 PAIRS = 15
 
 
 def score_table(found: Sequence[Group]) -> list[list[str]]:
-    """Mean and standard deviation of every score, and the 95 % interval of ACC, as text."""
+    """Mean and standard deviation of every score that a run has, and the 95 % interval of ACC, as text."""
     runs = [run for group in found for run in group.runs]
     extra = [against_references(group, runs) for group in found]
-    names = [name for name in ("intransigence", "transfer") if any(name in of for of in extra)]
-    titles = {"intransigence": "intransigence", "transfer": "FWT (single-task)"}
-    rows = [["method", "runs", "ACC", "95 % interval", *(TITLES[score] for score in SCORES[1:])]]
-    rows[0] += [titles[name] for name in names]
-    for group, of in zip(found, extra, strict=True):
+    values = {
+        name: [of.get(name) or group.values(name) for group, of in zip(found, extra, strict=True)] for name in COLUMNS
+    }
+    # Methods that keep nothing have no column for it.
+    shown = [name for name, of in values.items() if COLUMNS[name].always or any(any(one) for one in of)]
+    rows = [["method", "runs", *(COLUMNS[name].title for name in shown)]]
+    rows[0].insert(3, "95 % interval")
+    for place, group in enumerate(found):
+        cells = [mean_and_deviation(values[name][place], COLUMNS[name].digits) for name in shown]
         interval = mean_interval(group.values("acc"))
         # No accuracy lies beyond 0 and 1, whatever Student's distribution says of few seeds.
         low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (interval.low, interval.high))
         bounds = "–" if low is None or high is None else interval_text(low, high)
-        cells = [group.cell(score) for score in SCORES]
         rows.append([group.label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
-        rows[-1] += [mean_and_deviation(of.get(name, [])) for name in names]
     return rows
+
+
+def score_latex(found: Sequence[Group]) -> str:
+    """The same for LaTeX: the best of each column is bold among the groups of the same data and tasks."""
+    blocks = [
+        None if group.runs[0].scores["method"] in REFERENCES else str(setting_of(group.runs[0])) for group in found
+    ]
+    return latex(score_table(found), BETTER, blocks)
+
+
+def best_by_validation(found: Sequence[Group]) -> list[str]:
+    """Of each method with several settings the one with the highest validation accuracy, in words.
+
+    Settings are tuned by it: the test images are for the comparison of methods alone.
+    """
+    several: dict[tuple[str, str], list[Group]] = {}
+    for group in found:
+        if group.values("val_acc"):
+            first = group.runs[0]
+            several.setdefault((first.scores["method"], str(setting_of(first))), []).append(group)
+    lines = []
+    for same in several.values():
+        if len(same) > 1:
+            best = max(same, key=lambda group: statistics.fmean(group.values("val_acc")))
+            value = number(statistics.fmean(best.values("val_acc")))
+            lines.append(f"best of {len(same)} settings by validation: {best.label} (val. ACC {value})")
+    return lines
 
 
 def comparison_table(found: Sequence[PairedComparison]) -> list[list[str]]:
@@ -62,7 +95,7 @@ def write_summary(path: Path, runs: Sequence[Run]) -> None:
     found = groups([run for run in runs if run.folder.name not in failed])
     if not found:
         return
-    text = f"% Mean and standard deviation over seeds, {where_of(path.parent)}.\n" + latex(score_table(found))
+    text = f"% Mean and standard deviation over seeds, {where_of(path.parent)}.\n" + score_latex(found)
     pairs = comparisons(found)
     if pairs:
         text += "\n% Paired t-tests on the same seeds, p corrected by Holm.\n" + latex(comparison_table(pairs))
@@ -87,7 +120,7 @@ def print_summary(runs: Sequence[Run], where: str = "") -> None:
     whole = [run for run in runs if run.folder.name not in failed]
     finished = groups(whole)
     # A pipe is no reason to fold a table.
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
     if finished:
         console.print(_rich(score_table(finished), ", ".join(["mean ± sd over seeds", *([where] if where else [])])))
     pairs = comparisons(finished)
@@ -98,6 +131,8 @@ def print_summary(runs: Sequence[Run], where: str = "") -> None:
         title += f"; only those with {best}, all are in summary.tex"
     if pairs:
         console.print(_rich(comparison_table(pairs), title))
+    for line in [*best_by_validation(finished), *group_lines(finished)]:
+        console.print(line, markup=False, soft_wrap=True)
     for other, kept in distinct(whole)[1].items():
         console.print(f"not counted: {other}, the same network as {kept}", markup=False, soft_wrap=True)
     for name, reason in failed.items():

@@ -95,3 +95,26 @@ class Evaluator:
         count = sum((one.count for one in found[:after]), none).tolist()
         by_class = [correct / images if images else None for correct, images in zip(right, count, strict=True)]
         return [one.accuracy for one in found], by_class
+
+    def on_validation(self, after: int) -> list[float]:
+        """Accuracy on the validation part of each task; nothing where a task has none.
+
+        Args:
+            after: tasks that have taught their classes.
+        """
+        stream = self.stream
+        if not stream.fewest_validation:
+            return []
+        return [
+            evaluate(
+                self.method.network(self.model, index),
+                stream.held_out(index),
+                stream.active.for_evaluation(index, after),
+            ).accuracy
+            for index in range(stream.tasks)
+        ]
+
+    def chances(self) -> tuple[list[float], list[int]]:
+        """Of each task the share of its most frequent class among its test images, and their number."""
+        parts = [self.stream.test(index).labels for index in range(self.stream.tasks)]
+        return [int(torch.bincount(labels).max()) / len(labels) for labels in parts], [len(labels) for labels in parts]

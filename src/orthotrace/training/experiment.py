@@ -25,6 +25,7 @@ from orthotrace.training.checks import check, check_network
 from orthotrace.training.evaluation import Evaluator
 from orthotrace.training.learner import Learner
 from orthotrace.training.progress import Progress
+from orthotrace.training.provenance import machine
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.stopping import Stopping
@@ -109,6 +110,8 @@ class Experiment:
                 self.progress, resume = restored
             if not self.progress.untrained:
                 self.progress.untrained = self.evaluator(after=0)[0]
+            if not self.progress.chance:
+                self.progress.chance, self.progress.test_images = self.evaluator.chances()
             self._write()
             while not self.progress.finished:
                 self._learn(resume)
@@ -120,7 +123,7 @@ class Experiment:
 
     def report(self) -> dict[str, Any]:
         """The content of scores.json."""
-        return report(self.components, self.progress)
+        return report(self.components, self.progress, self._machine())
 
     def _learn(self, resume: Path | None) -> None:
         number, method = self.progress.task, self.learner.method
@@ -164,6 +167,8 @@ class Experiment:
         # Of its last epoch, however often the run was continued.
         outcome = method.end_task(replace(context, epoch=self.progress.epoch - 1))
         accuracy, by_class = self.evaluator(after=number + 1)
+        if number + 1 == self.stream.tasks:
+            self.progress.validation = self.evaluator.on_validation(after=number + 1)
         self._mark()
         self.progress.task_ended(accuracy, by_class, outcome)
         # First to the tracker: what is reported twice after a kill it drops, what is never reported is lost.
@@ -212,7 +217,10 @@ class Experiment:
 
     def _write(self) -> None:
         if self.trainer.is_global_zero:
-            write(self.run_folder, self.components, self.progress)
+            write(self.run_folder, self.components, self.progress, self._machine())
+
+    def _machine(self) -> dict[str, str | int]:
+        return machine(self.trainer.strategy.root_device, self.trainer.world_size)
 
 
 class _EpochEnd(Checkpoint):

@@ -20,6 +20,9 @@ class Progress:
         epoch: epochs of the running task that have ended.
         step: steps of the optimizer.
         untrained: accuracy of the untrained network on each task.
+        chance: of each task the share of its most frequent class: what one and the same answer gets right.
+        test_images: of each task.
+        validation: accuracy on the validation part of each task after the last one; none where a task has no such part.
         accuracy: a row for each task that has ended, of T test accuracies.
         by_class: a row for each task that has ended: accuracy on each class, over the test images of all tasks so far.
         inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
@@ -34,6 +37,9 @@ class Progress:
     epoch: int = 0
     step: int = 0
     untrained: list[float] = field(default_factory=list)
+    chance: list[float] = field(default_factory=list)
+    test_images: list[int] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
     accuracy: list[list[float]] = field(default_factory=list)
     by_class: list[list[float | None]] = field(default_factory=list)
     inside: list[dict[str, Any]] = field(default_factory=list)

@@ -1,35 +1,32 @@
 """What a run writes for users: scores.json, metrics.csv and what was measured inside tasks."""
 
-import platform
+from collections.abc import Mapping
 from dataclasses import fields
-from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import torch
-
-import orthotrace
 from orthotrace.core.files import write_csv, write_json
 from orthotrace.results.run_folder import Run
 from orthotrace.results.scores import Scores, inside_scores
 from orthotrace.training.progress import Progress
+from orthotrace.training.provenance import commits, versions
 from orthotrace.training.settings import Components
 
 SCHEMA = 1
-# Read once: it takes a file, and is written after each task.
-LIGHTNING = version("pytorch-lightning")
 
 
-def write(run: Run, parts: Components, progress: Progress) -> None:
-    """Write what is known so far of a run, each file whole."""
+def write(run: Run, parts: Components, progress: Progress, machine: Mapping[str, Any]) -> None:
+    """Write what is known so far of a run, each file whole; machine as provenance.machine tells it."""
     # Not Lightning's CSVLogger: it appends row by row, so a kill between two rows and a checkpoint would leave
     # rows that the continued run writes again.
     write_csv(run.metrics_file, progress.epochs)
     if progress.inside:
         write_csv(run.inside_file, progress.inside_rows())
-    write_json(run.scores_file, report(parts, progress))
+    write_json(run.scores_file, report(parts, progress, machine))
 
 
-def report(parts: Components, progress: Progress) -> dict[str, Any]:
+def report(parts: Components, progress: Progress, machine: Mapping[str, Any]) -> dict[str, Any]:
     """The content of scores.json."""
     stream = parts.stream
     scores = progress.scores(stream.shared_head)
@@ -44,20 +41,20 @@ def report(parts: Components, progress: Progress) -> dict[str, Any]:
         "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
         "digests": dict(parts.digests),
         "untrained": progress.untrained,
+        "chance": progress.chance,
+        "test_images": progress.test_images,
         "classes": list(stream.classes),
         "class_accuracy": [*progress.by_class, *([None] * len(stream.classes) for _ in range(rest))],
         **(scores.as_dict() if scores else none),
         "min_acc": lowest.min_acc if lowest else None,
         "wc_acc": lowest.wc_acc if lowest else None,
+        "val_acc": fmean(progress.validation) if progress.validation else None,
         "leak": progress.leak if any(leak is not None for leak in progress.leak) else None,
         "capacity": progress.capacity or None,
         "parameters": sum(value.numel() for value in parts.model.parameters()),
         "extra_memory_bytes": parts.method.extra_memory_bytes,
         "seconds": [round(seconds, 3) for seconds in progress.seconds],
-        "versions": {
-            "orthotrace": orthotrace.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch_lightning": LIGHTNING,
-        },
+        "versions": versions(),
+        "machine": dict(machine),
+        "commit": commits(Path.cwd()),
     }

@@ -149,6 +149,10 @@ class Stream(ABC):
             train = self._noisy(number, train)
         return Task(train, validation, self.test(index))
 
+    def held_out(self, index: int) -> Images:
+        """The validation part of a task alone."""
+        return self._parts(index % self.distinct)[1]
+
     def test(self, index: int) -> Images:
         """The test part of a task alone."""
         number = index % self.distinct
