@@ -18,17 +18,18 @@ def written(
     seed: int = 0,
     accuracy: Any = None,
     overrides: tuple[str, ...] = (),
+    name: str = "",
     **scores: Any,
 ) -> Run:
     """A run of a method, with the scores of an accuracy matrix and others as they are given."""
     matrix = accuracy or [[0.9, 0.1], [0.8, 0.8]]
     total = len(matrix)
     given = [f"method={method}", f"seed={seed}", *overrides]
-    run = Run(folder / ",".join(given))
+    run = Run(folder / (name or ",".join(given)))
     run.hydra.mkdir(parents=True)
     config = OmegaConf.create({"dataset": {"_target_": "d"}, "stream": {"tasks": total}, "method": {}, "seed": seed})
     for one in overrides:
-        OmegaConf.update(config, *one.split("="))
+        OmegaConf.update(config, *one.replace("/", ".").split("=", 1))
     (run.hydra / "config.yaml").write_text(OmegaConf.to_yaml(config))
     (run.hydra / "overrides.yaml").write_text(OmegaConf.to_yaml(given))
     found = {

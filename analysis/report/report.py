@@ -11,11 +11,17 @@ from typing import Any
 from jinja2 import Environment
 
 from orthotrace import __version__
+from orthotrace.analysis.report.repeated import Link, Repeated
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
+from orthotrace.results.collapse import group_lines
+from orthotrace.results.comparisons import comparisons
 from orthotrace.results.groups import Group
-from orthotrace.results.summary import SCORES, TITLES
-from orthotrace.results.tables import latex
+from orthotrace.results.summary import comparison_table, score_latex, score_table
+from orthotrace.results.tables import latex, parts
+
+# Letters that a table of scores has room for on the page.
+WIDTH = 112
 
 
 def write_report(
@@ -26,8 +32,7 @@ def write_report(
     Returns:
         The report.
     """
-    scores = [["method", "seeds", *(TITLES[score] for score in SCORES)]]
-    scores += [[group.label, str(len(group.runs)), *(group.cell(score) for score in SCORES)] for group in grouped]
+    scores, pairs = score_table(grouped), comparisons(grouped)
     tables = {
         "consistency": consistency_table(results["consistency"], results["layers"], (0, 1)),
         "centroids": consistency_table(results["centroid_consistency"], results["layers"], (0, 1)),
@@ -40,8 +45,10 @@ def write_report(
         "references": references_table(results),
         "concepts": concepts_table(results["concepts"]),
     }
-    write_text(folder / "tables" / "scores.tex", latex(scores))
+    write_text(folder / "tables" / "scores.tex", score_latex(grouped))
     written = {"scores"}
+    if pairs:
+        tables["tests"] = comparison_table(pairs)
     for name, table in tables.items():
         if table:
             # A name that a user chose may hold a slash.
@@ -56,15 +63,25 @@ def write_report(
         (files("orthotrace.analysis.report") / "report.html.j2").read_text(encoding="utf-8")
     )
     page = template.render(
-        scores=scores,
+        scores=parts(scores, WIDTH, keep=2),
         tables=tables,
-        figures=[(caption, path.stem, *embedded(path)) for caption, path in pictures.items()],
+        told=group_lines(grouped),
+        repeated=Repeated.of(grouped, folder),
+        figures=[(caption, path.stem, *embedded(path), _files_of(path, folder)) for caption, path in pictures.items()],
+        files=[Link.to(folder / name, folder, name) for name in ("results.json", "stimuli.csv")]
+        + [Link.to(folder / "tables" / f"{name}.tex", folder, f"tables/{name}.tex") for name in sorted(written)],
         results=results,
         version=__version__,
         networks=sum(len(group.runs) for group in grouped),
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def _files_of(picture: Path, folder: Path) -> list[Link]:
+    """The files of a figure, in the formats that were written, and its numbers."""
+    there = [picture.with_suffix(suffix) for suffix in (".pdf", ".svg", ".png", ".csv")]
+    return [Link.to(path, folder, path.name) for path in there if path.is_file()]
 
 
 def embedded(picture: Path) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
 from orthotrace.results.run_folder import Run
 from orthotrace.results.statistics import mean_interval
-from orthotrace.results.tables import interval_text, latex, mean_and_deviation, number, p_value
+from orthotrace.results.tables import interval_text, latex, mean_and_deviation, number, p_value, parts
 
 # What others are measured against is best by what it is.
 REFERENCES = ("joint", "independent")
@@ -122,7 +122,9 @@ def print_summary(runs: Sequence[Run], where: str = "") -> None:
     # A pipe is no reason to fold a table.
     console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
     if finished:
-        console.print(_rich(score_table(finished), ", ".join(["mean ± sd over seeds", *([where] if where else [])])))
+        title = ", ".join(["mean ± sd over seeds", *([where] if where else [])])
+        for later, part in enumerate(parts(score_table(finished), console.width)):
+            console.print(_rich(part, "" if later else title))
     pairs = comparisons(finished)
     title = "paired t-tests of ACC on the same seeds"
     if len(pairs) > PAIRS:

@@ -70,6 +70,28 @@ def _best(cells: Sequence[str], better: int, blocks: Sequence[object]) -> list[i
     return found
 
 
+def parts(table: Sequence[Sequence[str]], width: int, keep: int = 1) -> list[list[list[str]]]:
+    """A table as several that are no wider, each with its first columns.
+
+    Args:
+        table: cells; the first row is the head.
+        width: in letters, with three beside each cell.
+        keep: columns that each part begins with.
+
+    Example:
+        >>> parts([["method", "ACC", "BWT"], ["gpm", ".9", ".1"]], width=20)
+        [[['method', 'ACC'], ['gpm', '.9']], [['method', 'BWT'], ['gpm', '.1']]]
+    """
+    widths = [max(len(row[column]) for row in table) + 3 for column in range(len(table[0]))]
+    groups: list[list[int]] = [[]]
+    for column in range(keep, len(widths)):
+        taken = sum(widths[:keep]) + sum(widths[one] for one in groups[-1])
+        if groups[-1] and taken + widths[column] >= width:
+            groups.append([])
+        groups[-1].append(column)
+    return [[[row[column] for column in (*range(keep), *chosen)] for row in table] for chosen in groups]
+
+
 def number(value: float, digits: int = 3) -> str:
     """Decimals without the zero before the point.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 
 import pytest
+from made_runs import written
 
 from orthotrace.analysis.report.report import consistency_table, write_report
+from orthotrace.results.groups import Group
 
 
 def test_no_pairs_is_no_table():
@@ -19,15 +22,6 @@ MARKUP = "<script>alert('{}')</script><b onclick=\"{}()\">&amp;"
 
 def marked(name: str) -> str:
     return MARKUP.format(name, name)
-
-
-class Marked:
-    """A group of runs whose label is markup."""
-
-    label, runs = marked("method"), ("one", "two")
-
-    def cell(self, score: str) -> str:
-        return marked(score)
 
 
 def test_every_name_that_a_user_chose_is_escaped(tmp_path):
@@ -47,7 +41,18 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     }
     picture = tmp_path / "figure.png"
     picture.write_bytes(bytes(32))
-    page = write_report(tmp_path, [Marked()], results, {marked("caption"): picture}).read_text(encoding="utf-8")
+    about = {key: marked(key) for key in ("processor", "cores", "device", "devices", "system")}
+    lost = [[0.9, 0.1], [0.9, 0.1]]
+    runs = [
+        written(
+            tmp_path / "runs", seed=seed, accuracy=lost, name=f"<b onclick={seed}>", machine=about,
+            versions={marked("package"): marked("version")}, commit={"here": marked("commit")},
+            overrides=(f"dataset.path={marked('path')}",),
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    grouped = [Group(marked("method"), tuple(runs)), Group(marked("second"), tuple(runs))]
+    page = write_report(tmp_path, grouped, results, {marked("caption"): picture}).read_text(encoding="utf-8")
     names = (
         "method",
         "interval",
@@ -60,6 +65,14 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
         "concept",
         "caption",
         "sha",
+        "second",
+        "processor",
+        "device",
+        "system",
+        "package",
+        "version",
+        "commit",
+        "path",
     )
     for name in names:
         assert f"alert(&#39;{name}&#39;)" in page, name
@@ -70,11 +83,12 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     tags = set(re.findall(r"</?([a-z0-9]+)", page))
     assert tags <= {
         "html", "head", "meta", "title", "link", "style", "body", "h1", "h2", "p", "div", "table", "thead", "tbody", "tr",
-        "th", "td", "figure", "img", "figcaption", "b", "code", "footer",
+        "th", "td", "figure", "img", "figcaption", "b", "code", "footer", "a", "pre",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [(1280, 900), (375, 812)], ids=["desktop", "phone"])
+# A printed page of A4 has 680 of the browser's pixels between its margins.
+@pytest.mark.parametrize("size", [(1280, 900), (375, 812), (680, 1009)], ids=["desktop", "phone", "printed"])
 def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
@@ -92,6 +106,9 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
+        printed = size[0] == 680
+        if printed:
+            chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
         chrome.get((analysed / "report.html").as_uri())
         pictures = chrome.execute_script(
             "return Array.from(document.images).map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
@@ -107,5 +124,8 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
             == 0
         )
         assert chrome.get_log("browser") == []
+        if printed:
+            document = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+            assert document.startswith(b"%PDF") and document.count(b"/Type /Page\n") >= 2
     finally:
         chrome.quit()
