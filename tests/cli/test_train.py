@@ -44,6 +44,18 @@ def test_a_folder_holds_what_is_promised(study):
         assert [(row["task"], row["epoch"]) for row in rows] == [("1", "1"), ("2", "1")]
 
 
+@pytest.mark.filterwarnings("ignore:layer .* all of its")
+def test_learning_that_collapsed_is_told_at_the_end(train):
+    """All directions are held after the first task: the classes of the second cannot be learned."""
+    options = ("stream=split", "stream.scenario=class", "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]")
+    answer = train(*options, "method=gpm", "method.energy=1", "hydra.run.dir=run")
+    (line,) = [one for one in answer.out.splitlines() if "not learned" in one]
+    assert line.startswith("not learned: task 2 (at chance just after its training") and line.endswith("run")
+    told = scores(Path("run"))
+    assert told["val_acc"] is not None and told["test_images"] and told["machine"]["device"] == "cpu"
+    jsonschema.validate(told, SCHEMA)
+
+
 def test_accuracies_are_those_of_the_networks(study):
     """Averaged over samples: the test part has 360 images, the batch of 128 does not divide it."""
     from orthotrace.data.sources import digits

@@ -4,7 +4,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from orthotrace.data.images import Images
-from orthotrace.training.evaluation import evaluate
+from orthotrace.methods import Method
+from orthotrace.training.evaluation import Evaluator, evaluate
 
 
 def test_accuracy_is_averaged_over_samples_not_batches():
@@ -57,3 +58,34 @@ def test_a_parametrised_weight_is_computed_once():
     with torch.no_grad():
         layer.parametrizations.weight.original.zero_()
     assert not layer.weight.any()
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_validation_accuracies_are_those_of_the_validation_images(scenario):
+    from orthotrace.data.sources import digits
+    from orthotrace.data.streams import Split
+    from orthotrace.methods.finetune import Finetune
+    from orthotrace.models.mlp import MLP
+
+    stream = Split(digits(), tasks=2, scenario=scenario, repeats=2)
+    torch.manual_seed(0)
+    model = MLP(stream.shape, len(stream.classes), hidden=[16])
+    found = Evaluator(model, Finetune(), stream).on_validation(after=4)
+    expected = []
+    for number in (0, 1, 0, 1):
+        part, outputs = stream.task(number).validation, stream.active.for_evaluation(number, 4)
+        logits = model(part.inputs())[:, outputs.start : outputs.stop]
+        expected.append(float((logits.argmax(1) + outputs.start == part.labels).double().mean()))
+    assert found == pytest.approx(expected) and len(set(found)) > 1
+    none = Evaluator(model, Finetune(), Split(digits(), tasks=2, validation=0.0)).on_validation(after=2)
+    assert none == []
+
+
+def test_chance_is_the_share_of_the_most_frequent_class():
+    from orthotrace.data.sources import arrays
+    from orthotrace.data.streams import Split
+
+    labels = torch.tensor([0] * 6 + [1] * 2 + [2] * 3 + [3] * 3)
+    images = torch.zeros(len(labels), 1, 2, 2)
+    stream = Split(arrays(images, labels, images, labels), tasks=2, class_order="natural")
+    assert Evaluator(nn.Identity(), Method(), stream).chances() == ([0.75, 0.5], [8, 6])
