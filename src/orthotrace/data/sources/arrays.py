@@ -1,5 +1,7 @@
 """Images in arrays and NumPy archives."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

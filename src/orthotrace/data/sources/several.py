@@ -1,5 +1,7 @@
 """Several data sets for one stream."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
