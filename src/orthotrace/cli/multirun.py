@@ -1,7 +1,9 @@
 """Several runs by one command."""
 
+import functools
 import itertools
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +12,17 @@ from omegaconf import DictConfig
 
 from orthotrace.cli.composed import check_composed, check_folder, starts
 from orthotrace.cli.errors import fail, translated
+from orthotrace.cli.jobs import JOBS, SIGNAL, SWEPT, begin, end, tell
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
-from orthotrace.core.interrupt import working_in
-
-# The variable of the environment that holds the number of jobs.
-JOBS = "ORTHOTRACE_JOBS"
-# That of the keys in which they differ.
-SWEPT = "ORTHOTRACE_SWEPT"
-
-
-def swept() -> list[str]:
-    """The keys in which the jobs of this multirun differ, as a job knows them from its environment."""
-    return os.environ.get(SWEPT, "").split()
-
+from orthotrace.core.interrupt import deferred, working_in
 
 class Multirun(Callback):
     """Before a multirun: compose and check every job, so that a typo costs a second. After it: a table of all jobs."""
 
     failed = False
+    # Not of the object, which launchers hand to their workers.
+    running = ExitStack()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Compose and check every job, and note its folder."""
@@ -41,6 +35,10 @@ class Multirun(Callback):
         loader = GlobalHydra.instance().config_loader()
         parser = OverridesParser.create(config_loader=loader)
         given, more = parser.parse_overrides(config.hydra.overrides.task), config.hydra.sweeper.get("params") or {}
+        begin()
+        if config.hydra.launcher._target_.endswith("JoblibLauncher"):
+            # joblib would kill its workers: they save what they have, and come to their end by themselves.
+            Multirun.running.enter_context(deferred(heard=functools.partial(tell, SIGNAL)))
         keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
         os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
         # Another sweeper chooses its jobs as it goes.
@@ -71,6 +69,8 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the tables, and write them for LaTeX."""
+        left = end()
+        Multirun.running.close()
         from orthotrace.results.groups import failures
         from orthotrace.results.run_folder import Run, below
         from orthotrace.results.summary import print_summary, where_of, write_summary
@@ -80,6 +80,6 @@ class Multirun(Callback):
         sweep = Path(config.hydra.sweep.dir)
         there = below(sweep)
         missing = [Run(folder) for folder in self.folders if folder not in {run.folder for run in there}]
-        print_summary([*there, *missing], where_of(sweep))
+        print_summary([*there, *missing], where_of(sweep), not_started=[Path(folder).name for folder in left])
         write_summary(sweep / "summary.tex", there)
         Multirun.failed = bool(failures([Run(folder) for folder in self.folders]))

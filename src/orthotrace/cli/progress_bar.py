@@ -1,17 +1,21 @@
-"""The progress bar of a run."""
+"""The progress bar of a run, with what it has reached."""
 
 from __future__ import annotations
 
 import multiprocessing
+import time
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+# Seconds between two looks at loss and accuracy: each waits for the device.
+INTERVAL = 0.5
+
 
 class ProgressBar(Callback):
-    """One bar over all epochs of all tasks, moved once an epoch.
+    """One bar over all epochs of all tasks, with loss and accuracy of the last batches.
 
     Silent where nobody watches: without a terminal, and in the worker processes of a launcher, whose bars would
     overwrite each other.
@@ -21,32 +25,51 @@ class ProgressBar(Callback):
         self.tasks = tasks
         self.epochs = epochs
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("epochs"),
+            TextColumn("{task.fields[reached]}"),
             TimeRemainingColumn(),
             transient=True,
             disable=multiprocessing.parent_process() is not None,
         )
         self.label = label
-        self.row = self.bar.add_task(label, total=tasks * epochs)
+        self.row = self.bar.add_task(label, total=tasks * epochs, reached="")
+        # When it is looked at next: never, where nobody watches.
+        self.next = float("inf")
 
     def __enter__(self) -> ProgressBar:
-        if self.bar.console.is_terminal:
+        if self.bar.console.is_terminal and not self.bar.disable:
             self.bar.start()
+            self.next = 0.0
         return self
 
     def __exit__(self, *error: object) -> None:
         # Without a terminal a stop prints an empty line.
         if self.bar.console.is_terminal:
             self.bar.stop()
+            self.next = float("inf")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show loss and accuracy, where the last look is long enough ago."""
+        if time.monotonic() < self.next:
+            return
+        loss, accuracy = pl_module.recent()
+        self.bar.update(self.row, reached=f"loss {loss:.3f}  accuracy {accuracy:.3f}")
+        self._move(pl_module, (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
+        self.next = time.monotonic() + INTERVAL
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Move."""
-        task, epoch = pl_module.context.number, pl_module.context.epoch
+        self._move(pl_module, 1.0)
+
+    def _move(self, module: Any, part: float) -> None:
+        task, epoch = module.context.number, module.context.epoch
         self.bar.update(
             self.row,
-            completed=task * self.epochs + epoch + 1,
+            completed=task * self.epochs + epoch + part,
             description=f"{self.label} task {task + 1}/{self.tasks}",
         )

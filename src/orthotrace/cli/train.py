@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -18,18 +15,17 @@ from omegaconf import DictConfig
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
-from orthotrace.cli.multirun import JOBS, swept
+from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
 from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.dataset import build_dataset
-from orthotrace.config.folder_names import differences, relevant
+from orthotrace.config.folder_names import differences, relevant, varied
 from orthotrace.config.network import concept_layers_of
 from orthotrace.config.schema import check
 from orthotrace.core.digests import DamagedFileError
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, short
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
-from orthotrace.core.processes import ends_with_parent
 from orthotrace.results.collapse import run_line
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import Run
@@ -64,34 +60,50 @@ def job(config: DictConfig) -> None:
             try:
                 train(config, run, hydra)
             finally:
-                # The folder that Hydra made for a run which was refused.
-                if run.folder.is_dir() and not any(run.folder.iterdir()):
-                    run.folder.rmdir()
+                remove_if_empty(run.folder)
         return
-    number = f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}] "
+    if not may_start(run.folder):
+        # Hydra has made it.
+        remove_if_empty(run.folder)
+        return
+    number = label_of(hydra)
     try:
         with worker():
             train(config, run, hydra, number)
     except FolderInUseError as error:
         # The other process reports what becomes of the run.
-        print(f"{number}failed: {run.folder.name}: {error}", flush=True)
+        told_of_failure(config, f"{number}failed: {run.folder.name}: {error}")
     except Exception as error:
         # What the end of an interrupted run came to is no failure of it.
         stop_here()
         reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
-        print(f"{number}failed: {run.folder.name}: {reason}", flush=True)
+        told_of_failure(config, f"{number}failed: {run.folder.name}: {reason}")
         write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
 
 
-@contextmanager
-def worker() -> Iterator[None]:
-    """A job in a process that a launcher on this machine started ends with the command, which hears the signals."""
-    if multiprocessing.parent_process() is None:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with ends_with_parent(143):
-        yield
+def told_of_failure(config: DictConfig, line: str) -> None:
+    """Print the line of a job that failed; those that have not started go on, or not."""
+    print(line, flush=True)
+    if config.on_failure == "stop":
+        tell(FAILURE)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a run which was refused, or not started."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def label_of(hydra: DictConfig) -> str:
+    """What the lines of a job of a multirun begin with: its number, and what varies between the jobs.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> label_of(OmegaConf.create({"job": {"num": 1}, "overrides": {"task": ["seed=1"]}}))
+        '[2/?] '
+    """
+    what = [short(one, 40) for one in varied(hydra.overrides.task, swept())]
+    return " ".join([f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}]", *what, ""])
 
 
 def is_first_process() -> bool:
@@ -138,10 +150,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             # Where nothing has come of the new run.
             if run.folder.is_dir():
                 give_back(run)
-    transfer = "" if scores.bwt is None else f"  BWT {scores.bwt:+.3f}"
+    transfer = "" if scores.bwt is None else f", BWT {scores.bwt:+.3f}"
     how = "continued, " if continues else ""
     seconds = time.perf_counter() - started
-    print(f"{number}{run.folder}: ACC {scores.acc:.3f}{transfer}  ({how}{seconds:.0f} s)", flush=True)
+    print(f"{number}ACC {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {run.folder}", flush=True)
     if line := run_line(experiment.report()):
         print(f"{number}{line}: {run.folder}", flush=True)
 
@@ -223,6 +235,7 @@ def assemble(
         import torch
 
         from orthotrace.cli.progress_bar import ProgressBar
+        from orthotrace.cli.task_lines import TaskLines
         from orthotrace.config.network import make_network
         from orthotrace.core.seeds import Seeds, derived
         from orthotrace.results.found_rows import rows_argument
@@ -257,8 +270,8 @@ def assemble(
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
-    reporting = tracker or (build(config, "logger") if is_first_process() else Tracker())
-    bar = ProgressBar(f"{number}{hydra.runtime.choices.method}", stream.tasks, training.max_epochs)
+    reporting = tracker or (TaskLines(build(config, "logger"), number) if is_first_process() else Tracker())
+    bar = ProgressBar(number.strip() or hydra.runtime.choices.method, stream.tasks, training.max_epochs)
     choices = hydra.runtime.choices
     experiment = Experiment(
         run,

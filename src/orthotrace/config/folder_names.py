@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +13,7 @@ from orthotrace.config.keys import known_keys
 from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
-IRRELEVANT = ("hydra", "overwrite", "logger")
+IRRELEVANT = ("hydra", "overwrite", "on_failure", "logger")
 
 
 def relevant(config: DictConfig) -> dict[str, Any]:
@@ -50,6 +50,18 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
     digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
     label = ",".join(names)[:96].rstrip(",-.")
     return f"{label}-{digest}" if label else digest
+
+
+def varied(overrides: Sequence[str], swept: Sequence[str]) -> list[str]:
+    """What differs between the jobs of a multirun: the overrides of its swept keys, in their order.
+
+    Example:
+        >>> varied(["method=gpm", "seed=0", "+model.width=2"], ["seed", "model.width"])
+        ['seed=0', 'model.width=2']
+    """
+    bare = [one.lstrip("+~") for one in overrides]
+    told = {one.partition("=")[0]: one for one in bare}
+    return [told[key] for key in dict.fromkeys(swept) if key in told]
 
 
 def as_written_once(override: str, config: DictConfig) -> str:

@@ -104,6 +104,7 @@ TOP = {
         "seed": Argument(Seed),
         "rates": Argument(dict[str, Annotated[float, Field(gt=0, le=FLOAT32)]] | None),
         "overwrite": Argument(bool),
+        "on_failure": Argument(Literal["continue", "stop"]),
     },
     "analyze": {
         "runs": Argument(Text),

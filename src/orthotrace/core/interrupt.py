@@ -6,8 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -32,9 +32,11 @@ class _Watch:
         self.thread = threading.get_ident()
         self.active = True
         self.deferred = False
+        self.heard: Callable[[], None] | None = None
         self.lost = False
         self.leaving = False
         self.printed = False
+        self.silent = False
         self.received: int | None = None
         self.hook = sys.unraisablehook
         self.folder: Path | None = None
@@ -47,6 +49,8 @@ class _Watch:
             os.kill(os.getpid(), number)
         elif self.received is None:
             self.received = number
+            if self.heard is not None:
+                self.heard()
             if self.leaving:
                 self.end()
             # Not threading.Thread: the signal may have come where the locks are held that it takes.
@@ -82,7 +86,7 @@ class _Watch:
 
     def end(self) -> None:
         """Print the line, unless that is done, and end the process at once."""
-        leave(self.code, None if self.printed else self.line)
+        leave(self.code, None if self.printed or self.silent else self.line)
 
     @property
     def line(self) -> str:
@@ -142,7 +146,8 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
                 signal.signal(number, handler)
     if watch.received is not None:
         watch.printed = True
-        print(watch.line, file=sys.stderr, flush=True)
+        if not watch.silent:
+            print(watch.line, file=sys.stderr, flush=True)
         raise SystemExit(watch.code)
 
 
@@ -188,8 +193,23 @@ def working_in(folder: Path | str) -> None:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
+def silently_interruptible() -> Iterator[None]:
+    """Within the block SIGTERM raises Interrupted; the block is left without a line and without an error.
+
+    For a process that works for another one, which hears SIGINT and tells of the end.
+    """
+    with suppress(SystemExit), interruptible():
+        assert _watch is not None
+        _watch.silent = True
+        yield
+
+
+@contextmanager
+def deferred(heard: Callable[[], None] | None = None) -> Iterator[None]:
     """Within the block a signal is noted and raises nothing; stop_here raises it there, and the end of the block.
+
+    Args:
+        heard: called at once when a signal comes.
 
     Raises:
         Interrupted: a signal came.
@@ -198,9 +218,9 @@ def deferred() -> Iterator[None]:
     if watch is None or watch.deferred:
         yield
         return
-    watch.deferred = True
+    watch.deferred, watch.heard = True, heard
     try:
         yield
     finally:
-        watch.deferred = False
+        watch.deferred, watch.heard = False, None
     stop_here()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -19,6 +19,30 @@ def leave(code: int, line: str | None = None) -> NoReturn:
     os._exit(code)
 
 
+def follow_parent(code: int, line: str | None = None, look: Callable[[], object] | None = None) -> threading.Event:
+    """From now on this process ends at once when the one that started it has ended.
+
+    Args:
+        code: to end with.
+        line: for stderr.
+        look: called every INTERVAL seconds.
+
+    Returns:
+        Set it to end that.
+    """
+    parent, over = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(INTERVAL):
+            if os.getppid() != parent:
+                leave(code, line)
+            if look is not None:
+                look()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return over
+
+
 @contextmanager
 def ends_with_parent(code: int, line: str | None = None) -> Iterator[None]:
     """Within the block this process ends at once when the one that started it has ended.
@@ -31,14 +55,7 @@ def ends_with_parent(code: int, line: str | None = None) -> Iterator[None]:
         >>> with ends_with_parent(1):
         ...     pass
     """
-    parent, over = os.getppid(), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(INTERVAL):
-            if os.getppid() != parent:
-                leave(code, line)
-
-    threading.Thread(target=watch, daemon=True).start()
+    over = follow_parent(code, line)
     try:
         yield
     finally:

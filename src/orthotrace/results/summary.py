@@ -107,12 +107,13 @@ def where_of(folder: Path) -> str:
     return f"all runs in {folder}"
 
 
-def print_summary(runs: Sequence[Run], where: str = "") -> None:
+def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[str] = ()) -> None:
     """Print the scores of the finished runs, how they compare, and the others with their reasons.
 
     Args:
         runs: each network counts once; what equals another one is named.
         where: which runs they are, in words.
+        not_started: names of the folders of those that were left out after the first failure.
     """
     from rich.console import Console
 
@@ -138,7 +139,8 @@ def print_summary(runs: Sequence[Run], where: str = "") -> None:
     for other, kept in distinct(whole)[1].items():
         console.print(f"not counted: {other}, the same network as {kept}", markup=False, soft_wrap=True)
     for name, reason in failed.items():
-        console.print(f"failed: {name}: {reason}", markup=False)
+        line = f"not started: {name}" if name in not_started else f"failed: {name}: {reason}"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def _rich(rows: Sequence[Sequence[str]], title: str):

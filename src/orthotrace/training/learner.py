@@ -173,6 +173,13 @@ class Learner(pl.LightningModule):
         self._batches.append((loss.detach(), found, batch.labels))
         return loss if batch.weight == 1 else loss * batch.weight
 
+    def recent(self, batches: int = 20) -> tuple[float, float]:
+        """Mean loss and accuracy of the last batches of the epoch, in this process. It waits for the device."""
+        losses, predicted, labels = zip(*self._batches[-batches:], strict=True)
+        right = torch.cat(predicted) == torch.cat(labels)
+        loss, accuracy = torch.stack([torch.stack(losses).float().mean(), right.float().mean()]).tolist()
+        return loss, accuracy
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Method and regularizer change the gradients, before they are clipped."""
         for hook in self._gradient_hooks:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from orthotrace.config.folder_names import varied
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.files import write_text
 
@@ -204,9 +205,8 @@ def title(method: str, seed: int, overrides: Sequence[str], swept: Sequence[str]
         >>> title("gpm", 0, ["method=gpm", "seed=0", "method.rows=4", "+model.width=2"], ["seed", "method.rows"])
         'gpm seed 0 method.rows=4'
     """
-    told = {key: value for key, _, value in (one.lstrip("+~").partition("=") for one in overrides)}
-    kept = [key for key in dict.fromkeys(swept) if key in told and key not in UNTOLD]
-    return " ".join([f"{method} seed {seed}", *(f"{key}={told[key]}" for key in kept)])[:LONGEST]
+    others = varied(overrides, [key for key in swept if key not in UNTOLD])
+    return " ".join([f"{method} seed {seed}", *others])[:LONGEST]
 
 
 def no_answer(server: str) -> str | None:
