@@ -1,6 +1,5 @@
 """A user's mistake on one line."""
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from orthotrace.cli.flags import Flags, overrides_in
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.keys import at, groups, hint, known_keys, one_option, plain_file, write_keys
 from orthotrace.core.errors import UserError, nearest, one_line, short
@@ -33,7 +33,7 @@ def mistakes_on_one_line(config_name: str) -> Iterator[None]:
         # What a clean-up came to after a signal is no error to tell.
         stop_here()
         # Hydra's error of a missing option is an OSError too.
-        line = translated(error, config_name, sys.argv[1:])
+        line = translated(error, config_name, overrides_in(sys.argv[1:]))
         if (
             line is None
             and isinstance(error, (MemoryError, RuntimeError))
@@ -61,6 +61,8 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"--config-name: there is no {short(option)}.yaml in the folder of configurations"
         return f"{group}={short(option)}: no such option; {nearest(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
         return f"{short(str(error.override))}: not understood; write key=value, with quotes around special characters"
@@ -80,7 +82,7 @@ def _no_option(overrides: Sequence[str], interpolated: bool) -> str | None:
     """One line for a value in the place of an option's name, such as null; None where there is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    for override in OverridesParser.create().parse_overrides([one for one in overrides if not one.startswith("-")]):
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
         if override.is_delete() or override.is_sweep_override():
             continue
         group, value, given = override.key_or_group, override.value(), override.get_value_element_as_str()
@@ -115,9 +117,7 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
         return f"{name}: has no keys; write {name}=OPTION to choose one that has"
     if name.startswith("hydra."):
         return f"{short(name)}: Hydra has no such key"
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
-    folders = parser.parse_known_args(sys.argv[1:])[0].config_dir
+    folders = [Path(folder)] if (folder := Flags().parse_known_args(sys.argv[1:])[0].config_dir) else []
     choices = dict(override.split("=", 1) for override in overrides if "=" in override)
     known = known_keys(config_name, choices, folders)
     above, _, last = name.rpartition(".")

@@ -1,21 +1,24 @@
 """A job run by Hydra."""
 
-import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+import orthotrace
 from orthotrace.cli.errors import mistakes_on_one_line
+from orthotrace.cli.flags import as_words, read_flags
 from orthotrace.cli.multirun import Multirun
+from orthotrace.cli.shown import show
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import run_name
-from orthotrace.core.errors import UserError, nearest, short
+from orthotrace.core.errors import UserError
 from orthotrace.core.interrupt import interruptible
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
@@ -24,26 +27,21 @@ OmegaConf.register_new_resolver(
 )
 
 
-# Without and with a value.
-SWITCHES = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--resolve",), ("--run", "-r"),
-            ("--multirun", "-m"), ("--shell-completion", "-sc"))  # fmt: skip
-VALUES = (("--package", "-p"), ("--config-path", "-cp"), ("--config-name", "-cn"), ("--config-dir", "-cd"))
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-
-
 def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """Run a job by Hydra, with a user's mistake on one line.
 
     Exits with 2 after a mistake, with 1 when a job of a multirun failed, with 130 or 143 after a signal.
     """
+    with mistakes_on_one_line(config_name):
+        flags = read_flags(sys.argv[1:])
+    sys.argv[1:] = as_words(flags)
     # Hydra reads every option twice for its help, which takes a second; it alone knows groups of the user's own.
-    if sys.argv[1:] in (["--help"], ["-h"]):
+    if sys.argv[1:] == ["--help"]:
         print(help_of(config_name))
         return
-    # Python's argparse takes keys on one side of a flag only.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("--multirun", "-m"))
-    with mistakes_on_one_line(config_name):
-        check_flags(sys.argv[1:])
+    if flags.version:
+        print(f"orthotrace {orthotrace.__version__}, Hydra {version('hydra-core')}")
+        return
     import hydra
 
     # Errors come here as they are, instead of being printed by Hydra.
@@ -53,6 +51,9 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.path.append(here)
     quieten()
     with interruptible(), mistakes_on_one_line(config_name):
+        if flags.cfg or (flags.info and flags.multirun):
+            show(flags, config_name)
+            return
         try:
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=config_name)(job)()
         except BrokenProcessPool as error:
@@ -61,46 +62,6 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
             ) from error
     if Multirun.failed:
         sys.exit(1)
-
-
-class Flags(argparse.ArgumentParser):
-    """Hydra's flags, all but the one that reads a pickle; what is no flag is for Hydra to read."""
-
-    def __init__(self) -> None:
-        super().__init__(add_help=False)
-        self.add_argument("overrides", nargs="*")
-        for names in SWITCHES:
-            self.add_argument(*names, action="store_true")
-        for names in VALUES:
-            self.add_argument(*names)
-        self.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
-        self.add_argument("--info", "-i", nargs="?", choices=INFO)
-
-    def error(self, message: str) -> NoReturn:
-        """What is wrong with the value of a flag."""
-        raise UserError(message.removeprefix("argument "))
-
-
-def check_flags(arguments: Sequence[str]) -> None:
-    """Refuse what begins with a minus and is no flag of Hydra's.
-
-    Raises:
-        UserError: names the nearest; or what is wrong with the value of one.
-
-    Example:
-        >>> check_flags(["--multrun"])
-        Traceback (most recent call last):
-        ...
-        orthotrace.core.errors.UserError: --multrun: no such flag; did you mean '--multirun'?
-    """
-    flags = Flags()
-    rest = flags.parse_known_args(arguments)[1]
-    for one in rest:
-        if one.startswith("-"):
-            hint = nearest(one, [name for action in flags._actions for name in action.option_strings])
-            raise UserError(f"no such flag; {hint.partition(' There are')[0]}", short(one))
-    if rest:
-        raise UserError("write flags such as --multirun before all keys, or after them", short(rest[0]))
 
 
 def help_of(config_name: str) -> str:

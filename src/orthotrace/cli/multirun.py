@@ -1,7 +1,6 @@
 """Several runs by one command."""
 
 import functools
-import itertools
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ from omegaconf import DictConfig
 from orthotrace.cli.composed import check_composed, check_folder, starts
 from orthotrace.cli.errors import fail, translated
 from orthotrace.cli.jobs import JOBS, SIGNAL, SWEPT, begin, end, tell
+from orthotrace.cli.shown import jobs_of
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
 from orthotrace.core.interrupt import deferred, working_in
@@ -41,19 +41,13 @@ class Multirun(Callback):
             Multirun.running.enter_context(deferred(heard=functools.partial(tell, SIGNAL)))
         keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
         os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
-        # Another sweeper chooses its jobs as it goes.
-        if not config.hydra.sweeper._target_.endswith("BasicSweeper"):
+        if (jobs := jobs_of(config, loader)) is None:
             return
         # Another launcher's jobs train in processes of their own, which check them; this one imports nothing for that.
         here = config.hydra.launcher._target_.endswith("BasicLauncher")
-        params = parser.parse_overrides([f"{key}={value}" for key, value in more.items()])
-        values: dict[str, list[str]] = {}
-        for one in [*params, *given]:
-            sweep = one.sweep_string_iterator() if one.is_discrete_sweep() else [one.get_value_element_as_str()]
-            values[one.get_key_element()] = list(sweep)
-        for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):
+        for job in jobs:
             try:
-                composed = loader.load_sweep_config(config, list(job))
+                composed = loader.load_sweep_config(config, job)
                 check_composed(composed, composed.hydra, name, whole=False)
                 check_folder(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
                 folder = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
