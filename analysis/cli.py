@@ -17,7 +17,7 @@ from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
 from orthotrace.config.renamed import current
-from orthotrace.core.errors import UserError, checked, nearest, one_line
+from orthotrace.core.errors import UserError, checked, import_fault, nearest
 from orthotrace.core.files import write_csv, write_json
 from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, working_in
@@ -193,7 +193,7 @@ def imported(path: str, key: str) -> Any:
     try:
         there = importlib.import_module(module)
     except Exception as error:
-        raise UserError(f"'{path}' cannot be imported: {one_line(error)}", key) from error
+        raise UserError(f"'{path}' cannot be imported: {import_fault(error)}", key) from error
     if not callable(getattr(there, name, None)):
         functions = [one for one, value in vars(there).items() if callable(value) and not one.startswith("_")]
         raise UserError(f"there is no function '{name}' in {module}; {nearest(name, functions)}", key)

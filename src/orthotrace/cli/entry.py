@@ -15,6 +15,11 @@ def analyze() -> None:
     _run("orthotrace.analysis.cli")
 
 
+def runs() -> None:
+    """orthotrace-runs."""
+    _run("orthotrace.cli.runs")
+
+
 def _run(module: str) -> None:
     with interruptible(for_good=True):
         import_module(module).main()

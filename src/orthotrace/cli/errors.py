@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,13 @@ def mistakes_on_one_line(config_name: str) -> Iterator[None]:
         fail(line)
 
 
+def quieten() -> None:
+    """Warnings on one line, without the line of code that gave them."""
+    warnings.formatwarning = lambda message, category, *_, **__: f"warning: {message}\n"
+    # Lightning 2.6 on torch >= 2.13 asks for a class that torch renames.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+
+
 def fail(line: str) -> NoReturn:
     """Print a line and exit with 2."""
     print(f"error: {short(line, 2000)}", file=sys.stderr)
@@ -81,8 +89,13 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
 def _no_option(overrides: Sequence[str], interpolated: bool) -> str | None:
     """One line for a value in the place of an option's name, such as null; None where there is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
 
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException:
+        return None
+    for override in parsed:
         if override.is_delete() or override.is_sweep_override():
             continue
         group, value, given = override.key_or_group, override.value(), override.get_value_element_as_str()

@@ -89,7 +89,11 @@ def as_words(flags: argparse.Namespace) -> list[str]:
     switches = [names[0] for names in SWITCHES if getattr(flags, names[0][2:].replace("-", "_"))]
     names = (*(names[0] for names in VALUES), "--cfg", "--info")
     values = [(name, getattr(flags, name[2:].replace("-", "_"))) for name in names]
-    return [*switches, *(word for name, value in values if value is not None for word in (name, value)), *flags.overrides]
+    return [
+        *switches,
+        *(word for name, value in values if value is not None for word in (name, value)),
+        *flags.overrides,
+    ]
 
 
 def overrides_in(words: Sequence[str]) -> list[str]:
@@ -118,6 +122,8 @@ def _check_completion(overrides: Sequence[str]) -> None:
     """Refuse what Hydra's completion ends in a traceback for."""
     asked = [one.partition("=") for one in overrides if one.partition("=")[0] in ("install", "uninstall", "query")]
     if len(asked) != 1 or asked[0][2] not in SHELLS:
-        raise UserError(f"write install=SHELL or uninstall=SHELL, where SHELL is {', '.join(SHELLS)}", "--shell-completion")
+        raise UserError(
+            f"write install=SHELL or uninstall=SHELL, where SHELL is {', '.join(SHELLS)}", "--shell-completion"
+        )
     if asked[0][0] == "query" and "COMP_LINE" not in os.environ:
         raise UserError("query is what the shell itself asks; write install=SHELL", "--shell-completion")

@@ -68,7 +68,7 @@ def may_start(folder: Path) -> bool:
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """A job: in a process that a launcher on this machine started it stops and saves when the command hears a signal."""
+    """A job; in a process of joblib it stops and saves when the command hears a signal."""
     if multiprocessing.parent_process() is None:
         yield
         return

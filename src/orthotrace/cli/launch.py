@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
@@ -12,8 +11,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import orthotrace
-from orthotrace.cli.errors import mistakes_on_one_line
+from orthotrace.cli.errors import mistakes_on_one_line, quieten
 from orthotrace.cli.flags import as_words, read_flags
+from orthotrace.cli.jobs import end
 from orthotrace.cli.multirun import Multirun
 from orthotrace.cli.shown import show
 from orthotrace.config.conf import conf_folder
@@ -60,6 +60,8 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
             raise UserError(
                 "a worker process was killed, maybe for want of memory; the same command continues"
             ) from error
+        finally:
+            end()
     if Multirun.failed:
         sys.exit(1)
 
@@ -73,10 +75,3 @@ def help_of(config_name: str) -> str:
         if folder.is_dir()
     ]
     return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(groups) + "\n")
-
-
-def quieten() -> None:
-    """Warnings on one line, without the line of code that gave them."""
-    warnings.formatwarning = lambda message, category, *_, **__: f"warning: {message}\n"
-    # Lightning 2.6 on torch >= 2.13 asks for a class that torch renames.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)

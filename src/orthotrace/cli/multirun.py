@@ -15,7 +15,9 @@ from orthotrace.cli.jobs import JOBS, SIGNAL, SWEPT, begin, end, tell
 from orthotrace.cli.shown import jobs_of
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
-from orthotrace.core.interrupt import deferred, working_in
+from orthotrace.core.folders import LOCK, is_held
+from orthotrace.core.interrupt import waiting_for, working_in
+
 
 class Multirun(Callback):
     """Before a multirun: compose and check every job, so that a typo costs a second. After it: a table of all jobs."""
@@ -29,23 +31,20 @@ class Multirun(Callback):
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        # Of another sweeper than Hydra's own nobody knows them.
         self.folders: list[Path] = []
-        working_in(config.hydra.sweep.dir)
+        self.sweep = Path(str(config.hydra.sweep.dir))
+        working_in(self.sweep)
         name = str(config.hydra.job.config_name)
         loader = GlobalHydra.instance().config_loader()
         parser = OverridesParser.create(config_loader=loader)
         given, more = parser.parse_overrides(config.hydra.overrides.task), config.hydra.sweeper.get("params") or {}
-        begin()
-        if config.hydra.launcher._target_.endswith("JoblibLauncher"):
-            # joblib would kill its workers: they save what they have, and come to their end by themselves.
-            Multirun.running.enter_context(deferred(heard=functools.partial(tell, SIGNAL)))
         keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
         os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
-        if (jobs := jobs_of(config, loader)) is None:
-            return
+        jobs = jobs_of(config, loader)
         # Another launcher's jobs train in processes of their own, which check them; this one imports nothing for that.
         here = config.hydra.launcher._target_.endswith("BasicLauncher")
-        for job in jobs:
+        for job in jobs or ():
             try:
                 composed = loader.load_sweep_config(config, job)
                 check_composed(composed, composed.hydra, name, whole=False)
@@ -59,7 +58,16 @@ class Multirun(Callback):
                     raise
                 fail(f"{line} (in the job {short(' '.join(job), 200)})")
             self.folders.append(folder)
-        os.environ[JOBS] = str(len(self.folders))
+        os.environ[JOBS] = "?" if jobs is None else str(len(self.folders))
+        begin()
+        if config.hydra.launcher._target_.endswith("JoblibLauncher"):
+            # joblib kills its workers: before that they save what they have.
+            Multirun.running.enter_context(waiting_for(functools.partial(tell, SIGNAL), self._at_rest))
+
+    def _at_rest(self) -> bool:
+        """Whether none of the runs is being written to."""
+        folders = self.folders or [lock.parent for lock in self.sweep.rglob(LOCK)]
+        return not any(map(is_held, folders))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the tables, and write them for LaTeX."""

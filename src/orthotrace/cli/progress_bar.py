@@ -51,9 +51,7 @@ class ProgressBar(Callback):
             self.bar.stop()
             self.next = float("inf")
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Show loss and accuracy, where the last look is long enough ago."""
         if time.monotonic() < self.next:
             return

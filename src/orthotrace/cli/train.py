@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
-from orthotrace.cli.launch import launch, quieten
 from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
+from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain, write_hydra
 from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import differences, relevant, varied

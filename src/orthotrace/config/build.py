@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.renamed import in_current_names
-from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.errors import UserError, import_fault, one_line
 from orthotrace.core.files import write_text
 
 
@@ -26,8 +26,10 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause.below(path) from error
+        if isinstance(cause, ImportError):
+            raise UserError(import_fault(cause), path) from error
         # Sizes that no memory holds come as the last three.
-        if isinstance(cause, (TypeError, ValueError, ImportError, RuntimeError, MemoryError, OverflowError, NoneType)):
+        if isinstance(cause, (TypeError, ValueError, RuntimeError, MemoryError, OverflowError, NoneType)):
             raise UserError(one_line(cause or error), path) from error
         raise
 

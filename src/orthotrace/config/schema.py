@@ -17,7 +17,7 @@ from orthotrace.config.outside import LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER,
 from orthotrace.config.renamed import current
 from orthotrace.config.signatures import NOTHING, Argument, Signature, signature
 from orthotrace.config.values import FINITE, MISSING, checked_values, is_missing
-from orthotrace.core.errors import UserError, nearest, one_line, short
+from orthotrace.core.errors import UserError, import_fault, nearest, short
 
 # A node with keys of its own.
 NODE = Argument(Any, None)
@@ -272,7 +272,7 @@ def _located(name: str, key: str) -> Signature:
     try:
         found = _as_instantiated(current(name))
     except Exception as error:  # the user's module may raise anything
-        raise UserError(f"'{short(name)}' cannot be found: {one_line(error)}", key) from error
+        raise UserError(f"'{short(name)}' cannot be found: {import_fault(error)}", key) from error
     if not callable(found):
         raise UserError(f"{short(name)} is no class or function", key)
     return signature(found)

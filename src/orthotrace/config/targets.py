@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -49,6 +51,18 @@ def check_targets(config: DictConfig, trust: Sequence[str] = ()) -> None:
                 f"trust=[{shown}]",
                 path,
             )
+
+
+def missing_modules(config: DictConfig) -> list[tuple[str, str]]:
+    """What a configuration would call of modules that this Python does not find: where it stands, and the module.
+
+    Example:
+        >>> missing_modules(DictConfig({"model": {"_target_": "nowhere.Net"}, "dataset": {"_target_": "torch.zeros"}}))
+        [('model._target_', 'nowhere')]
+    """
+    nodes = {group: plain(OmegaConf.select(config, group)) for group in BUILT}
+    found = [(path, name.split(".")[0]) for path, name in targets(nodes)]
+    return [(path, module) for path, module in found if module not in sys.modules and find_spec(module) is None]
 
 
 def targets(node: Any, path: str = "") -> Iterator[tuple[str, str]]:

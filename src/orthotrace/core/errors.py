@@ -103,6 +103,25 @@ def folder_at(path: str) -> Path:
     return folder
 
 
+def import_fault(error: BaseException) -> str:
+    """Why something could not be imported, on one line; of a module that is not there also where it was looked for.
+
+    Example:
+        >>> import_fault(ModuleNotFoundError("No module named 'mine'", name="mine")).partition(" (")[0]
+        "there is no module 'mine'"
+    """
+    found: BaseException | None = error
+    while found is not None and not (isinstance(found, ModuleNotFoundError) and found.name):
+        found = found.__cause__ or found.__context__
+    # Of a package that is there Python says what it lacks.
+    if found is None or "." in str(found.name):
+        return one_line(error)
+    return (
+        f"there is no module '{found.name}' (looked for in {Path.cwd()}, on PYTHONPATH and among what is installed); "
+        "start this in the folder that has it, or put that folder on PYTHONPATH"
+    )
+
+
 def one_line(error: BaseException) -> str:
     r"""The message of a library's error on one line of at most 300 characters.
 

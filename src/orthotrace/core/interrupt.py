@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from orthotrace.core.processes import leave
+from orthotrace.core.processes import INTERVAL, leave
 
 # Seconds from the first signal to the end of the process, whatever it is doing.
 LIMIT = 15.0
@@ -33,6 +33,7 @@ class _Watch:
         self.active = True
         self.deferred = False
         self.heard: Callable[[], None] | None = None
+        self.ready: Callable[[], bool] | None = None
         self.lost = False
         self.leaving = False
         self.printed = False
@@ -51,6 +52,8 @@ class _Watch:
             self.received = number
             if self.heard is not None:
                 self.heard()
+            if self.ready is not None:
+                _thread.start_new_thread(self.raise_when_ready, (self.ready,))
             if self.leaving:
                 self.end()
             # Not threading.Thread: the signal may have come where the locks are held that it takes.
@@ -70,6 +73,13 @@ class _Watch:
             _thread.start_new_thread(self.raise_again, ())
         else:
             self.hook(raised)
+
+    def raise_when_ready(self, ready: Callable[[], bool]) -> None:
+        """Let the main thread hear a signal that was deferred, once nothing is waited for."""
+        while not ready():
+            time.sleep(INTERVAL)
+        self.deferred = False
+        self.raise_again()
 
     def raise_again(self) -> None:
         """Let the main thread hear the signal once more."""
@@ -205,11 +215,8 @@ def silently_interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def deferred(heard: Callable[[], None] | None = None) -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Within the block a signal is noted and raises nothing; stop_here raises it there, and the end of the block.
-
-    Args:
-        heard: called at once when a signal comes.
 
     Raises:
         Interrupted: a signal came.
@@ -218,9 +225,32 @@ def deferred(heard: Callable[[], None] | None = None) -> Iterator[None]:
     if watch is None or watch.deferred:
         yield
         return
-    watch.deferred, watch.heard = True, heard
+    watch.deferred = True
     try:
         yield
     finally:
-        watch.deferred, watch.heard = False, None
+        watch.deferred = False
     stop_here()
+
+
+@contextmanager
+def waiting_for(heard: Callable[[], None], ready: Callable[[], bool]) -> Iterator[None]:
+    """Within the block a signal is noted, and raised as soon as others have come to their end.
+
+    Args:
+        heard: called when the signal comes: tells them.
+        ready: whether they have; asked again and again then.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    watch = _watch
+    if watch is None:
+        yield
+        return
+    watch.heard, watch.ready = heard, ready
+    try:
+        with deferred():
+            yield
+    finally:
+        watch.heard = watch.ready = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from orthotrace.config.targets import check_targets
+from orthotrace.config.targets import check_targets, missing_modules
 from orthotrace.core.digests import DamagedFileError, recorded, verify
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import read, read_json
@@ -74,13 +74,28 @@ class Run:
         """The configuration, from which objects may be made.
 
         Raises:
-            UserError: it would call what nobody named.
+            UserError: it would call what nobody named, or what is in a module that is not found.
         """
         try:
             check_targets(self.config, self.trust)
         except UserError as error:
             raise UserError(f"{error.message} ({error.key} in {self.hydra / 'config.yaml'})") from error
+        for path, module in missing_modules(self.config):
+            there = self._started_in()
+            place = there or "FOLDER"
+            raise UserError(
+                f"{self.folder} needs your module '{module}', which is not found"
+                f"{f'; the run was started in {there}' if there else ''}; start Python or the command in the folder "
+                f"that has it, or write sys.path.append({place!r}) before ({path} in {self.hydra / 'config.yaml'})"
+            )
         return self.config
+
+    def _started_in(self) -> str | None:
+        """The folder in which the command was given that trained this run; None where nothing says so."""
+        try:
+            return str(OmegaConf.select(OmegaConf.load(self.hydra / "hydra.yaml"), "hydra.runtime.cwd", default=None))
+        except Exception:  # of what is damaged nearly anything can be raised
+            return None
 
     @cached_property
     def overrides(self) -> list[str]:

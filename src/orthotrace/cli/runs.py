@@ -1,0 +1,113 @@
+"""orthotrace-runs: the runs below a folder, what differs between them, and how far they are."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from orthotrace.cli.errors import fail, quieten
+from orthotrace.core.errors import UserError
+from orthotrace.results.run_folder import find
+from orthotrace.results.states import RunState, differing, state_of_run
+from orthotrace.results.tables import number
+
+ABOUT = """orthotrace-runs: list the runs below a folder: what differs between them, and how far they are.
+
+  orthotrace-runs FOLDER [--csv | --json]
+
+Keys in which the runs differ come first. ACC and BWT are those of the tasks so far. Nothing is written:
+it can be called while a sweep runs.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """On one line, as all commands do."""
+        raise UserError(f"{message}; write orthotrace-runs FOLDER [--csv | --json]")
+
+
+def main() -> None:
+    """The command."""
+    quieten()
+    try:
+        _list(sys.argv[1:])
+    except UserError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot read {error.filename or 'the folder'}: {(error.strerror or str(error)).lower()}")
+
+
+def _list(words: Sequence[str]) -> None:
+    parser = _Parser(add_help=False)
+    parser.add_argument("folder", nargs="?")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true")
+    form.add_argument("--json", action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    given = parser.parse_args(words)
+    if given.help:
+        print(ABOUT, end="")
+        return
+    if given.folder is None:
+        parser.error("name a folder")
+    folder = Path(given.folder)
+    states = [state_of_run(run) for run in find(folder)]
+    keys = differing(states)
+    if given.json:
+        print(json.dumps([as_json(one, keys, folder) for one in states], indent=1))
+    elif given.csv:
+        write_rows(states, keys, folder)
+    else:
+        print_table(states, keys, folder)
+
+
+def as_json(one: RunState, keys: Sequence[str], folder: Path) -> dict[str, Any]:
+    """What is known of a run, as plain values."""
+    return {
+        "run": str(one.run.folder.relative_to(folder)),
+        "state": one.state,
+        "done": one.done,
+        "tasks": one.tasks,
+        "acc": one.acc,
+        "bwt": one.bwt,
+        "reason": one.reason,
+        "differs": {key: one.values[key] for key in keys if key in one.values},
+    }
+
+
+def write_rows(states: Sequence[RunState], keys: Sequence[str], folder: Path) -> None:
+    """Print CSV: first what differs."""
+    rows = [as_json(one, keys, folder) for one in states]
+    names = [name for name in rows[0] if name != "differs"]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*keys, *names])
+    for row in rows:
+        writer.writerow([*(_text(row["differs"].get(key)) for key in keys), *(row[name] for name in names)])
+
+
+def print_table(states: Sequence[RunState], keys: Sequence[str], folder: Path) -> None:
+    """Print a table: first what differs; then a line for each reason."""
+    from rich.console import Console
+    from rich.table import Table
+
+    # A pipe is no reason to fold a table.
+    console = Console(width=None if Console().is_terminal else 10_000, highlight=False)
+    table = Table(*keys, "state", "task", "ACC", "BWT", "folder", title=f"{len(states)} runs in {folder}")
+    for one in states:
+        scores = ["" if value is None else number(value) for value in (one.acc, one.bwt)]
+        task = "" if one.tasks is None else f"{one.done}/{one.tasks}"
+        values = [_text(one.values.get(key)) for key in keys]
+        table.add_row(*values, one.state, task, *scores, str(one.run.folder.relative_to(folder)))
+    console.print(table)
+    for one in states:
+        if one.reason:
+            console.print(f"{one.state}: {one.run.folder}: {one.reason}", markup=False, soft_wrap=True)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

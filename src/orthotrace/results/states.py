@@ -1,0 +1,135 @@
+"""The runs below a folder: what state each is in, and what differs between them. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from orthotrace.config.folder_names import IRRELEVANT, leaves
+from orthotrace.config.keys import groups
+from orthotrace.config.renamed import in_original_names
+from orthotrace.core.errors import UserError
+from orthotrace.core.folders import is_held
+from orthotrace.results.run_folder import Run
+from orthotrace.results.scores import summarise
+
+STATES = ("finished", "running", "stopped", "failed", "damaged")
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is known of a run.
+
+    Attributes:
+        run: its folder.
+        state: one of STATES.
+        done: tasks that have ended.
+        tasks: how many there are; None where that is not known.
+        acc: mean accuracy on all tasks, of the tasks so far where it is not finished; None before the first has ended.
+        bwt: backward transfer likewise; None before the second has ended.
+        reason: why it failed, or what is damaged.
+        values: key -> value, as it was configured; the groups with the names of their options.
+    """
+
+    run: Run
+    state: str
+    done: int = 0
+    tasks: int | None = None
+    acc: float | None = None
+    bwt: float | None = None
+    reason: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def state_of_run(run: Run) -> RunState:
+    """The state of a run, while others may write to it."""
+    running = is_held(run.folder)
+    values: dict[str, Any] = {}
+    try:
+        values = _values(run)
+        total, rows = _accuracy(run)
+    except UserError as error:
+        # What is being written is not damaged.
+        state, reason = ("running", "") if running else ("damaged", str(error))
+        return RunState(run, state, reason=reason, values=values)
+    so_far = summarise([row[: len(rows)] for row in rows]) if rows else None
+    state, reason = ("finished", "") if len(rows) == total else _stopped(run)
+    if running:
+        state, reason = "running", ""
+    acc, bwt = (so_far.acc, so_far.bwt) if so_far else (None, None)
+    return RunState(run, state, len(rows), total, acc, bwt, reason, values)
+
+
+def _accuracy(run: Run) -> tuple[int | None, list[list[float]]]:
+    """How many tasks there are, and the rows of those that have ended.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    if not run.scores_file.is_file():
+        # Not even the untrained network was tested.
+        return None, []
+    accuracy = run.scores["accuracy"]
+    try:
+        rows = [row for row in accuracy if row[0] is not None]
+        summarise([row[: len(rows)] for row in rows] or [[0.0]])
+    except (TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{run.scores_file} is damaged: its accuracies are no matrix") from error
+    return len(accuracy), rows
+
+
+def differing(states: Sequence[RunState]) -> list[str]:
+    """The keys in which runs differ, a group's option before its keys, seeds last.
+
+    Keys of a group are compared among the runs with the same option: those of another one are no difference.
+    """
+    chosen = groups()
+    keys = dict.fromkeys(key for one in states for key in one.values)
+    found = []
+    for key in keys:
+        group = key.split(".")[0]
+        alike: dict[Any, set[str]] = {}
+        for one in states:
+            if one.values:
+                option = one.values.get(group) if key != group and group in chosen else None
+                alike.setdefault(str(option), set()).add(str(one.values.get(key)))
+        if any(len(values) > 1 for values in alike.values()):
+            found.append(key)
+    return sorted(found, key=lambda key: (key.split(".")[0] in ("seed", "seeds"), key not in chosen))
+
+
+def _stopped(run: Run) -> tuple[str, str]:
+    if run.failed_file.is_file():
+        return "failed", run.failed_file.read_text("utf-8", errors="replace").split("\n")[0]
+    return "stopped", ""
+
+
+def _values(run: Run) -> dict[str, Any]:
+    """What a run was configured with, key by key.
+
+    Raises:
+        UserError: the configuration is damaged.
+    """
+    # As it stands there: a key that takes the value of another one differs with it.
+    config: Any = in_original_names(OmegaConf.to_container(run.config))
+    found = {key: value for key, value in config.items() if key not in (*IRRELEVANT, "name")}
+    values = dict(leaves(found))
+    return _choices(run, config) | {key: value for key, value in values.items() if not key.endswith("_target_")}
+
+
+def _choices(run: Run, config: Mapping[str, Any]) -> dict[str, str]:
+    """Group -> option; what it configures, where nothing says how it was chosen."""
+    try:
+        saved = OmegaConf.load(run.hydra / "hydra.yaml")
+        choices: Any = OmegaConf.to_container(OmegaConf.select(saved, "hydra.runtime.choices"))
+    except Exception:  # of what is damaged nearly anything can be raised
+        choices = {}
+    known = [group for group in groups() if group not in IRRELEVANT]
+    return {
+        group: str(choices.get(group) or node.get("_target_"))
+        for group, node in config.items()
+        if group in known and isinstance(node, Mapping) and (choices.get(group) or node.get("_target_"))
+    }
