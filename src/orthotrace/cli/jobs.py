@@ -37,7 +37,9 @@ def end() -> list[str]:
     """All jobs have ended; the folders of those that were not started."""
     said = told()
     if STOP in os.environ:
-        Path(os.environ.pop(STOP)).unlink(missing_ok=True)
+        Path(os.environ[STOP]).unlink(missing_ok=True)
+    for name in (JOBS, SWEPT, STOP):
+        os.environ.pop(name, None)
     return [one for one in said if one not in (SIGNAL, FAILURE)]
 
 

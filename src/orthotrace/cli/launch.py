@@ -13,18 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 import orthotrace
 from orthotrace.cli.errors import mistakes_on_one_line, quieten
 from orthotrace.cli.flags import as_words, read_flags
-from orthotrace.cli.jobs import end
+from orthotrace.cli.jobs import end, swept
 from orthotrace.cli.multirun import Multirun
 from orthotrace.cli.shown import show
 from orthotrace.config.conf import conf_folder
-from orthotrace.config.folder_names import run_name
+from orthotrace.config.folder_names import name_of
 from orthotrace.core.errors import UserError
 from orthotrace.core.interrupt import interruptible
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
-OmegaConf.register_new_resolver(
-    "run_name", lambda *, _root_: run_name(list(_root_.hydra.overrides.task), _root_), replace=True
-)
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: name_of(_root_, swept()), replace=True)
 
 
 def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:

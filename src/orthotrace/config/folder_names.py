@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +15,9 @@ from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
 IRRELEVANT = ("hydra", "overwrite", "on_failure", "logger")
+
+# Characters of a name before its hash.
+LONGEST = 96
 
 
 def relevant(config: DictConfig) -> dict[str, Any]:
@@ -27,18 +31,27 @@ def relevant(config: DictConfig) -> dict[str, Any]:
     return in_original_names(found)
 
 
-def run_name(overrides: list[str], config: DictConfig) -> str:
+def run_name(overrides: list[str], config: DictConfig, swept: Sequence[str] = (), beside: Path | None = None) -> str:
     """A folder's name: the overrides, made safe and short, and a hash of the whole configuration.
 
     Overrides are sorted and those without effect on the results left out, so the same configuration gets the same
-    name in a single run and in a multirun.
+    name in a single run and in a multirun. A name that is too long is cut: in a multirun what varies comes first then,
+    and a run that is there under another name keeps it.
+
+    Args:
+        overrides: as they were given.
+        config: of the run.
+        swept: the keys in which the jobs of a multirun differ.
+        beside: the folder in which runs may be already.
 
     Example:
         >>> config = OmegaConf.create({"seed": 0, "path": "/data/a b"})
         >>> run_name(["seed=0", "path='/data/a b'", "hydra.job.chdir=false"], config)
         'path=data-a-b,seed=0-3c8a8aec'
+        >>> run_name(["seed=0", *(f"layer{number}.width=100" for number in range(9))], config, ["seed"])
+        'seed=0,layer0.width=100,layer1.width=100,layer2.width=100,layer3.width=100,layer4.width=100,laye-3c8a8aec'
     """
-    names = []
+    names: list[tuple[str, str]] = []
     for override in sorted(as_written_once(override, config) for override in overrides):
         key, _, value = override.lstrip("+~").partition("=")
         if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
@@ -46,10 +59,24 @@ def run_name(overrides: list[str], config: DictConfig) -> str:
         # A minus belongs to its number.
         minus = "-" if re.match(r"-\d", value) else ""
         safe = minus + re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
-        names.append(f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key)
+        names.append((key, f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key))
     digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
-    label = ",".join(names)[:96].rstrip(",-.")
+    label = ",".join(name for _, name in names)
+    if len(label) > LONGEST:
+        if beside is not None and (there := sorted(beside.glob(f"*-{digest}"))):
+            return there[0].name
+        order = {key: place for place, key in enumerate(dict.fromkeys(swept))}
+        label = ",".join(name for _, name in sorted(names, key=lambda one: order.get(one[0], len(order))))
+    label = label[:LONGEST].rstrip(",-.")
     return f"{label}-{digest}" if label else digest
+
+
+def name_of(config: DictConfig, swept: Sequence[str] = ()) -> str:
+    """The name of the folder of a composed run, as it is in the folder of its multirun."""
+    # As it stands there: one that holds this very name cannot be looked into.
+    where = str(config.hydra.sweep._get_node("dir"))
+    beside = None if "run_name" in where else Path(str(config.hydra.sweep.dir))
+    return run_name(list(config.hydra.overrides.task), config, swept, beside)
 
 
 def varied(overrides: Sequence[str], swept: Sequence[str]) -> list[str]:
