@@ -52,7 +52,7 @@ def test_names_are_safe_short_and_distinct():
 
 def test_the_name_follows_the_configuration_and_nothing_else():
     base = run_name([], composed())
-    assert run_name([], composed("logger=wandb", "overwrite=true")) == base
+    assert run_name([], composed("logger=wandb", "overwrite=true", "on_failure=stop")) == base
     for one, two in itertools.combinations(
         [base, run_name([], composed("seed=1")), run_name([], composed("optimizer.lr=1"))], 2
     ):
@@ -72,6 +72,23 @@ def test_keys_that_came_later_count_where_they_are_set(option):
     assert "limit" not in before.dataset and run_name([], config) == run_name([], before)
     config.dataset.limit = 5
     assert run_name([], config) != run_name([], before) and relevant(config)["dataset"]["limit"] == 5
+
+
+def test_a_name_that_is_cut_shows_what_varies_and_one_that_is_there_is_kept(tmp_path):
+    many = [f"trainer.max_epochs=5{number}" for number in range(6)]
+    given, config = [*many, "seed=3", "method=gpm"], composed("seed=3", "method=gpm")
+    plain = run_name(given, config)
+    cut = run_name(given, config, ["seed", "method"], tmp_path)
+    assert cut.startswith("seed=3,method=gpm,trainer") and len(cut) == len(plain) <= 105 and cut[-8:] == plain[-8:]
+    assert "seed" not in plain
+    # One that is short is the same everywhere.
+    assert run_name(["seed=3", "method=gpm"], config, ["seed"], tmp_path) == run_name(["seed=3", "method=gpm"], config)
+    (tmp_path / plain).mkdir()
+    assert run_name(given, config, ["seed", "method"], tmp_path) == plain
+    (tmp_path / plain).rename(tmp_path / cut)
+    assert run_name(given, config, (), tmp_path) == cut
+    # Of another configuration it is another folder.
+    assert run_name(given, composed("seed=4", "method=gpm"), ["seed"], tmp_path) not in (plain, cut)
 
 
 def test_what_is_irrelevant_is_no_difference():

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.conf import conf_folder
-from orthotrace.config.targets import check_targets, targets
+from orthotrace.config.targets import BUILT, check_targets, targets
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run, load
 
@@ -83,3 +83,27 @@ def test_what_is_named_is_built(strange):
     # It is called, with what a model is called with.
     with pytest.raises(UserError, match="touch"):
         load(folder, trust="pathlib.Path.touch")
+
+
+@pytest.mark.parametrize("group", BUILT)
+def test_a_module_that_is_not_found_is_told_with_the_folder_of_the_run(study, tmp_path, monkeypatch, analyze, group):
+    run = next(study.glob("method=gpm*seed=0*"))
+    shutil.copytree(run, tmp_path / "runs" / "one")
+    copy = Run(tmp_path / "runs" / "one")
+    OmegaConf.update(copy.config, group, {"_target_": "notfound.Mine"}, merge=False, force_add=True)
+    (copy.hydra / "config.yaml").write_text(OmegaConf.to_yaml(copy.config))
+    (copy.hydra / ".sha256").unlink()
+    there = OmegaConf.load(copy.hydra / "hydra.yaml").hydra.runtime.cwd
+    told = rf"runs/one needs your module 'notfound', which is not found; the run was started in {there}; start .* "
+    with pytest.raises(UserError, match=rf"{told}.*sys\.path\.append.*\({group}\._target_ in .*config\.yaml\)"):
+        load(copy.folder, trust="notfound")
+    # Whether it may be called is asked first.
+    with pytest.raises(UserError, match="trust="):
+        load(copy.folder)
+    if group == "model":
+        answer = analyze("runs=runs", "trust=[notfound]")
+        assert answer.code == 2 and answer.err.count("\n") == 1 and "needs your module 'notfound'" in answer.err
+        # Without what Hydra noted.
+        (copy.hydra / "hydra.yaml").unlink()
+        with pytest.raises(UserError, match=r"is not found; start .* sys\.path\.append\('FOLDER'\)"):
+            load(copy.folder, trust="notfound")
