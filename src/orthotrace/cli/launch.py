@@ -49,7 +49,7 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.path.append(here)
     quieten()
     with interruptible(), mistakes_on_one_line(config_name):
-        if flags.cfg or (flags.info and flags.multirun):
+        if flags.cfg or flags.info:
             show(flags, config_name)
             return
         try:

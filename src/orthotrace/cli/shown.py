@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +69,12 @@ def _show_one(hydra: Any, name: str, flags: argparse.Namespace, overrides: Seque
     from hydra.types import RunMode
 
     if flags.info:
-        hydra.show_info(flags.info, name, list(overrides))
+        # Hydra prints it by a handler that it adds to those that are there.
+        before = logging.root.handlers[:]
+        try:
+            hydra.show_info(flags.info, name, list(overrides))
+        finally:
+            logging.root.handlers[:] = before
         return
     config = hydra.compose_config(name, list(overrides), RunMode.RUN)
     HydraConfig.instance().set_config(config)
