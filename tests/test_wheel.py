@@ -88,4 +88,4 @@ def test_an_installed_wheel_runs_from_another_folder(tmp_path):
     assert all(str(place) in path for path in where.split())
     assert "max_epochs: 5" in config and "ACC" in trained and "report" in analysed
     assert (folder / "run" / "scores.json").is_file()
-    assert "orthotrace-train" in names and "orthotrace-analyze" in names
+    assert all(f"orthotrace-{name}" in names for name in ("train", "analyze", "runs"))

@@ -75,6 +75,20 @@ def test_a_batch_counts_by_its_weight():
     assert torch.allclose(made.training_step(batch._replace(weight=0.25), 1), plain * 0.25)
 
 
+def test_what_a_bar_shows_is_the_mean_of_the_last_batches():
+    made = learner()
+    made.on_train_epoch_start()
+    losses, right = [], []
+    for number, batch in zip(range(5), Batches(made.context.part, 32, 0, 0), strict=False):
+        losses.append(float(made.training_step(batch, number).detach()))
+        logits = made.model(batch.inputs).detach()
+        right.append(made.context.outputs.predicted(logits, 0, batch.tasks) == batch.labels)
+    loss, accuracy = made.recent(2)
+    assert loss == pytest.approx(sum(losses[-2:]) / 2, rel=1e-6)
+    assert accuracy == pytest.approx(float(torch.cat(right[-2:]).double().mean()))
+    assert made.recent()[0] == pytest.approx(sum(losses) / 5, rel=1e-6)
+
+
 def test_validation_is_the_mean_over_images_not_over_parts():
     made, part = learner(), STREAM.task(0).train
     few, many = part.take(torch.arange(10)), part.take(torch.arange(10, 60))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orthotrace.core.interrupt import interrupted, silently_interruptible
+from orthotrace.core.interrupt import heard_here, interrupted, silently_interruptible
 from orthotrace.core.processes import follow_parent
 
 # Variables of the environment: the number of jobs, the keys in which they differ, and the file by which they are told
@@ -71,18 +71,19 @@ def may_start(folder: Path) -> bool:
 @contextmanager
 def worker() -> Iterator[None]:
     """A job; in a process of joblib it stops and saves when the command hears a signal."""
-    if multiprocessing.parent_process() is None:
+    # Where the command itself runs it hears the signals.
+    if (parent := multiprocessing.parent_process()) is None or parent.pid is None or heard_here():
         yield
         return
     # Of a terminal it comes to all processes; the command hands it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _follow()
+    _follow(parent.pid)
     with silently_interruptible():
         yield
 
 
 @functools.cache
-def _follow() -> None:
+def _follow(parent: int) -> None:
     """End with the command, whether a job runs here or not; hear what it tells while one does."""
 
     def look() -> None:
@@ -90,4 +91,4 @@ def _follow() -> None:
         if SIGNAL in told() and callable(signal.getsignal(signal.SIGTERM)) and not interrupted():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    follow_parent(143, look=look)
+    follow_parent(143, look=look, parent=parent)

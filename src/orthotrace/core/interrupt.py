@@ -173,6 +173,16 @@ def keep_handlers() -> None:
             signal.signal(number, ours)
 
 
+def heard_here() -> bool:
+    """Whether this process hears signals by a block of interruptible.
+
+    Example:
+        >>> heard_here()
+        False
+    """
+    return _watch is not None
+
+
 def interrupted() -> bool:
     """Whether a signal asks for the end.
 

@@ -19,22 +19,26 @@ def leave(code: int, line: str | None = None) -> NoReturn:
     os._exit(code)
 
 
-def follow_parent(code: int, line: str | None = None, look: Callable[[], object] | None = None) -> threading.Event:
+def follow_parent(
+    code: int, line: str | None = None, look: Callable[[], object] | None = None, parent: int | None = None
+) -> threading.Event:
     """From now on this process ends at once when the one that started it has ended.
 
     Args:
         code: to end with.
         line: for stderr.
         look: called every INTERVAL seconds.
+        parent: the number of that one; None for the one that lives now.
 
     Returns:
         Set it to end that.
     """
-    parent, over = os.getppid(), threading.Event()
+    over = threading.Event()
+    started_by = os.getppid() if parent is None else parent
 
     def watch() -> None:
         while not over.wait(INTERVAL):
-            if os.getppid() != parent:
+            if os.getppid() != started_by:
                 leave(code, line)
             if look is not None:
                 look()
