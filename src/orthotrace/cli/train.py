@@ -26,6 +26,7 @@ from orthotrace.core.errors import UserError, short
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
+from orthotrace.core.processes import ends_with_first
 from orthotrace.results.collapse import run_line
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import Run
@@ -51,8 +52,10 @@ def job(config: DictConfig) -> None:
     hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
     if not is_first_process():
-        # Started by the first one, which reports.
-        assemble(config, run, hydra)[0].run()
+        # Started by the first one, which reports. What is imported here takes seconds.
+        with ends_with_first():
+            experiment = assemble(config, run, hydra)[0]
+        experiment.run()
         return
     if hydra.mode != RunMode.MULTIRUN:
         working_in(run.folder)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from orthotrace.core.processes import INTERVAL, leave
 
@@ -94,7 +95,7 @@ class _Watch:
         if self.active:
             self.end()
 
-    def end(self) -> None:
+    def end(self) -> NoReturn:
         """Print the line, unless that is done, and end the process at once."""
         leave(self.code, None if self.printed or self.silent else self.line)
 
@@ -210,6 +211,18 @@ def working_in(folder: Path | str) -> None:
     """Name the folder that the line of an interrupted command names."""
     if _watch is not None:
         _watch.folder = Path(folder)
+
+
+def end_as_interrupted(number: int) -> NoReturn:
+    """End this process at once as a signal ends it; one that it has heard itself goes before.
+
+    Args:
+        number: of a signal that another process of this command has heard.
+    """
+    watch = _watch or _Watch()
+    if watch.received is None:
+        watch.received = number
+    watch.end()
 
 
 @contextmanager

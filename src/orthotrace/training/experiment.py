@@ -89,7 +89,7 @@ class Experiment:
         self.checkpoints = Checkpoints(run, components, training.save_every)
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
-        own = [*inside, Stopping(), self.together, self.checkpoints, _EpochEnd(self._epoch_ended)]
+        own = [*inside, Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended)]
         self.trainer = make_trainer(options, [*callbacks, *own])
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
