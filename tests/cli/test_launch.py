@@ -117,6 +117,21 @@ def test_a_multirun_with_a_typo_starts_nothing(train, tmp_path, overrides, line)
     assert not list(tmp_path.rglob("scores.json"))
 
 
+@pytest.mark.parametrize(
+    ("launcher", "overrides", "line"),
+    [
+        ("basic", ["optimizer.lr=.1,abc"], "optimizer.lr: input should be a valid number (got 'abc')"),
+        ("joblib", ["optimizer.lr=.1,abc"], "optimizer.lr: input should be a valid number (got 'abc')"),
+        ("joblib", ["method=finetune,gpm", "+method.foo=1"], "method.foo: no such option"),
+    ],
+)
+def test_every_launcher_s_jobs_are_checked_before_one_starts(train, tmp_path, launcher, overrides, line):
+    answer = train("--multirun", f"hydra/launcher={launcher}", *TINY, *overrides)
+    assert answer.code == 2 and answer.err.startswith(f"error: {line}"), answer.err
+    assert answer.err.count("\n") == 1 and not answer.out
+    assert not list(tmp_path.rglob("scores.json")) and not list(tmp_path.rglob("failed.txt"))
+
+
 def test_a_failed_job_does_not_stop_the_others(train, tmp_path):
     answer = train("--multirun", *TINY, "method=gpm", "method.rows=1000,3", "hydra.sweep.dir=all")
     assert answer.code == 1

@@ -42,15 +42,13 @@ class Multirun(Callback):
         keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
         os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
         jobs = jobs_of(config, loader)
-        # Another launcher's jobs train in processes of their own, which check them; this one imports nothing for that.
-        here = config.hydra.launcher._target_.endswith("BasicLauncher")
         for job in jobs or ():
             try:
                 composed = loader.load_sweep_config(config, job)
                 check_composed(composed, composed.hydra, name, whole=False)
                 check_folder(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
                 folder = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
-                if here and starts(composed, folder):
+                if starts(composed, folder):
                     check(composed, name)
             except Exception as error:
                 line = str(error) if isinstance(error, UserError) else translated(error, name, job)
