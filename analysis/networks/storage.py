@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.core.digests import DamagedFileError, digest_of
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.files import read, read_json, whole, write_json
 
@@ -58,6 +59,8 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
                 raise UserError(f"{path}: {which}['{name}'] cannot be kept in JSON: {one_line(error)}") from error
     with whole(path) as temporary:
         save_file({"dissimilarities": np.ascontiguousarray(rdms.dissimilarities)}, temporary)
+        # Two files are replaced one after the other: by this a reader knows that they belong together.
+        about["sha256"] = digest_of(temporary)
     write_json(path.with_suffix(".json"), about)
 
 
@@ -65,7 +68,7 @@ def read_rdms(path: Path | str) -> RDMs:
     """Read what write_rdms or rsatoolbox wrote.
 
     Raises:
-        UserError: a file that is missing or damaged, or that holds no RDMs; names it.
+        UserError: a file that is missing or damaged, that holds no RDMs, or whose sidecar is of another one; names it.
     """
     path = Path(path)
     if path.suffix in HDF5:
@@ -75,6 +78,13 @@ def read_rdms(path: Path | str) -> RDMs:
 
         found = read(path, load_file, COPY)
         content = read_json(path.with_suffix(".json"), COPY)
+        digest = digest_of(path)
+        # Those of older versions do not say.
+        if content.get("sha256", digest) != digest:
+            raise DamagedFileError(
+                f"{path} is not the file that {path.with_suffix('.json').name} beside it describes: put a good copy of "
+                "both in their place, or write both again"
+            )
     else:
         raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
     if "dissimilarities" not in found:

@@ -11,6 +11,7 @@ import numpy as np
 
 from orthotrace.analysis import similarity
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import Members
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
@@ -218,12 +219,13 @@ def corresponding(same: Sequence[Network]) -> Correspondence:
 
 def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measure: str) -> None:
     """Write the RDMs of every network; those of an earlier analysis that are not among them go."""
-    written = set()
+    written, names = set(), names_of(network.run.folder for network in networks)
     for network in networks:
-        path = folder / f"{network.run.folder.name}-task{network.task}.safetensors"
+        name = names[network.run.folder]
+        path = folder / f"{name}-task{network.task}.safetensors"
         about = {
             "method": network.method,
-            "run": network.run.folder.name,
+            "run": name,
             "task": network.task,
             **{f"seed_{name}": value for name, value in network.run.scores["seeds"].items()},
             "stimuli": stimuli.digest,

@@ -1,14 +1,17 @@
 import contextlib
 import json
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 from damage import cases, damage
 
+from orthotrace.analysis.networks import storage
 from orthotrace.analysis.networks.storage import read_arrays, read_rdms, write_rdms
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.core.errors import UserError
+from orthotrace.core.files import write_text
 
 RNG = np.random.default_rng(0)
 MADE = RDMs(
@@ -208,3 +211,44 @@ def test_a_damaged_sidecar_of_an_older_version_is_no_traceback(tmp_path):
                 with contextlib.suppress(UserError):
                     read_rdms(path)
                 file.write_bytes(content)
+
+
+OTHER = RDMs(MADE.dissimilarities * 2, "euclidean")
+
+
+def test_a_sidecar_of_other_rdms_is_refused(tmp_path):
+    """Each of the two files is whole, and is what was written."""
+    path = tmp_path / "x.safetensors"
+    write_rdms(path, OTHER)
+    sidecar = path.with_suffix(".json").read_text()
+    write_rdms(path, MADE)
+    write_text(path.with_suffix(".json"), sidecar)
+    with pytest.raises(UserError, match=r"x\.safetensors is not the file that x\.json beside it describes"):
+        read_rdms(path)
+    # Copied to where nothing is recorded.
+    for file in (path, path.with_suffix(".json")):
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        shutil.copyfile(file, tmp_path / "copy" / file.name)
+    with pytest.raises(UserError, match=r"x\.safetensors is not the file"):
+        read_rdms(tmp_path / "copy" / path.name)
+    write_rdms(path, MADE)
+    assert same(read_rdms(path), MADE)
+
+
+def test_a_kill_between_the_two_files_is_seen(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    write_rdms(path, OTHER)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(storage, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        write_rdms(path, MADE)
+    with pytest.raises(UserError, match="is not the file"):
+        read_rdms(path)
+
+
+def test_a_sidecar_of_an_older_version_is_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_rdms(path, MADE)
+    about = json.loads(path.with_suffix(".json").read_text())
+    del about["sha256"]
+    write_text(path.with_suffix(".json"), json.dumps(about))
+    assert same(read_rdms(path), MADE)
