@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from conftest import command
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from images import write_tables
 from omegaconf import OmegaConf
 
 import orthotrace.results
@@ -27,7 +26,16 @@ GROUPS = {
     for folder in conf_folder().iterdir()
     if folder.is_dir()
 }
-KEYS = {method: list(known_keys("train", {"method": method})["method"]) for method in GROUPS["method"]}
+
+
+class Keys(dict[str, list[str]]):
+    """The keys of each method, looked up when they are asked for: a few milliseconds each."""
+
+    def __missing__(self, method: str) -> list[str]:
+        return self.setdefault(method, list(known_keys("train", {"method": method})["method"]))
+
+
+KEYS = Keys()
 SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
 MEMORY = ("er", "derpp", "agem")
 FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")
@@ -56,6 +64,9 @@ def built(run: Run, *overrides: str, tracker: Tracker | None = None):
 
 
 def five(folder):
+    # Imports what takes a second.
+    from images import write_tables
+
     for classes, name in enumerate(FIVE, start=2):
         write_tables(folder / name, classes, per_class=4, image="img" if name == "cifar10" else "image")
     return folder

@@ -28,6 +28,9 @@ os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"or
 # One tiny run: two tasks, one epoch, a small net.
 TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.batch_size=128")
 
+# What a process is forked from imports these once for all.
+PRELOADED = ["orthotrace.training.experiment", "orthotrace.cli.train", "hydra.main", "sklearn.datasets"]
+
 
 # What a shell ignores for a command in the background would be ignored by every command that is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -134,7 +137,7 @@ def started(
     It is forked from a process that has imported torch and Lightning, which takes longer than most of what is tested.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["orthotrace.training.experiment", "orthotrace.cli.train", "hydra.main"])
+    context.set_forkserver_preload(PRELOADED)
     program = str(Path(sys.executable).with_name(arguments[0]))
     process = context.Process(
         target=commands.run, args=([program, *arguments[1:]], cwd, out, err, {**surroundings(), **environment})

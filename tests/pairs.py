@@ -1,24 +1,12 @@
-"""Runs of two processes: whole, and cut within a task and continued.
-
-For the tests, some of them; for make chaos, all. The runs of a pair share its processes, which take longer to start.
-"""
+"""Cases of runs of two processes, and where they are cut: for the tests, some of them; for make chaos, all."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import socket
-import sys
-import traceback
-import warnings
+import random
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-import torch
-import torch.multiprocessing as mp
-from composed import GROUPS, KEYS, MEMORY, Copying, built
-
-from orthotrace.results.run_folder import Run
+from composed import GROUPS, KEYS, MEMORY
 
 # Batches of 512 and a remainder of 81; the Hebbian rule has rows that wait at the end of an epoch.
 SMALL = ("stream=permuted", "stream.tasks=2", "trainer.max_epochs=3", "trainer.batch_size=512", "trainer.save_every=0",
@@ -27,6 +15,8 @@ BUSY = ("regularizer.dropout=.1", "regularizer.dropconnect=.1", "regularizer.inp
         "scheduler=cosine")  # fmt: skip
 CONVOLUTIONS = ("model=convnet", "model.channels=[3,4]")
 CONCEPTS = (*CONVOLUTIONS, "concepts=classes", "concepts.layer=bn1", "concepts.sets.classes=[0]", "concepts.every=2")
+# Task and epoch: all but the first one, before which there is no checkpoint.
+PLACES = [(1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
 
 
 def of_method(method: str) -> list[str]:
@@ -45,6 +35,9 @@ CASES = {
     "normalisation by task": [*of_method("gpm"), *CONVOLUTIONS, "method.normalisation=task", "stream.scenario=task"],
     **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]},
     "learned scales": [*of_method("finetune"), *CONVOLUTIONS, "weights=own", "model.weights.learn_scale=true"],
+    "resnet": [*of_method("gpm"), "model=resnet18", "model.channels=2"],
+    "whitening": [*of_method("finetune"), "model=custom", "model._target_=paired.Whitened", "regularizer.average=.9"],
+    "whitening, gpm": [*of_method("gpm"), "model=custom", "model._target_=paired.Whitened"],
     "concepts": [*of_method("finetune"), *CONCEPTS],
     "concepts, hlop": [*of_method("hlop"), *CONCEPTS],
     "concepts, trained": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.rotation=trained"],
@@ -61,53 +54,16 @@ CASES = {
 }  # fmt: skip
 
 
-def _work(rank: int, port: int, names: Sequence[str], folder: Path, continued: bool) -> None:
-    """One process of a pair: its state at the end of every run, or why there is none."""
-    os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    warnings.simplefilter("ignore")
-    sys.stderr = sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
-    for name in names:
-        place = folder / name
-        whole, cut = Run(place / "whole"), Run(place / "cut")
-        tracker = None if continued or rank else Copying(whole, cut, task=1 + names.index(name) % 2)
-        found: dict[str, object] = {}
-        try:
-            experiment = built(cut if continued else whole, *SMALL, *CASES[name], tracker=tracker)
-            experiment.run()
-            found = dict(experiment.learner.state_dict())
-        except Exception:
-            found = {"error": traceback.format_exc()}
-        place.mkdir(parents=True, exist_ok=True)
-        torch.save(found, place / f"{'cut' if continued else 'whole'}{rank}.pt")
-        if "error" in found:
-            # The other process may wait for this one.
-            os._exit(1)
-    torch.distributed.destroy_process_group()
+def places_of(name: str, number: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Where a case is cut: at the end of a task, in the first or the second by its place in the list, then elsewhere."""
+    first = (1 + list(CASES).index(name) % 2, 3)
+    draws = random.Random(f"{seed} {name}")
+    return [first, *draws.sample([place for place in PLACES if place != first], number - 1)]
 
 
-def pair(names: Sequence[str], folder: Path, continued: bool) -> None:
-    """Train the cases in two processes, or continue their copies."""
-    multiprocessing.set_forkserver_preload(["orthotrace.training.experiment", "orthotrace.cli.train", "hydra.main"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.start_processes(_work, (port, names, folder, continued), nprocs=2, start_method="forkserver")
-
-
-def differences(name: str, folder: Path) -> list[str]:
-    """What differs between the two processes of a run, and between it and the one that was continued."""
-    place = folder / name
-    found = {key: torch.load(place / f"{key}.pt") for key in ("whole0", "whole1", "cut0", "cut1")}
-    lines = []
-    for one, other in (("whole0", "whole1"), ("whole0", "cut0"), ("whole1", "cut1")):
-        a, b = found[one], found[other]
-        lines += [f"{one} {other} {key}: only one" for key in sorted(a.keys() ^ b.keys())]
-        lines += [f"{one} {other} {key}" for key in sorted(a.keys() & b.keys()) if not same(a[key], b[key])]
-    whole, cut = Run(place / "whole"), Run(place / "cut")
-    if {**whole.scores, "seconds": 0} != {**cut.scores, "seconds": 0}:
-        lines.append("scores")
-    return lines
-
-
-def same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+def chosen(names: Sequence[str], cuts: int, seed: int = 0) -> dict[str, Any]:
+    """What the two processes are told of some cases: their overrides, and where each is cut."""
+    return {
+        "cases": {name: [*SMALL, *CASES[name]] for name in names},
+        "places": {name: places_of(name, cuts, seed) for name in names},
+    }

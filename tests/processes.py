@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from conftest import PRELOADED
 from torch import nn
 
 from orthotrace.core.distributed import all_gather_rows, broadcast_from_first, differing
@@ -73,8 +76,9 @@ def served(rank: int, world: int) -> dict[str, torch.Tensor]:
     found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
     broadcast_from_first(value := torch.tensor([float(rank)]))
     found["same"] = value
-    (others,) = differing({"same": torch.ones(2), "rows": torch.tensor([[1, 2]])[:rank]})
-    found["others"], found["names"] = others["rows"], torch.tensor(len(others))
+    mine = {"same": torch.ones(2), "rows": torch.tensor([[1, 2]])[:rank], "shape": torch.zeros(1 + rank, 2 - rank)}
+    (others,) = differing(mine | {"number": torch.tensor(rank)})
+    found |= {f"other {name}": value for name, value in others.items()}
     part = Images(torch.zeros(21, 1, 2, 2), torch.arange(21))
     own = list(Batches(part, 4, seed=3, task=0))
     found["labels"] = torch.cat([batch.labels for batch in own])
@@ -117,6 +121,8 @@ def turned(rank: int, world: int) -> dict[str, torch.Tensor]:
 
 
 def _work(rank: int, make: Callable[[int, int], dict[str, torch.Tensor]], port: int, folder: Path) -> None:
+    # By this Lightning knows that it need not start the other process.
+    os.environ["LOCAL_RANK"] = str(rank)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.save(make(rank, 2), folder / f"{rank}.pt")
     dist.destroy_process_group()
@@ -125,9 +131,11 @@ def _work(rank: int, make: Callable[[int, int], dict[str, torch.Tensor]], port: 
 def in_two_processes(
     make: Callable[[int, int], dict[str, torch.Tensor]], folder: Path
 ) -> list[dict[str, torch.Tensor]]:
-    """What a function of this module gives, called with (rank, world size), in each of two gloo processes."""
+    """What a function that can be imported gives, called with (rank, world size), in each of two gloo processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    # Importing takes longer than most of what is tested.
+    multiprocessing.set_forkserver_preload(PRELOADED)
     mp.start_processes(_work, (make, port, folder), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]

@@ -40,8 +40,9 @@ def state(run: Run) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
-    memory = ["method.memory.size=30"] if CASES[case][0].removeprefix("method=") in MEMORY else []
-    rows = ["method.rows=2"] if "rows" in KEYS.get(CASES[case][0].removeprefix("method="), ()) else []
+    method = CASES[case][0].removeprefix("method=")
+    memory = ["method.memory.size=30"] if method in MEMORY else []
+    rows = ["method.rows=2"] if method in GROUPS["method"] and "rows" in KEYS[method] else []
     small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
     alpha = ["method.alpha=.1"] if case == "owm" else []
     overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows, *alpha]
