@@ -7,7 +7,8 @@ runs in a process of its own, two at a time; it takes some half an hour on two c
 
     python scripts/chaos.py signals 10 --seed 3
 
-With --write its rows take the place of those in the results, for instance after something was mended.
+With --write its rows take the place of those in the results, for instance after something was mended, or come behind
+them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PARTS = {
     "servers": ("chaos_servers", "failing_servers", 20),
     "files": ("chaos_files", "damaged_files", 300),
     "pairs": ("chaos_pairs", "pairs", 1000),
+    "ranks": ("chaos_processes", "ranks", 20),
+    "workers": ("chaos_processes", "workers", 12),
     "configurations": ("chaos_configurations", "configurations", 1000),
     "bad commands": ("chaos_configurations", "bad_commands", 50),
     "analyses": ("chaos_commands", "killed_analyses", 12),
@@ -112,7 +115,8 @@ def main() -> None:
         if given.write:
             about = json.loads(RESULTS.read_text())
             new = {row["kind"]: row for row in rows}
-            about["rows"] = [new.get(row["kind"], row) for row in about["rows"]]
+            old = {row["kind"]: row for row in about["rows"]}
+            about["rows"] = list({**old, **new}.values())
             about["again"] = sorted({*about.get("again", []), f"python scripts/chaos.py {given.part} --write"})
             write(about)
     else:

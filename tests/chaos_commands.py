@@ -7,14 +7,15 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from conftest import TINY, snapshot, started
+from conftest import TINY, snapshot, started, surroundings
 from moments import CODES
 from tally import Tally
 
@@ -41,6 +42,27 @@ class Ended:
         return f"code {self.code}, {self.err[-300:]!r}"
 
 
+class Opened:
+    """A command that is started as a shell starts it; called like a process of multiprocessing."""
+
+    def __init__(self, *arguments: str, cwd: Path, out: Path, err: Path, **environment: str) -> None:
+        program = str(Path(sys.executable).with_name(arguments[0]))
+        with out.open("w") as stdout, err.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [program, *arguments[1:]], cwd=cwd, stdout=stdout, stderr=stderr, env=surroundings() | environment
+            )
+        self.pid = self._process.pid
+        self.kill = self._process.kill
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+
 class Command:
     """A command in a process of its own.
 
@@ -55,7 +77,9 @@ class Command:
         self.out, self.err = folder / "stdout", folder / "stderr"
         for path in (self.out, self.err):
             path.write_text("")
-        self.process: BaseProcess = started(*arguments, cwd=folder, out=self.out, err=self.err, **environment)
+        # What is forked has no main module from which a launcher could start workers.
+        start = Opened if "hydra/launcher=joblib" in arguments else started
+        self.process: BaseProcess | Opened = start(*arguments, cwd=folder, out=self.out, err=self.err, **environment)
 
     def send(self, number: int, after: float) -> None:
         """A signal, some seconds from now."""

@@ -30,8 +30,11 @@ def test_every_part_can_be_called(chaos):
         assert callable(getattr(import_module(module), function)) and number >= 1
 
 
-def test_a_part_is_tried(chaos):
-    (row,) = chaos.one("removed folders", 1, 0)
+@pytest.mark.parametrize(
+    "part", ["removed folders", *(pytest.param(part, marks=pytest.mark.whole) for part in ("ranks", "workers"))]
+)
+def test_a_part_is_tried(chaos, part):
+    (row,) = chaos.one(part, 1, 0)
     assert row["tries"] == row["survived"] == 1 and not row["notes"] and row["seconds"] > 0
     assert not chaos.failed([row])
 
@@ -59,7 +62,9 @@ def test_what_is_not_survived_is_counted_and_said(chaos):
     assert chaos.failed([row]) and chaos.table([row])[2] == "| kind | 6 | 3 | 0 | 1 | 1 | 1 |"
 
 
-def test_one_kind_that_is_tried_again_takes_its_place_in_the_results(chaos, tmp_path, monkeypatch):
+def test_one_kind_that_is_tried_again_takes_its_place_in_the_results_and_a_new_one_the_last(
+    chaos, tmp_path, monkeypatch
+):
     def row(kind, wrong):
         tally = Tally(kind)
         tally.count("wrong" if wrong else "survived")
@@ -67,12 +72,12 @@ def test_one_kind_that_is_tried_again_takes_its_place_in_the_results(chaos, tmp_
 
     monkeypatch.setattr(chaos, "RESULTS", tmp_path / "chaos.json")
     chaos.write({"command": "make chaos", "rows": [row("a", False), row("b", True)]})
-    monkeypatch.setattr(chaos, "one", lambda *_: [row("b", False)])
+    monkeypatch.setattr(chaos, "one", lambda *_: [row("b", False), row("c", False)])
     monkeypatch.setattr(sys, "argv", ["chaos.py", "marks", "--write"])
     with pytest.raises(SystemExit) as stop:
         chaos.main()
     found = json.loads((tmp_path / "chaos.json").read_text())
-    assert not stop.value.code and [one["kind"] for one in found["rows"]] == ["a", "b"]
+    assert not stop.value.code and [one["kind"] for one in found["rows"]] == ["a", "b", "c"]
     assert not chaos.failed(found["rows"]) and found["again"] == ["python scripts/chaos.py marks --write"]
 
 
