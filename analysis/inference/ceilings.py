@@ -131,7 +131,7 @@ def pooled(stack: Matrix, method: str) -> Matrix:
     number = has.sum(axis=0)
     found = np.where(number > 0, np.nansum(values, axis=0) / np.maximum(number, 1), np.nan)[None]
     # Mean ranks that are equal but for rounding are ties.
-    return np.round(found, 12) if pool is _ranks else found
+    return np.asarray(np.round(found, 12) if pool is _ranks else found, dtype=np.float64)
 
 
 def check_ceiling(method: str) -> None:

@@ -55,9 +55,8 @@ def cross_run(
     """
     same = {"first": first, "second": second}
     index, other = index_of(first), index_of(second)
-    counted = index is None or other is None or is_plain(index) or is_plain(other)
-    if not counted and set(index) == set(other):
-        # Of other conditions, rows have other names.
+    # Of other conditions, rows have other names.
+    if index is not None and other is not None and not is_plain(index) and set(index) == set(other):
         same_index(**same)
     missing = bool(options.get("missing"))
     x, y = (matrix(one, 1, key=key, missing=missing) for key, one in same.items())

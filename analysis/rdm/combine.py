@@ -49,7 +49,7 @@ def expanded(parts: Iterable[RDMs], by: str, stimuli: ArrayLike | None = None) -
     if not parts:
         raise UserError("no RDMs to combine", "parts")
     names = [_names(part, by, place) for place, part in enumerate(parts)]
-    measures = {part.measure for part in parts} - {None}
+    measures = {part.measure for part in parts if part.measure is not None}
     if len(measures) > 1:
         shown = " and ".join(f"'{one}'" for one in sorted(measures))
         raise UserError(f"RDMs by {shown}: make all by one measure, or call relabelled(None) to combine them anyway")

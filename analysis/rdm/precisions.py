@@ -95,8 +95,8 @@ def of_representations(options: Mapping[str, Any], names: list[str]) -> list[dic
     return [{**one, "precision": own} for one, own in zip(plain, whole, strict=True)]
 
 
-def mean_covariance(precisions: list[Matrix]) -> Matrix | None:
-    """The mean of the covariances that precisions of moderate size are of; None without any.
+def mean_covariance(precisions: list[Matrix]) -> Matrix:
+    """The mean of the covariances that precisions of moderate size are of.
 
     Raises:
         UserError: a precision that is not positive definite, or of another size than the others by far.
@@ -106,12 +106,11 @@ def mean_covariance(precisions: list[Matrix]) -> Matrix | None:
         array([[2., 0.],
                [0., 2.]])
     """
-    total = None
+    total = np.zeros_like(precisions[0])
     for one in precisions:
         inverse = np.linalg.inv(_cholesky(one))
-        found = inverse.T @ inverse / len(precisions)
-        total = found if total is None else total + found
-    return None if total is None else representable(total, "precision")
+        total += inverse.T @ inverse / len(precisions)
+    return representable(total, "precision")
 
 
 def root_of(covariance: Matrix, channels: NDArray[np.bool_]) -> Matrix:
@@ -159,6 +158,6 @@ def same_names(given: Collection[Any], wanted: Collection[Any], what: str) -> No
 
 def _cholesky(one: Matrix) -> Matrix:
     try:
-        return np.linalg.cholesky(one)
+        return np.asarray(np.linalg.cholesky(one), dtype=np.float64)
     except np.linalg.LinAlgError as error:
         raise UserError(DEFINITE, "precision") from error

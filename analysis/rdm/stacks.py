@@ -113,8 +113,8 @@ def of_shared_stimuli(stack: Matrix) -> tuple[Matrix, int]:
         (array([[1., 2., 3.],
                [4., 5., 7.]]), 3)
     """
+    n = stimuli_of(stack.shape[1])
     there = ~np.isnan(stack).any(axis=0)
-    n = stimuli_of(len(there))
     if there.all():
         return stack, n
     if not there.any():

@@ -186,7 +186,8 @@ def _over_pairs(
     k = means.shape[1]
     total, number = np.zeros((k, k)), np.zeros((k, k))
     for f, g in itertools.combinations(range(len(means)), 2):
-        covariance = mean_covariance([precisions[one] for one in (f, g)] if len(precisions) > 1 else precisions)
+        of_both = [precisions[one] for one in (f, g)] if len(precisions) > 1 else precisions
+        covariance = mean_covariance(of_both) if of_both else None
         # Conditions with the same channels in both folds.
         masks, mask = np.unique(has[f] & has[g], axis=0, return_inverse=True)
         mask = mask.ravel()

@@ -66,7 +66,7 @@ def test_a_sample_comes_near_to_all_and_repeats(model):
 def test_p_is_uniform_without_a_difference_and_small_with_one(model):
     rng = np.random.default_rng(1)
     ps, found = [], []
-    for _ in range(300):
+    for _ in range(200):
         noise = rng.random((9, 15))
         ps.append(
             group_test((TRUTH + noise)[:4], (TRUTH + noise)[4:], model, permutations=60, seed=int(rng.integers(1e6))).p
@@ -74,9 +74,9 @@ def test_p_is_uniform_without_a_difference_and_small_with_one(model):
         shifted = np.vstack([TRUTH + noise[:4], OTHER + noise[4:]])
         found.append(group_test(shifted[:4], shifted[4:], model, permutations=126).p)
     # Uniform on 1/61, ..., 1.
-    assert stats.kstest(np.array(ps) - rng.random(300) / 61, "uniform").pvalue > 1e-3
+    assert stats.kstest(np.array(ps) - rng.random(200) / 61, "uniform").pvalue > 1e-3
     for level in (0.05, 0.2, 0.5):
-        assert np.mean(np.array(ps) <= level) <= level + 4 * np.sqrt(level / 300)
+        assert np.mean(np.array(ps) <= level) <= level + 4 * np.sqrt(level / 200)
     assert np.mean(np.array(found) <= 0.05) > 0.8
 
 

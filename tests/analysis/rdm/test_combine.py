@@ -83,8 +83,8 @@ def test_what_comes_out_is_compared_and_inferred_with():
             continue
         value = METHODS[name](found.relabelled(None), RDMs(WHOLE.dissimilarities))[0, 0]
         assert value == pytest.approx(1, abs=1e-9) if name not in ("norm_difference",) else value > 0
-    value, p = permutation_test(found, WHOLE, permutations=200)
-    assert value == pytest.approx(1) and p < 0.02
+    value, p = permutation_test(found, WHOLE, permutations=60)
+    assert value == pytest.approx(1) and p < 0.04
     every = expanded(PARTS, "image", NAMES)
     assert np.allclose(evaluate({"true": WHOLE.dissimilarities[0]}, every).scores, 1)
     assert np.isfinite(bootstrap({"true": WHOLE.dissimilarities[0]}, every, over="rdms", resamples=20).means).all()

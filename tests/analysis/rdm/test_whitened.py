@@ -128,7 +128,7 @@ def test_what_a_run_without_a_condition_measures_is_unbiased():
     rng = np.random.default_rng(1)
     found = [
         crossnobis(truth[conditions[kept]] + rng.standard_normal((kept.sum(), 4)), conditions[kept], runs[kept])
-        for _ in range(200)
+        for _ in range(150)
     ]
     error = np.std(found, axis=0) / np.sqrt(len(found))
     assert (np.abs(np.mean(found, 0) - squared_euclidean(truth, per_feature=True)) < 4 * error).all()
