@@ -31,6 +31,8 @@ class ProgressBar(Callback):
             TextColumn("epochs"),
             TextColumn("{task.fields[reached]}"),
             TimeRemainingColumn(),
+            # What is shown changes twice a second; rich would draw ten times.
+            refresh_per_second=4,
             transient=True,
             disable=multiprocessing.parent_process() is not None,
         )
