@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import pytest
 import yaml
@@ -17,6 +18,16 @@ FLAGS = [
     ["--info"],
     *(["--info", of] for of in INFO),
 ]
+
+
+@pytest.fixture(autouse=True)
+def handlers_of_hydra_are_taken_away():
+    """Hydra prints its help by a handler that it leaves, with the output of this test, which is closed after it."""
+    before = logging.root.handlers[:]
+    yield
+    for one in logging.root.handlers[:]:
+        if type(one) is logging.StreamHandler and one not in before:
+            logging.root.removeHandler(one)
 
 
 PAIRS = [(one, two) for one, two in itertools.combinations(FLAGS, 2) if one[0] != two[0]]
