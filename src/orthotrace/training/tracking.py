@@ -153,8 +153,8 @@ class WandbTracker(Tracker):
     def task(self, progress: Progress, scores: Scores | None) -> None:
         """Log the accuracies on all tasks, leak and capacity of each layer, and the matrix as a picture."""
         import matplotlib.pyplot as plt
-
         import wandb
+
         from orthotrace.results.heat_map import draw_matrix
         from orthotrace.training.progress import GAUGE
 
