@@ -1,6 +1,9 @@
 # Everything is set up by the first call; a second one installs nothing.
 PYTHON ?= python3
 BIN := .venv/bin
+# What Python has compiled once is kept, also where the surroundings say otherwise: each command of a test would compile
+# torch and Lightning again, ten seconds each time.
+export PYTHONDONTWRITEBYTECODE :=
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
