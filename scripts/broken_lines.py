@@ -314,8 +314,8 @@ MUTATIONS = [
     Mutation("src/orthotrace/config/values.py", '"\\0" in value or ', "", "tests/config/test_values.py"),
     Mutation(
         "src/orthotrace/config/values.py",
-        " or OmegaConf.is_interpolation(config, key):",
-        ":",
+        'if place in ("hydra", "concepts.layer")',
+        'if place == "hydra"',
         "tests/config/test_values.py",
     ),
     Mutation("src/orthotrace/config/values.py", 'if key == "hydra":', "if False:", "tests/config/test_values.py"),

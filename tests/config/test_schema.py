@@ -143,6 +143,7 @@ def test_generated_command_lines_are_composed_and_checked():
         ("rates", {"fc1": 0.0}, "input should be greater than 0"),
         ("logger", None, "is missing; write logger=OPTION"),
         ("method", 3, "has keys of its own; write method=OPTION"),
+        ("concepts", {"layer": "bn1"}, "has no keys; write concepts=OPTION to choose one that has"),
         ("model._target_", "orthotrace.models.mlp.MLPP", "'orthotrace.models.mlp.MLPP' cannot be found: module"),
         ("model._target_", "orthotrace.nothing.MLP", "'orthotrace.nothing.MLP' cannot be found: No module named"),
         ("model._target_", "math.pi", "math.pi is no class or function"),

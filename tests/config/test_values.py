@@ -45,3 +45,20 @@ def test_long_keys_are_shortened():
 def test_values_are_resolved_without_hydras():
     config = OmegaConf.create({"seed": 3, "seeds": {"init": "${seed}"}, "all": "${seeds}", "hydra": {"x": "???"}})
     assert checked_values(config) == {"seed": 3, "seeds": {"init": 3}, "all": {"init": 3}}
+
+
+def test_the_layer_of_concepts_has_a_line_of_its_own():
+    assert checked_values(OmegaConf.create({"concepts": {"layer": "???"}})) == {"concepts": {"layer": "???"}}
+
+
+def test_keys_are_texts_that_a_file_can_hold():
+    with pytest.raises(UserError, match="rates: is no text in UTF-8"):
+        checked_values(OmegaConf.create({"rates": {"a\0": 1.0}}))
+
+
+def test_integers_have_64_bits():
+    ends = {"least": -(2**63), "most": 2**63 - 1}
+    assert checked_values(OmegaConf.create(ends)) == ends
+    for value in (-(2**63) - 1, 2**63):
+        with pytest.raises(UserError, match="is too large for 64 bits"):
+            checked_values(OmegaConf.create({"seed": value}))
