@@ -143,6 +143,7 @@ def test_generated_command_lines_are_composed_and_checked():
         ("rates", {"fc1": 0.0}, "input should be greater than 0"),
         ("logger", None, "is missing; write logger=OPTION"),
         ("method", 3, "has keys of its own; write method=OPTION"),
+        ("model.weights", {"kind": "x"}, "there is no kind 'x'"),
         ("concepts", {"layer": "bn1"}, "has no keys; write concepts=OPTION to choose one that has"),
         ("model._target_", "orthotrace.models.mlp.MLPP", "'orthotrace.models.mlp.MLPP' cannot be found: module"),
         ("model._target_", "orthotrace.nothing.MLP", "'orthotrace.nothing.MLP' cannot be found: No module named"),
@@ -157,6 +158,13 @@ def test_what_was_found(key, value, line):
     found = refused.value
     assert str(found.key).startswith(key) and found.message.startswith(line), str(found)
     assert len(str(found)) < 600
+
+
+def test_which_data_sets_are_read_is_no_choice_of_the_user_s():
+    config = OmegaConf.create(whole("train", ("dataset=five_datasets",)))
+    OmegaConf.update(config, "dataset.only", ["mnist"], force_add=True)
+    with pytest.raises(UserError, match=r"^dataset\.only: is set by orthotrace itself"):
+        check(config, "train")
 
 
 def test_without_what_is_configured_nothing_is_imported(tmp_path):
