@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from orthotrace import load
 from orthotrace.config.build import write_hydra
 from orthotrace.config.network import make_network
 from orthotrace.core.errors import UserError
-from orthotrace.layers import deviations
+from orthotrace.layers import deviations, orthogonalise
 from orthotrace.results.run_folder import Run
 
 SHAPE = (1, 8, 8)
@@ -137,3 +138,57 @@ def test_methods_that_look_at_parameters_work_with_orthogonal_weights(train, tmp
     answer = train(*TINY, f"method={method}", "weights=own", "hydra.run.dir=run")
     assert answer.code == 0, answer.err
     assert deviations(load(tmp_path / "run"))["fc1"] <= 1e-4
+
+
+# Nobody changes what it gives.
+options = functools.cache(composed)
+SMALL = ("model=convnet", "model.channels=[6]")
+CONCEPTS = ("concepts=classes", "concepts.layer=bn1")
+KINDS = [option for option in GROUPS["weights"] if option != "free"]
+
+
+def started(weights, *overrides: str) -> nn.Module:
+    torch.manual_seed(1)
+    return make_network(options(*SMALL, *overrides), SHAPE, 10, ["one", "two"], weights)
+
+
+def states(*overrides: str) -> dict:
+    """Of a network that was drawn, its statistics moved."""
+    torch.manual_seed(0)
+    model = make_network(options(*SMALL, *overrides), SHAPE, 10, ["one", "two"])
+    model(torch.randn(64, *SHAPE))
+    return copy.deepcopy(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), CONCEPTS, *((f"weights={kind}",) for kind in KINDS), (*CONCEPTS, "weights=own")]
+)
+def test_a_network_starts_from_the_weights_of_one_of_its_own_configuration(overrides):
+    weights = states(*overrides)
+    found = started(weights, *overrides).state_dict()
+    assert found.keys() == weights.keys()
+    assert all(value.equal(found[name]) for name, value in weights.items())
+
+
+@pytest.mark.parametrize("kind", ["own", "oni", "stiefel"])
+def test_orthogonal_weights_start_from_those_nearest_to_plain_ones(kind):
+    weights = states()
+    found = started(weights, f"weights={kind}")
+    # The same that a network has which is drawn so: what is computed of a weight is computed of the one it starts from.
+    plain = get_object("orthotrace.models.convnet.ConvNet")(SHAPE, 10, channels=[6])
+    plain.load_state_dict(weights)
+    config = OmegaConf.to_container(options(*SMALL, f"weights={kind}").model.weights)
+    orthogonalise(plain, **config)
+    assert found.conv1.weight.equal(plain.conv1.weight) and found.head.weight.equal(weights["head.weight"])
+
+
+@pytest.mark.parametrize("weights_of", [(), ("weights=own",)])
+def test_a_concept_layer_begins_with_what_the_layer_knew_whose_place_it_takes(weights_of):
+    weights = states(*weights_of)
+    found = started(weights, *CONCEPTS, *weights_of)
+    assert found.bn1.mean.equal(weights["bn1.running_mean"]) and found.head.weight.equal(weights["head.weight"])
+
+
+def test_weights_that_fit_no_stage_of_a_network_are_refused():
+    with pytest.raises(UserError, match="^init_from: the network has other weights: .* has no"):
+        started(states(*CONCEPTS), "weights=own")

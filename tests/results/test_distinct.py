@@ -34,8 +34,16 @@ def copied(study, tmp_path):
 
 
 # Key -> value: what does not decide the weights, and what may.
-WITHOUT = {"name": "pilot", "trainer.save_every": 3, "overwrite": True, "logger.mode": "offline", "seed": 0.0}
+WITHOUT = {
+    "name": "pilot",
+    "trainer.save_every": 3,
+    "overwrite": True,
+    "init_from": "elsewhere",
+    "logger.mode": "offline",
+    "seed": 0.0,
+}
 WITH = {
+    "init_digest": "abc",
     "trainer.batch_size": 64,
     "optimizer.lr": 0.3,
     "stream.tasks": 3,

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.keys import groups, one_option
 from orthotrace.config.schema import check
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, short
 
 
 def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True) -> None:
@@ -31,6 +31,33 @@ def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True
         if options.startswith("[") and group in groups():
             raise UserError(one_option(options), group)
     check(config, name, whole)
+    if name == "train":
+        init_digest(config)
+
+
+def init_digest(config: DictConfig) -> str | None:
+    """SHA-256 of the weights that the network of a job starts from; None where it starts from drawn ones.
+
+    Raises:
+        UserError: there are none, or others than those of the digest that is given.
+    """
+    place, given = OmegaConf.select(config, "init_from"), OmegaConf.select(config, "init_digest")
+    if place is None:
+        if given is not None:
+            raise UserError("is that of init_from, which is null; leave it out", "init_digest")
+        return None
+    # Imports torch.
+    from orthotrace.results.weights import digest_of_weights
+
+    try:
+        found = digest_of_weights(str(place))
+    except UserError as error:
+        raise UserError(error.message, "init_from") from error
+    if given not in (None, found):
+        raise UserError(
+            f"the weights of {short(str(place), 300)} have another one ({found}); leave it out", "init_digest"
+        )
+    return found
 
 
 def starts(config: DictConfig, folder: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 import orthotrace
+from orthotrace.cli.composed import init_digest
 from orthotrace.cli.errors import mistakes_on_one_line, quieten
 from orthotrace.cli.flags import as_words, read_flags
 from orthotrace.cli.jobs import end, swept
@@ -22,7 +23,9 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.interrupt import interruptible
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
-OmegaConf.register_new_resolver("run_name", lambda *, _root_: name_of(_root_, swept()), replace=True)
+OmegaConf.register_new_resolver(
+    "run_name", lambda *, _root_: name_of(_root_, swept(), init_digest(_root_)), replace=True
+)
 
 
 def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from orthotrace.cli.composed import check_composed
+from orthotrace.cli.composed import check_composed, init_digest
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
 from orthotrace.cli.launch import launch, quieten
@@ -121,6 +121,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         UserError: whatever the user can mend.
     """
     check_composed(config, hydra, "train", whole=False)
+    # As it is now: the weights may lie elsewhere when the run is read.
+    config.init_digest = init_digest(config)
     if is_replaced(run):
         # A run that was to replace it was killed.
         with held(run.folder):
@@ -145,8 +147,13 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             elif run.exists and not scores_are_whole(run):
                 # Kept: they may have been changed on purpose.
                 run.scores_file.replace(run.scores_file.with_name("scores.damaged.json"))
-            continues = bool(run.generations)
             write_hydra(run.hydra, config, hydra)
+            if not config.overwrite and not run.last.is_file():
+                # Imports torch, which assemble has done.
+                from orthotrace.cli.longer import take_over
+
+                take_over(run, config, experiment.components, number)
+            continues = bool(run.generations)
             run.failed_file.unlink(missing_ok=True)
             scores = learn(experiment, tracker, bar, config, hydra, number)
         finally:
@@ -242,6 +249,7 @@ def assemble(
         from orthotrace.config.network import make_network
         from orthotrace.core.seeds import Seeds, derived
         from orthotrace.results.found_rows import rows_argument
+        from orthotrace.results.weights import weights_of
         from orthotrace.training.experiment import Experiment
         from orthotrace.training.settings import Components, Optimization, Training
         from orthotrace.training.tracking import Tracker
@@ -263,7 +271,8 @@ def assemble(
     alignment = _alignment(config, source, stream, seeds)
     torch.manual_seed(derived(seeds.init))
     names = alignment.sets.names if alignment else None
-    model = make_network(config, stream.shape, len(stream.classes), names)
+    weights = None if config.init_from is None else weights_of(str(config.init_from))
+    model = make_network(config, stream.shape, len(stream.classes), names, weights)
     method = build(config, "method", **rows_argument(config, seeds))
     if alignment:
         alignment.check(model, method)

@@ -10,11 +10,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.build import plain
-from orthotrace.config.keys import known_keys
+from orthotrace.config.keys import at, known_keys
 from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
-IRRELEVANT = ("hydra", "overwrite", "on_failure", "logger")
+IRRELEVANT = ("hydra", "overwrite", "on_failure", "logger", "init_from")
+# Keys that came after version 0.1: at their defaults they are left out, so that folders keep their names.
+LATER: Mapping[str, Any] = {"init_digest": None, "stream.outputs": None}
 
 # Characters of a name before its hash.
 LONGEST = 96
@@ -28,10 +30,36 @@ def relevant(config: DictConfig) -> dict[str, Any]:
     # Key by key: what is irrelevant may not be resolvable yet, as the name of the folder is.
     nodes = {str(key): config._get_node(key) for key in config if key not in IRRELEVANT}
     found = {key: plain(node) if OmegaConf.is_config(node) else config[key] for key, node in nodes.items()}
-    return in_original_names(found)
+    return without_later(in_original_names(found))
 
 
-def run_name(overrides: list[str], config: DictConfig, swept: Sequence[str] = (), beside: Path | None = None) -> str:
+def without_later(found: dict[str, Any]) -> dict[str, Any]:
+    """The same configuration without the keys of later versions that are at their defaults.
+
+    Example:
+        >>> without_later({"seed": 0, "init_digest": None, "stream": {"tasks": 5, "outputs": None}})
+        {'seed': 0, 'stream': {'tasks': 5}}
+    """
+    for key, default in LATER.items():
+        above, _, last = key.rpartition(".")
+        node = at(found, above)
+        if isinstance(node, dict) and last in node and node[last] == default:
+            del node[last]
+    return found
+
+
+def hash_of(found: Mapping[str, Any]) -> str:
+    """The hash at the end of a folder's name, of what is relevant."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def run_name(
+    overrides: list[str],
+    config: DictConfig,
+    swept: Sequence[str] = (),
+    beside: Path | None = None,
+    init_digest: str | None = None,
+) -> str:
     """A folder's name: the overrides, made safe and short, and a hash of the whole configuration.
 
     Overrides are sorted and those without effect on the results left out, so the same configuration gets the same
@@ -43,6 +71,7 @@ def run_name(overrides: list[str], config: DictConfig, swept: Sequence[str] = ()
         config: of the run.
         swept: the keys in which the jobs of a multirun differ.
         beside: the folder in which runs may be already.
+        init_digest: of the weights that the network starts from; None where it starts from drawn ones.
 
     Example:
         >>> config = OmegaConf.create({"seed": 0, "path": "/data/a b"})
@@ -54,13 +83,13 @@ def run_name(overrides: list[str], config: DictConfig, swept: Sequence[str] = ()
     names: list[tuple[str, str]] = []
     for override in sorted(as_written_once(override, config) for override in overrides):
         key, _, value = override.lstrip("+~").partition("=")
-        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "experiment", "name"):
+        if key.split(".")[0].split("/")[0] in (*IRRELEVANT, "init_digest", "experiment", "name"):
             continue
         # A minus belongs to its number.
         minus = "-" if re.match(r"-\d", value) else ""
         safe = minus + re.sub(r"[^A-Za-z0-9._+-]+", "-", value).strip("-")
         names.append((key, f"{key.rsplit('/', 1)[-1]}={safe[:24]}" if value else key))
-    digest = hashlib.sha256(json.dumps(relevant(config), sort_keys=True, default=str).encode()).hexdigest()[:8]
+    digest = hash_of(relevant(config) | ({} if init_digest is None else {"init_digest": init_digest}))
     label = ",".join(name for _, name in names)
     if len(label) > LONGEST:
         if beside is not None and (there := sorted(beside.glob(f"*-{digest}"))):
@@ -71,12 +100,12 @@ def run_name(overrides: list[str], config: DictConfig, swept: Sequence[str] = ()
     return f"{label}-{digest}" if label else digest
 
 
-def name_of(config: DictConfig, swept: Sequence[str] = ()) -> str:
-    """The name of the folder of a composed run, as it is in the folder of its multirun."""
+def name_of(config: DictConfig, swept: Sequence[str] = (), init_digest: str | None = None) -> str:
+    """The name of the folder of a composed run, as it is in the folder of its multirun; see run_name."""
     # As it stands there: one that holds this very name cannot be looked into.
     where = str(config.hydra.sweep._get_node("dir"))
     beside = None if "run_name" in where else Path(str(config.hydra.sweep.dir))
-    return run_name(list(config.hydra.overrides.task), config, swept, beside)
+    return run_name(list(config.hydra.overrides.task), config, swept, beside, init_digest)
 
 
 def varied(overrides: Sequence[str], swept: Sequence[str]) -> list[str]:

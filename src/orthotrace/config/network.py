@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -12,11 +12,15 @@ from orthotrace.config.build import build, plain
 from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def make_network(
-    config: DictConfig, shape: Sequence[int], classes: int, concepts: Sequence[str] | None = None
+    config: DictConfig,
+    shape: Sequence[int],
+    classes: int,
+    concepts: Sequence[str] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """The network of a configuration, its weights orthogonal and its layers concept whitening where it says so.
 
@@ -26,6 +30,8 @@ def make_network(
         shape: of one input.
         classes: outputs.
         concepts: names, where ``concepts.layer`` names layers.
+        weights: that it starts from, of such a network, or of one before its weights were made orthogonal, or before
+            its layers became concept whitening, which then begin from these; None for drawn ones.
 
     Raises:
         UserError: a value that does not fit; names its path.
@@ -42,8 +48,10 @@ def make_network(
           )
         )
     """
-    model = _weighted(config, shape, classes)
+    start = _Start(weights, classes)
+    model = _weighted(config, shape, classes, start)
     layers = concept_layers_of(config)
+    start(model, last=not layers)
     if layers:
         from orthotrace.layers import replace_norm
 
@@ -54,7 +62,29 @@ def make_network(
                 if error.key == "concepts":
                     raise UserError(error.message, "concepts") from error
                 raise error.below("concepts" if error.key == "layer" else "concepts.whitening") from error
+        start(model, last=True)
     return model
+
+
+class _Start:
+    """Puts weights into a network as soon as it has just these; once."""
+
+    def __init__(self, weights: Mapping[str, Tensor] | None, classes: int) -> None:
+        self.weights = weights
+        self.classes = classes
+
+    def __call__(self, model: nn.Module, last: bool = False) -> None:
+        """Where the network is at one of its stages; at the last one they must fit."""
+        if self.weights is None:
+            return
+        from orthotrace.models.weights import fits, load_weights
+
+        if last or fits(model, self.weights):
+            try:
+                load_weights(model, self.weights, self.classes)
+            except UserError as error:
+                raise UserError(error.message, "init_from") from error
+            self.weights = None
 
 
 def concept_layers_of(config: DictConfig) -> list[str]:
@@ -75,7 +105,7 @@ def concept_layers_of(config: DictConfig) -> list[str]:
     return names
 
 
-def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Module:
+def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _Start) -> nn.Module:
     """The model, with orthogonal weights where it has them."""
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
@@ -87,6 +117,9 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int) -> nn.Modu
     with open_dict(rest):
         del rest.model["weights"]
     model = build(rest, "model", shape=shape, classes=classes)
+    if weights["kind"] != "orthogonal_init":
+        # That one leaves the names as they are, and would begin anew from weights that were trained.
+        start(model)
     try:
         options = plain(weights)
         if isinstance(options.get("layers"), list):

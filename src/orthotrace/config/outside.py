@@ -103,6 +103,8 @@ TOP = {
         "name": Argument(Text),
         "seed": Argument(Seed),
         "rates": Argument(dict[str, Annotated[float, Field(gt=0, le=FLOAT32)]] | None),
+        "init_from": Argument(_or_null(Text)),
+        "init_digest": Argument(_or_null(str)),
         "overwrite": Argument(bool),
         "on_failure": Argument(Literal["continue", "stop"]),
     },

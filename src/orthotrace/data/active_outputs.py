@@ -27,6 +27,7 @@ class ActiveOutputs:
         by_task: the outputs of each task's classes, in order of the tasks; a repeated task has the same ones again.
         blurred: images of later tasks may come early, so that all outputs are active from the start.
         smoothing: label smoothing, in [0, 1).
+        room: outputs of the network, where it has more than the tasks need.
 
     Source: van de Ven, Tuytelaars & Tolias, Three types of incremental learning, Nature Machine Intelligence 2022.
 
@@ -40,11 +41,12 @@ class ActiveOutputs:
     by_task: tuple[range, ...]
     blurred: bool = False
     smoothing: float = 0.0
+    room: int = 0
 
     @cached_property
     def outputs(self) -> int:
         """The number of outputs of the network."""
-        return max(part.stop for part in self.by_task)
+        return max(self.room, *(part.stop for part in self.by_task))
 
     def for_training(self, task: int) -> range:
         """The active outputs while a task is trained, from 0."""

@@ -4,9 +4,11 @@ import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import OmegaConf
 
+from orthotrace.config.folder_names import without_later
 from orthotrace.config.renamed import in_original_names
 from orthotrace.results.groups import Group
 from orthotrace.results.run_folder import Run
@@ -75,8 +77,6 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
 
 def setting_of(run: Run, *groups: str) -> list[str]:
     """What two runs must share for their scores to be compared: the data and the tasks, and further groups."""
-    found = {group: OmegaConf.select(run.config, group) for group in ("dataset", "stream", *groups)}
-    nodes = {
-        group: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node for group, node in found.items()
-    }
-    return [str(node) for node in in_original_names(nodes).values()]
+    config: Any = OmegaConf.to_container(run.config)
+    known = without_later(in_original_names(config))
+    return [str(known.get(group)) for group in ("dataset", "stream", *groups)]

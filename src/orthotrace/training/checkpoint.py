@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ class Checkpoints(Checkpoint):
         self._saved = time.perf_counter()
         self._content: dict[str, Any] = {}
 
-    def restore(self, module: nn.Module, rank: int = 0) -> tuple[Progress, Path] | None:
+    def restore(
+        self, module: nn.Module, rank: int = 0, measured: Callable[[Progress], Progress] = lambda progress: progress
+    ) -> tuple[Progress, Path] | None:
         """Load the state of the last checkpoint that is whole into a module.
 
         Args:
             module: the learner.
             rank: of this process; the first one puts it in the place of a last one that is damaged.
+            measured: is given the progress of a run of fewer tasks, before its state is loaded; what the longer one
+                would have measured.
 
         Returns:
             How far it is, and its file; None where there is no checkpoint.
@@ -52,7 +57,9 @@ class Checkpoints(Checkpoint):
                 saved = read(path, read_checkpoint)
                 began = read(path, lambda _, saved=saved: saved["orthotrace"].get("digests", {}))
                 progress = read(path, lambda _, saved=saved: Progress(**saved["orthotrace"]["progress"]))
-                read(path, lambda _, saved=saved: module.load_state_dict(state_of(saved, rank)))
+                if progress.tasks < self.components.stream.tasks:
+                    progress = measured(progress)
+                read(path, lambda _, saved=saved: self.load(module, saved, rank))
             except UserError as error:
                 damaged.append(error)
                 continue
@@ -73,6 +80,13 @@ class Checkpoints(Checkpoint):
             others = f", and so are {len(damaged) - 1} earlier ones" if damaged[1:] else ", and there is none before it"
             raise UserError(f"{damaged[0].message.partition('; ')[0]}{others}; {AFRESH}")
         return None
+
+    def load(self, module: nn.Module, saved: dict[str, Any], rank: int) -> None:
+        """Load the state of a checkpoint; what later tasks have of their own stays where a run of fewer wrote it."""
+        state = state_of(saved, rank)
+        if saved["orthotrace"]["progress"]["tasks"] < self.components.stream.tasks:
+            state = {**module.state_dict(), **state}
+        module.load_state_dict(state)
 
     def due(self, trainer: pl.Trainer) -> bool:
         """Whether enough time has passed since the last checkpoint, or it is the last one: by one clock for all."""

@@ -24,6 +24,7 @@ from orthotrace.training.checkpoint import Checkpoints
 from orthotrace.training.checks import check, check_network
 from orthotrace.training.evaluation import Evaluator
 from orthotrace.training.learner import Learner
+from orthotrace.training.lengthening import lengthened
 from orthotrace.training.progress import Progress
 from orthotrace.training.provenance import machine
 from orthotrace.training.settings import Components, Optimization, Training
@@ -104,7 +105,7 @@ class Experiment:
         torch.set_num_threads(self.training.threads)
         first = self.trainer.is_global_zero
         with held(self.run_folder.folder) if first else nullcontext(), self.together.watched(self.trainer):
-            restored = self.checkpoints.restore(self.learner, self.trainer.global_rank)
+            restored = self.checkpoints.restore(self.learner, self.trainer.global_rank, self._lengthened)
             resume = None
             if restored is not None:
                 self.progress, resume = restored
@@ -120,6 +121,9 @@ class Experiment:
                 # Of a finished run nothing goes on.
                 remove(self.run_folder.previous)
         return self.progress
+
+    def _lengthened(self, progress: Progress) -> Progress:
+        return lengthened(progress, self.learner, self.checkpoints, self.evaluator, self.trainer, self.tracker)
 
     def report(self) -> dict[str, Any]:
         """The content of scores.json."""

@@ -1,6 +1,6 @@
 """How far a run is: everything that is written about it, and that a checkpoint carries."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orthotrace.methods import Outcome
@@ -89,6 +89,18 @@ class Progress:
                 entry[key].append(value)
         self.task += 1
         self.epoch = 0
+
+    def after(self, number: int) -> "Progress":
+        """As it was when so many tasks had ended."""
+        capacity = {
+            name: {key: value[:number] if key in GAUGE else value for key, value in entry.items()}
+            for name, entry in self.capacity.items()
+        }
+        rows = [row for row in self.epochs if row["task"] <= number]
+        return replace(
+            self, task=number, epoch=0, accuracy=self.accuracy[:number], by_class=self.by_class[:number],
+            leak=self.leak[:number], capacity=capacity, epochs=rows,
+        )  # fmt: skip
 
     @property
     def finished(self) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.sources import digits
-from orthotrace.data.streams import Permuted, Split
+from orthotrace.data.streams import Permuted, Rotated, Sequence, Split
 from orthotrace.data.streams.base import divided
 
 SOURCE = digits()
@@ -122,3 +122,60 @@ def test_options_that_cannot_be(options, line):
         Split(SOURCE, tasks=1, scenario="domain", blur=0.1)
     with pytest.raises(UserError, match="a task of one class has no other label"):
         Split(SOURCE, tasks=10, scenario="task", label_noise=0.1)
+
+
+# Streams of two tasks and of three, and why the first tasks are others.
+LONGER = {
+    "permuted": (Permuted, {}, None),
+    "rotated by given angles": (Rotated, {"angles": [0.0, 30.0, 60.0]}, None),
+    "rotated": (Rotated, {}, "its angles are others"),
+    "split with room": (Split, {"classes_per_task": 2, "outputs": 10}, None),
+    "split for all": (Split, {"classes_per_task": 2, "scenario": "domain"}, None),
+    "split": (Split, {"classes_per_task": 2}, "its network has 4 outputs, not 6; stream.outputs=6 from the start"),
+    "split, permuted heads": (Permuted, {"scenario": "class"}, "its network has 20 outputs, not 30"),
+    "blurred": (Permuted, {"blur": 0.2}, "where boundaries are blurred"),
+    "repeated": (Permuted, {"repeats": 2}, "the tasks come again before the new ones"),
+    "sequence": (Sequence, {"source": (SOURCE,) * 3}, "a task of stream=sequence may change"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LONGER)
+def test_a_stream_says_why_its_first_tasks_are_not_those_of_a_shorter_one(case):
+    kind, options, reason = LONGER[case]
+    few, more = (kind(tasks=tasks, **{"source": SOURCE, "seed": 3, **cut(options, tasks)}) for tasks in (2, 3))
+    said = more.differs_from(few)
+    assert said is None if reason is None else str(said).startswith(reason)
+    if reason is None:
+        for index in range(2):
+            for part in ("train", "validation", "test"):
+                one, two = (getattr(stream.task(index), part) for stream in (few, more))
+                assert torch.equal(one.pixels(torch.arange(9)), two.pixels(torch.arange(9)))
+                assert torch.equal(one.labels, two.labels)
+
+
+def cut(options: dict, tasks: int) -> dict:
+    return {key: value[:tasks] if key == "angles" else value for key, value in options.items()}
+
+
+def test_other_classes_are_told():
+    few, more = (Split(SOURCE, tasks=tasks, class_order="seed") for tasks in (2, 5))
+    assert more.differs_from(few) == "the tasks have other classes"
+
+
+def test_room_is_for_outputs_that_no_task_has():
+    stream = split(scenario="class", outputs=12)
+    assert stream.active.outputs == len(stream.classes) == 12 and stream.classes[10:] == ("output 11", "output 12")
+    assert stream.active.for_training(4) == range(10) and stream.active.for_evaluation(0, after=0) == range(12)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"outputs": 9}, "outputs: 9 outputs, but the tasks have 10 classes"),
+        ({"outputs": 12, "scenario": "domain"}, "outputs: domain-incremental tasks share all outputs"),
+        ({"outputs": 12, "scenario": "class", "blur": 0.1}, "outputs: blurred tasks teach all outputs"),
+    ],
+)
+def test_room_that_is_none_is_refused(options, said):
+    with pytest.raises(UserError, match=said):
+        split(**options)

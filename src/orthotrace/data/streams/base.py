@@ -46,6 +46,8 @@ class Stream(ABC):
             boundaries by any other label.
         input_noise: standard deviation of Gaussian noise on the training images, 1 being the range of pixels; drawn
             once.
+        outputs: of the network, at least one for each class; None for just as many. More leave room for the classes of
+            tasks that come later. Tasks that share their outputs need none.
         online: every training image is seen once: one epoch for each task.
         seed: of validation parts, permutations, orders and noise.
 
@@ -63,9 +65,11 @@ class Stream(ABC):
         names: of the classes of each distinct task.
         active: which outputs are active for which task.
         fewest_validation: number of validation images of the task with the fewest.
+        steady: whether a task stays the same where more tasks follow; a class says so.
     """
 
     name: ClassVar[str]
+    steady: ClassVar[bool] = False
 
     @checked
     def __init__(
@@ -80,6 +84,7 @@ class Stream(ABC):
         blur: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0,
         input_noise: Annotated[float, Field(ge=0)] = 0.0,
+        outputs: Annotated[int, Field(ge=1)] | None = None,
         online: bool = False,
         seed: int = 0,
     ) -> None:
@@ -122,7 +127,40 @@ class Stream(ABC):
             stops = [sum(counts[: number + 1]) for number in range(self.distinct)]
             own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
             self.classes = distinct(names)
-        self.active = ActiveOutputs(scenario, tuple(own * repeats), blurred=blur > 0)
+        self._leave_room(outputs)
+        self.active = ActiveOutputs(scenario, tuple(own * repeats), blurred=blur > 0, room=len(self.classes))
+
+    def _leave_room(self, outputs: int | None) -> None:
+        if outputs is None:
+            return
+        if self.scenario == "domain" or self.blur:
+            what = "domain-incremental tasks share" if self.scenario == "domain" else "blurred tasks teach"
+            raise UserError(f"{what} all outputs, so there is no room to leave: set null", "outputs")
+        if outputs < (count := len(self.classes)):
+            raise UserError(f"{outputs} outputs, but the tasks have {count} classes", "outputs")
+        self.classes += tuple(f"output {number + 1}" for number in range(count, outputs))
+
+    def differs_from(self, shorter: "Stream") -> str | None:
+        """Why the first tasks are not those of a shorter stream of the same source and seed; None where they are.
+
+        Example:
+            >>> from orthotrace.data.sources import digits
+            >>> from orthotrace.data.streams import Permuted, Split
+            >>> Permuted(digits(), tasks=3).differs_from(Permuted(digits(), tasks=2))
+            >>> Split(digits(), tasks=5).differs_from(Split(digits(), tasks=2))
+            'the tasks have other classes'
+        """
+        if not self.steady:
+            return f"a task of stream={self.name} may change when others follow"
+        if self.blur:
+            return "where boundaries are blurred a task has images of all others"
+        if shorter.tasks != shorter.distinct:
+            return "the tasks come again before the new ones"
+        if self.names[: shorter.distinct] != shorter.names:
+            return "the tasks have other classes"
+        if (there := shorter.active.outputs) != (here := self.active.outputs):
+            return f"its network has {there} outputs, not {here}; stream.outputs={here} from the start leaves room"
+        return None
 
     @property
     def shared_head(self) -> bool:

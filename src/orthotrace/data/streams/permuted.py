@@ -39,6 +39,7 @@ class Permuted(Transformed):
     """
 
     name = "permuted"
+    steady = True
 
     @checked
     def __init__(

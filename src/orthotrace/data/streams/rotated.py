@@ -14,6 +14,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.active_outputs import Scenario
 from orthotrace.data.sources import Source
+from orthotrace.data.streams.base import Stream
 from orthotrace.data.streams.transformed import Transformed
 
 
@@ -40,6 +41,7 @@ class Rotated(Transformed):
     """
 
     name = "rotated"
+    steady = True
 
     @checked
     def __init__(
@@ -55,6 +57,13 @@ class Rotated(Transformed):
         if angles is not None and len(angles) != tasks:
             raise UserError(f"{len(angles)} angles for {tasks} tasks", "angles")
         self.angles = tuple(angles) if angles is not None else tuple(180 / tasks * number for number in range(tasks))
+
+    def differs_from(self, shorter: Stream) -> str | None:
+        """Also where the angles are others, as those are that divide a half turn."""
+        assert isinstance(shorter, Rotated)
+        if self.angles[: shorter.distinct] != shorter.angles:
+            return "its angles are others; give those of each task by stream.angles"
+        return super().differs_from(shorter)
 
     def unchanged(self, number: int) -> bool:
         """A full turn leaves the images as they are."""

@@ -45,6 +45,7 @@ class Split(Stream):
     """
 
     name = "split"
+    steady = True
 
     @checked
     def __init__(

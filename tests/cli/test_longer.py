@@ -1,0 +1,88 @@
+"""More tasks than a finished run has: the command goes on from it, or says why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import snapshot
+from omegaconf import OmegaConf
+
+from orthotrace.cli.longer import shorter_runs
+from orthotrace.config.folder_names import hash_of, relevant
+from orthotrace.results.run_folder import Run
+
+SMALL = (
+    "method=finetune",
+    "trainer.max_epochs=1",
+    "model.hidden=[8]",
+    "trainer.batch_size=256",
+    "trainer.accelerator=cpu",
+)
+
+
+def folder(name: str, tasks: int) -> Path:
+    (found,) = Path(f"runs/{name}").glob(f"*stream.tasks={tasks}*")
+    return found
+
+
+def test_three_tasks_and_two_more_are_five(train):
+    first = train(*SMALL, "stream.tasks=3")
+    assert first.code == 0 and "goes on from" not in first.out, first.err
+    short = folder("study", 3)
+    before = snapshot(short)
+    longer = train(*SMALL, "stream.tasks=5")
+    assert longer.code == 0, longer.err
+    long = folder("study", 5)
+    assert f"goes on from the 3 tasks of {short.name}\n" in longer.out and "(continued, " in longer.out
+    assert snapshot(short) == before
+    content = json.loads((long / "scores.json").read_text())
+    assert [len(row) for row in content["accuracy"]] == [5] * 5 and content["acc"] is not None
+    assert content["accuracy"][2][:3] == json.loads((short / "scores.json").read_text())["accuracy"][2]
+    assert "is finished" in train(*SMALL, "stream.tasks=5").out
+
+
+def test_what_cannot_be_gone_on_from_is_told_and_begun_anew(train):
+    assert train(*SMALL, "stream.tasks=1", "hydra.run.dir=runs/one").code == 0
+    Path("runs/one/checkpoints").rename("runs/one/elsewhere")
+    answer = train(*SMALL, "stream.tasks=2", "hydra.run.dir=runs/two")
+    assert answer.code == 0, answer.err
+    assert "runs/two starts anew, not from the 1 tasks of one: its task1.ckpt is missing or damaged\n" in answer.out
+    assert "(continued" not in answer.out
+
+
+# What is asked for, and which tasks of which of these runs are gone on from.
+THERE = {
+    "one": {"tasks": 1}, "three": {"tasks": 3}, "unfinished": {"tasks": 4}, "lists": {"tasks": 2, "angles": [0, 9]},
+}  # fmt: skip
+ASKED = {
+    "more": ({"tasks": 5}, ("three", 3)),
+    "few": ({"tasks": 2}, ("one", 1)),
+    "as many as the fewest": ({"tasks": 1}, None),
+    "another blur": ({"tasks": 5, "blur": 0.5}, None),
+    "no number": ({"tasks": None}, None),
+    "a list that goes on": ({"tasks": 3, "angles": [0, 9, 18]}, ("lists", 2)),
+    "another list": ({"tasks": 3, "angles": [0, 8, 18]}, None),
+}
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("case", ASKED)
+def test_the_finished_run_of_most_tasks_is_found(tmp_path, case, named):
+    def place(name: str, stream: dict) -> Run:
+        config = OmegaConf.create({"seed": 0, "stream": stream})
+        return Run(tmp_path / (f"a-{hash_of(relevant(config))}" if named else name))
+
+    folders = {}
+    for name, stream in THERE.items():
+        run = place(name, stream)
+        folders[run.folder] = name
+        run.hydra.mkdir(parents=True)
+        (run.hydra / "config.yaml").write_text(json.dumps({"seed": 0, "stream": stream}))
+        known = dict.fromkeys(("schema", "method", "seeds", "accuracy", "capacity"), 0)
+        run.scores_file.write_text(json.dumps(known | {"acc": None if name == "unfinished" else 0.5}))
+    stream, expected = ASKED[case]
+    wanted = relevant(OmegaConf.create({"seed": 0, "stream": stream}))
+    found = [(folders[run.folder], tasks) for run, tasks in shorter_runs(place("asked", stream), wanted)]
+    assert found[:1] == ([] if expected is None else [expected])
