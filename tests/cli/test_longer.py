@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from composed import built, composed
 from conftest import snapshot
 from omegaconf import OmegaConf
 
-from orthotrace.cli.longer import shorter_runs
+from orthotrace.cli.longer import shorter_runs, take_over
 from orthotrace.config.folder_names import hash_of, relevant
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
 from orthotrace.results.run_folder import Run
+from orthotrace.training.settings import Components
 
 SMALL = (
     "method=finetune",
@@ -41,15 +46,33 @@ def test_three_tasks_and_two_more_are_five(train):
     assert [len(row) for row in content["accuracy"]] == [5] * 5 and content["acc"] is not None
     assert content["accuracy"][2][:3] == json.loads((short / "scores.json").read_text())["accuracy"][2]
     assert "is finished" in train(*SMALL, "stream.tasks=5").out
+    afresh = train(*SMALL, "stream.tasks=5", "overwrite=true")
+    assert afresh.code == 0 and "goes on from" not in afresh.out and "(continued" not in afresh.out
 
 
-def test_what_cannot_be_gone_on_from_is_told_and_begun_anew(train):
-    assert train(*SMALL, "stream.tasks=1", "hydra.run.dir=runs/one").code == 0
-    Path("runs/one/checkpoints").rename("runs/one/elsewhere")
-    answer = train(*SMALL, "stream.tasks=2", "hydra.run.dir=runs/two")
-    assert answer.code == 0, answer.err
-    assert "runs/two starts anew, not from the 1 tasks of one: its task1.ckpt is missing or damaged\n" in answer.out
-    assert "(continued" not in answer.out
+def test_what_cannot_be_gone_on_from_is_told(train, capsys):
+    options = ("dataset=digits", "stream=permuted", *SMALL)
+    assert train(*options, "stream.tasks=1", "hydra.run.dir=runs/one").code == 0
+    two, last = Run("runs/two"), Run("runs/one").checkpoint(1)
+    config, parts = composed(*options, "stream.tasks=2"), built(two, *options, "stream.tasks=2").components
+
+    def told(parts: Components) -> str:
+        capsys.readouterr()
+        take_over(two, config, parts, "[1/2] ")
+        return capsys.readouterr().out
+
+    anew = "[1/2] runs/two starts anew, not from the 1 tasks of one: "
+    assert told(replace(parts, digests={"dataset": "others"})) == f"{anew}its images were others\n"
+    assert told(replace(parts, stream=Permuted(digits(), tasks=2, scenario="class"))).startswith(f"{anew}its network")
+    content = last.read_bytes()
+    last.write_bytes(content[:-9])
+    assert told(parts) == f"{anew}its task1.ckpt is missing or damaged\n"
+    last.unlink()
+    assert told(parts) == f"{anew}its task1.ckpt is missing or damaged\n"
+    assert not two.folder.exists()
+    last.write_bytes(content)
+    assert told(parts) == "[1/2] runs/two goes on from the 1 tasks of one\n"
+    assert two.checkpoint(1).read_bytes() == content
 
 
 # What is asked for, and which tasks of which of these runs are gone on from.
