@@ -140,7 +140,7 @@ class Stream(ABC):
             raise UserError(f"{outputs} outputs, but the tasks have {count} classes", "outputs")
         self.classes += tuple(f"output {number + 1}" for number in range(count, outputs))
 
-    def differs_from(self, shorter: "Stream") -> str | None:
+    def differs_from(self, shorter: Stream) -> str | None:
         """Why the first tasks are not those of a shorter stream of the same source and seed; None where they are.
 
         Example:
