@@ -1,6 +1,7 @@
 """A run of fewer tasks is gone on from: what the longer one would have measured until then."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -46,7 +47,9 @@ def lengthened(
         learner.to(trainer.strategy.root_device).eval()
         accuracy.append([*row, *evaluator(after=number)[0][before:]])
         learner.to("cpu")
-    progress = replace(progress, tasks=tasks, untrained=untrained, accuracy=accuracy)
+    # What is known of the tasks alone, and of the network after the last one, is measured later.
+    later: dict[str, Any] = {"chance": [], "test_images": [], "validation": []}
+    progress = replace(progress, tasks=tasks, untrained=untrained, accuracy=accuracy, **later)
     for number in range(1, progress.task + 1):
         seen = progress.after(number)
         for place, row in enumerate(seen.epochs, start=1):
