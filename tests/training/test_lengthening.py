@@ -21,11 +21,12 @@ TINY = (
 STREAMS = {
     "permuted": ("stream=permuted",),
     "split": ("stream=split", "stream.classes_per_task=2", "stream.outputs=10"),
+    "split by class": ("stream=split", "stream.classes_per_task=2", "stream.outputs=10", "stream.scenario=class"),
     "split for all": ("stream=split", "stream.classes_per_task=2", "stream.scenario=domain"),
 }
 # Of each kind one is trained in make test: what it keeps beside the network.
 TRAINED = {
-    ("finetune", "split"), ("hlop", "split"), ("ewc", "permuted"), ("er", "split"),
+    ("finetune", "split"), ("hlop", "split"), ("ewc", "permuted"), ("er", "split by class"),
     ("independent", "split"),
 }  # fmt: skip
 # What may differ between two runs of one configuration.

@@ -70,7 +70,7 @@ def _digest(path: Path, *marks: Any) -> str:
     found = hashlib.sha256()
     for name, value in sorted(weights_of(path).items()):
         found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(memoryview(value.contiguous().reshape(-1).view(torch.uint8).numpy()))
+        found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
