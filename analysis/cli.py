@@ -85,6 +85,9 @@ class Options:
     interval: IntervalOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
+    labels: dict[str, str]
+    order: list[str | int | float]
+    facets: str | None
 
 
 @checked
@@ -95,6 +98,9 @@ def checked_options(
     interval: IntervalOptions,
     trust: list[str],
     formats: list[Literal["pdf", "svg", "png"]],
+    labels: dict[str, str],
+    order: list[str | int | float],
+    facets: str | None,
     **others: Any,
 ) -> Options:
     """The options of an analysis.
@@ -102,7 +108,7 @@ def checked_options(
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return Options(layers, stimuli, concepts, interval, trust, formats)
+    return Options(layers, stimuli, concepts, interval, trust, formats, labels, order, facets)
 
 
 def analyse(config: DictConfig) -> Path:
@@ -121,11 +127,14 @@ def analyse(config: DictConfig) -> Path:
     # while they are imported.
     with deferred():
         from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
+        from orthotrace.analysis.figures.facets import Facets
         from orthotrace.analysis.figures.study import draw
+        from orthotrace.analysis.inference.ceilings import warning
         from orthotrace.analysis.networks.read import members_of, read_networks
         from orthotrace.analysis.networks.runs import select
         from orthotrace.analysis.report.report import write_report
         from orthotrace.analysis.studies.findings import find, keep_rdms
+        from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
         from orthotrace.analysis.studies.references import read_references
         from orthotrace.results.groups import groups
         from orthotrace.results.summary import print_summary
@@ -138,7 +147,8 @@ def analyse(config: DictConfig) -> Path:
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     folder, out = str(options["runs"]), Path(str(options["out"]))
     runs = select(folder, options["where"], chosen.trust)
-    grouped = groups(runs)
+    grouped = named(groups(runs), chosen.labels, chosen.order)
+    facets = Facets(panels_of(grouped, facet_key(grouped, chosen.facets)))
     stimuli = common_stimuli(runs, **vars(chosen.stimuli))
     # Another analysis that writes there would mix its files with these.
     with held(out):
@@ -148,7 +158,12 @@ def analyse(config: DictConfig) -> Path:
         concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
         findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
         results = findings.as_json(grouped, stimuli, networks, options)
-        pictures, plane = draw(out / "figures", grouped, stimuli, networks, findings, concepts, chosen.formats)
+        for name, limits in findings.ceilings.items():
+            if limits is not None and limits.has_chance:
+                print(f"{name}: {warning(limits)}", flush=True)
+        pictures, plane = draw(
+            out / "figures", grouped, stimuli, networks, findings, concepts, chosen.formats, facets, interval.level
+        )
         results["mds"] = plane
         results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
         keep_rdms(out / "rdms", networks, stimuli, options["rdm"])

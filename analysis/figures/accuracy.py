@@ -1,52 +1,59 @@
-"""Accuracy over a sequence of tasks, with bands over seeds."""
+"""Accuracy over a sequence of tasks, with its spread over seeds."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, Drawn, letter
+from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.lines import dodged, pairs_of_panels
+from orthotrace.analysis.figures.style import Drawn
 
 Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
+# More tasks than these have a marker and a bar at some of them only.
+MARKED = 20
 
 
-def accuracy_over_tasks(matrices: Matrices) -> Drawn:
+def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
 
-    Lines are means over seeds, bands their standard deviation (of the sample), of method -> the accuracy matrix (T, T)
-    of each seed.
+    Lines are means over seeds, bars their standard deviation (of the sample), of method -> the accuracy matrix (T, T)
+    of each seed. Facets have a line of panels each.
     """
     curves = {
-        "Mean accuracy on tasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],
-        "Accuracy on the first task": lambda matrix: matrix[:, 0],
+        "Mean accuracy on\ntasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],
+        "Accuracy on\nthe first task": lambda matrix: matrix[:, 0],
     }
-    figure, panels = plt.subplots(1, 2, figsize=(DOUBLE, 2.2), layout="constrained", sharey=True)
+    facets = facets or Facets.one(matrices)
+    shown = facets.within(matrices)
+    figure, panels = pairs_of_panels(shown, list(curves))
     rows = []
-    for number, (axes, (title, curve)) in enumerate(zip(panels, curves.items(), strict=True)):
-        for place, (method, seeds) in enumerate(matrices.items()):
-            values = np.array([curve(matrix) for matrix in seeds])
-            tasks = np.arange(1, values.shape[1] + 1)
-            mean = values.mean(axis=0)
-            spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
-            colour = COLOURS[place % len(COLOURS)]
-            # Side by side, so that equal curves do not hide each other.
-            x = tasks + min(0.06, 0.3 / len(matrices)) * (place - (len(matrices) - 1) / 2)
-            axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(x, mean, MARKERS[place % len(MARKERS)] + "-", color=colour, label=method)
-            rows += [
-                {"panel": title, "method": method, "task": int(task), "mean": m, "sd": s, "seeds": len(values)}
-                for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)
-            ]
-        axes.set(xlabel="Tasks learned", ylabel=title, ylim=(0, 1.02))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(labelleft=True)
-        letter(axes, number)
-    if len(matrices) <= 5:
-        panels[0].legend(loc="best")
-    else:
-        columns = max(1, int(DOUBLE * 14 / (8 + max(map(len, matrices)))))
-        figure.set_figheight(2.2 + 0.12 * -(-len(matrices) // columns))
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    for line, (facet, of) in enumerate(shown.items()):
+        for axes, (title, curve) in zip(panels[line], curves.items(), strict=True):
+            for place, (method, name) in enumerate(of.items()):
+                values = np.array([curve(matrix) for matrix in matrices[method]])
+                tasks = np.arange(1, values.shape[1] + 1)
+                mean = values.mean(axis=0)
+                spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+                look, every = facets.look(name), max(1, len(tasks) // MARKED)
+                # Side by side, so that equal curves do not hide each other.
+                x = tasks + dodged(place, len(of), 0.06)
+                if len(values) > 1:
+                    axes.errorbar(
+                        x, mean, spread, fmt="none", ecolor=look["color"], elinewidth=0.7, alpha=0.7, errorevery=every
+                    )
+                axes.plot(x, mean, markevery=every, **look)
+                rows += [
+                    {
+                        "panel": title.replace("\n", " "), "facet": facet, "method": method, "task": int(task),
+                        "mean": m, "sd": s, "seeds": len(values),
+                    }
+                    for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)
+                ]  # fmt: skip
+            axes.set(ylim=(-0.02, 1.04))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels[-1]:
+        axes.set_xlabel("Tasks learned")
+    facets.legend(figure, matrices)
     return figure, rows

@@ -97,7 +97,8 @@ def importance_by_class(
     most = max(1.25, *np.exp(np.abs(np.log(finite)))) if len(finite) else 2.0
     size = min(0.42, (DOUBLE - 1.4) / len(concepts))
     figure, axes = plt.subplots(
-        figsize=(max(size * len(concepts) + 1.4, 2.4), min(0.17 * len(names) + 0.9, TALLEST)), layout="constrained"
+        figsize=(SINGLE if size * len(concepts) + 1.4 <= SINGLE else DOUBLE, min(0.17 * len(names) + 0.9, TALLEST)),
+        layout="constrained",
     )
     image = _heat(axes, values, LogNorm(1 / most, most), "RdBu_r", 5.5)
     axes.set_aspect("auto")
@@ -122,10 +123,9 @@ def importance_by_class(
 def _side_by_side(
     found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str], titles: Mapping[str, str], label: str
 ) -> Figure:
-    columns = min(len(found), 3)
-    width = SINGLE if columns == 1 else DOUBLE * (columns + 0.5) / 3.5
-    size = (width - 1) / columns
-    figure, panels = grid(len(found), 3, lambda lines, _: (width, lines * (size + 0.45) + 0.35), layout="compressed")
+    figure, panels = grid(len(found), 3, lambda width: min(width, 2.6) + 0.4, layout="compressed")
+    columns = panels.shape[1]
+    size = (figure.get_figwidth() - 1) / columns
     for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
         if len(values) == len(concepts) <= NAMED:

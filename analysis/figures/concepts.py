@@ -1,14 +1,16 @@
 """Purity of concept axes, and how it changes over tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.purity import Purity
+from orthotrace.analysis.figures.facets import legend_above
 from orthotrace.analysis.figures.layers import over_layers
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn, grid, wrapped
+from orthotrace.analysis.figures.style import Drawn, grid, look, wrapped
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.core.errors import UserError
 
@@ -31,24 +33,21 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
             fits(concepts, {detector: len(network.auc.value)})
     labels = [wrapped(name, 9) for name in concepts]
     longest = [max(name.split("\n"), key=len) for name in labels]
-    figure, axes, _ = over_layers(longest, list(purities))
+    figure, (axes,) = over_layers(longest, groups=len(purities))
     axes.set_xticks(range(len(concepts)), labels)
-    axes.set_xlim(-0.5, len(concepts) - 0.5)
     figure.set_figheight(figure.get_figheight() + 0.3)
     slot = 0.84 / len(purities)
     rows: list[dict[str, Any]] = []
+    handles = []
     lowest, level, several = 0.5, 0.95, False
     for place, (detector, networks) in enumerate(purities.items()):
-        colour = COLOURS[place % len(COLOURS)]
+        style = {**look(place), "linestyle": ""}
         middle = np.arange(len(concepts)) + slot * (place - (len(purities) - 1) / 2)
         for number, network in enumerate(networks):
             found, level = network.auc, network.auc.level
             x = middle + 0.7 * slot * ((number + 0.5) / len(networks) - 0.5)
-            axes.vlines(x, found.low, found.high, color=colour, alpha=0.45, linewidth=0.7)
-            axes.plot(
-                x, found.value, MARKERS[place % len(MARKERS)], color=colour, markersize=2.8, markeredgecolor="white",
-                markeredgewidth=0.3, clip_on=False,
-            )  # fmt: skip
+            axes.vlines(x, found.low, found.high, color=style["color"], alpha=0.45, linewidth=0.7)
+            axes.plot(x, found.value, **style, markersize=3, clip_on=False)
             lowest = min(lowest, float(found.low.min()))
             rows += [
                 {
@@ -62,18 +61,13 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
             several = True
             means = np.mean([network.auc.value for network in networks], axis=0)
             axes.hlines(means, middle - 0.42 * slot, middle + 0.42 * slot, color="black", linewidth=0.8, zorder=3)
-        axes.plot([], [], MARKERS[place % len(MARKERS)], color=colour, label=detector)
-    # Lines between concepts, not between detectors.
-    for edge in range(1, len(concepts)):
-        axes.axvline(edge - 0.5, color="0.88", linewidth=0.6, zorder=0)
+        handles.append(Line2D([], [], label=detector, **style))
     axes.axhline(0.5, color="0.6", linewidth=0.5, linestyle="--", zorder=0)
     axes.annotate("chance", (1, 0.5), (2, 0), ("axes fraction", "data"), "offset points", va="center", size=6)
     axes.set_ylim(lowest - 0.03, 1.005)
-    axes.tick_params(axis="x", length=0)
     axes.set_ylabel(label)
     title = f"dots: networks, with {100 * level:g}% intervals over images" + ("; black bars: means" if several else "")
-    columns = _per_line(purities, figure.get_figwidth())
-    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
+    legend_above(figure, handles, title)
     return figure, rows
 
 
@@ -95,20 +89,17 @@ def concepts_over_tasks(
     fits(concepts, {method: one.shape[-1] for method, one in found.items()})
     every = {"mean of all": slice(None)} if len(concepts) > 1 else {}
     titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}
-    columns = min(len(titles), 4)
-    width = max(DOUBLE * (columns + 0.3) / 4.3, SINGLE)
-    size = lambda lines, _: (width, max(1.35 * lines + 0.5, 2.3))  # noqa: E731
-    figure, panels = grid(len(titles), 4, size, sharex=True, sharey=True)
+    figure, panels = grid(len(titles), 4, lambda width: 1.45 if len(titles) > 4 else 1.7, sharex=True, sharey=True)
+    columns = panels.shape[1]
     tasks = next(iter(found.values())).shape[1]
     rows: list[dict[str, Any]] = []
     for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
         for place, (method, one) in enumerate(found.items()):
             shown = one[:, :, part].mean(axis=2)
-            colour = COLOURS[place % len(COLOURS)]
-            x, marker = np.arange(1, tasks + 1), MARKERS[place % len(MARKERS)] + "-"
+            x, style = np.arange(1, tasks + 1), look(place)
             if len(shown) > 1:
-                axes.plot(x, shown.T, color=colour, linewidth=0.5, alpha=0.5)
-            axes.plot(x, shown.mean(axis=0), marker, color=colour, label=method if number == 0 else None)
+                axes.plot(x, shown.T, color=style["color"], linewidth=0.5, alpha=0.5)
+            axes.plot(x, shown.mean(axis=0), **style)
             rows += [
                 {
                     "method": method, "concept": title, "after": task + 1, "mean": float(shown[:, task].mean()),
@@ -127,13 +118,8 @@ def concepts_over_tasks(
     figure.supxlabel("After task", size=7)
     figure.supylabel(label, size=7)
     title = "thick lines: means; thin lines: seeds" if any(len(one) > 1 for one in found.values()) else None
-    figure.legend(title=title, loc="outside upper center", ncols=_per_line(found, width), title_fontsize=6)
+    legend_above(figure, [Line2D([], [], label=method, **look(place)) for place, method in enumerate(found)], title)
     return figure, rows
-
-
-def _per_line(labels: Iterable[str], width: float) -> int:
-    """How many labels fit a line of a legend, by letters to an inch."""
-    return max(1, int(19 * width / (6 + max(map(len, labels)))))
 
 
 def fits(names: Sequence[str], found: Mapping[str, int]) -> None:

@@ -1,67 +1,89 @@
 """Representational consistency by layer."""
 
 from collections.abc import Mapping
-from textwrap import fill
 from typing import Any
 
-import numpy as np
-
-from orthotrace.analysis.figures.layers import draw_method, over_layers
-from orthotrace.analysis.figures.style import COLOURS, Drawn
+from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.layers import draw_method, label_panels, over_layers
+from orthotrace.analysis.figures.lines import errors
+from orthotrace.analysis.figures.style import Drawn
 from orthotrace.analysis.studies.consistency import PairMean
 
 NAMES = {
-    "bootstrap": "{level:g}% interval: bootstrap over networks",
-    "jackknife": "{level:g}% interval: jackknife over networks",
-    "none": "one pair: no interval",
+    "bootstrap": "{level:g} % intervals by a bootstrap over networks{stimuli}",
+    "jackknife": "{level:g} % intervals by a jackknife over networks{stimuli}",
 }
-
-
 CONSISTENCY = "Representational consistency (r²)"
+Results = Mapping[str, Mapping[str, PairMean]]
 
 
 def consistency_by_layer(
-    results: Mapping[str, Mapping[str, PairMean]], label: str = CONSISTENCY, bounds: tuple[float, float] | None = (0, 1)
+    results: Results,
+    label: str = CONSISTENCY,
+    bounds: tuple[float, float] | None = (0, 1),
+    facets: Facets | None = None,
 ) -> Drawn:
-    """Mean over pairs of networks at each layer, with every pair as a dot, and the interval as a band.
+    """Mean over pairs of networks at each layer, with every pair as a dot, and the interval as a bar.
 
-    The legend says what the interval is; below five networks it is a jackknife.
+    What the bars are is said by marks; below five networks it is a jackknife.
 
     Args:
         results: method -> layer -> mean over pairs.
         label: of the values.
         bounds: of the values; None where they have none.
+        facets: a panel each.
     """
     layers = list(next(iter(results.values())))
-    labels = [f"{method} ({next(iter(by_layer.values())).networks} networks)" for method, by_layer in results.items()]
-    figure, axes, columns = over_layers(layers, labels)
+    facets = facets or Facets.one(results)
+    shown = facets.within(results)
+    figure, panels = over_layers(layers, list(shown), max(map(len, shown.values())))
     rows: list[dict[str, Any]] = []
-    kinds = []
-    for place, (method, by_layer) in enumerate(results.items()):
-        found = [by_layer[layer] for layer in layers]
-        means = [one.mean for one in found]
-        x = draw_method(axes, place, len(results), [one.pairs for one in found], means, labels[place])
-        if found[0].low is not None:
-            low, high = (np.array([getattr(one, end) for one in found], dtype=float) for end in ("low", "high"))
-            if bounds is not None:
-                low, high = np.clip(low, *bounds), np.clip(high, *bounds)
-            axes.fill_between(x, low, high, color=COLOURS[place % len(COLOURS)], alpha=0.18, linewidth=0)
-        kinds.append(NAMES[found[0].interval].format(level=100 * found[0].level))
-        if found[0].stimuli:
-            kinds[-1] += " and stimuli"
-        rows += [
-            {
-                "method": method, "layer": layer, "networks": one.networks, "mean": one.mean, "low": one.low,
-                "high": one.high, "interval": one.interval, "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
-            }
-            for layer, one in zip(layers, found, strict=True)
-        ]  # fmt: skip
-    axes.set_ylabel(label)
+    for axes, of in zip(panels, shown.values(), strict=True):
+        for place, (method, name) in enumerate(of.items()):
+            found = [results[method][layer] for layer in layers]
+            means, look = [one.mean for one in found], facets.look(name)
+            x = draw_method(axes, place, len(of), [one.pairs for one in found], means, look)
+            ends = [(_within(one.low, bounds), _within(one.high, bounds)) for one in found]
+            errors(axes, x, means, ends, look)
+            rows += [
+                {
+                    "method": method, "layer": layer, "networks": one.networks, "mean": one.mean, "low": one.low,
+                    "high": one.high, "interval": one.interval,
+                    "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
+                }
+                for layer, one in zip(layers, found, strict=True)
+            ]  # fmt: skip
     if bounds is not None:
-        axes.set_ylim(bounds[0], bounds[1] + 0.02)
-    title = "dots: pairs of networks; " + "; ".join(dict.fromkeys(kinds))
-    # So many letters fit an inch.
-    title = fill(title, int(19 * figure.get_figwidth()))
-    figure.set_figheight(figure.get_figheight() + 0.1 * title.count("\n"))
-    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
+        panels[0].set_ylim(bounds[0], bounds[1] + 0.02)
+    label_panels(figure, panels, label)
+    facets.legend(figure, results)
     return figure, rows
+
+
+def _within(end: float | None, bounds: tuple[float, float] | None) -> float | None:
+    return end if end is None or bounds is None else min(max(end, bounds[0]), bounds[1])
+
+
+def marks(results: Results) -> str:
+    """What the marks of the figure are, in words: of which intervals, and of how many networks.
+
+    Example:
+        >>> from orthotrace.analysis.studies.consistency import pair_mean
+        >>> print(marks({"gpm": {"relu1": pair_mean([[1, 0.5], [0.5, 1]])}}))
+        Dots are pairs of networks, markers their means. Networks: gpm 2. With two there is one pair, no interval.
+    """
+    found = {method: next(iter(by_layer.values())) for method, by_layer in results.items()}
+    kinds = [
+        NAMES[one.interval].format(level=100 * one.level, stimuli=" and stimuli" if one.stimuli else "")
+        for one in found.values()
+        if one.interval in NAMES
+    ]
+    bars = f", bars {' or '.join(dict.fromkeys(kinds))}" if kinds else ""
+    counts = {one.networks for one in found.values()}
+    number = (
+        f"{counts.pop()} networks of each group"
+        if len(counts) == 1 and len(found) > 1
+        else f"Networks: {', '.join(f'{method} {one.networks}' for method, one in found.items())}"
+    )
+    alone = " With two there is one pair, no interval." if len(kinds) < len(found) else ""
+    return f"Dots are pairs of networks, markers their means{bars}. {number}.{alone}"

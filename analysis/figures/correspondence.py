@@ -8,33 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid
+from orthotrace.analysis.figures.style import Drawn, grid
 from orthotrace.results.heat_map import heat_map, write_cells
 
 if TYPE_CHECKING:
     from orthotrace.analysis.studies.findings import Correspondence
 
-# More layers than this are too many to write numbers in.
-WRITTEN = 10
+# Inches of a cell that has room for a number.
+CELL = 0.19
+# More names than this are thinned out.
+NAMED = 24
 
 
 def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[str]) -> Drawn:
     """How often each layer is most similar to each layer of another network, a matrix for each method."""
-    side = DOUBLE / 3.35
-    figure, panels = grid(len(found), 3, lambda lines, columns: (side * (columns + 0.35), side * lines))
+    figure, panels = grid(len(found), 4, lambda width: min(width, 2.4) + 0.1)
     rows: list[dict[str, Any]] = []
-    for axes, (method, one) in zip(panels.flat, found.items(), strict=False):
+    columns = panels.shape[1]
+    step = -(-len(layers) // NAMED)
+    # Beside the panels are names of layers and the scale.
+    room = min((figure.get_figwidth() - 1.3) / columns, 2.0)
+    for number, (axes, (method, one)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         values = np.array(one.frequency)
         heat_map(axes, values)
-        axes.set_xticks(range(len(layers)), layers, rotation=90)
-        axes.set_yticks(range(len(layers)), layers)
-        axes.set(xlabel="Layer of the other network", title=fill(f"{method}: {one.accuracy:.0%} the same layer", 34))
-        if len(layers) <= WRITTEN:
+        # All have the same layers: the left and lowest panels name them.
+        lowest, left = number + columns >= len(found), number % columns == 0
+        axes.set_xticks(range(0, len(layers), step), layers[::step] if lowest else [], rotation=90)
+        axes.set_yticks(range(0, len(layers), step), layers[::step] if left else [])
+        axes.set_title(f"{fill(method, 24)}\n{one.accuracy:.0%} the same layer")
+        if room / len(layers) > CELL:
             write_cells(axes, values, (f"{share:.2f}" for share in values.flat), 5)
         rows += [
             {"method": method, "layer": layers[i], "other": layers[j], "share": float(share)}
             for (i, j), share in np.ndenumerate(values)
         ]
-    panels[0, 0].set_ylabel("Layer of one network")
+    figure.supxlabel("Layer of the other network", size=7)
+    figure.supylabel("Layer of one network", size=7)
     figure.colorbar(panels[0, 0].images[0], ax=panels, label="Share of pairs", fraction=0.03, shrink=0.8)
     return figure, rows

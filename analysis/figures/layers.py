@@ -9,41 +9,72 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, SINGLE, Drawn
+from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.lines import dodged
+from orthotrace.analysis.figures.style import DOUBLE, SINGLE, Drawn, letter
 from orthotrace.analysis.inference.ceilings import Ceiling
 
 
-def over_layers(layers: Sequence[str], labels: Sequence[str]) -> tuple[Figure, Axes, int]:
-    """A figure with the layers along it, and how many columns its legend has room for."""
-    width = min(max(SINGLE, 0.5 * len(layers) + 1.5), DOUBLE)
-    columns = max(1, min(len(labels), int(width * 14 / (6 + max(map(len, labels))))))
+def over_layers(layers: Sequence[str], facets: Sequence[str] = ("",), groups: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with the layers along each of its panels, one for each facet.
+
+    Panels are beside each other where they have room in a column, or in both, else below each other.
+
+    Args:
+        layers: their names.
+        facets: titles of the panels.
+        groups: in the fullest panel.
+    """
+    count, most = len(facets), max(map(len, layers))
+    # Room for every group, with its dots, at each layer.
+    each = 0.35 + len(layers) * max(0.42, 0.11 * groups)
+    width = SINGLE if count * each + 0.2 <= SINGLE else DOUBLE
+    below = count * each + 0.2 > DOUBLE
+    lines, columns = (count, 1) if below else (1, count)
     # Names that would run into each other are turned.
-    turned = max(map(len, layers)) * len(layers) > 16 * width
-    height = 2.4 + 0.11 * -(-len(labels) // columns) + (0.05 * max(map(len, layers)) if turned else 0)
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    axes.set_xticks(range(len(layers)), layers, rotation=90 if turned else 0)
-    axes.set_xlim(-0.4, len(layers) - 0.6)
-    return figure, axes, columns
+    turned = len(layers) * (most + 1.5) > 15 * (width / columns - 0.5)
+    height = lines * (1.6 if lines > 1 else 2.0) + 0.35 + (0.055 * most if turned else 0)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(width, height), layout="constrained", squeeze=False, sharex=True, sharey=True
+    )
+    for number, (axes, facet) in enumerate(zip(panels.flat, facets, strict=True)):
+        axes.set_xticks(range(len(layers)), layers, rotation=90 if turned else 0)
+        axes.set_xlim(-0.5, len(layers) - 0.5)
+        axes.set_title(facet)
+        # Lines between layers, not between groups.
+        for edge in range(1, len(layers)):
+            axes.axvline(edge - 0.5, color="0.9", linewidth=0.5, zorder=0)
+        axes.tick_params(axis="x", length=0)
+        if count > 1:
+            letter(axes, number)
+    return figure, list(panels.flat)
 
 
 def draw_method(
-    axes: Axes, place: int, methods: int, dots: Sequence[Sequence[float]], means: Sequence[float], label: str
+    axes: Axes,
+    place: int,
+    methods: int,
+    dots: Sequence[Sequence[float]],
+    means: Sequence[float],
+    look: Mapping[str, Any],
 ) -> NDArray[np.float64]:
     """A line of the means of one method at each layer, and its dots; methods side by side, so that none is hidden.
 
     Returns:
         Where they are along the layers.
     """
-    colour = COLOURS[place % len(COLOURS)]
-    x = np.arange(len(means), dtype=np.float64) + min(0.09, 0.5 / methods) * (place - (methods - 1) / 2)
+    x = np.arange(len(means), dtype=np.float64) + dodged(place, methods, 0.14)
     for at, values in zip(x, dots, strict=True):
-        axes.plot([at] * len(values), values, ".", color=colour, markersize=2.5, alpha=0.6)
-    axes.plot(x, means, MARKERS[place % len(MARKERS)] + "-", color=colour, label=label)
+        axes.plot([at] * len(values), values, ".", color=look["color"], markersize=2.5, alpha=0.5, zorder=1.5)
+    axes.plot(x, means, **{**look, "linewidth": 0.5, "zorder": 3})
     return x
 
 
 def values_by_layer(
-    values: Mapping[str, Mapping[str, Sequence[float]]], label: str, ceiling: Ceiling | None = None
+    values: Mapping[str, Mapping[str, Sequence[float]]],
+    label: str,
+    ceiling: Ceiling | None = None,
+    facets: Facets | None = None,
 ) -> Drawn:
     """Mean over networks at each layer, every network a dot; the noise ceiling as a band.
 
@@ -51,27 +82,38 @@ def values_by_layer(
         values: method -> layer -> of each network.
         label: of the values.
         ceiling: where there is one.
+        facets: a panel each.
     """
     layers = list(next(iter(values.values())))
-    figure, axes, columns = over_layers(layers, list(values))
+    facets = facets or Facets.one(values)
+    shown = facets.within(values)
+    figure, panels = over_layers(layers, list(shown), max(map(len, shown.values())))
     rows: list[dict[str, Any]] = []
-    if ceiling is not None:
-        axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
-    axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
-    for place, (method, by_layer) in enumerate(values.items()):
-        dots = [by_layer[layer] for layer in layers]
-        means = [float(np.mean(of)) for of in dots]
-        draw_method(axes, place, len(values), dots, means, method)
-        limits = (None, None) if ceiling is None else (ceiling.lower, ceiling.upper)
-        rows += [
-            {
-                "method": method, "layer": layer, "mean": mean, "networks": len(of),
-                "values": " ".join(f"{value:.6f}" for value in of),
-                "ceiling_low": limits[0], "ceiling_high": limits[1],
-            }
-            for layer, of, mean in zip(layers, dots, means, strict=True)
-        ]  # fmt: skip
-    axes.set_ylabel(label)
-    title = "dots: networks" if ceiling is None else "dots: networks; grey band: noise ceiling"
-    figure.legend(title=title, loc="outside upper center", ncols=columns, title_fontsize=6)
+    limits = (None, None) if ceiling is None else (ceiling.lower, ceiling.upper)
+    for axes, of in zip(panels, shown.values(), strict=True):
+        if ceiling is not None:
+            axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
+        axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+        for place, (method, name) in enumerate(of.items()):
+            dots = [values[method][layer] for layer in layers]
+            means = [float(np.mean(one)) for one in dots]
+            draw_method(axes, place, len(of), dots, means, facets.look(name))
+            rows += [
+                {
+                    "method": method, "layer": layer, "mean": mean, "networks": len(one),
+                    "values": " ".join(f"{value:.6f}" for value in one),
+                    "ceiling_low": limits[0], "ceiling_high": limits[1],
+                }
+                for layer, one, mean in zip(layers, dots, means, strict=True)
+            ]  # fmt: skip
+    label_panels(figure, panels, label)
+    facets.legend(figure, values)
     return figure, rows
+
+
+def label_panels(figure: Figure, panels: Sequence[Axes], label: str) -> None:
+    """The label of the values: once where panels share their axis."""
+    if len(panels) == 1:
+        panels[0].set_ylabel(label)
+    else:
+        figure.supylabel(label, size=7)

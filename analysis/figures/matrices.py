@@ -6,21 +6,34 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE, Drawn, grid
+from orthotrace.analysis.figures.style import Drawn, grid
 from orthotrace.results.heat_map import draw_matrix
 
 
-def accuracy_matrices(matrices: Mapping[str, Sequence[NDArray[np.float64]]]) -> Drawn:
-    """The mean accuracy matrix of each method, of method -> the accuracy matrix (T, T) of each seed."""
-    figure, panels = grid(len(matrices), 4, lambda lines, columns: (DOUBLE * (columns + 0.25) / 4.25, 1.75 * lines))
+def accuracy_matrices(
+    matrices: Mapping[str, Sequence[NDArray[np.float64]]], blank: Mapping[str, NDArray[np.bool_]] | None = None
+) -> Drawn:
+    """The mean accuracy matrix of each method.
+
+    Args:
+        matrices: method -> the accuracy matrix (T, T) of each seed.
+        blank: method -> cells that are left blank, see heat_map.untaught; None for none.
+    """
+    figure, panels = grid(len(matrices), 4, lambda width: min(width, 2.2) + 0.25)
     rows = []
-    for axes, (method, seeds) in zip(panels.flat, matrices.items(), strict=False):
+    differ = len({len(seeds) for seeds in matrices.values()}) > 1
+    for number, (axes, (method, seeds)) in enumerate(zip(panels.flat, matrices.items(), strict=False)):
         mean = np.mean(seeds, axis=0)
-        draw_matrix(axes, mean)
-        seen = "" if len(seeds) == 1 else f"{' ' if len(method) < 12 else chr(10)}(mean of {len(seeds)} seeds)"
-        axes.set_title(fill(method, 26) + seen)
+        hidden = np.zeros(mean.shape, dtype=bool) if blank is None else blank[method]
+        draw_matrix(axes, mean, hidden)
+        axes.set_title(fill(method, 22) + (f"\n({len(seeds)} seed{'s' * (len(seeds) > 1)})" if differ else ""))
+        # Where all have as many tasks, the left and lowest panels say them.
+        if number % panels.shape[1]:
+            axes.set_ylabel("")
+        if number + panels.shape[1] < len(matrices):
+            axes.set_xlabel("")
         rows += [
-            {"method": method, "after": i + 1, "tested": j + 1, "accuracy": float(value)}
+            {"method": method, "after": i + 1, "tested": j + 1, "accuracy": None if hidden[i, j] else float(value)}
             for (i, j), value in np.ndenumerate(mean)
         ]
     figure.colorbar(panels[0, 0].images[0], ax=panels, label="Accuracy", fraction=0.03, shrink=0.8)

@@ -8,8 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE, TALLEST, Drawn
+from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn
 from orthotrace.analysis.rdm.triangles import square
+
+# Inches: of a letter of 5 points, between maps, and around them for names and the scale.
+LETTER, GAP = 0.045, 0.07
+LEFT, RIGHT, TOP, BOTTOM = 0.5, 0.65, 0.4, 0.2
 
 
 def rdm_maps(
@@ -18,7 +22,7 @@ def rdm_maps(
     per_class: int,
     measure: str = "1 − r",
 ) -> Drawn:
-    """A heat map for each method (row) and layer (column), with a tick for each class.
+    """Heat maps, the layers of a method beside each other, with a tick for each class.
 
     Args:
         rdms: method -> layer -> RDM (upper triangle), its stimuli sorted by class.
@@ -31,28 +35,62 @@ def rdm_maps(
         too many numbers; they are in rdms/.
     """
     layers = list(next(iter(rdms.values())))
-    size = min(DOUBLE / (len(layers) + 0.3), 1.75, TALLEST / len(rdms))
-    inches = (size * (len(layers) + 0.45), size * len(rdms) + 0.15)
-    figure, panels = plt.subplots(len(rdms), len(layers), figsize=inches, layout="compressed", squeeze=False)
+    blocks, size = _blocks(len(rdms), len(layers))
+    lines = -(-len(rdms) // blocks)
+    side = LEFT + len(layers) * (size + GAP)
+    width = SINGLE if blocks * side + RIGHT <= SINGLE else DOUBLE
+    height = TOP + lines * (size + GAP) + BOTTOM
+    figure = plt.figure(figsize=(width, height))
     top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
+    # Names of classes have room where they are few and short.
+    named = len(classes) * (max(map(len, classes)) + 1) * LETTER < 0.8 * size and max(map(len, classes)) < 4
+    letters = max(6, int(size / LETTER / 1.5))
     rows = []
-    for line, (method, by_layer) in enumerate(rdms.items()):
+    for number, (method, by_layer) in enumerate(rdms.items()):
+        line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
-            axes = panels[line, column]
+            left = block * side + LEFT + column * (size + GAP)
+            below = height - TOP - line * (size + GAP) - size
+            # Maps are square, and have their places: a layout engine takes seconds for many.
+            axes = figure.add_axes((left / width, below / height, size / width, size / height))
             matrix = square(by_layer[layer])
-            axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
-            axes.set_xticks(middles, classes if line == len(rdms) - 1 else [])
-            axes.set_yticks(middles, classes if column == 0 else [])
-            axes.tick_params(length=0, labelsize=5)
+            image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            lowest = number + blocks >= len(rdms)
+            axes.set_xticks(middles, classes if named and lowest else [""] * len(classes))
+            axes.set_yticks(middles, classes if named and column == 0 else [""] * len(classes))
+            axes.tick_params(length=0 if named else 1, labelsize=5, pad=1.5)
             axes.spines[:].set_visible(False)
             if line == 0:
-                axes.set_title(layer)
+                axes.set_title(fill(layer, letters), pad=3)
             if column == 0:
-                axes.set_ylabel(fill(method, 20))
+                axes.text(
+                    -0.3 / size, 0.5, fill(method, letters), rotation=90, ha="center", va="center", size=7,
+                    transform=axes.transAxes, linespacing=1.1,
+                )  # fmt: skip
             rows += _between(matrix, method, layer, classes, per_class)
-    figure.colorbar(panels[0, 0].images[0], ax=panels, label=f"Dissimilarity ({measure})", fraction=0.03, shrink=0.6)
+    tall = min(height - TOP - BOTTOM, 2.0)
+    bar = figure.add_axes(
+        ((blocks * side + 0.12) / width, (height - TOP + BOTTOM - tall) / 2 / height, 0.1 / width, tall / height)
+    )
+    figure.colorbar(image, cax=bar, label=f"Dissimilarity ({measure})")
     return figure, rows
+
+
+def _blocks(methods: int, layers: int) -> tuple[int, float]:
+    """How many methods stand beside each other, and inches of a map: so that maps are as large as a page allows.
+
+    Example:
+        >>> _blocks(3, 2)[0], _blocks(12, 2)[0]
+        (2, 3)
+    """
+
+    def size(blocks: int) -> float:
+        along = ((DOUBLE - RIGHT) / blocks - LEFT) / layers - GAP
+        return min(along, (TALLEST - TOP - BOTTOM) / -(-methods // blocks) - GAP, 1.6)
+
+    best = max(range(1, methods + 1), key=lambda blocks: (round(size(blocks), 3), -blocks))
+    return best, size(best)
 
 
 def _between(

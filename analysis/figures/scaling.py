@@ -4,44 +4,73 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, SINGLE, Drawn
+from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.style import DOUBLE, SINGLE, Drawn, letter
+
+# Areas of the first and the last layer, in points squared.
+AREAS = (7, 26)
+# Panels beside each other.
+BESIDE = 3
 
 
 def rdms_in_a_plane(
-    points: NDArray[np.float64], networks: Sequence[tuple[str, str]], layers: Sequence[str], stress: float
+    points: NDArray[np.float64],
+    networks: Sequence[tuple[str, str]],
+    layers: Sequence[str],
+    stress: float,
+    facets: Facets | None = None,
 ) -> Drawn:
-    """Every RDM a point, its layers joined for each network; colour is the method, the marker the layer.
+    """Every RDM a point, its layers joined for each network; colour and marker are the method, its size the layer.
 
     Points are (networks x layers, 2), the layers of a network together; networks (method, name); the stress is
-    stress-1.
+    stress-1. All facets have the same axes.
     """
     methods = list(dict.fromkeys(method for method, _ in networks))
-    figure, axes = plt.subplots(figsize=(SINGLE, SINGLE), layout="constrained")
+    facets = facets or Facets.one(methods)
+    shown = facets.within(methods)
+    lines = -(-len(shown) // BESIDE)
+    columns = -(-len(shown) // lines)
+    width = SINGLE if columns == 1 else DOUBLE
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(width, lines * min(width / columns, SINGLE)), layout="constrained", squeeze=False,
+        sharex=True, sharey=True,
+    )  # fmt: skip
+    sizes = np.linspace(*AREAS, len(layers))
     rows = []
     by_network = points.reshape(len(networks), len(layers), 2)
-    for (method, name), line in zip(networks, by_network, strict=True):
-        colour = COLOURS[methods.index(method) % len(COLOURS)]
-        axes.plot(line[:, 0], line[:, 1], "-", color=colour, linewidth=0.7, alpha=0.7, zorder=1)
-        for number, (x, y) in enumerate(line):
-            marker = MARKERS[number % len(MARKERS)]
-            axes.plot(x, y, marker, color=colour, markeredgecolor="white", markeredgewidth=0.3, markersize=4)
-        rows += [
-            {"method": method, "network": name, "layer": layer, "x": float(x), "y": float(y)}
-            for layer, (x, y) in zip(layers, line, strict=True)
-        ]
-    colours = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=name) for i, name in enumerate(methods)]
-    markers = [
-        Line2D([], [], linestyle="", marker=MARKERS[i % len(MARKERS)], color="0.3", label=name)
-        for i, name in enumerate(layers)
-    ]
-    columns = max(1, int(SINGLE * 14 / (6 + max(map(len, methods)))))
-    figure.set_figheight(SINGLE + 0.11 * -(-len(methods) // columns))
-    figure.legend(handles=colours, loc="outside upper center", ncols=min(columns, len(methods)))
-    figure.legend(handles=markers, loc="outside lower center", ncols=min(len(layers), 4))
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.set(xticks=[], yticks=[], xlabel=f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})")
-    axes.spines[:].set_visible(True)
+    for number, (axes, (facet, of)) in enumerate(zip(panels.flat, shown.items(), strict=False)):
+        for (method, name), line in zip(networks, by_network, strict=True):
+            if method not in of:
+                continue
+            look = facets.look(of[method])
+            axes.plot(
+                line[:, 0], line[:, 1], look["linestyle"], color=look["color"], linewidth=0.6, alpha=0.6, zorder=1
+            )
+            inside = look.get("markerfacecolor", look["color"])
+            axes.scatter(
+                line[:, 0], line[:, 1], sizes, inside, marker=look["marker"], zorder=2,
+                linewidths=0.7 if inside == "white" else 0.3,
+                edgecolors=look["color"] if inside == "white" else "white",
+            )  # fmt: skip
+            rows += [
+                {"method": method, "network": name, "layer": layer, "x": float(x), "y": float(y)}
+                for layer, (x, y) in zip(layers, line, strict=True)
+            ]
+        axes.set_title(facet)
+        axes.set_aspect("equal", adjustable="box")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        if len(shown) > 1:
+            letter(axes, number)
+    # One square around all points, so that panels are as large as they can be.
+    low, high = points.min(axis=0), points.max(axis=0)
+    half = 0.55 * max(float((high - low).max()), 1e-12)
+    panels[0, 0].set_xlim((low + high)[0] / 2 - half, (low + high)[0] / 2 + half)
+    panels[0, 0].set_ylim((low + high)[1] / 2 - half, (low + high)[1] / 2 + half)
+    for axes in panels.flat[len(shown) :]:
+        axes.set_visible(False)
+    figure.supxlabel(f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})", size=7)
+    facets.legend(figure, methods)
     return figure, rows

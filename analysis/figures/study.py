@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
-from orthotrace.analysis.figures.capacity import capacity_by_layer
 from orthotrace.analysis.figures.concept_study import concept_drawings
-from orthotrace.analysis.figures.consistency import consistency_by_layer
+from orthotrace.analysis.figures.consistency import consistency_by_layer, marks
 from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layers import values_by_layer
-from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
+from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
 from orthotrace.analysis.figures.style import FORMATS, save, styled
+from orthotrace.analysis.inference.ceilings import warning
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
 from orthotrace.core.digests import remove
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
 )  # fmt: skip
-PREFIXES = ("similarity-", "reference-", "concepts-")
-
-# Name -> caption, and what draws it.
-Drawings = dict[str, tuple[str, Any]]
+PREFIXES = ("inside", "sweep-", "similarity-", "reference-", "concepts-")
 
 
 def draw(
@@ -47,20 +44,33 @@ def draw(
     findings: Findings,
     concepts: Sequence[ConceptNetwork] = (),
     formats: Collection[str] = FORMATS,
+    facets: Facets | None = None,
+    level: float = 0.95,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown; none where no format is given.
+
+    Args:
+        folder: where.
+        grouped: the groups of runs.
+        stimuli: that the networks saw.
+        networks: of the runs.
+        findings: what was found.
+        concepts: concept layers of the networks.
+        formats: of style.FORMATS.
+        facets: the groups in panels; None for one panel.
+        level: of intervals over seeds.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
     """
     last = max(network.task for network in networks)
     shown = [network for network in networks if network.task == last]
-    seeds = "over seeds" if any(len(group.runs) > 1 for group in grouped) else "of one seed"
-    drawings = _of_scores(grouped, seeds) | _of_rdms(shown, [group.label for group in grouped], stimuli, findings)
+    facets = facets or Facets.one(group.label for group in grouped)
+    drawings = drawings_of_scores(grouped, facets, level) | _of_rdms(shown, facets.labels, stimuli, findings)
     plane = _plane(shown)
     if plane is not None:
-        drawings |= _in_a_plane(plane, shown)
-    drawings |= _of_findings(findings, last, stimuli)
+        drawings |= _in_a_plane(plane, shown, facets)
+    drawings |= _of_findings(findings, last, stimuli, facets)
     if concepts:
         drawings |= concept_drawings(concepts, stimuli.task)
     if not formats:
@@ -78,30 +88,6 @@ def draw(
     return pictures, plane
 
 
-def _of_scores(grouped: Sequence[Group], seeds: str) -> Drawings:
-    """Figures of what the runs scored."""
-    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
-    drawings: Drawings = {
-        "accuracy": (
-            f"Accuracy over the tasks. a, mean test accuracy on the tasks learned so far. b, test accuracy on the "
-            f"first task. Lines are means {seeds}, bands ± 1 s.d.",
-            lambda: accuracy_over_tasks(matrices),
-        ),
-        "matrices": (
-            "Test accuracy on every task after every task, mean over seeds.",
-            lambda: accuracy_matrices(matrices),
-        ),
-    }
-    with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
-    if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:
-        drawings["capacity"] = (
-            f"Capacity: the share of each layer's input dimensions that is protected after each task; the numbers are "
-            f"ranks, means {seeds}.",
-            lambda: capacity_by_layer(capacities),
-        )
-    return drawings
-
-
 def _of_rdms(shown: Sequence[Network], methods: Sequence[str], stimuli: Stimuli, findings: Findings) -> Drawings:
     """The RDMs themselves."""
     means: dict[str, dict[str, Any]] = {}
@@ -112,7 +98,8 @@ def _of_rdms(shown: Sequence[Network], methods: Sequence[str], stimuli: Stimuli,
     as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
     caption = (
         f"Representational dissimilarity ({findings.called}) of {len(stimuli.labels)} test images{as_task}, sorted "
-        f"by class, after task {shown[0].task}, mean over seeds."
+        f"by class, after task {shown[0].task}, mean over seeds. Each row and column is an image; ticks are the "
+        f"middles of the classes {', '.join(stimuli.classes)}."
     )
     return {"rdms": (caption, lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called))}
 
@@ -132,14 +119,17 @@ def _plane(shown: Sequence[Network]) -> dict[str, Any] | None:
     return {"task": shown[0].task, "stress": stress, "points": found}
 
 
-def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network]) -> Drawings:
+def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], facets: Facets) -> Drawings:
     points = np.array([[one["x"], one["y"]] for one in plane["points"]])
     names = [(network.method, network.run.folder.name) for network in shown]
+    layers = list(shown[0].rdms)
+    grow = f", whose markers grow from the first to the last: {', '.join(layers)}" if len(layers) > 1 else ""
+    axes = " All panels have the same axes." if len(facets.panels) > 1 else ""
     caption = (
-        f"All RDMs after task {plane['task']}, metric multidimensional scaling of 1 − r between them; a line joins the "
-        "layers of a network."
+        f"All RDMs after task {plane['task']}, metric multidimensional scaling of 1 − r between them. Every marker is "
+        f"a layer of a network; a line joins the layers of a network{grow}.{axes}{facets.caption}"
     )
-    return {"mds": (caption, lambda: rdms_in_a_plane(points, names, list(shown[0].rdms), plane["stress"]))}
+    return {"mds": (caption, lambda: rdms_in_a_plane(points, names, layers, plane["stress"], facets))}
 
 
 def at_task(found: Mapping[tuple[str, int], Any], task: int) -> dict[str, Any]:
@@ -147,31 +137,34 @@ def at_task(found: Mapping[tuple[str, int], Any], task: int) -> dict[str, Any]:
     return {method: one for (method, after), one in found.items() if after == task}
 
 
-def _of_findings(findings: Findings, task: int, stimuli: Stimuli) -> Drawings:
+def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets) -> Drawings:
     """Figures of what is compared."""
     drawings: Drawings = {}
+    dots = f"Lines are means over seeds, dots seeds.{facets.caption}"
     if between := at_task(findings.consistency, task):
         drawings["consistency"] = (
-            f"Representational consistency between seeds, the shared variance of their RDMs, after task {task}. The "
-            f"interval resamples networks, not pairs.",
-            lambda: consistency_by_layer(between),
+            f"Representational consistency between seeds, the shared variance of their RDMs, after task {task}. "
+            f"{marks(between)} Intervals resample networks, not pairs.{facets.caption}",
+            lambda: consistency_by_layer(between, facets=facets),
         )
     if centroids := at_task(findings.centroids, task):
         drawings["centroids"] = (
             f"Consistency between seeds of the RDMs of the mean activations of the {len(stimuli.classes)} classes, "
-            f"after task {task}: beside that of all stimuli, it shows whether networks agree on classes or on images.",
-            lambda: consistency_by_layer(centroids, "Centroid consistency (r²)"),
+            f"after task {task}: beside that of all stimuli, it shows whether networks agree on classes or on images. "
+            f"{marks(centroids)}{facets.caption}",
+            lambda: consistency_by_layer(centroids, "Centroid consistency (r²)", facets=facets),
         )
     if clustering := at_task(findings.clustering, task):
         drawings["clustering"] = (
             f"Category clustering index after task {task}, (between − within)/(between + within) of the mean "
-            "dissimilarities of stimuli of two classes and of one. Lines are means over seeds, dots seeds.",
-            lambda: values_by_layer(clustering, "Category clustering index"),
+            f"dissimilarities of stimuli of two classes and of one; the grey line is 0. {dots}",
+            lambda: values_by_layer(clustering, "Category clustering index", facets=facets),
         )
-    if correspondence := at_task(findings.correspondence, task):
+    if correspondence := facets.ordered(at_task(findings.correspondence, task)):
         drawings["correspondence"] = (
             f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most similar "
-            "to each layer of another seed (columns), by the Pearson correlation of their RDMs.",
+            "to each layer of another seed (columns), by the Pearson correlation of their RDMs. Numbers are shares of "
+            "pairs of networks; titles say how often it is the same layer.",
             lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
         )
     for name, found in findings.similarity.items():
@@ -179,20 +172,22 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli) -> Drawings:
         if shown := at_task(found, task):
             drawings[f"similarity-{name}"] = (
                 f"{'Distance' if about.metric else 'Similarity'} of activations between seeds by {name} "
-                f"({about.function}), after task {task}. The interval resamples networks, not pairs.",
-                lambda shown=shown, name=name: consistency_by_layer(shown, name, None),
+                f"({about.function}), after task {task}. {marks(shown)} Intervals resample networks, not pairs."
+                f"{facets.caption}",
+                lambda shown=shown, name=name: consistency_by_layer(shown, name, None, facets),
             )
     for name, found in findings.references.items():
         limits = findings.ceilings[name]
-        ceiling = "" if limits is None else " The grey band is the noise ceiling."
+        ceiling = "" if limits is None else f" The grey band is the noise ceiling. {warning(limits)}".rstrip()
         method = findings.compared[name].method
         drawings[f"reference-{name}"] = (
             f"Agreement of every layer with {name} after task {task}, by the {method.replace('_', ' ')} comparison of "
-            f"RDMs. Lines are means over seeds, dots seeds.{ceiling}",
+            f"RDMs; the grey line is 0. {dots}{ceiling}",
             lambda found=found, name=name, limits=limits, method=method: values_by_layer(
                 {key: {layer: one.values for layer, one in by.items()} for key, by in at_task(found, task).items()},
                 f"Agreement with {name} ({method.replace('_', ' ')})",
                 limits,
+                facets,
             ),
         )
     return drawings

@@ -11,6 +11,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.path import Path as Outline
+from matplotlib.transforms import Affine2D
 
 from orthotrace.core.digests import remove
 from orthotrace.core.files import whole, write_csv
@@ -25,9 +27,21 @@ FORMATS = {"pdf": "CreationDate", "svg": "Date", "png": "Software"}
 SINGLE, DOUBLE = 89 / 25.4, 183 / 25.4
 TALLEST = 170 / 25.4
 
-# Wong, Nature Methods 8 (2011) 441: distinct for colour-blind readers; black and yellow left for other uses.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Distinct for colour-blind readers: at least 16 apart in CIELAB, also as those see them who lack one kind of cone
+# (Machado, Oliveira & Fernandes, IEEE TVCG 15 (2009) 1291). The first six: Wong, Nature Methods 8 (2011) 441.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
+    "#9600FF", "#69004B", "#A5D278", "#2D1E00", "#695A2D", "#000F87",
+)  # fmt: skip
+# Distinct in grey; the last one is half a disc.
+HALF = Outline.wedge(0, 180).transformed(Affine2D().translate(0, -0.45))
+MARKERS: tuple[Any, ...] = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "d", HALF)
+DASHES = ("-", "--", ":", "-.")
+# What a caption says where there are more groups than colours.
+CYCLES = (
+    "From the thirteenth group on the colours and markers come again, in the same order: with open markers, and from "
+    "the twenty-fifth on with broken lines."
+)
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -47,7 +61,7 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "lines.linewidth": 1.0,
-    "lines.markersize": 3,
+    "lines.markersize": 3.6,
     "savefig.dpi": 300,
     # Text stays text: editable, and embedded as Type 42.
     "pdf.fonttype": 42,
@@ -97,17 +111,38 @@ def save(
     return folder / f"{name}.png"
 
 
-def grid(
-    number: int, most: int, size: Callable[[int, int], tuple[float, float]], layout: Any = "constrained", **options: Any
-) -> tuple[Figure, Any]:
-    """A figure of some panels, at most so many beside each other; its size in inches is that for the lines and columns.
+def look(place: int) -> dict[str, Any]:
+    """Colour, marker and line of a group by its place, for plot; distinct to 96 groups, in grey by marker to 24.
+
+    Example:
+        >>> look(1)["color"], look(1)["marker"], look(13)["markerfacecolor"], look(24)["linestyle"]
+        ('#D55E00', 's', 'white', '--')
+    """
+    colour, turn = COLOURS[place % len(COLOURS)], place // len(COLOURS)
+    edge = {"markerfacecolor": "white", "markeredgewidth": 0.8} if turn % 2 else {"markeredgewidth": 0}
+    return {
+        "color": colour, "marker": MARKERS[place % len(MARKERS)], "linestyle": DASHES[turn // 2 % len(DASHES)], **edge
+    }  # fmt: skip
+
+
+def grid(number: int, most: int, height: Callable[[float], float], layout: Any = "constrained", **options: Any):
+    """A figure of some panels, at most so many beside each other; of a column's width, or of both for more than two.
+
+    Args:
+        number: of panels.
+        most: beside each other.
+        height: of a line of panels in inches, by the width of a panel.
+        layout: of the figure.
+        options: of plt.subplots.
 
     Returns:
         The figure, and its panels (lines, columns); those that are left over are hidden.
     """
-    columns = min(number, most)
-    lines = -(-number // columns)
-    figure, panels = plt.subplots(lines, columns, figsize=size(lines, columns), layout=layout, squeeze=False, **options)
+    lines = -(-number // most)
+    columns = -(-number // lines)
+    width = SINGLE if columns <= min(2, most) else DOUBLE
+    size = (width, lines * height(width / columns))
+    figure, panels = plt.subplots(lines, columns, figsize=size, layout=layout, squeeze=False, **options)
     for axes in panels.flat[number:]:
         axes.set_visible(False)
     return figure, panels

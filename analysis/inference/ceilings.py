@@ -22,10 +22,39 @@ class Ceiling:
     Attributes:
         lower: the mean score of the pooled RDM of all other subjects.
         upper: the mean score of the pooled RDM of all subjects, fitted to itself.
+
+    Example:
+        >>> Ceiling(-0.1, 0.4).has_chance, Ceiling(0.1, 0.4).has_chance
+        (True, False)
     """
 
     lower: float
     upper: float
+
+    @property
+    def has_chance(self) -> bool:
+        """Whether a score of 0, that of RDMs that have nothing in common, is not below the lower bound.
+
+        The subjects then agree no better than chance, and a model that reaches the ceiling says nothing.
+        """
+        return self.lower <= 0
+
+
+# What is said of such a ceiling, wherever it is drawn or printed.
+CHANCE = (
+    "Chance (0) lies within the noise ceiling: its lower bound is {lower:.3f}, so the reference's own RDMs agree no "
+    "better than chance, and a model within the ceiling need not be better than chance."
+)
+
+
+def warning(limits: Ceiling) -> str:
+    """What is to be said of a noise ceiling that has chance in it; nothing of another.
+
+    Example:
+        >>> warning(Ceiling(-0.1, 0.4))[:65], warning(Ceiling(0.1, 0.4))
+        ('Chance (0) lies within the noise ceiling: its lower bound is -0.1', '')
+    """
+    return CHANCE.format(lower=limits.lower) if limits.has_chance else ""
 
 
 def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:

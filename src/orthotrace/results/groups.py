@@ -21,10 +21,12 @@ class Group:
     Attributes:
         label: the method, and what else was overridden.
         runs: by seed.
+        parts: what the label is made of: "method" or the key of a setting, and the text for it.
     """
 
     label: str
     runs: tuple[Run, ...]
+    parts: tuple[tuple[str, str], ...] = ()
 
     def values(self, score: str) -> list[float]:
         """A score of each run that has it: of scores.json, or the seconds or megabytes of a run in all."""
@@ -64,8 +66,10 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     for (method, own), members in found.items():
         of_method = [set(others) for name, others in found if name == method]
         shared = set.intersection(*of_method)
-        label = ", ".join([method, *(_label_of(setting) for setting in own if setting not in shared)])
-        made.append(Group(label, tuple(sorted(members, key=lambda run: sorted(run.scores["seeds"].items())))))
+        parts = [(one.partition("=")[0], _label_of(one)) for one in own if one not in shared]
+        parts.insert(0, ("method", method))
+        members.sort(key=lambda run: sorted(run.scores["seeds"].items()))
+        made.append(Group(", ".join(text for _, text in parts), tuple(members), tuple(parts)))
     return sorted(made, key=lambda group: group.label)
 
 

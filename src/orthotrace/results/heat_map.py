@@ -20,19 +20,47 @@ def heat_map(axes: Axes, values: NDArray[np.float64], **options: Any) -> AxesIma
 
 
 def write_cells(axes: Axes, values: NDArray[np.float64], texts: Iterable[str], size: float) -> None:
-    """Write a text in each cell of a heat map, row by row: black where the value is above 0.6, which is light."""
+    """Write a text in each cell of a heat map, row by row: black where the value is above 0.6, which is light.
+
+    A cell without a number is left blank.
+    """
     for ((row, column), value), text in zip(np.ndenumerate(values), texts, strict=True):
-        axes.text(column, row, text, ha="center", va="center", size=size, color="black" if value > 0.6 else "white")
+        if not np.isnan(value):
+            axes.text(column, row, text, ha="center", va="center", size=size, color="black" if value > 0.6 else "white")
 
 
-def draw_matrix(axes: Axes, matrix: ArrayLike) -> AxesImage:
+def untaught(tasks: int, scenario: str, repeats: int = 1, blur: float = 0.0) -> NDArray[np.bool_]:
+    """Which cells of an accuracy matrix are of a task whose outputs were not taught yet, (T, T).
+
+    Their accuracy says nothing: it is 0 where later classes cannot be chosen, and chance where a head is untrained. In
+    the domain-incremental scenario all tasks share their outputs; where boundaries are blurred, images of later tasks
+    come early; a task that comes again was taught before.
+
+    Args:
+        tasks: T, repeats included.
+        scenario: task, domain or class.
+        repeats: times that the sequence comes.
+        blur: share of the images that trade places with those of other tasks.
+
+    Example:
+        >>> untaught(2, "class").tolist(), untaught(2, "domain").any(), untaught(2, "class", repeats=2).any()
+        ([[False, True], [False, False]], np.False_, np.False_)
+    """
+    after, tested = np.indices((tasks, tasks))
+    return (tested % max(1, tasks // repeats) > after) & (scenario != "domain") & (blur == 0)
+
+
+def draw_matrix(axes: Axes, matrix: ArrayLike, blank: NDArray[np.bool_] | None = None) -> AxesImage:
     """Draw an accuracy matrix: rows are tasks learned, columns the tasks tested.
 
     Args:
         axes: where.
         matrix: (t, T), in [0, 1].
+        blank: cells that are left blank, see untaught; None for none.
     """
     values = np.asarray(matrix, dtype=np.float64)
+    if blank is not None:
+        values = np.where(blank[: len(values)], np.nan, values)
     image = heat_map(axes, values)
     axes.set(xlabel="Tested on task", ylabel="After task")
     for axis, count in ((axes.xaxis, values.shape[1]), (axes.yaxis, values.shape[0])):

@@ -126,6 +126,11 @@ class WandbTracker(Tracker):
         self.run: Any = run or _opened(lambda: wandb.init(mode="offline", **options))
         self.run.define_metric("task")
         self.run.define_metric("cl/*", step_metric="task")
+        stream = config.get("stream", {})
+        # A stream of the user's own may have other keys.
+        self.scenario = {"scenario": "domain"} | {
+            key: stream[key] for key in ("scenario", "repeats", "blur") if key in stream
+        }
 
     def _online(self, options: Mapping[str, Any]) -> Any:
         """The run online; None where the server does not answer and the user goes on without it."""
@@ -155,7 +160,7 @@ class WandbTracker(Tracker):
         import matplotlib.pyplot as plt
         import wandb
 
-        from orthotrace.results.heat_map import draw_matrix
+        from orthotrace.results.heat_map import draw_matrix, untaught
         from orthotrace.training.progress import GAUGE
 
         seen = progress.accuracy[-1][: progress.task]
@@ -170,7 +175,7 @@ class WandbTracker(Tracker):
             summary = {f"cl/{name}": value for name, value in scores.as_dict().items() if value is not None}
             values |= summary
             figure, axes = plt.subplots(figsize=(3, 3), layout="constrained")
-            draw_matrix(axes, progress.accuracy)
+            draw_matrix(axes, progress.accuracy, untaught(progress.tasks, **self.scenario))
             values["cl/accuracy_matrix"] = wandb.Image(figure)
             plt.close(figure)
             self.run.summary.update(summary)

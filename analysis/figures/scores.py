@@ -1,0 +1,96 @@
+"""Figures of what the runs scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
+from orthotrace.analysis.figures.capacity import capacity_by_layer
+from orthotrace.analysis.figures.inside import accuracy_inside, course_of
+from orthotrace.analysis.figures.matrices import accuracy_matrices
+from orthotrace.analysis.figures.swept import score_by_value
+from orthotrace.analysis.studies.group_names import numeric, varied
+from orthotrace.results.heat_map import untaught
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.figures.facets import Facets
+    from orthotrace.results.groups import Group
+    from orthotrace.results.run_folder import Run
+
+# Name -> caption, and what draws it.
+Drawings = dict[str, tuple[str, Any]]
+
+
+def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -> Drawings:
+    """Accuracy over tasks and inside them, matrices, capacity, and scores against what was swept."""
+    several = any(len(group.runs) > 1 for group in grouped)
+    seeds = "over seeds" if several else "of one seed"
+    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
+    blank = {group.label: blank_of(group.runs[0]) for group in grouped}
+    white = (
+        " Blank cells are tasks whose classes were not taught yet: nothing can be known of them."
+        if any(one.any() for one in blank.values())
+        else ""
+    )
+    letters = "abcdefghijklmnopqrstuvwxyz"[: 2 * len(facets.panels)]
+    first, second = (f"{', '.join(letters[start::2])}, " for start in (0, 1))
+    drawings: Drawings = {
+        "accuracy": (
+            f"Accuracy over the tasks. {first}mean test accuracy on the tasks learned so far. {second}test accuracy "
+            f"on the first task. Lines are means {seeds}{', bars ± 1 s.d.' if several else ''}.{facets.caption}",
+            lambda: accuracy_over_tasks(matrices, facets),
+        ),
+        "matrices": (
+            f"Test accuracy on every task (columns) after every task (rows), mean {seeds}.{white}",
+            lambda: accuracy_matrices(facets.ordered(matrices), blank),
+        ),
+    }
+    courses = {group.label: [one for run in group.runs if (one := course_of(run))] for group in grouped}
+    if courses := {label: found for label, found in courses.items() if found}:
+        within = facets.within(courses)
+        letters = "abcdefghijklmnopqrstuvwxyz"[: 2 * len(within)]
+        drawings["inside"] = (
+            f"Test accuracy inside tasks, over the steps of the optimizer: {', '.join(letters[::2])}, mean on the "
+            f"tasks so far; {', '.join(letters[1::2])}, on the first task. Grey lines and markers stand at the ends of "
+            f"tasks, markers beside each other. Lines are means {seeds}"
+            f"{', bars at the ends ± 1 s.d.' if several else ''}.{facets.caption}",
+            lambda: accuracy_inside(courses, facets),
+        )
+    with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
+    if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:
+        drawings["capacity"] = (
+            f"Capacity: the share of each layer's input dimensions that is protected after each task (colour); numbers "
+            f"are ranks, means {seeds}, rounded.",
+            lambda: capacity_by_layer(facets.ordered(capacities)),
+        )
+    return drawings | _of_sweeps(grouped, level)
+
+
+def blank_of(run: Run) -> np.ndarray:
+    """Cells of a run's accuracy matrix whose tasks were not taught yet."""
+    repeats, blur = (OmegaConf.select(run.config, f"stream.{key}") for key in ("repeats", "blur"))
+    return untaught(len(run.scores["accuracy"]), run.scores["scenario"], repeats or 1, blur or 0.0)
+
+
+def _of_sweeps(grouped: Sequence[Group], level: float) -> Drawings:
+    """A figure for each key with three numbers or more."""
+    drawings: Drawings = {}
+    for key, values in numeric(varied(grouped)).items():
+        lines: dict[str, dict[float, dict[str, list[float]]]] = {}
+        for group, value in zip(grouped, values, strict=True):
+            if value is not None:
+                name = ", ".join(text for of, text in group.parts if of != key) or group.label
+                scores = lines.setdefault(name, {}).setdefault(value, {"acc": [], "bwt": []})
+                for score, of in scores.items():
+                    of += group.values(score)
+        drawings[f"sweep-{key}"] = (
+            f"ACC, the mean test accuracy after all tasks, and BWT, backward transfer, against {key}. Markers are "
+            f"means over seeds, bars {100 * level:g} % intervals by Student's t; a group of one seed has none. "
+            "Each line has what the legend says in common.",
+            lambda lines=lines, key=key: score_by_value(lines, key, level),
+        )
+    return drawings
