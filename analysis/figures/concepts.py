@@ -47,7 +47,7 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
             found, level = network.auc, network.auc.level
             x = middle + 0.7 * slot * ((number + 0.5) / len(networks) - 0.5)
             axes.vlines(x, found.low, found.high, color=style["color"], alpha=0.45, linewidth=0.7)
-            axes.plot(x, found.value, **style, markersize=3, clip_on=False)
+            axes.plot(x, found.value, **{**style, "markersize": 0.75 * style["markersize"]}, clip_on=False)
             lowest = min(lowest, float(found.low.min()))
             rows += [
                 {

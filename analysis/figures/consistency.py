@@ -5,7 +5,7 @@ from typing import Any
 
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layers import draw_method, label_panels, over_layers
-from orthotrace.analysis.figures.lines import errors
+from orthotrace.analysis.figures.lines import errors, within
 from orthotrace.analysis.figures.style import Drawn
 from orthotrace.analysis.studies.consistency import PairMean
 
@@ -43,7 +43,7 @@ def consistency_by_layer(
             found = [results[method][layer] for layer in layers]
             means, look = [one.mean for one in found], facets.look(name)
             x = draw_method(axes, place, len(of), [one.pairs for one in found], means, look)
-            ends = [(_within(one.low, bounds), _within(one.high, bounds)) for one in found]
+            ends = [(within(one.low, bounds), within(one.high, bounds)) for one in found]
             errors(axes, x, means, ends, look)
             rows += [
                 {
@@ -58,10 +58,6 @@ def consistency_by_layer(
     label_panels(figure, panels, label)
     facets.legend(figure, results)
     return figure, rows
-
-
-def _within(end: float | None, bounds: tuple[float, float] | None) -> float | None:
-    return end if end is None or bounds is None else min(max(end, bounds[0]), bounds[1])
 
 
 def marks(results: Results) -> str:

@@ -87,7 +87,7 @@ def legend_above(figure: Figure, handles: Sequence[Any], title: str | None = Non
     letters = int(19 * figure.get_figwidth()) - 6
     for handle in handles:
         handle.set_label(fill(handle.get_label(), letters))
-    title = None if title is None else fill(title, letters)
+    title = None if title is None else fill(title, letters + 9)
     options: dict[str, Any] = {"title": title, "title_fontsize": 6, "loc": "outside upper center", "handles": handles}
     options |= {"columnspacing": 1.2, "handletextpad": 0.5, "labelspacing": 0.35, "borderaxespad": 0.2}
     rows, height = 1, 0.0

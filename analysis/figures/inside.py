@@ -38,16 +38,26 @@ def course_of(run: Run) -> Course | None:
     """
     if not run.inside_file.is_file():
         return None
-    found: Course = {}
-    for row in read(run.inside_file, _rows):
-        values = [row[f"accuracy_task{task}"] for task in range(1, int(row["task"]) + 1)]
-        found[int(row["task"]), int(row["step"])] = [float(value) for value in values]
+    found = dict(read(run.inside_file, _measured))
     before = 0
-    ends = {int(row["task"]): int(row["step"]) for row in read(run.metrics_file, _rows)}
-    for task, step in sorted(ends.items()):
+    for task, step in sorted(read(run.metrics_file, _ends).items()):
         found[task, step - before] = run.scores["accuracy"][task - 1][:task]
         before = step
     return dict(sorted(found.items()))
+
+
+def _measured(path: Path) -> Course:
+    return {
+        (int(row["task"]), int(row["step"])): [
+            float(row[f"accuracy_task{task}"]) for task in range(1, int(row["task"]) + 1)
+        ]
+        for row in _rows(path)
+    }
+
+
+def _ends(path: Path) -> dict[int, int]:
+    """The last step of each task, counted over all tasks."""
+    return {int(row["task"]): int(row["step"]) for row in _rows(path)}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -71,3 +71,13 @@ def errors(
         # What was cut to the range of the values has its mean within.
         lengths = np.maximum([middle - ends[:, 0], ends[:, 1] - middle], 0)
         axes.errorbar(x[at], middle, lengths, fmt="none", ecolor=look["color"], elinewidth=0.8, zorder=2)
+
+
+def within(end: float | None, bounds: tuple[float, float] | None) -> float | None:
+    """An end of an interval, cut to the bounds of the values, where they have any.
+
+    Example:
+        >>> within(1.2, (0, 1)), within(1.2, None), within(None, (0, 1))
+        (1, 1.2, None)
+    """
+    return end if end is None or bounds is None else min(max(end, bounds[0]), bounds[1])

@@ -39,41 +39,43 @@ def rdm_maps(
     lines = -(-len(rdms) // blocks)
     side = LEFT + len(layers) * (size + GAP)
     width = SINGLE if blocks * side + RIGHT <= SINGLE else DOUBLE
-    height = TOP + lines * (size + GAP) + BOTTOM
+    letters = max(6, int(size / LETTER / 1.5))
+    titles = [fill(layer, letters) for layer in layers]
+    head = 0.1 + 0.13 * max(title.count("\n") + 1 for title in titles)
+    height = head + lines * (size + GAP) + BOTTOM
     figure = plt.figure(figsize=(width, height))
     top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
     # Names of classes have room where they are few and short.
     named = len(classes) * (max(map(len, classes)) + 1) * LETTER < 0.8 * size and max(map(len, classes)) < 4
-    letters = max(6, int(size / LETTER / 1.5))
     rows = []
     for number, (method, by_layer) in enumerate(rdms.items()):
         line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
             left = block * side + LEFT + column * (size + GAP)
-            below = height - TOP - line * (size + GAP) - size
+            below = height - head - line * (size + GAP) - size
             # Maps are square, and have their places: a layout engine takes seconds for many.
             axes = figure.add_axes((left / width, below / height, size / width, size / height))
             matrix = square(by_layer[layer])
-            image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
             lowest = number + blocks >= len(rdms)
             axes.set_xticks(middles, classes if named and lowest else [""] * len(classes))
             axes.set_yticks(middles, classes if named and column == 0 else [""] * len(classes))
             axes.tick_params(length=0 if named else 1, labelsize=5, pad=1.5)
             axes.spines[:].set_visible(False)
             if line == 0:
-                axes.set_title(fill(layer, letters), pad=3)
+                axes.set_title(titles[column], pad=3)
             if column == 0:
                 axes.text(
                     -0.3 / size, 0.5, fill(method, letters), rotation=90, ha="center", va="center", size=7,
                     transform=axes.transAxes, linespacing=1.1,
                 )  # fmt: skip
             rows += _between(matrix, method, layer, classes, per_class)
-    tall = min(height - TOP - BOTTOM, 2.0)
+    tall = min(height - head - BOTTOM, 2.0)
     bar = figure.add_axes(
-        ((blocks * side + 0.12) / width, (height - TOP + BOTTOM - tall) / 2 / height, 0.1 / width, tall / height)
+        ((blocks * side + 0.12) / width, (height - head + BOTTOM - tall) / 2 / height, 0.1 / width, tall / height)
     )
-    figure.colorbar(image, cax=bar, label=f"Dissimilarity ({measure})")
+    figure.colorbar(figure.axes[0].images[0], cax=bar, label=f"Dissimilarity ({measure})")
     return figure, rows
 
 

@@ -50,7 +50,7 @@ def rdms_in_a_plane(
             )
             inside = look.get("markerfacecolor", look["color"])
             axes.scatter(
-                line[:, 0], line[:, 1], sizes, inside, marker=look["marker"], zorder=2,
+                line[:, 0], line[:, 1], sizes * (look["markersize"] / 4) ** 2, inside, marker=look["marker"], zorder=2,
                 linewidths=0.7 if inside == "white" else 0.3,
                 edgecolors=look["color"] if inside == "white" else "white",
             )  # fmt: skip

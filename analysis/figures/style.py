@@ -36,6 +36,8 @@ COLOURS = (
 # Distinct in grey; the last one is half a disc.
 HALF = Outline.wedge(0, 180).transformed(Affine2D().translate(0, -0.45))
 MARKERS: tuple[Any, ...] = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "d", HALF)
+# Points; of shapes that fill less of their square, more.
+SIZES = {"*": 6.0, "d": 4.8, "P": 4.6, "X": 4.6, HALF: 5.4}
 DASHES = ("-", "--", ":", "-.")
 # What a caption says where there are more groups than colours.
 CYCLES = (
@@ -61,7 +63,7 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "lines.linewidth": 1.0,
-    "lines.markersize": 3.6,
+    "lines.markersize": 4,
     "savefig.dpi": 300,
     # Text stays text: editable, and embedded as Type 42.
     "pdf.fonttype": 42,
@@ -119,9 +121,11 @@ def look(place: int) -> dict[str, Any]:
         ('#D55E00', 's', 'white', '--')
     """
     colour, turn = COLOURS[place % len(COLOURS)], place // len(COLOURS)
+    marker = MARKERS[place % len(MARKERS)]
     edge = {"markerfacecolor": "white", "markeredgewidth": 0.8} if turn % 2 else {"markeredgewidth": 0}
     return {
-        "color": colour, "marker": MARKERS[place % len(MARKERS)], "linestyle": DASHES[turn // 2 % len(DASHES)], **edge
+        "color": colour, "marker": marker, "markersize": SIZES.get(marker, STYLE["lines.markersize"]),
+        "linestyle": DASHES[turn // 2 % len(DASHES)], **edge,
     }  # fmt: skip
 
 

@@ -10,11 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from orthotrace.analysis.figures.facets import legend_above
-from orthotrace.analysis.figures.lines import errors, pairs_of_panels
+from orthotrace.analysis.figures.lines import errors, pairs_of_panels, within
 from orthotrace.analysis.figures.style import Drawn, look
 from orthotrace.results.statistics import mean_interval
 
 LABELS = {"acc": "ACC", "bwt": "BWT"}
+# No score lies beyond, whatever Student's distribution says of few seeds.
+BOUNDS = {"acc": (0.0, 1.0), "bwt": (-1.0, 1.0)}
 # A wider range of values than this factor is drawn on a logarithmic axis.
 LOGARITHMIC = 100
 # Name of a line -> value of the key -> score -> of each seed.
@@ -48,13 +50,14 @@ def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
             x = x * 10**aside if wide else x + aside
             means = [one.mean for one in found]
             axes.plot(x, means, **look(place))
-            errors(axes, x, means, [(one.low, one.high) for one in found], look(place))
+            ends = [(within(one.low, BOUNDS[score]), within(one.high, BOUNDS[score])) for one in found]
+            errors(axes, x, means, ends, look(place))
             rows += [
                 {
-                    "score": score, "line": name, "key": key, "value": value, "mean": one.mean, "low": one.low,
-                    "high": one.high, "level": level, "seeds": one.count,
+                    "score": score, "line": name, "key": key, "value": value, "mean": one.mean, "low": low,
+                    "high": high, "level": level, "seeds": one.count,
                 }
-                for value, one in zip(values, found, strict=True)
+                for value, one, (low, high) in zip(values, found, ends, strict=True)
             ]  # fmt: skip
         axes.set_xlabel(key)
         if not wide and all(float(value).is_integer() for value in every):

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment
 
 from orthotrace import __version__
+from orthotrace.analysis.inference.ceilings import Ceiling, warning
 from orthotrace.analysis.report.repeated import Link, Repeated
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
@@ -72,6 +73,7 @@ def write_report(
         + [Link.to(folder / "tables" / f"{name}.tex", folder, f"tables/{name}.tex") for name in sorted(written)],
         results=results,
         version=__version__,
+        warnings=warnings_of(results["references"]),
         networks=sum(len(group.runs) for group in grouped),
     )
     write_text(folder / "report.html", page)
@@ -82,6 +84,16 @@ def _files_of(picture: Path, folder: Path) -> list[Link]:
     """The files of a figure, in the formats that were written, and its numbers."""
     there = [picture.with_suffix(suffix) for suffix in (".pdf", ".svg", ".png", ".csv")]
     return [Link.to(path, folder, path.name) for path in there if path.is_file()]
+
+
+def warnings_of(references: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is to be said of noise ceilings that have chance in them, once for each reference."""
+    found = {
+        one["reference"]: warning(Ceiling(one["ceiling"]["lower"], one["ceiling"]["upper"]))
+        for one in references
+        if one["ceiling"]
+    }
+    return [f"{name}: {text}" for name, text in found.items() if text]
 
 
 def embedded(picture: Path) -> tuple[str, float]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # (method, task) -> layer -> what was found.
 PairMeans = dict[tuple[str, int], dict[str, PairMean]]
+# Enough to repeat an analysis.
+REPEATED = ("rdm", "measures", "references", "interval", "tasks", "layers", "labels", "order", "facets")
 NAMES = {"correlation": "correlation distance, 1 - r"}
 
 
@@ -114,8 +116,7 @@ class Findings:
         return {
             "schema": 2,
             "measure": NAMES.get(self.measure, self.measure),
-            # Enough to repeat the analysis.
-            "options": {key: options[key] for key in ("rdm", "measures", "references", "interval", "tasks", "layers")},
+            "options": {key: options[key] for key in REPEATED},
             "stimuli": {
                 "sha256": stimuli.digest,
                 "count": len(stimuli.labels),

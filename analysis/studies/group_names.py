@@ -163,6 +163,8 @@ def panels_of(grouped: Sequence[Group], key: str | None) -> dict[str, dict[str, 
         # What the user called it; what has its own name is told as a default is.
         title = own if said.startswith(f"{last}=") else said
         rest = ", ".join(text for of, text in group.parts if of != key) or group.label
-        there = found.setdefault(title, {})
-        there[group.label] = group.label if rest in there.values() else rest
-    return found
+        found.setdefault(title, {})[group.label] = rest
+    # Whole labels where the rest of them is not enough.
+    return {
+        title: of if len(set(of.values())) == len(of) else {label: label for label in of} for title, of in found.items()
+    }

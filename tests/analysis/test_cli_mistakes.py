@@ -49,6 +49,14 @@ BAD = {
     "+references.brain={path:a.npy,knd:rdms}": "references.brain.knd: ",
     "interval.stimuli=3": "interval.stimuli: input should be a valid boolean",
     "logger=wandbb": "logger=wandbb: no such option",
+    "labels={gmp: GPM}": "labels: no group has 'gmp'; did you mean 'gpm'?",
+    "labels={gpm: x, hlop: x}": "labels: 2 groups would be called 'x'",
+    "labels={gpm: 3}": "labels.gpm: input should be a valid string (got 3)",
+    "labels=gpm": "labels: ",
+    "order=[hlpo]": "order: no group has 'hlpo'; did you mean 'hlop'?",
+    "order=gpm": "order: input should be a valid list",
+    "facets=stream.scenario": "facets: the groups do not differ in 'stream.scenario'",
+    "facets=3": "facets: ",
     "out=/dev/null/x": "cannot write /dev/null/x",
 }
 

@@ -27,6 +27,15 @@ def test_cells_are_means_over_seeds_layers_by_tasks():
     assert shown.tolist() == [[0.3, 0.6], [1.0, 1.0]]
     assert [text.get_text() for text in figure.axes[0].texts] == ["3", "6", "5", "5"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["fc1", "head"]
+    # The layers are the same: the left panel names them.
+    assert not figure.axes[1].get_yticklabels()
+    plt.close(figure)
+
+
+def test_ranks_are_whole_numbers():
+    seeds = [{"fc1": gauge(10, rank)} for rank in (2, 2, 3)]
+    figure, rows = capacity_by_layer({"gpm": seeds})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["2"] and rows[0]["rank"] == pytest.approx(7 / 3)
     plt.close(figure)
 
 

@@ -22,6 +22,14 @@ def test_every_network_is_a_dot_and_the_line_is_the_mean(ceiling):
 
 @pytest.mark.parametrize(("layers", "turned"), [(["relu1", "relu2"], False), (["layer1.0.conv1"] * 12, True)])
 def test_long_names_are_turned(layers, turned):
-    figure, axes, columns = over_layers(layers, ["gpm", "hlop"])
-    assert (axes.get_xticklabels()[0].get_rotation() == 90) == turned and columns == 2
+    figure, (axes,) = over_layers(layers)
+    assert (axes.get_xticklabels()[0].get_rotation() == 90) == turned
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("layers", "width", "lines"), [(2, 89, 1), (6, 183, 1), (30, 183, 2)])
+def test_panels_stand_below_each_other_where_they_have_no_room(layers, width, lines):
+    figure, panels = over_layers(["relu"] * layers, ["class", "task"], 4)
+    assert figure.get_figwidth() * 25.4 == pytest.approx(width, abs=0.1)
+    assert len({round(axes.get_position().y0, 3) for axes in panels}) == lines
     plt.close(figure)

@@ -1,9 +1,10 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from orthotrace.analysis.figures.style import DOUBLE, FORMATS, save, styled
+from orthotrace.analysis.figures.style import COLOURS, DOUBLE, FORMATS, MARKERS, look, save, styled
 from orthotrace.core.digests import verify
 
 
@@ -41,3 +42,39 @@ def test_the_style_ends_with_the_block():
     with styled():
         assert mpl.rcParams["font.size"] == 7
     assert mpl.rcParams["font.size"] == before
+
+
+# How those see colours who lack one kind of cone (Machado, Oliveira & Fernandes 2009, severity 1), in linear RGB.
+SEEN = {
+    "all cones": np.eye(3),
+    "no L cones": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no M cones": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no S cones": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colours, seen):
+    """CIELAB of sRGB colours as somebody sees them, for the white of D65."""
+    rgb = np.array([mpl.colors.to_rgb(one) for one in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    found = np.clip(linear @ np.transpose(seen), 0, 1) @ XYZ.T / [0.95047, 1, 1.08883]
+    x, y, z = np.where(found > 0.008856, np.cbrt(found), 7.787 * found + 16 / 116).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+def test_twelve_colours_are_told_apart(seen):
+    found = lab(COLOURS, seen)
+    apart = np.linalg.norm(found[:, None] - found[None], axis=-1)[np.triu_indices(12, 1)]
+    # 2.3 is what is just noticed side by side.
+    assert len(COLOURS) == 12 and apart.min() > 16
+    # On white.
+    assert np.linalg.norm(found - [100, 0, 0], axis=-1).min() > 25
+
+
+def test_looks_are_told_apart_and_in_grey_by_their_markers():
+    looks = [look(place) for place in range(96)]
+    assert len({str(sorted(one.items(), key=str)) for one in looks}) == 96
+    assert len(set(map(str, MARKERS))) == 12
+    assert len({(str(one["marker"]), "markerfacecolor" in one) for one in looks[:24]}) == 24

@@ -3,7 +3,7 @@ import functools
 import numpy as np
 import pytest
 
-from orthotrace.analysis.inference.ceilings import POOLS, bounds, ceiling
+from orthotrace.analysis.inference.ceilings import POOLS, Ceiling, bounds, ceiling, warning
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
 from orthotrace.core.errors import UserError
@@ -122,3 +122,10 @@ def naive_of_gaps(method):
 def test_rdms_that_miss_different_entries(method):
     found = ceiling(HOLES, method)
     assert (found.lower, found.upper) == pytest.approx(naive_of_gaps(method), abs=1e-10)
+
+
+@pytest.mark.parametrize(("lower", "said"), [(-0.2, True), (0.0, True), (1e-6, False), (0.3, False)])
+def test_chance_within_a_noise_ceiling_is_said(lower, said):
+    limits = Ceiling(lower, 0.5)
+    assert limits.has_chance == said
+    assert (f"Chance (0) lies within the noise ceiling: its lower bound is {lower:.3f}" in warning(limits)) == said
