@@ -85,7 +85,7 @@ class Options:
     interval: IntervalOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
-    labels: dict[str, str]
+    labels: dict[str, str] | None
     order: list[str | int | float]
     facets: str | None
 
@@ -98,7 +98,7 @@ def checked_options(
     interval: IntervalOptions,
     trust: list[str],
     formats: list[Literal["pdf", "svg", "png"]],
-    labels: dict[str, str],
+    labels: dict[str, str] | None,
     order: list[str | int | float],
     facets: str | None,
     **others: Any,
@@ -147,7 +147,7 @@ def analyse(config: DictConfig) -> Path:
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     folder, out = str(options["runs"]), Path(str(options["out"]))
     runs = select(folder, options["where"], chosen.trust)
-    grouped = named(groups(runs), chosen.labels, chosen.order)
+    grouped = named(groups(runs), chosen.labels or {}, chosen.order)
     facets = Facets(panels_of(grouped, facet_key(grouped, chosen.facets)))
     stimuli = common_stimuli(runs, **vars(chosen.stimuli))
     # Another analysis that writes there would mix its files with these.

@@ -207,7 +207,7 @@ def test_chance_in_a_noise_ceiling_is_said_in_figure_report_and_once_on_the_cons
 def test_groups_by_the_users_labels_and_order_in_figures_tables_and_numbers(analyze, study, tmp_path):
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "layers=[head]", "where.method=[finetune,gpm]",
-        "labels={gpm: GPM (ours), finetune: fine-tuning}", "order=[gpm,finetune]", "facets=null", "formats=[svg]",
+        "labels={gpm: 'GPM (ours)', finetune: fine-tuning}", "order=[gpm,finetune]", "facets=null", "formats=[svg]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
