@@ -36,7 +36,7 @@ def pairs_of_panels(facets: Collection[str], labels: Sequence[str]) -> tuple[Fig
     """
     lines, columns = len(facets), len(labels)
     figure, panels = plt.subplots(
-        lines, columns, figsize=(DOUBLE if columns > 1 else SINGLE, 2.1 if lines == 1 else 1.75 * lines),
+        lines, columns, figsize=(DOUBLE if columns > 1 else SINGLE, 2.1 if lines == 1 else lines * (1.75 if lines < 4 else 1.5)),
         layout="constrained", squeeze=False, sharex=True, sharey="col",
     )  # fmt: skip
     for line, facet in enumerate(facets):
