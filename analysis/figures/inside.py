@@ -68,9 +68,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | None = None) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, over the steps of all tasks.
 
-    Lines are means over seeds, at the steps at which all of them were tested; markers stand at the ends of tasks, with the standard
-    deviation (of the sample) as bars. Where a task has more steps in one seed than in another, its end is that of the
-    longest.
+    Lines are means over seeds, at the steps at which all of them were tested; markers stand at the ends of tasks, with
+    the standard deviation (of the sample) as bars. Where a task has more steps in one seed than in another, its end is
+    that of the longest.
 
     Args:
         courses: method -> of each seed.
@@ -127,7 +127,7 @@ def _stretched(course: Course, lengths: Sequence[int]) -> Course:
 
 
 def _over_seeds(seeds: Sequence[Course]) -> dict[tuple[int, int], list[Point]]:
-    """Of both panels, at each step at which all seeds were tested: a mean of some is not to be joined to one of all."""
+    """Of both panels, at each step at which all seeds were tested: means of some are not joined to those of all."""
     found = {}
     for key in sorted(set.intersection(*(set(one) for one in seeds))):
         values = [one[key] for one in seeds]

@@ -35,8 +35,9 @@ def pairs_of_panels(facets: Collection[str], labels: Sequence[str]) -> tuple[Fig
         The figure, and its panels (facets, labels), with the titles of facets and letters.
     """
     lines, columns = len(facets), len(labels)
+    each = 2.1 if lines == 1 else 1.75 if lines < 4 else 1.5
     figure, panels = plt.subplots(
-        lines, columns, figsize=(DOUBLE if columns > 1 else SINGLE, 2.1 if lines == 1 else lines * (1.75 if lines < 4 else 1.5)),
+        lines, columns, figsize=(DOUBLE if columns > 1 else SINGLE, lines * each),
         layout="constrained", squeeze=False, sharex=True, sharey="col",
     )  # fmt: skip
     for line, facet in enumerate(facets):

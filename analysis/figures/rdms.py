@@ -67,8 +67,8 @@ def rdm_maps(
                 axes.set_title(titles[column], pad=3)
             if column == 0:
                 axes.text(
-                    -0.3 / size, 0.5, fill(method, letters, break_long_words=False), rotation=90, ha="center", va="center", size=6,
-                    transform=axes.transAxes, linespacing=1.1,
+                    -0.3 / size, 0.5, fill(method, letters, break_long_words=False), rotation=90, size=6,
+                    ha="center", va="center", transform=axes.transAxes, linespacing=1.1,
                 )  # fmt: skip
             rows += _between(matrix, method, layer, classes, per_class)
     tall = min(height - head - BOTTOM, 2.0)
