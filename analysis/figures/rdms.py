@@ -44,6 +44,8 @@ def rdm_maps(
     head = 0.1 + 0.13 * max(title.count("\n") + 1 for title in titles)
     height = head + lines * (size + GAP) + BOTTOM
     figure = plt.figure(figsize=(width, height))
+    # In the middle, where maps of the largest size leave room.
+    aside = max(0.0, (width - blocks * side - RIGHT) / 2)
     top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
     # Names of classes have room where they are few and short.
@@ -52,7 +54,7 @@ def rdm_maps(
     for number, (method, by_layer) in enumerate(rdms.items()):
         line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
-            left = block * side + LEFT + column * (size + GAP)
+            left = aside + block * side + LEFT + column * (size + GAP)
             below = height - head - line * (size + GAP) - size
             # Maps are square, and have their places: a layout engine takes seconds for many.
             axes = figure.add_axes((left / width, below / height, size / width, size / height))
@@ -73,7 +75,12 @@ def rdm_maps(
             rows += _between(matrix, method, layer, classes, per_class)
     tall = min(height - head - BOTTOM, 2.0)
     bar = figure.add_axes(
-        ((blocks * side + 0.12) / width, (height - head + BOTTOM - tall) / 2 / height, 0.1 / width, tall / height)
+        (
+            (aside + blocks * side + 0.12) / width,
+            (height - head + BOTTOM - tall) / 2 / height,
+            0.1 / width,
+            tall / height,
+        )
     )
     figure.colorbar(figure.axes[0].images[0], cax=bar, label=f"Dissimilarity ({measure})")
     return figure, rows
