@@ -128,7 +128,7 @@ class WandbTracker(Tracker):
         self.run.define_metric("cl/*", step_metric="task")
         stream = config.get("stream", {})
         # A stream of the user's own may have other keys.
-        self.scenario = {"scenario": "domain"} | {
+        self.scenario: dict[str, Any] = {"scenario": "domain"} | {
             key: stream[key] for key in ("scenario", "repeats", "blur") if key in stream
         }
 
