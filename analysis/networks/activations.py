@@ -1,5 +1,8 @@
 """Activations of the layers of a network for a set of stimuli."""
 
+from __future__ import annotations
+
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -7,59 +10,81 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from orthotrace.analysis.networks.forward import Forward
+from orthotrace.analysis.networks.places import LayerPlace, Read, Unread, find_places, readable_layers
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import numbers, strided
 from orthotrace.core.errors import UserError, one_line
 
-NONLINEAR = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign,
-)  # fmt: skip
+__all__ = ["Activations", "activations", "readable_layers"]
+
+# Stimuli by which the layers are found: a number that few other dimensions have.
+FEW = 7
 
 
-def readable_layers(model: nn.Module) -> list[str]:
-    """The layers that are read unless others are named: every nonlinearity, and the last linear layer.
+class Activations(Iterator[tuple[str, Tensor]]):
+    """Layers and their activations (n, features), one after the other; each is freed when the next is read.
 
-    A network without modules for its nonlinearities is read at its linear and convolutional layers.
-
-    Example:
-        >>> readable_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
-        ['1', '2']
+    Attributes:
+        places: where each layer is read.
+        left_out: layers that cannot be read, and why.
     """
-    modules = list(model.named_modules())
-    weighted = [name for name, module in modules if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
-    nonlinear = [name for name, module in modules if isinstance(module, NONLINEAR)]
-    return [*nonlinear, *weighted[-1:]] if nonlinear else weighted
+
+    def __init__(
+        self, places: Sequence[LayerPlace], left_out: Sequence[Unread], values: dict[str, list[Tensor]]
+    ) -> None:
+        self.places = {one.name: one for one in places}
+        self.left_out = tuple(left_out)
+        self._values = values
+
+    def __next__(self) -> tuple[str, Tensor]:
+        for name in self.places:
+            if name in self._values:
+                return name, torch.cat(self._values.pop(name))
+        raise StopIteration
 
 
 def activations(
-    model: nn.Module, images: Tensor | ArrayLike, layers: Sequence[str], batch_size: int = 256
-) -> Iterator[tuple[str, Tensor]]:
-    """Activations of each layer, one layer after the other; each is freed when the next is read.
+    model: nn.Module,
+    images: Tensor | ArrayLike,
+    layers: Sequence[str] | None = None,
+    batch_size: int = 256,
+    read: Read = "post",
+) -> Activations:
+    """Activations of the layers of any torch module, whether its operations are modules or functions.
+
+    A layer is read after its block (post): its normalisation, residual sum and nonlinearity, such as F.relu, also where
+    they stand in the forward of another module; pooling stays apart. Or before it (pre): a layer with weights as it is,
+    a nonlinearity at its input. Or at the output of the module of this name as it is (module).
+
+    The block of a layer is found as the network runs. A network that does not run while its functions are watched is
+    read at the outputs of its modules, with a warning; their places say so.
 
     Args:
         model: in evaluation mode.
         images: the stimuli, (n, ...): a tensor, or any array that arrays.real takes.
-        layers: names of modules.
+        layers: names of modules; of one that is called several times, all calls, as relu:1 and relu:2, or one of them;
+            of one that gives several tensors, all, as body[0] and body[1], or one of them; None for the ends of all
+            blocks (post), all layers with weights (pre), or all nonlinearities and the readout (module).
         batch_size: stimuli at once.
+        read: which of the three.
 
-    Yields:
-        Layer and activations (n, features).
+    Returns:
+        An iterator over layer and activations, (n, features). Its ``places`` say after what each layer is read, its
+        ``left_out`` what could not be read, such as a module that is never called, and why.
 
     Raises:
-        UserError: there is no such layer, or it is not called, or more than once in a forward pass, or gives no tensor;
-            images that are no array of finite numbers, or that the network does not take.
+        UserError: there is no such layer, or none that can be read; images that are no array of finite numbers, or that
+            the network does not take.
 
     Example:
-        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
-        >>> [(name, values.shape) for name, values in activations(model, torch.ones(5, 4), ["1"])]
-        [('1', torch.Size([5, 3]))]
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()).eval()
+        >>> found = activations(model, torch.ones(5, 4))
+        >>> [(name, values.shape) for name, values in found]
+        [('2', torch.Size([5, 3]))]
+        >>> activations(model, torch.ones(5, 4), ["0"]).places["0"].after
+        ('1', '2')
     """
-    modules = dict(model.named_modules())
-    for name in layers:
-        if name not in modules:
-            there = ", ".join(key for key in modules if key)
-            raise UserError(f"there is no layer '{name}'; there are: {there}", "layers")
     if not isinstance(images, Tensor):
         images = torch.tensor(np.ascontiguousarray(numbers(images, "images")))
     shown = strided(images, "images")
@@ -68,36 +93,89 @@ def activations(
     if not torch.isfinite(shown).all():
         raise UserError("some are not finite: a network gives nothing for them", "images")
     whole(batch_size, "batch_size", 1)
-    collected: dict[str, list[Tensor]] = {name: [] for name in layers}
-
-    def keep(name: str):
-        def hook(module: nn.Module, args: object, output: Tensor) -> None:
-            if not isinstance(output, Tensor) or output.ndim < 1:
-                raise UserError(f"layer '{name}' gives no tensor (n, ...): {type(output).__name__}", "layers")
-            # A copy: an in-place operation later in the network would overwrite the output.
-            collected[name].append(output.detach().reshape(len(output), -1).clone())
-
-        return hook
-
-    handles = [modules[name].register_forward_hook(keep(name)) for name in layers]
+    reader = _Reader(model, layers, read)
     parameter = next(model.parameters(), shown)
-    batches = shown.split(batch_size)
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                try:
-                    model(batch.to(parameter))
-                except (RuntimeError, ValueError, TypeError, IndexError) as error:
-                    raise UserError(
-                        f"the network does not take a batch of shape {tuple(batch.shape)}: {one_line(error)}", "images"
-                    ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name in layers:
-        values = collected.pop(name)
-        if len(values) != len(batches):
+    values: dict[str, list[Tensor]] = {}
+    places: dict[str, LayerPlace] | None = None
+    left_out: dict[str, Unread] = {}
+    for batch in shown.split(batch_size):
+        found, batch_places, unread = reader.read(batch.to(parameter))
+        left_out |= {one.name: one for one in unread}
+        if places is None:
+            places = batch_places
+        for name in [*(name for name in places if name not in found), *(name for name in found if name not in places)]:
+            left_out[name] = Unread(name, "it is not read, or not as often, for some of the stimuli")
+        places = {name: place for name, place in places.items() if name in found}
+        values = {name: [*values.get(name, []), found[name]] for name in places}
+    assert places is not None
+    for name, parts in list(values.items()):
+        if len({one.shape[1] for one in parts}) > 1:
+            left_out[name] = Unread(name, "its output has another size for some of the stimuli")
+            del places[name], values[name]
+    if not places:
+        why = "; ".join(f"layer '{one.name}': {one.why}" for one in left_out.values())
+        raise UserError(why or "the network has no layer that can be read: name modules", "layers")
+    return Activations(list(places.values()), list(left_out.values()), values)
+
+
+class _Reader:
+    """Reads batches, by the places of the first as long as the network does the same for each."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str] | None, read: Read) -> None:
+        self.model, self.layers, self.how = model, layers, read
+        self.functions = True
+        self.events: list[str] | None = None
+        self.places: list[LayerPlace] = []
+        self.unread: list[Unread] = []
+
+    def read(self, batch: Tensor) -> tuple[dict[str, Tensor], dict[str, LayerPlace], list[Unread]]:
+        """Activations (n, features) of a batch, and where they were read."""
+        if self.events is None:
+            self._follow(batch[:FEW])
+        forward = self._read(batch)
+        if forward.events != self.events:
+            # It does something else for this batch, such as another number of steps.
+            self._follow(batch)
+            forward = self._read(batch)
+            if forward.events != self.events:
+                raise UserError("the network does something else each time that it runs: it cannot be read", "layers")
+        found, unread = {}, list(self.unread)
+        for place in self.places:
+            value = forward.read.get(place.event)
+            if value is not None and value.shape[:1] == (len(batch),) and value.layout == torch.strided:
+                found[place.name] = value.reshape(len(batch), -1)
+            else:
+                unread.append(Unread(place.name, "it gives no tensor (n, ...) for some of the stimuli"))
+        return found, {one.name: one for one in self.places if one.name in found}, unread
+
+    def _read(self, batch: Tensor) -> Forward:
+        return self._run(batch, Forward(self.model, False, {one.event for one in self.places}, self.functions))
+
+    def _follow(self, batch: Tensor) -> None:
+        followed = self._run(batch, Forward(self.model, True, (), self.functions))
+        self.events = followed.events
+        self.places, self.unread = find_places(self.model, followed, self.layers, self.how, len(batch))
+
+    def _run(self, batch: Tensor, forward: Forward) -> Forward:
+        try:
+            forward.run(batch)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if forward.functions and forward.follow and self._runs_alone(batch):
+                # Some code does not run while its functions are watched: modules are seen anyway.
+                warnings.warn(
+                    "the network does not run while its functions are watched: modules alone are", stacklevel=4
+                )
+                self.functions, self.how = False, "module"
+                return self._run(batch, Forward(self.model, True, (), functions=False))
             raise UserError(
-                f"layer '{name}' is called {len(values) / len(batches):g} times in a forward pass, not once", "layers"
-            )
-        yield name, torch.cat(values)
+                f"the network does not take a batch of shape {tuple(batch.shape)}: {one_line(error)}", "images"
+            ) from error
+        return forward
+
+    def _runs_alone(self, batch: Tensor) -> bool:
+        try:
+            with torch.no_grad():
+                self.model(batch)
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False
+        return True
