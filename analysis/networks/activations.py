@@ -122,7 +122,8 @@ class _Reader:
     """Reads batches, by the places of the first as long as the network does the same for each."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str] | None, read: Read) -> None:
-        self.model, self.layers, self.how = model, layers, read
+        self.model, self.layers = model, layers
+        self.how: Read = read
         self.functions = True
         self.events: list[str] | None = None
         self.places: list[LayerPlace] = []

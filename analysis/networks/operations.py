@@ -26,9 +26,9 @@ NORMS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.Group
 POOLS = tuple(one for one in vars(pooling).values() if isinstance(one, type) and one.__module__ == pooling.__name__)
 
 # What is called as one operation, whatever its forward does inside.
-KINDS: dict[tuple[type[nn.Module], ...], Kind] = {
-    WEIGHTED: "weighted", (*NORMS, Whitening): "norm", NONLINEAR: "nonlinear", POOLS: "pool",
-}  # fmt: skip
+KINDS: list[tuple[Any, Kind]] = [
+    (WEIGHTED, "weighted"), ((*NORMS, Whitening), "norm"), (NONLINEAR, "nonlinear"), (POOLS, "pool"),
+]  # fmt: skip
 
 # Functions that are nonlinearities of networks, whatever stands before them.
 ACTIVATIONS = (
@@ -47,7 +47,7 @@ _NAMES: dict[Kind, str] = {
     "type float double half bfloat16 detach dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout "
     "feature_dropout view_as reshape_as ravel as_strided",
 }
-_KIND_OF = {name: kind for kind, names in _NAMES.items() for name in names.split()}
+_KIND_OF: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in names.split()}
 # By what stands on both sides of them.
 _SUMS = ("add", "sub", "subtract", "rsub")
 _PRODUCTS = ("mul", "multiply", "div", "divide", "true_divide", "rdiv", "addcmul")
@@ -56,10 +56,7 @@ _MATRICES = ("matmul", "mm", "bmm", "mv", "addmm", "baddbmm", "einsum", "tensord
 
 def kind_of_module(module: nn.Module) -> Kind | None:
     """The kind of a module that is one operation; None of one whose operations are looked at."""
-    for classes, kind in KINDS.items():
-        if isinstance(module, classes):
-            return kind
-    return None
+    return next((kind for classes, kind in KINDS if isinstance(module, classes)), None)
 
 
 def kind_of_function(name: str, depend: int, tensors: int) -> Kind:

@@ -17,7 +17,7 @@ from torch import Tensor
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import representable, scaled_back
 from orthotrace.analysis.rdm.channels import checked, over_channels
-from orthotrace.analysis.rdm.patterns import matrix, with_gaps
+from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix, with_gaps
 from orthotrace.analysis.rdm.products import NEAR, apart, gram, largest, scaled, sizes, squared_distances, upper
 from orthotrace.core.errors import UserError, one_line
 
@@ -280,7 +280,7 @@ MEASURES = {
 
 def _refuse(wrong: Tensor, why: str) -> None:
     if wrong.any():
-        raise UserError(f"the pattern of stimulus {int(wrong.nonzero()[0])} {why}")
+        raise UndefinedPatternsError(wrong.nonzero().flatten().tolist(), why)
 
 
 def _block(block: int) -> int:

@@ -1,6 +1,7 @@
 """Activations of any kind as matrices, checked in one place."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,19 @@ from orthotrace.core.errors import UserError, one_line
 
 # Entries above which float32 stays what it is: twice as fast, in half of the memory, to some six digits.
 LARGE = 2**22
+
+
+class UndefinedPatternsError(UserError):
+    """Patterns of which a measure is undefined, such as the correlation of a constant one.
+
+    Args:
+        stimuli: their places.
+        why: it is undefined.
+    """
+
+    def __init__(self, stimuli: Sequence[int], why: str) -> None:
+        super().__init__(f"the pattern of stimulus {stimuli[0]} {why}")
+        self.stimuli = list(stimuli)
 
 
 def matrix(

@@ -53,8 +53,11 @@ def between_networks(
 ) -> PairMean:
     """Representational consistency of networks in one layer: the squared Pearson correlation of their RDMs.
 
+    RDMs that lack stimuli (NaN) are compared on those that both of a pair have.
+
     With stimuli, the interval also holds for other stimuli of the kind: the jackknife adds the variance of resampled
-    stimuli to that of networks, the bootstrap resamples both.
+    stimuli to that of networks, the bootstrap resamples both. Those that all networks have are resampled; with fewer than
+    four there is no such interval.
 
     Args:
         rdms: upper triangles, (networks, m), two or more.
@@ -65,7 +68,7 @@ def between_networks(
         stimuli: resample them too.
 
     Raises:
-        UserError: as pair_mean, or what compare.squared_pearson refuses.
+        UserError: as pair_mean, or what compare.squared_pearson refuses, such as two RDMs that share too few stimuli.
 
     Source: Mehrer, Spoerer, Kriegeskorte & Kietzmann, Nature Communications 11:5725 (2020).
 
@@ -80,11 +83,16 @@ def between_networks(
     plain = pair_mean(values, method, level, resamples, seed)
     if not stimuli or plain.low is None:
         return plain
-    stack, n = of_shared_stimuli(stacks(rdms, None)[0])
+    stack = stacks(rdms, None)[0]
+    if (gaps := np.isnan(stack).any(axis=0)).all():
+        return plain
+    stack, n = of_shared_stimuli(stack)
     if np.isnan(stack).any():
         raise UserError(
             "an interval over stimuli needs whole RDMs, single entries are missing (NaN): leave out stimuli"
         )
+    if gaps.any() and (n < 4 or (np.ptp(stack, axis=1) == 0).any()):
+        return plain
     rng = generator(seed)
     drawn = draw(n, resamples, rng, 3, "stimuli: ")
     squares = correlations(moments(stack / np.abs(stack).max(axis=1, keepdims=True), drawn, centre=True)) ** 2
@@ -95,6 +103,24 @@ def between_networks(
     means = _weighted_means(squares, np.ones((1, len(stack))))
     half = _student(level, len(stack)) * np.sqrt(jackknife_error(values) ** 2 + n / (n - 1) * means.var(ddof=1))
     return replace(plain, low=plain.mean - half, high=plain.mean + half, stimuli=True)
+
+
+def comparable(values: NDArray[np.float64]) -> list[int]:
+    """Places of the networks that are left when those are dropped, worst first, that lack a value with another.
+
+    Args:
+        values: (n, n), NaN where two cannot be compared; the diagonal does not count.
+
+    Example:
+        >>> comparable(np.array([[1.0, 0.5, np.nan], [0.5, 1.0, np.nan], [np.nan, np.nan, 1.0]]))
+        [0, 1]
+    """
+    missing = np.isnan(values) & ~np.eye(len(values), dtype=bool)
+    kept = list(range(len(values)))
+    while (count := missing[np.ix_(kept, kept)].sum(axis=1)).any():
+        # Of those that lack as many the last.
+        kept.pop(len(kept) - 1 - int(count[::-1].argmax()))
+    return kept
 
 
 def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...], PairMean]:

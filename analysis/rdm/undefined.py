@@ -1,0 +1,145 @@
+"""RDMs of stimuli of which some have no dissimilarity, such as those that a layer does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.analysis.rdm.patterns import UndefinedPatternsError
+from orthotrace.analysis.rdm.stacks import as_stack, check_together
+from orthotrace.analysis.rdm.triangles import places_of, square, stimuli_of
+from orthotrace.core.errors import UserError
+
+
+def partial_rdm(measure: Callable[..., ArrayLike], patterns: Tensor) -> NDArray[np.float64]:
+    """An RDM in which the dissimilarities of stimuli without one are missing (NaN).
+
+    A stimulus has none where the measure refuses its pattern (UndefinedPatternsError), or gives NaN for it and all
+    others.
+
+    Args:
+        measure: of patterns (n, p), an upper triangle.
+        patterns: (n, ...); the measure gets copies.
+
+    Returns:
+        (n (n - 1) / 2,).
+
+    Raises:
+        UserError: dissimilarities of another number, infinite ones, or NaN here and there; whatever else the measure
+            raises goes on.
+
+    Example:
+        >>> import torch
+        >>> from orthotrace.analysis.rdm.dissimilarity import correlation
+        >>> partial_rdm(correlation, torch.tensor([[1.0, 2.0], [0.0, 0.0], [2.0, 1.0], [1.0, 3.0]])).round(6)
+        array([nan,  2.,  0., nan, nan,  2.])
+    """
+    kept = np.arange(n := len(patterns))
+    found = np.full(n * (n - 1) // 2, np.nan)
+    while len(kept) > 2:
+        part = patterns.clone() if len(kept) == n else patterns[kept]
+        try:
+            values = numbers(measure(part), "dissimilarities", missing=True)
+        except UndefinedPatternsError as error:
+            kept = np.delete(kept, error.stimuli)
+            continue
+        if values.shape != (number := len(kept) * (len(kept) - 1) // 2,):
+            raise UserError(
+                f"of {len(kept)} stimuli the measure must give {number} dissimilarities (got shape {values.shape})"
+            )
+        rows, columns = (kept[one] for one in np.triu_indices(len(kept), 1))
+        found[places_of(rows, columns, n)] = values
+        break
+    silent = undefined(found)
+    rows, columns = np.triu_indices(n, 1)
+    if not np.isfinite(found[~(silent[rows] | silent[columns])]).all():
+        raise UserError("the measure gives dissimilarities that are not finite")
+    return found
+
+
+def undefined(rdm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The stimuli without any dissimilarity in an upper triangle, (n,).
+
+    Example:
+        >>> undefined(np.array([np.nan, 2.0, np.nan])).tolist()
+        [False, True, False]
+    """
+    missing = np.isnan(square(rdm))
+    return missing.sum(axis=1) == len(missing) - 1
+
+
+def without(rdm: NDArray[np.float64], stimuli: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Upper triangles (..., m) without some stimuli (n,).
+
+    Example:
+        >>> without(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), np.array([True, False, False, False]))
+        array([4., 5., 6.])
+    """
+    rows, columns = np.triu_indices(stimuli_of(rdm.shape[-1]), 1)
+    return rdm[..., ~(stimuli[rows] | stimuli[columns])]
+
+
+def on_shared(
+    score: Callable[..., NDArray[np.float64]], rdms: ArrayLike, others: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """A comparison in which each pair of RDMs is compared on the entries that both have; NaN where it is undefined.
+
+    Args:
+        score: a function of compare.
+        rdms: upper triangles, (k, m); what is missing is NaN.
+        others: (l, m); None for the same.
+
+    Returns:
+        (k, l). NaN: they share fewer than three entries, or the score refuses the two, as where one is constant there.
+
+    Raises:
+        UserError: no stacks of one length; what the score raises for complete RDMs.
+
+    Example:
+        >>> from orthotrace.analysis.rdm.compare import pearson
+        >>> whole = np.arange(6.0)
+        >>> on_shared(pearson, [whole, [np.nan, 2.0, 0.0, np.nan, np.nan, 2.0], np.full(6, np.nan)]).round(3)
+        array([[1.   , 0.277,   nan],
+               [0.277, 1.   ,   nan],
+               [  nan,   nan,   nan]])
+    """
+    check_together(rdms, others)
+    first = as_stack(rdms)
+    second = first if others is None else as_stack(others, "others")
+    if first.shape[1] != second.shape[1] or not (np.isnan(first).any() or np.isnan(second).any()):
+        return score(rdms, others)
+    found = np.full((len(first), len(second)), np.nan)
+    for missing, ours in _by_missing(first):
+        for lacking, theirs in _by_missing(second):
+            there = ~(missing | lacking)
+            if there.sum() < 3:
+                continue
+            a, b = first[ours][:, there], second[theirs][:, there]
+            try:
+                found[np.ix_(ours, theirs)] = score(a, b)
+            except UserError:
+                # One of them is at fault: the others are not.
+                for i, one in zip(ours, a, strict=True):
+                    for j, another in zip(theirs, b, strict=True):
+                        found[i, j] = _or_nan(score, one, another)
+    # The same pair has the same value, to the last digit.
+    return found if others is not None else np.where(np.tri(len(found), k=-1, dtype=bool), found.T, found)
+
+
+def _or_nan(score: Callable[..., NDArray[np.float64]], one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    try:
+        return float(score(one[None], other[None])[0, 0])
+    except UserError:
+        return float("nan")
+
+
+def _by_missing(stack: NDArray[np.float64]) -> list[tuple[NDArray[np.bool_], list[int]]]:
+    """Places of the RDMs that lack the same entries."""
+    found: dict[bytes, tuple[NDArray[np.bool_], list[int]]] = {}
+    for number, missing in enumerate(np.isnan(stack)):
+        found.setdefault(missing.tobytes(), (missing, []))[1].append(number)
+    return list(found.values())
