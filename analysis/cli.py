@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,7 @@ class Options:
     """The keys that have types and ranges; others are checked where they are used."""
 
     layers: list[str | int] | None
+    read: Literal["post", "pre", "module"]
     stimuli: StimulusOptions
     concepts: ConceptOptions
     interval: IntervalOptions
@@ -93,6 +95,7 @@ class Options:
 @checked
 def checked_options(
     layers: list[str | int] | None,
+    read: Literal["post", "pre", "module"],
     stimuli: StimulusOptions,
     concepts: ConceptOptions,
     interval: IntervalOptions,
@@ -108,7 +111,7 @@ def checked_options(
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return Options(layers, stimuli, concepts, interval, trust, formats, labels, order, facets)
+    return Options(layers, read, stimuli, concepts, interval, trust, formats, labels, order, facets)
 
 
 def analyse(config: DictConfig) -> Path:
@@ -130,7 +133,8 @@ def analyse(config: DictConfig) -> Path:
         from orthotrace.analysis.figures.facets import Facets
         from orthotrace.analysis.figures.study import draw
         from orthotrace.analysis.inference.ceilings import warning
-        from orthotrace.analysis.networks.read import members_of, read_networks
+        from orthotrace.analysis.networks.left_out import left_out_line
+        from orthotrace.analysis.networks.read import read_networks
         from orthotrace.analysis.networks.runs import select
         from orthotrace.analysis.report.report import write_report
         from orthotrace.analysis.studies.findings import find, keep_rdms
@@ -154,19 +158,19 @@ def analyse(config: DictConfig) -> Path:
     with held(out):
         # Files from outside are read before the networks, which take long.
         rdms = read_references(outside, stimuli, measure)
-        networks = read_networks(grouped, stimuli, options["tasks"], layers, measure)
+        readings = read_networks(grouped, stimuli, options["tasks"], layers, measure, chosen.read)
         concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
-        findings = find(members_of(networks), stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
-        results = findings.as_json(grouped, stimuli, networks, options)
+        findings = find(readings, stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
+        results = findings.as_json(grouped, stimuli, readings, options)
         for name, limits in findings.ceilings.items():
             if limits is not None and limits.has_chance:
                 print(f"{name}: {warning(limits)}", flush=True)
         pictures, plane = draw(
-            out / "figures", grouped, stimuli, networks, findings, concepts, chosen.formats, facets, interval.level
+            out / "figures", grouped, stimuli, readings, findings, concepts, chosen.formats, facets, interval.level
         )
-        results["mds"] = plane
+        results["mds"], results["networks"] = plane, len(readings.networks)
         results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
-        keep_rdms(out / "rdms", networks, stimuli, options["rdm"])
+        keep_rdms(out / "rdms", readings.networks, stimuli, options["rdm"])
         write_csv(out / "stimuli.csv", stimuli.rows())
         report = write_report(out, grouped, results, pictures)
         write_json(out / "results.json", results)
@@ -179,6 +183,8 @@ def analyse(config: DictConfig) -> Path:
             tracker.figures({f"figures/{path.stem}": path for path in pictures.values()}, means)
         finally:
             tracker.finish()
+        if left_out := [*readings.left_out, *findings.left_out]:
+            print(left_out_line(left_out), file=sys.stderr, flush=True)
         print_summary(runs)
         return report
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from orthotrace.analysis.figures.facets import Facets
-from orthotrace.analysis.figures.layers import draw_method, label_panels, over_layers
+from orthotrace.analysis.figures.layers import all_layers, draw_method, label_panels, over_layers
 from orthotrace.analysis.figures.lines import errors, within
 from orthotrace.analysis.figures.style import Drawn
 from orthotrace.analysis.studies.consistency import PairMean
@@ -28,22 +30,24 @@ def consistency_by_layer(
     What the bars are is said by marks; below five networks it is a jackknife.
 
     Args:
-        results: method -> layer -> mean over pairs.
+        results: method -> layer -> mean over pairs; a layer that a method lacks is left blank.
         label: of the values.
         bounds: of the values; None where they have none.
         facets: a panel each.
     """
-    layers = list(next(iter(results.values())))
+    layers = all_layers(results)
     facets = facets or Facets.one(results)
     shown = facets.within(results)
     figure, panels = over_layers(layers, list(shown), max(map(len, shown.values())))
     rows: list[dict[str, Any]] = []
     for axes, of in zip(panels, shown.values(), strict=True):
         for place, (method, name) in enumerate(of.items()):
-            found = [results[method][layer] for layer in layers]
-            means, look = [one.mean for one in found], facets.look(name)
-            x = draw_method(axes, place, len(of), [one.pairs for one in found], means, look)
-            ends = [(within(one.low, bounds), within(one.high, bounds)) for one in found]
+            found = {layer: results[method][layer] for layer in layers if layer in results[method]}
+            means, look = [found[layer].mean if layer in found else np.nan for layer in layers], facets.look(name)
+            pairs = [found[layer].pairs if layer in found else () for layer in layers]
+            x = draw_method(axes, place, len(of), pairs, means, look)
+            intervals = [(found[layer].low, found[layer].high) if layer in found else (None, None) for layer in layers]
+            ends = [(within(low, bounds), within(high, bounds)) for low, high in intervals]
             errors(axes, x, means, ends, look)
             rows += [
                 {
@@ -51,7 +55,7 @@ def consistency_by_layer(
                     "high": one.high, "interval": one.interval,
                     "pairs": " ".join(f"{value:.6f}" for value in one.pairs),
                 }
-                for layer, one in zip(layers, found, strict=True)
+                for layer, one in found.items()
             ]  # fmt: skip
     if bounds is not None:
         panels[0].set_ylim(bounds[0], bounds[1] + 0.02)
@@ -68,18 +72,24 @@ def marks(results: Results) -> str:
         >>> print(marks({"gpm": {"relu1": pair_mean([[1, 0.5], [0.5, 1]])}}))
         Dots are pairs of networks, markers their means. Networks: gpm 2. With two there is one pair, no interval.
     """
-    found = {method: next(iter(by_layer.values())) for method, by_layer in results.items()}
+    found = [one for by_layer in results.values() for one in by_layer.values()]
     kinds = [
         NAMES[one.interval].format(level=100 * one.level, stimuli=" and stimuli" if one.stimuli else "")
-        for one in found.values()
+        for one in found
         if one.interval in NAMES
     ]
     bars = f", bars {' or '.join(dict.fromkeys(kinds))}" if kinds else ""
-    counts = {one.networks for one in found.values()}
+    counts = {method: _networks(by_layer) for method, by_layer in results.items()}
     number = (
-        f"{counts.pop()} networks of each group"
-        if len(counts) == 1 and len(found) > 1
-        else f"Networks: {', '.join(f'{method} {one.networks}' for method, one in found.items())}"
+        f"{next(iter(counts.values()))} networks of each group"
+        if len(set(counts.values())) == 1 and len(counts) > 1
+        else f"Networks: {', '.join(f'{method} {count}' for method, count in counts.items())}"
     )
     alone = " With two there is one pair, no interval." if len(kinds) < len(found) else ""
     return f"Dots are pairs of networks, markers their means{bars}. {number}.{alone}"
+
+
+def _networks(by_layer: Mapping[str, PairMean]) -> str:
+    """How many networks, of the layers with fewest to those with most."""
+    counts = [one.networks for one in by_layer.values()]
+    return f"{max(counts)}" if min(counts) == max(counts) else f"{min(counts)}–{max(counts)} by layer"

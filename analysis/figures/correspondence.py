@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,22 @@ CELL = 0.19
 NAMED = 24
 
 
-def layer_correspondence(found: Mapping[str, Correspondence], layers: Sequence[str]) -> Drawn:
+def layer_correspondence(found: Mapping[str, Correspondence]) -> Drawn:
     """How often each layer is most similar to each layer of another network, a matrix for each method."""
-    figure, panels = grid(len(found), 4, lambda width: min(width, 2.4) + 0.1)
+    alike = len({one.layers for one in found.values()}) == 1
+    longest = max(len(layer) for one in found.values() for layer in one.layers)
+    names = 0 if alike else 0.05 * longest
+    figure, panels = grid(len(found), 4, lambda width: min(width, 2.4) + 0.1 + names)
     rows: list[dict[str, Any]] = []
     columns = panels.shape[1]
-    step = -(-len(layers) // NAMED)
     # Beside the panels are names of layers and the scale.
-    room = min((figure.get_figwidth() - 1.3) / columns, 2.0)
+    room = min((figure.get_figwidth() - 0.6 - 0.7 * (1 if alike else columns)) / columns, 2.0)
     for number, (axes, (method, one)) in enumerate(zip(panels.flat, found.items(), strict=False)):
-        values = np.array(one.frequency)
+        values, layers = np.array(one.frequency), one.layers
+        step = -(-len(layers) // NAMED)
         heat_map(axes, values)
-        # All have the same layers: the left and lowest panels name them.
-        lowest, left = number + columns >= len(found), number % columns == 0
+        # Where all have the same layers, the left and lowest panels name them.
+        lowest, left = number + columns >= len(found) or not alike, number % columns == 0 or not alike
         axes.set_xticks(range(0, len(layers), step), layers[::step] if lowest else [], rotation=90)
         axes.set_yticks(range(0, len(layers), step), layers[::step] if left else [])
         axes.set_title(f"{fill(method, 24)}\n{one.accuracy:.0%} the same layer")

@@ -15,6 +15,19 @@ from orthotrace.analysis.figures.style import DOUBLE, SINGLE, Drawn, letter
 from orthotrace.analysis.inference.ceilings import Ceiling
 
 
+def all_layers(by_method: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The layers that any method has, in the order of those that have most.
+
+    Example:
+        >>> all_layers({"a": {"x": 1, "z": 1}, "b": {"x": 1, "y": 1, "z": 1}})
+        ['x', 'y', 'z']
+    """
+    found: list[str] = []
+    for layers in sorted(map(list, by_method.values()), key=len, reverse=True):
+        found += [layer for layer in layers if layer not in found]
+    return found
+
+
 def over_layers(layers: Sequence[str], facets: Sequence[str] = ("",), groups: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with the layers along each of its panels, one for each facet.
 
@@ -79,12 +92,12 @@ def values_by_layer(
     """Mean over networks at each layer, every network a dot; the noise ceiling as a band.
 
     Args:
-        values: method -> layer -> of each network.
+        values: method -> layer -> of each network; a layer that a method lacks is left blank.
         label: of the values.
         ceiling: where there is one.
         facets: a panel each.
     """
-    layers = list(next(iter(values.values())))
+    layers = all_layers(values)
     facets = facets or Facets.one(values)
     shown = facets.within(values)
     figure, panels = over_layers(layers, list(shown), max(map(len, shown.values())))
@@ -95,8 +108,8 @@ def values_by_layer(
             axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
         axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
         for place, (method, name) in enumerate(of.items()):
-            dots = [values[method][layer] for layer in layers]
-            means = [float(np.mean(one)) for one in dots]
+            dots = [values[method].get(layer, ()) for layer in layers]
+            means = [float(np.mean(one)) if one else np.nan for one in dots]
             draw_method(axes, place, len(of), dots, means, facets.look(name))
             rows += [
                 {
@@ -105,6 +118,7 @@ def values_by_layer(
                     "ceiling_low": limits[0], "ceiling_high": limits[1],
                 }
                 for layer, one, mean in zip(layers, dots, means, strict=True)
+                if one
             ]  # fmt: skip
     label_panels(figure, panels, label)
     facets.legend(figure, values)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from orthotrace.analysis.figures.layers import all_layers
 from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn
 from orthotrace.analysis.rdm.triangles import square
 
@@ -25,7 +26,8 @@ def rdm_maps(
     """Heat maps, the layers of a method beside each other, with a tick for each class.
 
     Args:
-        rdms: method -> layer -> RDM (upper triangle), its stimuli sorted by class.
+        rdms: method -> layer -> RDM (upper triangle), its stimuli sorted by class; NaN is drawn grey, and a layer that
+            a method lacks is left blank.
         classes: names in the order of the stimuli.
         per_class: stimuli of each.
         measure: of dissimilarity, in words.
@@ -34,7 +36,7 @@ def rdm_maps(
         The figure, and the mean dissimilarity between each pair of classes: of the stimuli themselves there would be
         too many numbers; they are in rdms/.
     """
-    layers = list(next(iter(rdms.values())))
+    layers = all_layers(rdms)
     blocks, size = _blocks(len(rdms), len(layers))
     lines = -(-len(rdms) // blocks)
     side = LEFT + len(layers) * (size + GAP)
@@ -46,11 +48,11 @@ def rdm_maps(
     figure = plt.figure(figsize=(width, height))
     # In the middle, where maps of the largest size leave room.
     aside = max(0.0, (width - blocks * side - RIGHT) / 2)
-    top = max(float(rdm.max()) for by_layer in rdms.values() for rdm in by_layer.values())
+    top = max(float(np.nanmax(rdm)) for by_layer in rdms.values() for rdm in by_layer.values())
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
     # Names of classes have room where they are few and short.
     named = len(classes) * (max(map(len, classes)) + 1) * LETTER < 0.8 * size and max(map(len, classes)) < 4
-    rows = []
+    rows, image = [], None
     for number, (method, by_layer) in enumerate(rdms.items()):
         line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
@@ -58,13 +60,6 @@ def rdm_maps(
             below = height - head - line * (size + GAP) - size
             # Maps are square, and have their places: a layout engine takes seconds for many.
             axes = figure.add_axes((left / width, below / height, size / width, size / height))
-            matrix = square(by_layer[layer])
-            axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
-            lowest = number + blocks >= len(rdms)
-            axes.set_xticks(middles, classes if named and lowest else [""] * len(classes))
-            axes.set_yticks(middles, classes if named and column == 0 else [""] * len(classes))
-            axes.tick_params(length=0 if named else 1, labelsize=5, pad=1.5)
-            axes.spines[:].set_visible(False)
             if line == 0:
                 axes.set_title(titles[column], pad=3)
             if column == 0:
@@ -72,6 +67,19 @@ def rdm_maps(
                     -0.3 / size, 0.5, fill(method, letters, break_long_words=False), rotation=90, size=6,
                     ha="center", va="center", transform=axes.transAxes, linespacing=1.1,
                 )  # fmt: skip
+            if layer not in by_layer:
+                axes.set_axis_off()
+                continue
+            matrix = square(by_layer[layer])
+            axes.set_facecolor("0.8")
+            image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            # Beside and below the outermost map that is there.
+            leftmost = not any(other in by_layer for other in layers[:column])
+            lowest = not any(layer in other for other in list(rdms.values())[number + blocks :: blocks])
+            axes.set_xticks(middles, classes if named and lowest else [""] * len(classes))
+            axes.set_yticks(middles, classes if named and leftmost else [""] * len(classes))
+            axes.tick_params(length=0 if named else 1, labelsize=5, pad=1.5)
+            axes.spines[:].set_visible(False)
             rows += _between(matrix, method, layer, classes, per_class)
     tall = min(height - head - BOTTOM, 2.0)
     bar = figure.add_axes(
@@ -82,7 +90,7 @@ def rdm_maps(
             tall / height,
         )
     )
-    figure.colorbar(figure.axes[0].images[0], cax=bar, label=f"Dissimilarity ({measure})")
+    figure.colorbar(image, cax=bar, label=f"Dissimilarity ({measure})")
     return figure, rows
 
 
@@ -106,10 +114,12 @@ def _between(
     matrix: NDArray[np.float64], method: str, layer: str, classes: Sequence[str], per_class: int
 ) -> list[dict[str, Any]]:
     count = len(classes)
-    blocks = matrix.reshape(count, per_class, count, per_class)
-    total = blocks.sum(axis=(1, 3))
     # Within a class a stimulus is not compared with itself.
-    number = np.full((count, count), per_class**2) - np.eye(count, dtype=int) * per_class
+    there = ~np.isnan(matrix) & ~np.eye(len(matrix), dtype=bool)
+    total, number = (
+        values.reshape(count, per_class, count, per_class).sum(axis=(1, 3))
+        for values in (np.where(there, matrix, 0), there.astype(int))
+    )
     return [
         {"method": method, "layer": layer, "class": classes[i], "other": classes[j], "mean": total[i, j] / number[i, j]}
         for i in range(count)

@@ -24,8 +24,8 @@ def rdms_in_a_plane(
 ) -> Drawn:
     """Every RDM a point, its layers joined for each network; colour and marker are the method, its size the layer.
 
-    Points are (networks x layers, 2), the layers of a network together; networks (method, name); the stress is
-    stress-1. All facets have the same axes.
+    Points are (networks x layers, 2), the layers of a network together, NaN where it has none; networks (method, name);
+    the stress is stress-1. All facets have the same axes.
     """
     methods = list(dict.fromkeys(method for method, _ in networks))
     facets = facets or Facets.one(methods)
@@ -45,18 +45,19 @@ def rdms_in_a_plane(
             if method not in of:
                 continue
             look = facets.look(of[method])
-            axes.plot(
-                line[:, 0], line[:, 1], look["linestyle"], color=look["color"], linewidth=0.6, alpha=0.6, zorder=1
-            )
+            there = ~np.isnan(line[:, 0])
+            x, y = line[there].T
+            axes.plot(x, y, look["linestyle"], color=look["color"], linewidth=0.6, alpha=0.6, zorder=1)
             inside = look.get("markerfacecolor", look["color"])
             axes.scatter(
-                line[:, 0], line[:, 1], sizes * (look["markersize"] / 4) ** 2, inside, marker=look["marker"], zorder=2,
+                x, y, sizes[there] * (look["markersize"] / 4) ** 2, inside, marker=look["marker"], zorder=2,
                 linewidths=0.7 if inside == "white" else 0.3,
                 edgecolors=look["color"] if inside == "white" else "white",
             )  # fmt: skip
             rows += [
                 {"method": method, "network": name, "layer": layer, "x": float(x), "y": float(y)}
                 for layer, (x, y) in zip(layers, line, strict=True)
+                if not np.isnan(x)
             ]
         axes.set_title(facet)
         axes.set_aspect("equal", adjustable="box")
@@ -65,7 +66,7 @@ def rdms_in_a_plane(
         if len(shown) > 1:
             letter(axes, number)
     # One square around all points, so that panels are as large as they can be.
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
     half = 0.55 * max(float((high - low).max()), 1e-12)
     panels[0, 0].set_xlim((low + high)[0] / 2 - half, (low + high)[0] / 2 + half)
     panels[0, 0].set_ylim((low + high)[1] / 2 - half, (low + high)[1] / 2 + half)

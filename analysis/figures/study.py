@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import NDArray
 
 from orthotrace.analysis.figures.concept_study import concept_drawings
 from orthotrace.analysis.figures.consistency import consistency_by_layer, marks
@@ -19,12 +20,16 @@ from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
 from orthotrace.analysis.figures.style import FORMATS, save, styled
 from orthotrace.analysis.inference.ceilings import warning
+from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
+from orthotrace.analysis.rdm.undefined import on_shared
+from orthotrace.analysis.studies.consistency import comparable
 from orthotrace.core.digests import remove
 
 if TYPE_CHECKING:
     from orthotrace.analysis.concepts.study import ConceptNetwork
+    from orthotrace.analysis.networks.read import NetworkReadings
     from orthotrace.analysis.networks.runs import Network, Stimuli
     from orthotrace.analysis.studies.findings import Findings
     from orthotrace.results.groups import Group
@@ -40,7 +45,7 @@ def draw(
     folder: Path,
     grouped: Sequence[Group],
     stimuli: Stimuli,
-    networks: Sequence[Network],
+    readings: NetworkReadings,
     findings: Findings,
     concepts: Sequence[ConceptNetwork] = (),
     formats: Collection[str] = FORMATS,
@@ -53,7 +58,7 @@ def draw(
         folder: where.
         grouped: the groups of runs.
         stimuli: that the networks saw.
-        networks: of the runs.
+        readings: the networks of the runs, and where their layers are read.
         findings: what was found.
         concepts: concept layers of the networks.
         formats: of style.FORMATS.
@@ -63,14 +68,18 @@ def draw(
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
     """
-    last = max(network.task for network in networks)
-    shown = [network for network in networks if network.task == last]
+    last = max(network.task for network in readings.networks)
+    shown = [network for network in readings.networks if network.task == last]
     facets = facets or Facets.one(group.label for group in grouped)
-    drawings = drawings_of_scores(grouped, facets, level) | _of_rdms(shown, facets.labels, stimuli, findings)
-    plane = _plane(shown)
+    of_layers = _of_rdms(shown, readings.layers, facets.labels, stimuli, findings)
+    plane = _plane(shown, readings.layers)
     if plane is not None:
-        drawings |= _in_a_plane(plane, shown, facets)
-    drawings |= _of_findings(findings, last, stimuli, facets)
+        of_layers |= _in_a_plane(plane, shown, readings.layers, facets)
+    of_layers |= _of_findings(findings, last, stimuli, facets)
+    where = f" Layers are read {READ[next(iter(readings.places.values())).read]}."
+    drawings = drawings_of_scores(grouped, facets, level) | {
+        name: (caption + where, make) for name, (caption, make) in of_layers.items()
+    }
     if concepts:
         drawings |= concept_drawings(concepts, stimuli.task)
     if not formats:
@@ -88,41 +97,60 @@ def draw(
     return pictures, plane
 
 
-def _of_rdms(shown: Sequence[Network], methods: Sequence[str], stimuli: Stimuli, findings: Findings) -> Drawings:
+def _of_rdms(
+    shown: Sequence[Network], layers: Sequence[str], methods: Sequence[str], stimuli: Stimuli, findings: Findings
+) -> Drawings:
     """The RDMs themselves."""
     means: dict[str, dict[str, Any]] = {}
     for method in methods:
-        rdms = [network.rdms for network in shown if network.method == method]
-        if rdms:
-            means[method] = {layer: np.mean([one[layer] for one in rdms], axis=0) for layer in shown[0].rdms}
+        for layer in layers:
+            rdms = [one.rdms[layer] for one in shown if one.method == method and layer in one.rdms]
+            if rdms:
+                means.setdefault(method, {})[layer] = _mean(np.stack(rdms))
+    if not means:
+        return {}
     as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
+    grey = any(np.isnan(rdm).any() for by in means.values() for rdm in by.values())
     caption = (
         f"Representational dissimilarity ({findings.called}) of {len(stimuli.labels)} test images{as_task}, sorted "
         f"by class, after task {shown[0].task}, mean over seeds. Each row and column is an image; ticks are the "
         f"middles of the classes {', '.join(stimuli.classes)}."
+        + (" Grey: undefined for these images in every seed." if grey else "")
     )
     return {"rdms": (caption, lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called))}
 
 
-def _plane(shown: Sequence[Network]) -> dict[str, Any] | None:
-    """All RDMs as points of a plane; None where there are too few."""
-    layers = list(shown[0].rdms)
-    rdms = [network.rdms[layer] for network in shown for layer in layers]
-    # Two points lie on a line, whatever their distance.
-    if len(rdms) <= 2:
+def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each pair of stimuli over the networks that have it; NaN where none has."""
+    there = ~np.isnan(rdms)
+    if there.all():
+        return rdms.mean(axis=0)
+    count = there.sum(axis=0)
+    return np.where(count > 0, np.where(there, rdms, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _plane(shown: Sequence[Network], layers: Sequence[str]) -> dict[str, Any] | None:
+    """All RDMs that can be compared as points of a plane; None where there are too few."""
+    own = [(one, layer) for one in shown for layer in layers if layer in one.rdms]
+    if not own:
         return None
-    apart = 1 - pearson(rdms)
+    apart = 1 - on_shared(pearson, [one.rdms[layer] for one, layer in own])
+    kept = comparable(apart)
+    # Two points lie on a line, whatever their distance.
+    if len(kept) <= 2:
+        return None
+    apart = apart[np.ix_(kept, kept)]
     points, stress = smacof((apart + apart.T) / 2)
-    places = [(network.method, network.run.folder.name, layer) for network in shown for layer in layers]
+    places = [(one.method, one.run.folder.name, layer) for one, layer in (own[number] for number in kept)]
     keys = ("method", "run", "layer", "x", "y")
     found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
     return {"task": shown[0].task, "stress": stress, "points": found}
 
 
-def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], facets: Facets) -> Drawings:
-    points = np.array([[one["x"], one["y"]] for one in plane["points"]])
+def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], layers: Sequence[str], facets: Facets) -> Drawings:
+    at = {(one["method"], one["run"], one["layer"]): (one["x"], one["y"]) for one in plane["points"]}
     names = [(network.method, network.run.folder.name) for network in shown]
-    layers = list(shown[0].rdms)
+    points = np.array([at.get((*name, layer), (np.nan, np.nan)) for name in names for layer in layers])
     grow = f", whose markers grow from the first to the last: {', '.join(layers)}" if len(layers) > 1 else ""
     axes = " All panels have the same axes." if len(facets.panels) > 1 else ""
     caption = (
@@ -165,7 +193,7 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets
             f"Correspondence of layers after task {task}: how often each layer of one network (rows) is most similar "
             "to each layer of another seed (columns), by the Pearson correlation of their RDMs. Numbers are shares of "
             "pairs of networks; titles say how often it is the same layer.",
-            lambda: layer_correspondence(correspondence, list(next(iter(findings.consistency.values())))),
+            lambda: layer_correspondence(correspondence),
         )
     for name, found in findings.similarity.items():
         about = findings.measures[name]
@@ -180,6 +208,8 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets
         limits = findings.ceilings[name]
         ceiling = "" if limits is None else f" The grey band is the noise ceiling. {warning(limits)}".rstrip()
         method = findings.compared[name].method
+        if not at_task(found, task):
+            continue
         drawings[f"reference-{name}"] = (
             f"Agreement of every layer with {name} after task {task}, by the {method.replace('_', ' ')} comparison of "
             f"RDMs; the grey line is 0. {dots}{ceiling}",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.config.build import build, plain
 from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import leaves
@@ -62,8 +63,9 @@ class Network:
         method: label of its group.
         run: where it comes from.
         task: after how many tasks.
-        rdms: layer -> RDM (upper triangle).
-        centroids: layer -> RDM (upper triangle) of the mean activations of each class; none below three classes.
+        rdms: layer -> RDM (upper triangle), missing entries NaN; of the layers that have one.
+        centroids: layer -> RDM (upper triangle) of the mean activations of each class, likewise; none below three
+            classes.
     """
 
     method: str
@@ -71,6 +73,10 @@ class Network:
     task: int
     rdms: dict[str, NDArray[np.float64]]
     centroids: dict[str, NDArray[np.float64]]
+
+    def left_out(self, layer: str, what: str, why: str) -> LeftOut:
+        """What is left out of a layer of this network."""
+        return LeftOut(self.method, self.run.folder.name, self.task, layer, what, why)
 
 
 def select(folder: str, where: Mapping[str, Any], trust: Sequence[str] = ()) -> list[Run]:

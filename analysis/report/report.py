@@ -12,6 +12,8 @@ from jinja2 import Environment
 
 from orthotrace import __version__
 from orthotrace.analysis.inference.ceilings import Ceiling, warning
+from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
+from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.report.repeated import Link, Repeated
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
@@ -46,6 +48,7 @@ def write_report(
         "references": references_table(results),
         "concepts": concepts_table(results["concepts"]),
     }
+    left_out = left_out_table([LeftOut(**one) for one in results["left_out"]], results["networks"])
     write_text(folder / "tables" / "scores.tex", score_latex(grouped))
     written = {"scores"}
     if pairs:
@@ -72,6 +75,9 @@ def write_report(
         files=[Link.to(folder / name, folder, name) for name in ("results.json", "stimuli.csv")]
         + [Link.to(folder / "tables" / f"{name}.tex", folder, f"tables/{name}.tex") for name in sorted(written)],
         results=results,
+        left_out=left_out,
+        where=READ[results["read"][0]["read"]],
+        passed=[one for one in results["read"] if one["after"]],
         version=__version__,
         warnings=warnings_of(results["references"]),
         networks=sum(len(group.runs) for group in grouped),
@@ -109,23 +115,34 @@ def consistency_table(
     """Method and task by layer: mean and interval within the bounds; empty where no method has two seeds."""
     if not entries:
         return []
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for one in entries:
-        kind = one["interval"] + (" and stimuli" if one["stimuli"] else "")
-        rows.setdefault((one["method"], str(one["task"]), kind), []).append(_cell(one, bounds))
-    return [["method", "after task", "interval", *layers], *([*key, *cells] for key, cells in rows.items())]
+        rows.setdefault((one["method"], str(one["task"]), _interval(one, entries)), {})[one["layer"]] = _cell(
+            one, bounds
+        )
+    header = ["method", "after task", "interval", *layers]
+    return [header, *([*key, *(cells.get(layer, "–") for layer in layers)] for key, cells in rows.items())]
+
+
+def _interval(one: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
+    """The interval of a row, by the layer of which most networks are compared."""
+    same = [other for other in entries if (other["method"], other["task"]) == (one["method"], one["task"])]
+    most = max(same, key=lambda other: (other["low"] is not None, other["stimuli"]))
+    return most["interval"] + (" and stimuli" if most["stimuli"] else "")
 
 
 def references_table(results: Mapping[str, Any]) -> list[list[str]]:
     """Reference, method and task by layer, with the noise ceiling; empty without references."""
-    rows: dict[tuple[str, ...], list[str]] = {}
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
     for one in results["references"]:
         limits = one["ceiling"]
         ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
         key = (one["reference"], one["method"], str(one["task"]), one["by"], ceiling)
-        rows.setdefault(key, []).append(_cell(one))
-    header = ["reference", "method", "after task", "by", "noise ceiling", *results["layers"]]
-    return [header, *([*key, *cells] for key, cells in rows.items())] if rows else []
+        rows.setdefault(key, {})[one["layer"]] = _cell(one)
+    layers = results["layers"]
+    header = ["reference", "method", "after task", "by", "noise ceiling", *layers]
+    body = [[*key, *(cells.get(layer, "–") for layer in layers)] for key, cells in rows.items()]
+    return [header, *body] if rows else []
 
 
 def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:

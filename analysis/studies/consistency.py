@@ -56,8 +56,8 @@ def between_networks(
     RDMs that lack stimuli (NaN) are compared on those that both of a pair have.
 
     With stimuli, the interval also holds for other stimuli of the kind: the jackknife adds the variance of resampled
-    stimuli to that of networks, the bootstrap resamples both. Those that all networks have are resampled; with fewer than
-    four there is no such interval.
+    stimuli to that of networks, the bootstrap resamples both. Those that all networks have are resampled; with fewer
+    than four there is no such interval.
 
     Args:
         rdms: upper triangles, (networks, m), two or more.

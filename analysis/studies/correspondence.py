@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.core.errors import UserError, refuse_unknown
 
@@ -22,7 +23,8 @@ def layer_similarities(
         method: a name of compare.METHODS; a distance counts with a minus.
 
     Returns:
-        (a, b), a < b -> (layers of a, layers of b), more is more alike.
+        (a, b), a < b -> (layers of a, layers of b), more is more alike; over the entries that both have, NaN where that
+        is undefined.
 
     Raises:
         UserError: fewer than two networks, or what the comparison refuses.
@@ -40,7 +42,10 @@ def layer_similarities(
     refuse_unknown([method], list(compare.METHODS), "there is no comparison", "method")
     score = compare.METHODS[method]
     sign = -1 if method == "norm_difference" else 1
-    return {(a, b): sign * score(networks[a], networks[b]) for a, b in itertools.combinations(range(len(networks)), 2)}
+    return {
+        (a, b): sign * on_shared(score, networks[a], networks[b])
+        for a, b in itertools.combinations(range(len(networks)), 2)
+    }
 
 
 def activation_similarities(

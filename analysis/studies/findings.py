@@ -11,18 +11,22 @@ import numpy as np
 
 from orthotrace.analysis import similarity
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.names import names_of
-from orthotrace.analysis.networks.read import Members
+from orthotrace.analysis.networks.read import Members, NetworkReadings, members_of
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.rdm.categories import clustering_index
+from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.undefined import on_shared, undefined, without
 from orthotrace.analysis.similarity.invariances import declaration
-from orthotrace.analysis.studies.consistency import PairMean, between_networks
+from orthotrace.analysis.studies.consistency import PairMean, between_networks, comparable
 from orthotrace.analysis.studies.correspondence import accuracy, layer_similarities
 from orthotrace.analysis.studies.references import Agreement, Reference, agreements
 from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.core.digests import remove
+from orthotrace.core.errors import UserError
 from orthotrace.results.columns import SCORES
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 # (method, task) -> layer -> what was found.
 PairMeans = dict[tuple[str, int], dict[str, PairMean]]
 # Enough to repeat an analysis.
-REPEATED = ("rdm", "measures", "references", "interval", "tasks", "layers", "labels", "order", "facets")
+REPEATED = ("rdm", "measures", "references", "interval", "tasks", "layers", "read", "labels", "order", "facets")
 NAMES = {"correlation": "correlation distance, 1 - r"}
 
 
@@ -40,10 +44,12 @@ class Correspondence:
     """How often each layer of a network is most like each layer of another of the same method.
 
     Attributes:
+        layers: names.
         accuracy: how often it is the same layer.
         frequency: (layers, layers), over all ordered pairs of networks; rows sum to 1.
     """
 
+    layers: tuple[str, ...]
     accuracy: float
     frequency: tuple[tuple[float, ...], ...]
 
@@ -91,6 +97,7 @@ class Findings:
         ceilings: name -> of each reference; None with one RDM.
         compared: name -> the reference itself.
         measure: name of the measure of dissimilarity.
+        left_out: what these comparisons had to leave out.
     """
 
     consistency: PairMeans
@@ -103,6 +110,7 @@ class Findings:
     ceilings: dict[str, Ceiling | None]
     compared: Mapping[str, Reference]
     measure: str
+    left_out: Sequence[LeftOut]
 
     @property
     def called(self) -> str:
@@ -110,7 +118,7 @@ class Findings:
         return "1 − r" if self.measure == "correlation" else self.measure.replace("_", " ")
 
     def as_json(
-        self, grouped: Sequence[Group], stimuli: Stimuli, networks: Sequence[Network], options: Mapping[str, Any]
+        self, grouped: Sequence[Group], stimuli: Stimuli, readings: NetworkReadings, options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The content of results.json, the planes apart."""
         return {
@@ -124,7 +132,12 @@ class Findings:
                 "task": stimuli.task,
                 "classes": list(stimuli.classes),
             },
-            "layers": list(networks[0].rdms),
+            "layers": readings.layers,
+            # Where each layer is read, and after what.
+            "read": [
+                {"layer": name, "read": one.read, "after": list(one.after)} for name, one in readings.places.items()
+            ],
+            "left_out": [asdict(one) for one in (*readings.left_out, *self.left_out)],
             "runs": {group.label: [run.folder.name for run in group.runs] for group in grouped},
             "scores": {group.label: {score: group.values(score) for score in SCORES} for group in grouped},
             "consistency": _rows(self.consistency),
@@ -159,7 +172,7 @@ def _rows(found: Mapping[tuple[str, int], Mapping[str, Any]], **about: Any) -> l
 
 
 def find(
-    members: Members,
+    readings: NetworkReadings,
     shown: Stimuli,
     measures: Mapping[str, Similarity],
     references: Mapping[str, Reference],
@@ -167,55 +180,121 @@ def find(
     measure: str,
     **interval: Any,
 ) -> Findings:
-    """All comparisons, with intervals as for consistency.between_networks.
+    """All comparisons, with intervals as for consistency.between_networks; of what cannot be compared, what is left.
 
     Raises:
         UserError: a measure that fails.
     """
+    members = members_of(readings.networks)
     several = {key: same for key, same in members.items() if len(same) > 1}
-    layers = list(next(iter(members.values()))[0].rdms)
     # Classes are few, and drawn from no more of their kind: they are not resampled.
     plain = {**interval, "stimuli": False}
-    labels = shown.labels.numpy()
-    agreed = {name: agreements(members, rdms[name], one.method, interval["level"]) for name, one in references.items()}
+    left_out: list[LeftOut] = []
+    agreed = {
+        name: agreements(name, members, readings.layers, rdms[name], one.method, interval["level"], left_out)
+        for name, one in references.items()
+    }
     return Findings(
-        consistency={
-            key: {layer: between_networks([one.rdms[layer] for one in same], **interval) for layer in layers}
-            for key, same in several.items()
-        },
-        centroids={
-            key: {
-                layer: between_networks(np.stack([one.centroids[layer] for one in same]), **plain) for layer in layers
-            }
-            for key, same in several.items()
-            if same[0].centroids
-        },
-        clustering={
-            key: {layer: tuple(clustering_index(one.rdms[layer], labels) for one in same) for layer in layers}
-            for key, same in members.items()
-            if shown.per_class > 1
-        },
-        similarity=similarities(
-            several, shown, measures, **{name: value for name, value in interval.items() if name != "stimuli"}
-        ),
+        consistency=_consistencies(several, readings.layers, "consistency", left_out, interval),
+        centroids=_consistencies(several, readings.layers, "centroid consistency", left_out, plain),
+        clustering=_clusterings(members, readings.layers, shown, left_out) if shown.per_class > 1 else {},
+        similarity=similarities(several, readings, shown, measures, left_out, **_without_stimuli(interval)),
         measures={name: Measured.of(one) for name, one in measures.items()},
-        correspondence={key: corresponding(same) for key, same in several.items() if len(layers) > 1},
+        correspondence={
+            key: found
+            for key, same in several.items()
+            if (found := corresponding(same, readings.layers, left_out)) is not None
+        },
         references={name: found for name, (found, _) in agreed.items()},
         ceilings={name: limits for name, (_, limits) in agreed.items()},
         compared=references,
         measure=measure,
+        left_out=left_out,
     )
 
 
-def corresponding(same: Sequence[Network]) -> Correspondence:
-    """Correspondence of the layers of some networks, by the Pearson correlation of their RDMs."""
-    found = layer_similarities([np.stack(list(one.rdms.values())) for one in same])
-    layers = len(same[0].rdms)
-    counts = np.zeros((layers, layers))
+def _without_stimuli(interval: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in interval.items() if name != "stimuli"}
+
+
+def _consistencies(
+    several: Members, layers: Sequence[str], what: str, left_out: list[LeftOut], interval: Mapping[str, Any]
+) -> PairMeans:
+    """Consistency of each layer over the networks that have it and can be compared."""
+    found: PairMeans = {}
+    for key, same in several.items():
+        for layer in layers:
+            of = [
+                (one, rdms[layer])
+                for one in same
+                if layer in (rdms := one.rdms if what == "consistency" else one.centroids)
+            ]
+            if len(of) < 2:
+                continue
+            kept = comparable(on_shared(pearson, [rdm for _, rdm in of]))
+            for place, (one, _) in enumerate(of):
+                if place not in kept:
+                    left_out.append(one.left_out(layer, what, "it shares too few stimuli with another network"))
+            if len(kept) > 1:
+                found.setdefault(key, {})[layer] = between_networks([of[place][1] for place in kept], **interval)
+    return found
+
+
+def _clusterings(
+    members: Members, layers: Sequence[str], shown: Stimuli, left_out: list[LeftOut]
+) -> dict[tuple[str, int], dict[str, tuple[float, ...]]]:
+    """The category clustering index of each layer of each network, over the stimuli that its RDM has."""
+    found: dict[tuple[str, int], dict[str, tuple[float, ...]]] = {}
+    labels = shown.labels.numpy()
+    for key, same in members.items():
+        for layer in layers:
+            values = []
+            for one in same:
+                if layer in one.rdms:
+                    silent = undefined(one.rdms[layer])
+                    try:
+                        values.append(clustering_index(without(one.rdms[layer], silent), labels[~silent]))
+                    except UserError as error:
+                        if not silent.any():
+                            raise
+                        left_out.append(one.left_out(layer, "clustering", str(error)))
+            if values:
+                found.setdefault(key, {})[layer] = tuple(values)
+    return found
+
+
+def corresponding(same: Sequence[Network], layers: Sequence[str], left_out: list[LeftOut]) -> Correspondence | None:
+    """Correspondence of the layers of some networks, by the Pearson correlation of their RDMs.
+
+    Of the layers that most networks have, over the networks that have all of them; None of fewer than two of either.
+    """
+    most = [layer for layer in layers if 2 * sum(layer in one.rdms for one in same) > len(same)]
+    having = [one for one in same if all(layer in one.rdms for layer in most)]
+    if len(most) < 2:
+        return None
+    for one in same:
+        if one not in having:
+            left_out.append(one.left_out("", "correspondence", "it lacks a layer that most have"))
+    stacks = [np.stack([one.rdms[layer] for layer in most]) for one in having]
+    if len(stacks) < 2:
+        return None
+    found = layer_similarities(stacks)
+    lacking = np.zeros((len(stacks), len(stacks)))
+    for (a, b), values in found.items():
+        lacking[a, b] = lacking[b, a] = np.nan if np.isnan(values).any() else 0
+    kept = comparable(lacking)
+    for place, one in enumerate(having):
+        if place not in kept:
+            left_out.append(one.left_out("", "correspondence", "it shares too few stimuli with another network"))
+    found = {pair: values for pair, values in found.items() if set(pair) <= set(kept)}
+    if not found:
+        return None
+    counts = np.zeros((len(most), len(most)))
     for values in found.values():
         for one in (values, values.T):
-            counts[np.arange(layers), one.argmax(axis=1)] += 1
-    return Correspondence(accuracy(found), tuple(tuple(row) for row in (counts / (2 * len(found))).tolist()))
+            counts[np.arange(len(most)), one.argmax(axis=1)] += 1
+    frequency = tuple(tuple(row) for row in (counts / (2 * len(found))).tolist())
+    return Correspondence(tuple(most), accuracy(found), frequency)
 
 
 def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measure: str) -> None:
@@ -231,6 +310,8 @@ def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measu
             **{f"seed_{name}": value for name, value in network.run.scores["seeds"].items()},
             "stimuli": stimuli.digest,
         }
+        if not network.rdms:
+            continue
         layers = np.array(list(network.rdms))
         stack = np.stack(list(network.rdms.values()))
         write_rdms(path, RDMs(stack, measure, stimuli.descriptors(), {"name": layers}, about))

@@ -1,17 +1,19 @@
 """Networks against external data: every layer's RDM against those of brains, of behaviour, or of other networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from orthotrace.analysis.inference.ceilings import POOLS, Ceiling, ceiling
+from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.outside import Kind, read_outside
 from orthotrace.analysis.networks.read import Members
 from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import Measure, RDMs, check_comparable
+from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.results.statistics import mean_interval
 
@@ -105,21 +107,38 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
 
 
 def agreements(
-    members: Members, rdms: RDMs, method: str, level: float
+    name: str,
+    members: Members,
+    layers: Sequence[str],
+    rdms: RDMs,
+    method: str,
+    level: float,
+    left_out: list[LeftOut],
 ) -> tuple[dict[tuple[str, int], dict[str, Agreement]], Ceiling | None]:
     """Agreement of every layer with one reference, (method, task) -> layer -> agreement, by one of compare.METHODS.
 
     Beside it the noise ceiling, where the reference has RDMs of two subjects and more; `level` is that of intervals.
+    Stimuli that a network's RDM lacks are left out; a network that has too few is named in left_out.
 
     Raises:
         UserError: what the comparison refuses.
     """
     limits = ceiling(rdms.dissimilarities, method) if len(rdms) > 1 and method in POOLS else None
-    score = compare.METHODS[method]
-    found: dict[tuple[str, int], dict[str, Agreement]] = {key: {} for key in members}
+    found: dict[tuple[str, int], dict[str, Agreement]] = {}
     for key, same in members.items():
-        for layer in same[0].rdms:
-            values = score(np.stack([one.rdms[layer] for one in same]), rdms.dissimilarities).mean(axis=1).tolist()
-            over = mean_interval(values, level)
-            found[key][layer] = Agreement(tuple(values), over.mean, over.low, over.high)
+        for layer in layers:
+            of = [one for one in same if layer in one.rdms]
+            if not of:
+                continue
+            scores = on_shared(
+                compare.METHODS[method], np.stack([one.rdms[layer] for one in of]), rdms.dissimilarities
+            ).mean(axis=1)
+            for one, value in zip(of, scores, strict=True):
+                if np.isnan(value):
+                    why = "its stimuli that are left are too few, or equal"
+                    left_out.append(one.left_out(layer, f"reference {name}", why))
+            values = scores[~np.isnan(scores)].tolist()
+            if values:
+                over = mean_interval(values, level)
+                found.setdefault(key, {})[layer] = Agreement(tuple(values), over.mean, over.low, over.high)
     return found, limits

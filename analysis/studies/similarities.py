@@ -6,27 +6,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from orthotrace.analysis.networks.activations import activations
-from orthotrace.analysis.networks.read import Members
+from orthotrace.analysis.networks.left_out import LeftOut
+from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.rdm.undefined import undefined
 from orthotrace.analysis.similarity.invariances import declaration
-from orthotrace.analysis.studies.consistency import PairMean, pair_mean
+from orthotrace.analysis.studies.consistency import PairMean, comparable, pair_mean
 from orthotrace.core.errors import UserError, one_line
 
 Similarity = Callable[[Any, Any], float]
 
 
 def similarities(
-    members: Members, stimuli: Stimuli, measures: Mapping[str, Similarity], **interval: Any
+    several: Members,
+    readings: NetworkReadings,
+    stimuli: Stimuli,
+    measures: Mapping[str, Similarity],
+    left_out: list[LeftOut],
+    **interval: Any,
 ) -> dict[str, dict[tuple[str, int], dict[str, PairMean]]]:
     """Similarity of the activations of the networks of each method and task, layer by layer.
 
     Measure -> (method, task) -> layer -> mean over pairs, where there are two seeds and more, with intervals as for
     consistency.pair_mean. A measure that is not declared symmetric is computed in both directions, and the mean counts.
-    A layer of all seeds is held at once, so networks run once for each layer.
+    A layer of all seeds is held at once, so networks run once for each layer. Where a measure fails for all stimuli, it
+    is asked for those that both networks have in their RDMs; a network without an RDM of the layer, for which that
+    fails too, is left out.
 
     Raises:
         UserError: a measure that fails or gives no finite number; names it.
@@ -34,17 +44,46 @@ def similarities(
     found: dict[str, dict[tuple[str, int], dict[str, PairMean]]] = {name: {} for name in measures}
     if not measures:
         return found
-    jobs = [(key, layer) for key, same in members.items() if len(same) > 1 for layer in same[0].rdms]
+    jobs = [(key, layer) for key in several for layer in readings.layers]
     for key, layer in track(jobs, "similarities", transient=True, disable=not Console().is_terminal):
-        values = [
-            next(activations(one.run.network(one.task), stimuli.images, [layer]))[1].double() for one in members[key]
-        ]
+        same, values, silent = [], [], []
+        for one in several[key]:
+            place = readings.places[layer]
+            try:
+                ((_, of),) = activations(one.run.network(one.task), stimuli.images, [layer], read=place.read)
+            except UserError:
+                # It has been said that it cannot be read.
+                continue
+            same.append(one)
+            values.append(of.double())
+            all_silent = np.ones(len(of), dtype=bool)
+            silent.append(undefined(one.rdms[layer]) if layer in one.rdms else all_silent)
         for name, measure in measures.items():
             matrix = np.eye(len(values))
             for i, j in itertools.combinations(range(len(values)), 2):
-                matrix[i, j] = matrix[j, i] = _asked(name, measure, values[i], values[j], layer)
-            found[name].setdefault(key, {})[layer] = pair_mean(matrix, **interval)
+                there = ~(silent[i] | silent[j])
+                matrix[i, j] = matrix[j, i] = _of_pair(name, measure, values[i], values[j], there, layer)
+            kept = comparable(matrix)
+            for place, one in enumerate(same):
+                if place not in kept:
+                    left_out.append(
+                        one.left_out(layer, f"similarity {name}", "it has no RDM there, and the measure fails")
+                    )
+            if len(kept) > 1:
+                found[name].setdefault(key, {})[layer] = pair_mean(matrix[np.ix_(kept, kept)], **interval)
     return found
+
+
+def _of_pair(name: str, measure: Similarity, x: Any, y: Any, there: NDArray[np.bool_], layer: str) -> float:
+    """Of all stimuli; if that fails, of those that are there; NaN where those are too few."""
+    if there.all():
+        return _asked(name, measure, x, y, layer)
+    try:
+        return _asked(name, measure, x, y, layer)
+    except UserError:
+        if there.sum() < 3:
+            return math.nan
+        return _asked(name, measure, x[there], y[there], layer)
 
 
 def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:

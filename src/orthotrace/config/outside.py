@@ -115,6 +115,7 @@ TOP = {
         "where": Argument(dict[str, Any]),
         "tasks": Argument(Literal["last", "all"] | Positive | Annotated[list[Positive], Field(min_length=1)]),
         "layers": Argument(_or_null(Annotated[list[str | int], Field(min_length=1)])),
+        "read": Argument(Literal["post", "pre", "module"]),
         "rdm": Argument(Annotated[str, Field(min_length=1)]),
         "measures": Argument(dict[str, Any]),
         "references": Argument(dict[str, Any]),

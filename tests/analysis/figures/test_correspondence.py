@@ -5,15 +5,15 @@ from orthotrace.analysis.studies.findings import Correspondence
 
 
 def test_a_matrix_for_each_method_with_its_shares_written_in():
-    one = Correspondence(0.75, ((0.5, 0.5), (0.0, 1.0)))
-    figure, rows = layer_correspondence({"gpm": one, "hlop": one}, ["relu1", "head"])
+    one = Correspondence(("relu1", "head"), 0.75, ((0.5, 0.5), (0.0, 1.0)))
+    figure, rows = layer_correspondence({"gpm": one, "hlop": one})
     panels = [axes for axes in figure.axes if axes.get_title()]
     assert [axes.get_title() for axes in panels] == ["gpm\n75% the same layer", "hlop\n75% the same layer"]
     assert [text.get_text() for text in panels[0].texts] == ["0.50", "0.50", "0.00", "1.00"]
     assert rows[1] == {"method": "gpm", "layer": "relu1", "other": "head", "share": 0.5} and len(rows) == 8
     plt.close(figure)
-    many = [f"l{number}" for number in range(12)]
-    wide = Correspondence(1.0, tuple(tuple(float(i == j) for j in range(12)) for i in range(12)))
-    figure, _ = layer_correspondence(dict.fromkeys("abc", wide), many)
+    many = tuple(f"l{number}" for number in range(12))
+    wide = Correspondence(many, 1.0, tuple(tuple(float(i == j) for j in range(12)) for i in range(12)))
+    figure, _ = layer_correspondence(dict.fromkeys("abc", wide))
     assert not figure.axes[0].texts
     plt.close(figure)

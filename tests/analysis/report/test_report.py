@@ -37,6 +37,19 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
         "similarity": [{**of, "measure": marked("similarity"), "function": marked("function")}],
         "references": [{**of, **bounds, "reference": marked("reference"), "by": marked("by")}],
         "concepts": [{**of, **concept}],
+        "networks": 2,
+        "read": [{"layer": marked("layer"), "read": "post", "after": [marked("after")]}],
+        "left_out": [
+            {
+                "method": marked("method"),
+                "run": marked("run"),
+                "task": 1,
+                "layer": marked("layer"),
+                "what": marked("what"),
+                "why": marked("why"),
+                "stimuli": None,
+            }
+        ],
         "stimuli": {"classes": [marked("class")], "count": 1, "per_class": 1, "sha256": marked("sha")},
     }
     picture = tmp_path / "figure.png"
@@ -73,6 +86,10 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
         "version",
         "commit",
         "path",
+        "after",
+        "run",
+        "what",
+        "why",
     )
     for name in names:
         assert f"alert(&#39;{name}&#39;)" in page, name
