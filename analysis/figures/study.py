@@ -76,7 +76,8 @@ def draw(
     if plane is not None:
         of_layers |= _in_a_plane(plane, shown, readings.layers, facets)
     of_layers |= _of_findings(findings, last, stimuli, facets)
-    where = f" Layers are read {READ[next(iter(readings.places.values())).read]}."
+    read = next(iter(readings.places.values())).read
+    where = f" Layers are read {READ[read]}."
     drawings = drawings_of_scores(grouped, facets, level) | {
         name: (caption + where, make) for name, (caption, make) in of_layers.items()
     }
@@ -88,6 +89,7 @@ def draw(
     with styled():
         for name, (caption, make) in drawings.items():
             figure, rows = make()
+            rows = [{**row, "read": read} for row in rows] if name in of_layers else rows
             pictures[caption] = save(figure, folder, name, rows, formats)
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
@@ -149,7 +151,9 @@ def _plane(shown: Sequence[Network], layers: Sequence[str]) -> dict[str, Any] | 
 
 def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], layers: Sequence[str], facets: Facets) -> Drawings:
     at = {(one["method"], one["run"], one["layer"]): (one["x"], one["y"]) for one in plane["points"]}
-    names = [(network.method, network.run.folder.name) for network in shown]
+    # Those of which no RDM is left have no line.
+    names = [(one.method, one.run.folder.name) for one in shown]
+    names = [name for name in names if any((*name, layer) in at for layer in layers)]
     points = np.array([at.get((*name, layer), (np.nan, np.nan)) for name in names for layer in layers])
     grow = f", whose markers grow from the first to the last: {', '.join(layers)}" if len(layers) > 1 else ""
     axes = " All panels have the same axes." if len(facets.panels) > 1 else ""

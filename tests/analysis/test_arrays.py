@@ -29,14 +29,14 @@ PACKAGES = ("rdm", "similarity", "inference", "studies", "concepts")
 # What takes no arrays of users: behind the gate, or of runs and files. By module or function.
 INSIDE = {
     "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.precisions",
-    "rdm.products", "rdm.stacks",
+    "rdm.products", "rdm.stacks", "rdm.undefined",
     "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
     "rdm.triangles.stimuli_of", "similarity.invariances", "similarity.pairs", "inference.resampling",
     "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled",
     "inference.groups.GroupDifference", "inference.models.as_models", "inference.significance.Evaluation",
     "inference.significance.ModelComparison", "studies.findings", "studies.references", "studies.similarities",
-    "studies.consistency.PairMean", "studies.consistency.bootstrap_means", "studies.consistency.jackknife_error",
+    "studies.consistency.PairMean", "studies.consistency.bootstrap_means", "studies.consistency.comparable", "studies.consistency.jackknife_error",
     "concepts.study", "concepts.images", "concepts.layer_outputs", "concepts.roc.AUC", "concepts.roc.Difference",
     "concepts.roc.components", "concepts.axes.Separability", "concepts.drift.Drift", "concepts.importance.Importance",
     "concepts.purity.ConceptFeatures", "concepts.purity.Purity",

@@ -89,7 +89,12 @@ def test_a_model_of_ones_own(train, analyze, tmp_path):
 
 
 def test_the_code_of_the_page_on_analysis():
-    codes = blocks("docs/howto/analysis.md", "python")
-    assert len(codes) == 2
-    for code in codes:
+    reader, *others = blocks("docs/howto/analysis.md", "python")
+    names: dict = {"__name__": "page"}
+    exec(reader, names)
+    # As its comments say.
+    assert names["found"].places["conv"].after == ("bn", "relu") and names["found"].left_out == ()
+    assert {name: tuple(one.shape) for name, one in names["layers"].items()} == {"conv": (10, 144), "head": (10, 2)}
+    assert len(others) == 2
+    for code in others:
         exec(code, {})

@@ -44,3 +44,16 @@ def test_words_for_the_marks():
     assert "95 % intervals by a jackknife over networks" in said and "With two there is one pair, no interval" in said
     assert "Networks: a 3, b 2" in said
     assert "80 % intervals" in marks({"a": {"x": result(3, 0.8)}})
+
+
+def test_a_layer_that_fewer_networks_have_and_one_that_none_has():
+    by = {"a": {"x": result(4), "y": result(2)}, "b": {"y": result(3), "z": result(3)}}
+    figure, rows = consistency_by_layer(by)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "y", "z"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert "Networks: a 2–4 by layer, b 3." in marks(by)
+    assert [(row["method"], row["layer"], row["interval"]) for row in rows] == [
+        ("a", "x", "jackknife"), ("a", "y", "none"), ("b", "y", "jackknife"), ("b", "z", "jackknife")
+    ]  # fmt: skip
+    plt.close(figure)

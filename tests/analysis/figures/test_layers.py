@@ -33,3 +33,11 @@ def test_panels_stand_below_each_other_where_they_have_no_room(layers, width, li
     assert figure.get_figwidth() * 25.4 == pytest.approx(width, abs=0.1)
     assert len({round(axes.get_position().y0, 3) for axes in panels}) == lines
     plt.close(figure)
+
+
+def test_a_layer_that_a_method_lacks_is_blank():
+    figure, rows = values_by_layer({"gpm": {"b": [0.5]}, "hlop": VALUES["hlop"]}, "Index")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
+    assert [(row["method"], row["layer"]) for row in rows] == [("gpm", "b"), ("hlop", "a"), ("hlop", "b")]
+    plt.close(figure)

@@ -26,3 +26,17 @@ def test_one_stimulus_of_a_class_has_no_mean_within_it():
         ("q", "r", 3.0),
     ]
     plt.close(figure)
+
+
+def test_what_is_undefined_is_grey_and_a_layer_that_a_method_lacks_is_blank():
+    rdm = pdist(np.random.default_rng(0).standard_normal((6, 4)), "correlation")
+    partial = np.where(np.triu_indices(6, 1)[0] == 0, np.nan, rdm)
+    figure, rows = rdm_maps({"a": {"x": partial}, "b": {"x": rdm, "y": rdm}}, ["p", "q"], 3)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 3 and np.isnan(shown[0].images[0].get_array().filled(np.nan)).sum() == 10
+    assert {(row["method"], row["layer"]) for row in rows} == {("a", "x"), ("b", "x"), ("b", "y")}
+    found = {(row["class"], row["other"]): row["mean"] for row in rows if row["method"] == "a"}
+    # Of the class of stimulus 0 the other two are left.
+    assert found["p", "q"] == pytest.approx(squareform(rdm)[1:3, 3:].mean())
+    assert found["p", "p"] == pytest.approx(squareform(rdm)[1, 2])
+    plt.close(figure)
