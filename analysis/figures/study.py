@@ -20,6 +20,7 @@ from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
 from orthotrace.analysis.figures.style import FORMATS, save, styled
 from orthotrace.analysis.inference.ceilings import warning
+from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
@@ -143,7 +144,8 @@ def _plane(shown: Sequence[Network], layers: Sequence[str]) -> dict[str, Any] | 
         return None
     apart = apart[np.ix_(kept, kept)]
     points, stress = smacof((apart + apart.T) / 2)
-    places = [(one.method, one.run.folder.name, layer) for one, layer in (own[number] for number in kept)]
+    names = names_of(one.run.folder for one in shown)
+    places = [(one.method, names[one.run.folder], layer) for one, layer in (own[number] for number in kept)]
     keys = ("method", "run", "layer", "x", "y")
     found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
     return {"task": shown[0].task, "stress": stress, "points": found}
@@ -152,7 +154,8 @@ def _plane(shown: Sequence[Network], layers: Sequence[str]) -> dict[str, Any] | 
 def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], layers: Sequence[str], facets: Facets) -> Drawings:
     at = {(one["method"], one["run"], one["layer"]): (one["x"], one["y"]) for one in plane["points"]}
     # Those of which no RDM is left have no line.
-    names = [(one.method, one.run.folder.name) for one in shown]
+    named = names_of(one.run.folder for one in shown)
+    names = [(one.method, named[one.run.folder]) for one in shown]
     names = [name for name in names if any((*name, layer) in at for layer in layers)]
     points = np.array([at.get((*name, layer), (np.nan, np.nan)) for name in names for layer in layers])
     grow = f", whose markers grow from the first to the last: {', '.join(layers)}" if len(layers) > 1 else ""

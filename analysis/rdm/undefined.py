@@ -10,7 +10,7 @@ from torch import Tensor
 
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError
-from orthotrace.analysis.rdm.stacks import as_stack, check_together
+from orthotrace.analysis.rdm.stacks import as_stack
 from orthotrace.analysis.rdm.triangles import places_of, square, stimuli_of
 from orthotrace.core.errors import UserError
 
@@ -107,40 +107,23 @@ def on_shared(
                [0.277, 1.   ,   nan],
                [  nan,   nan,   nan]])
     """
-    check_together(rdms, others)
     first = as_stack(rdms)
     second = first if others is None else as_stack(others, "others")
     if first.shape[1] != second.shape[1] or not (np.isnan(first).any() or np.isnan(second).any()):
         return score(rdms, others)
-    found = np.full((len(first), len(second)), np.nan)
-    for missing, ours in _by_missing(first):
-        for lacking, theirs in _by_missing(second):
-            there = ~(missing | lacking)
-            if there.sum() < 3:
-                continue
-            a, b = first[ours][:, there], second[theirs][:, there]
-            try:
-                # Of the same RDMs, so that each is exactly like itself.
-                found[np.ix_(ours, theirs)] = score(a) if others is None and ours == theirs else score(a, b)
-            except UserError:
-                # One of them is at fault: the others are not.
-                for i, one in zip(ours, a, strict=True):
-                    for j, another in zip(theirs, b, strict=True):
-                        found[i, j] = _or_nan(score, one, another)
+    try:
+        return score(rdms, others)
+    except UserError:
+        # One of them is at fault: the others are not.
+        found = np.array([[_or_nan(score, one, other) for other in second] for one in first])
     # The same pair has the same value, to the last digit.
     return found if others is not None else np.where(np.tri(len(found), k=-1, dtype=bool), found.T, found)
 
 
 def _or_nan(score: Callable[..., NDArray[np.float64]], one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    if (~np.isnan(one) & ~np.isnan(other)).sum() < 3:
+        return float("nan")
     try:
-        return float(score(one[None], other[None])[0, 0])
+        return float(score(one[None], None if other is one else other[None])[0, 0])
     except UserError:
         return float("nan")
-
-
-def _by_missing(stack: NDArray[np.float64]) -> list[tuple[NDArray[np.bool_], list[int]]]:
-    """Places of the RDMs that lack the same entries."""
-    found: dict[bytes, tuple[NDArray[np.bool_], list[int]]] = {}
-    for number, missing in enumerate(np.isnan(stack)):
-        found.setdefault(missing.tobytes(), (missing, []))[1].append(number)
-    return list(found.values())
