@@ -292,6 +292,40 @@ def transposed(m, x):
     return {"fc": one, "head": m.head(m.rnn(one.transpose(0, 1))[0][-1])}
 
 
+class Given(nn.Module):
+    """Gives a layer beside what follows it, and puts the stimuli in the second place only on the way."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.side, self.head = nn.Linear(4, 4), nn.Linear(4, 5), nn.Linear(4, 3)
+
+    def forward(self, x):
+        side = self.side(x.transpose(0, 1)).transpose(0, 1)
+        y = self.fc(x[:, 0])
+        return y, self.head(F.relu(y)), side
+
+
+def given(m, x):
+    y = m.fc(x[:, 0])
+    return {"side": m.side(x), "fc": y, "relu()": F.relu(y), "head": m.head(F.relu(y))}
+
+
+class Attention(nn.Module):
+    """Gives the weights of its attention beside its output."""
+
+    def __init__(self):
+        super().__init__()
+        self.attn, self.head = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(self.attn(x, x, x)[0][:, 0])
+
+
+def attention(m, x):
+    out, weights = m.attn(x, x, x)
+    return {"attn": out, "attn[1]": weights}
+
+
 def sequential(names: str) -> Callable[[Any, Tensor], Found]:
     """Of a network whose modules are called one after the other."""
 
@@ -382,5 +416,7 @@ ARCHITECTURES = {
     ),
     "control flow": Architecture(Controlled, (4,), controlled),
     "functions with weights": Architecture(Own, (4,), own),
+    "given too": Architecture(Given, (3, 4), given),
+    "attention": Architecture(Attention, (3, 4), attention, layers=("attn", "attn[1]")),
     "transposed": Architecture(Transposed, (3, 4), transposed, ("rnn",)),
 }  # fmt: skip
