@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from own_networks import ARCHITECTURES, Functional, Residual, Transformer
+from architectures import ARCHITECTURES
+from own_networks import Functional, Residual, Transformer
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -84,7 +85,8 @@ def test_layers_are_read_after_their_blocks(name):
     found = activations(model, images, one.layers, batch_size=4)
     assert tuple(each.name for each in found.left_out) == one.unread
     assert {layer: found.places[layer].after for layer in one.after} == one.after
-    assert all(place.read == "post" for place in found.places.values())
+    # The weights of attention are no layer: they have no block.
+    assert all(place.read == ("module" if name == "attn[1]" else "post") for name, place in found.places.items())
     values = dict(found)
     with torch.no_grad():
         expected = one.expected(model, images)

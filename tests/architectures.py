@@ -1,0 +1,139 @@
+"""Networks of ours and of users, and by hand what each of their layers is read as: post, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from own_networks import (
+    Architecture,
+    Attention,
+    ByHand,
+    Controlled,
+    Functional,
+    Given,
+    Own,
+    Preactivation,
+    Recurrent,
+    Residual,
+    Several,
+    Sums,
+    Transformer,
+    Transposed,
+    attention,
+    by_hand,
+    controlled,
+    functional,
+    given,
+    own,
+    preactivation,
+    recurrent,
+    residual,
+    several,
+    sums,
+    transformer,
+    transposed,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
+from orthotrace.models.mlp import MLP
+from orthotrace.models.resnet import ResNet18
+
+
+def sequential(names: str) -> Callable[[Any, Tensor], dict[str, Tensor]]:
+    """Of a network whose modules are called one after the other."""
+
+    def expected(model, x):
+        found = {}
+        for name, module in model.named_children():
+            x = module(x)
+            if name in names.split():
+                found[name] = x
+        return found
+
+    return expected
+
+
+def resnet(m, x):
+    found = {}
+
+    def keep(name, value):
+        found[name] = value
+        return value
+
+    pre = m.layer1[0].preactivation
+    x = m.conv1(x) if pre else keep("relu1", F.relu(m.bn1(m.conv1(x))))
+    if pre:
+        found["conv1"] = x
+    for number in range(1, 5):
+        for place, block in enumerate(getattr(m, f"layer{number}")):
+            at = f"layer{number}.{place}"
+            if not pre:
+                active = keep(f"{at}.relu1", F.relu(block.bn1(block.conv1(x))))
+                x = keep(f"{at}.relu2", F.relu(block.bn2(block.conv2(active)) + block.shortcut(x)))
+                continue
+            active = keep(f"{at}.relu1", F.relu(block.bn1(x)))
+            middle = keep(f"{at}.relu2", F.relu(block.bn2(block.conv1(active))))
+            plain = isinstance(block.shortcut, nn.Identity)
+            x = block.conv2(middle) + (x if plain else block.shortcut(active))
+            # Where the next block takes the sum twice; else it is read after that block's normalisation and ReLU.
+            if place == 0:
+                found[f"{at}.conv2"] = x
+    if pre:
+        x = keep("last.relu", F.relu(m.last(x)))
+    found["head"] = m.head(m.pool(x).flatten(1))
+    return found
+
+
+def with_concepts():
+    model = ConvNet((2, 8, 8), 3, channels=[4, 6])
+    model.bn2 = ConceptWhitening(6, ["a", "b"])
+    return model
+
+
+ARCHITECTURES = {
+    "mlp": Architecture(lambda: MLP([4], 3, hidden=[5, 6]), (4,), sequential("relu1 relu2 head")),
+    "convnet": Architecture(lambda: ConvNet((2, 8, 8), 3, channels=[4, 6]), (2, 8, 8), sequential("relu1 relu2 head")),
+    "convnet with concepts": Architecture(with_concepts, (2, 8, 8), sequential("relu1 relu2 head")),
+    "vgg": Architecture(
+        lambda: VGG((2, 8, 8), 3, stages=[[4], [5, 6]], hidden=[7]), (2, 8, 8),
+        sequential("relu1 relu2 relu3 relu4 head"),
+    ),
+    "lenet": Architecture(lambda: LeNet((1, 8, 8), 3, width=0.1), (1, 8, 8), sequential("relu1 relu2 relu3 relu4 head")),
+    "alexnet": Architecture(
+        lambda: AlexNet((1, 19, 19), 3, width=0.05), (1, 19, 19), sequential("relu1 relu2 relu3 relu4 relu5 head")
+    ),
+    "resnet": Architecture(lambda: ResNet18((2, 8, 8), 3, channels=2), (2, 8, 8), resnet),
+    "resnet, preactivation": Architecture(
+        lambda: ResNet18((2, 8, 8), 3, channels=2, preactivation=True), (2, 8, 8), resnet
+    ),
+    "F.relu": Architecture(
+        Functional, (2, 8, 8), functional,
+        after={"conv1": ("bn1", "relu"), "conv2": ("max_pool2d", "relu"), "fc": ("relu",), "head": ()},
+    ),
+    "a ReLU used twice": Architecture(
+        Residual, (2, 4, 4), residual, ("unused",), after={"relu:1": (), "relu:2": ()}
+    ),
+    "a ReLU used twice, identity": Architecture(lambda: Residual(False, False), (2, 4, 4), residual, ("unused",)),
+    "sums": Architecture(
+        Sums, (4,), sums, after={"stem": (), "one": ("gelu", "add"), "two": ("add",), "head": ()}
+    ),
+    "sums, a layer by its name": Architecture(Sums, (4,), lambda m, x: {"two": sums(m, x)["two"]}, layers=("two",)),
+    "preactivation": Architecture(Preactivation, (2, 5), preactivation),
+    "by hand": Architecture(ByHand, (4,), by_hand),
+    "transformer": Architecture(lambda: Transformer(False), (3, 8), transformer),
+    "transformer, gelu": Architecture(lambda: Transformer(False, F.gelu), (3, 8), transformer),
+    "transformer, norm first": Architecture(lambda: Transformer(True), (3, 8), transformer),
+    "lstm": Architecture(Recurrent, (3, 4), recurrent),
+    "a tuple and a dictionary": Architecture(
+        Several, (4,), several, layers=("body", "head"),
+    ),
+    "control flow": Architecture(Controlled, (4,), controlled),
+    "functions with weights": Architecture(Own, (4,), own),
+    "given too": Architecture(Given, (3, 4), given),
+    "attention": Architecture(Attention, (3, 4), attention, layers=("attn", "attn[1]")),
+    "transposed": Architecture(Transposed, (3, 4), transposed, ("rnn",)),
+}  # fmt: skip
