@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orthotrace.analysis.networks.forward import Step
+from orthotrace.analysis.networks.forward import Operation
 from orthotrace.analysis.networks.operations import Kind
 
 # What may stand between the parts of a hand-written function of one tensor.
@@ -13,7 +13,7 @@ ELEMENTWISE = ("nonlinear", "affine", "norm", "reduce", "sum", "product")
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerBlock:
     """What a layer is read after.
 
     Attributes:
@@ -40,7 +40,7 @@ class Blocks:
         outputs: the steps that the network gives.
     """
 
-    def __init__(self, steps: Sequence[Step], outputs: Sequence[int]) -> None:
+    def __init__(self, steps: Sequence[Operation], outputs: Sequence[int]) -> None:
         self.steps = steps
         self.outputs = set(outputs)
         self.takers: list[list[int]] = [[] for _ in steps]
@@ -51,7 +51,7 @@ class Blocks:
         for number, step in enumerate(steps):
             self.depths[number] = max((self.depths[one] for one in step.inputs), default=0) + (step.kind == "weighted")
 
-    def block(self, start: int) -> Block:
+    def block(self, start: int) -> LayerBlock:
         """The block that a step belongs to, from it on."""
         active = ended = self.steps[start].kind == "nonlinear"
         at, passed = start, []
@@ -67,7 +67,7 @@ class Blocks:
             # Pooling counts if the nonlinearity comes after it.
             if kind != "pool" and (ended or not any(self.steps[one].kind == "pool" for one in passed[kept[1] :])):
                 kept = (at, len(passed))
-        return Block(kept[0], tuple(passed[: kept[1]]), active)
+        return LayerBlock(kept[0], tuple(passed[: kept[1]]), active)
 
     def _next(self, at: int) -> tuple[int, list[int], Kind] | None:
         """The one step that takes all of this one's output, what lies between, and what it is together; or None."""

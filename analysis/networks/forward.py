@@ -21,7 +21,7 @@ from orthotrace.analysis.networks.operations import Kind, kind_of_function, kind
 
 
 @dataclass
-class Step:
+class Operation:
     """An operation that depends on the input of the network.
 
     Attributes:
@@ -85,7 +85,7 @@ class Forward(TorchFunctionMode):
         super().__init__()
         self.model, self.follow, self.functions = model, follow, functions
         self.events: list[str] = []
-        self.steps: list[Step] = []
+        self.steps: list[Operation] = []
         self.calls: list[Call] = []
         self.read: dict[tuple[int, str], Tensor] = {}
         self.outputs: list[int] = []
@@ -212,7 +212,7 @@ class Forward(TorchFunctionMode):
             number = len(self.steps)
             shape = tuple(first.shape)
             kind = "other" if kind == "same" else kind
-            self.steps.append(Step(kind, name, module, call, inputs, shape, function, [(event, item, shape)]))
+            self.steps.append(Operation(kind, name, module, call, inputs, shape, function, [(event, item, shape)]))
         self._made.update((id(one), number) for one in made.values())
         self._whole.difference_update(map(id, made.values()))
         self._whole.add(id(first))
