@@ -149,32 +149,33 @@ def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
         assert (len(set(rates[0])) == 1) == (schedule == "constant")
 
 
-TEN = ("stream=permuted", "stream.tasks=10", "model.hidden=[12]", "trainer.max_epochs=1", "trainer.batch_size=256",
+GROWN = ("stream=permuted", "model.hidden=[12]", "trainer.max_epochs=1", "trainer.batch_size=256",
        "trainer.accelerator=cpu")  # fmt: skip
 
 
-def overrides_of(method: str) -> list[str]:
+def overrides_of(method: str, tasks: int) -> list[str]:
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
     memory = ["method.memory.size=30"] if method in MEMORY else []
     alpha = ["method.alpha=.1"] if method == "owm" else []
-    return [f"method={method}", *TEN, *rows, *memory, *alpha]
+    return [f"method={method}", f"stream.tasks={tasks}", *GROWN, *rows, *memory, *alpha]
 
 
-def test_nets_grown_over_ten_tasks_continue_in_a_fresh_process(tmp_path):
+@pytest.mark.parametrize("tasks", [3, pytest.param(10, marks=pytest.mark.whole)])
+def test_nets_grown_over_tasks_continue_in_a_fresh_process(tmp_path, tasks):
     """Every method: stopped when the last task has been trained, finished by another process, to the same bits."""
     for method in GROUPS["method"]:
         whole, cut = Run(tmp_path / "whole" / method), Run(tmp_path / "cut" / method)
-        built(whole, *overrides_of(method), tracker=Copying(whole, cut, task=10)).run()
+        built(whole, *overrides_of(method, tasks), tracker=Copying(whole, cut, task=tasks)).run()
         assert Run(cut.folder).scores["acc"] is None
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
         "from test_continuing import GROUPS, Run, built, overrides_of\n"
         "for method in GROUPS['method']:\n"
-        "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method)).run()\n"
+        "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method, int(sys.argv[3]))).run()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).parent), str(tmp_path / "cut")],
+        [sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).parent), str(tmp_path / "cut"), str(tasks)],
         capture_output=True,
         text=True,
     )

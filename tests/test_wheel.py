@@ -32,7 +32,7 @@ def call(main, *arguments):
 print(orthotrace.__file__, orthotrace.analysis.__file__)
 call(train, "--cfg", "job")
 call(train, "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "hydra.run.dir=run")
-call(analyze, "runs=run")
+call(analyze, "runs=run", "formats=[]")
 print("-----")
 print([one.name for one in importlib.metadata.distribution("orthotrace").entry_points])
 """

@@ -22,7 +22,11 @@ def run(study, tmp_path):
 @pytest.mark.parametrize(
     "overrides",
     [
-        *([f"overwrite={word}"] for word in ("no", "off", "n", "never", "'\"false\"'", "abc", "null", "1")),
+        *([f"overwrite={word}"] for word in ("no", "null", "1")),
+        *(
+            pytest.param([f"overwrite={word}"], marks=pytest.mark.whole)
+            for word in ("off", "n", "never", "'\"false\"'", "abc")
+        ),
         *(
             ["overwrite=true", bad]
             for bad in (

@@ -89,7 +89,14 @@ WITH = {
 }
 
 
-@pytest.mark.parametrize("override", BAD)
+def _cases():
+    """Whole: values of another type or out of their range, which tests/bad_configurations.py draws for every key."""
+    for override, line in BAD.items():
+        typed = ": input should be " in line
+        yield pytest.param(override, marks=pytest.mark.whole) if typed else override
+
+
+@pytest.mark.parametrize("override", _cases())
 def test_a_mistake_is_one_line(train, tmp_path, override):
     given = [item for item in TINY if item.split(".")[0] != "model" or override.split("=")[0] != "model"]
     mine = {item.split("=")[0] for item in (override, *WITH.get(override, ()))}
@@ -213,8 +220,14 @@ def test_a_full_disk_is_one_line_and_loses_nothing(train, tmp_path):
     assert train(*overrides).code == 0
 
 
-@pytest.mark.parametrize("flag", ["--multirun", "-m"])
-@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("flag", "place"),
+    [("--multirun", 1), ("-m", 2)]
+    + [
+        pytest.param(*one, marks=pytest.mark.whole)
+        for one in (("--multirun", 0), ("--multirun", 2), ("-m", 0), ("-m", 1))
+    ],
+)
 def test_a_multirun_is_asked_for_anywhere(train, flag, place):
     words = ["seed=0,1", "model.hidden=[-1]"]
     answer = train(*words[:place], flag, *words[place:], "hydra.sweep.dir=all")

@@ -112,9 +112,15 @@ def test_a_finished_run_is_left_alone_and_overwrite_starts_afresh(train, tmp_pat
     assert (run / "notes.txt").read_text() == "mine" and (run / "scores.json").stat().st_mtime > 0
 
 
-@pytest.mark.parametrize("precision", ["32-true", "64-true"])
-@pytest.mark.parametrize("optimizer", [["optimizer=sgd", "optimizer.weight_decay=.01"], ["optimizer=adamw"]])
-@pytest.mark.parametrize("method", ["hlop", "gpm"])
+SGD, ADAMW = ["optimizer=sgd", "optimizer.weight_decay=.01"], ["optimizer=adamw"]
+# Every pair; all three together in test-whole.
+PAIRS = [("hlop", SGD, "32-true"), ("hlop", ADAMW, "64-true"), ("gpm", SGD, "64-true"), ("gpm", ADAMW, "32-true")]
+ALL = [("hlop", SGD, "64-true"), ("hlop", ADAMW, "32-true"), ("gpm", SGD, "32-true"), ("gpm", ADAMW, "64-true")]
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer", "precision"), [*PAIRS, *(pytest.param(*one, marks=pytest.mark.whole) for one in ALL)]
+)
 def test_nothing_leaks(train, method, optimizer, precision):
     answer = train(
         "stream.tasks=3", "trainer.max_epochs=3", "model.hidden=[64,64]", f"method={method}",
@@ -176,7 +182,9 @@ def killed(folder: Path, overrides: list[str], when) -> None:
     process.join()
 
 
-@pytest.mark.parametrize(("stop", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("stop", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.whole)]
+)
 def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
     program = Path(sys.executable).with_name("orthotrace-train")
     overrides = ["method=finetune", *LONG, "hydra.run.dir=run"]
@@ -289,15 +297,16 @@ def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
     assert scores(Path("held"))["capacity"]["0"]["features"] == 9
 
 
-def test_six_jobs_are_six_runs_in_wandb(tmp_path):
+@pytest.mark.parametrize("seeds", ["0", pytest.param("0,1,2", marks=pytest.mark.whole)])
+def test_each_job_is_a_run_in_wandb(tmp_path, seeds):
     done = command(
-        "orthotrace-train", "--multirun", "seed=0,1,2", "method=finetune,hlop", "hydra/launcher=joblib",
+        "orthotrace-train", "--multirun", f"seed={seeds}", "method=finetune,hlop", "hydra/launcher=joblib",
         "hydra.launcher.n_jobs=2", "logger=wandb_offline", "name=six", "stream.tasks=2", "trainer.max_epochs=2",
         "model.hidden=[24]", cwd=tmp_path, timeout=300, forked=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = [path for path in (tmp_path / "runs" / "six").iterdir() if path.is_dir()]
-    assert len(folders) == 6
+    assert len(folders) == 2 * len(seeds.split(","))
     ids = set()
     for folder in folders:
         (file,) = folder.glob("wandb/offline-run-*/*.wandb")
@@ -317,7 +326,7 @@ def test_six_jobs_are_six_runs_in_wandb(tmp_path):
         assert by_task[1]["cl/accuracy_task1"] == pytest.approx(told["accuracy"][0][0])
         assert by_task[2]["cl/accuracy_matrix._type"] == "image-file"
         assert content["id"] == file.stem.removeprefix("run-")
-    assert len(ids) == 6
+    assert len(ids) == len(folders)
 
 
 def test_a_continued_run_is_the_same_run_in_wandb(tmp_path):

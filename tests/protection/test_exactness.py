@@ -176,6 +176,7 @@ def test_nor_does_another_subspace(kind):
     assert min(space.rank for space in guard.subspaces.values()) > 0
 
 
+@pytest.mark.whole
 def test_by_inductor_too():
     """A small network: each of its kernels is compiled by a C++ compiler, which takes seconds."""
     torch.manual_seed(0)

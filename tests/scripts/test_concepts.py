@@ -61,6 +61,7 @@ def test_a_comparison_with_batch_normalisation(concepts, train, monkeypatch, cap
     assert f"| thick | {concepts.cell([row[0] for row in found['kinds']['cw']['axis']])} |" in printed
 
 
+@pytest.mark.whole
 @pytest.mark.filterwarnings("ignore:.*the mean features of")
 def test_drift_of_every_method(concepts, train, monkeypatch):
     common = ("--multirun", "name=concept_drift", "stream.tasks=2", *TINY, *CONCEPTS)
