@@ -52,7 +52,7 @@ def rdm_maps(
     middles = (np.arange(len(classes)) + 0.5) * per_class - 0.5
     # Names of classes have room where they are few and short.
     named = len(classes) * (max(map(len, classes)) + 1) * LETTER < 0.8 * size and max(map(len, classes)) < 4
-    rows, image = [], None
+    rows = []
     for number, (method, by_layer) in enumerate(rdms.items()):
         line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
@@ -72,7 +72,7 @@ def rdm_maps(
                 continue
             matrix = square(by_layer[layer])
             axes.set_facecolor("0.8")
-            image = axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+            axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
             # Beside and below the outermost map that is there.
             leftmost = not any(other in by_layer for other in layers[:column])
             lowest = not any(layer in other for other in list(rdms.values())[number + blocks :: blocks])
@@ -90,6 +90,7 @@ def rdm_maps(
             tall / height,
         )
     )
+    image = next(axes.images[0] for axes in figure.axes if axes.images)
     figure.colorbar(image, cax=bar, label=f"Dissimilarity ({measure})")
     return figure, rows
 
