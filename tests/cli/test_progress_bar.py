@@ -28,7 +28,7 @@ def test_it_counts_the_epochs_of_all_tasks_and_is_silent_without_a_terminal(caps
         (row,) = bar.bar.tasks
         assert (row.completed, row.total) == (7, 12)
         assert row.description == "hlop task 2/3"
-    assert capsys.readouterr() == ("", "") and module.asked == 0
+    assert capsys.readouterr() == ("", "") and module.asked == 0 and not bar.watched
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.3, 2.0])
@@ -38,6 +38,7 @@ def test_loss_and_accuracy_are_read_twice_a_second_at_most(monkeypatch, seconds)
     bar = ProgressBar("[1/2] seed=0", tasks=3, epochs=4)
     bar.bar.live.console = Console(file=out, force_terminal=True, width=160)
     bar.bar.live.auto_refresh = False
+    assert bar.watched
     with bar:
         for batch in range(100):
             bar.on_train_batch_end(SimpleNamespace(num_training_batches=100), module, None, None, batch)

@@ -75,7 +75,7 @@ def test_accuracies_are_those_of_the_networks(study):
 
 def test_same_configuration_same_bits(train, study):
     assert train(*TINY, "method=hlop", "method.rows=4", "seed=1", "hydra.run.dir=again").code == 0
-    first = next(study.glob("method.rows=4,method=hlop*seed=1*"))
+    first = next(run for run in study.glob("*method=hlop*") if "seed=1" in run.name)
     one, two = (torch.load(run / "checkpoints/task2.ckpt", weights_only=True) for run in (first, Path("again")))
     assert all(torch.equal(one["state_dict"][key], two["state_dict"][key]) for key in one["state_dict"])
 

@@ -206,7 +206,11 @@ def test_a_name_tells_what_is_swept(overrides, swept, told):
 
 def test_runs_of_a_sweep_have_names_of_their_own(train, monkeypatch):
     names = []
-    monkeypatch.setattr(WandbTracker, "start", lambda *given, name, **more: names.append(name))
+
+    def start(self, folder, job_type, group, name, tags, config):
+        names.append(name)
+
+    monkeypatch.setattr(WandbTracker, "start", start)
     for hook in ("epoch", "task", "finish"):
         monkeypatch.setattr(WandbTracker, hook, lambda *given: None)
     logged = ["logger=wandb_offline", *TINY]

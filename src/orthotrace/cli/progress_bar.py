@@ -41,8 +41,13 @@ class ProgressBar(Callback):
         # When it is looked at next: never, where nobody watches.
         self.next = float("inf")
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody watches; else a trainer need not be given it."""
+        return self.bar.console.is_terminal and not self.bar.disable
+
     def __enter__(self) -> ProgressBar:
-        if self.bar.console.is_terminal and not self.bar.disable:
+        if self.watched:
             self.bar.start()
             self.next = 0.0
         return self

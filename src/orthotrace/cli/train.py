@@ -305,7 +305,7 @@ def assemble(
         training,
         trainer,
         reporting,
-        [bar, *([alignment] if alignment else [])],
+        [*([bar] if bar.watched else []), *([alignment] if alignment else [])],
     )
     return experiment, reporting, bar
 
