@@ -11,10 +11,6 @@ KEYS = {
     **{f"optimizer.{key}": one for key, one in OPTIMIZER.items()},
     **{f"trainer.{key}": one for key, one in TRAINER.items()},
     **{f"{name}.{key}": one for name, keys in TOP.items() for key, one in keys.items()},
-    "analyze.read": (["post", "pre", "module"], ["after", None, True]),
-    "analyze.labels": ([None, {"gpm": "GPM"}], [{}, {"gpm": ""}, "gpm", {"gpm": 1}]),
-    "analyze.order": ([[], ["gpm", 1, 0.5]], [[""], "gpm", None, [True]]),
-    "analyze.facets": ([None, "stream.scenario"], ["", 1, []]),
     "where.key": WHERE,
     "rows_from": ROWS_FROM,
 }
@@ -77,6 +73,10 @@ ENDS: dict[str, tuple[list, list]] = {
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),
+    "analyze.read": (["post", "pre", "module"], ["after", None, True]),
+    "analyze.labels": ([None, {"gpm": "GPM"}], [{}, {"gpm": ""}, "gpm", {"gpm": 1}]),
+    "analyze.order": ([[], ["gpm", 1, 0.5]], [[""], "gpm", None]),
+    "analyze.facets": ([None, "stream.scenario"], ["", 1, []]),
     "where.key": ([None, "a", 1, 0.5, True, ["a", 1], {"lr": 1}], ["", [], {}, [""]]),
     "rows_from": ([None, "runs"], ["", 1]),
 }  # fmt: skip
