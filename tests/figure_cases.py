@@ -73,7 +73,9 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         "consistency": lambda: consistency_by_layer(pairs, facets=facets),
         "similarity": lambda: consistency_by_layer(pairs, "linear_cka", None, facets),
         "reference": lambda: values_by_layer(values, "Agreement with brain (spearman)", Ceiling(-0.1, 0.3), facets),
-        "correspondence": lambda: layer_correspondence(dict.fromkeys(labels, Correspondence(0.5, shares)), layers),
+        "correspondence": lambda: layer_correspondence(
+            dict.fromkeys(labels, Correspondence(tuple(layers), 0.5, shares))
+        ),
         "rdms": lambda: rdm_maps(rdms, CLASSES, 2),
         "mds": lambda: rdms_in_a_plane(rng.random((len(networks) * len(layers), 2)), networks, layers, 0.2, facets),
         "inside": lambda: accuracy_inside(courses, facets),
