@@ -100,7 +100,7 @@ def _blocks(methods: int, layers: int) -> tuple[int, float]:
 
     Example:
         >>> _blocks(3, 2)[0], _blocks(12, 2)[0]
-        (2, 3)
+        (1, 2)
     """
 
     def size(blocks: int) -> float:
