@@ -66,7 +66,7 @@ def test_the_readme_and_the_index_show_the_commands_of_start():
 
 
 def test_an_interrupted_command_is_found_again(train, tmp_path):
-    first, afresh = commands("docs/howto/resume.md")
+    first, afresh, *_ = commands("docs/howto/resume.md")
     assert train(*small(first)).code == 0
     (scores,) = (tmp_path / "runs" / "long").rglob("scores.json")
     written = scores.stat().st_mtime_ns
