@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from orthotrace.analysis.networks.runs import Stimuli
@@ -47,8 +48,17 @@ def run(method: str, seed: int) -> Any:
     """What an analysis asks of a run."""
     model = network(seed + 10 * len(method), SILENT[method].get(seed, ()), DEAD.get(method) == seed)
     scores = {"seeds": {"init": seed}, "accuracy": [[0.9]], "capacity": {}, "method": method}
+    scores |= {"scenario": "class", "stream": "split", "seconds": [1.0], "memory_bytes": 0}
     scores |= dict.fromkeys(("acc", "bwt", "fwt", "forgetting", "learning_accuracy"), 0.9)
-    return SimpleNamespace(folder=Path(f"{method}-{seed}"), scores=scores, tasks=[1], network=lambda task: model)
+    return SimpleNamespace(
+        folder=Path(f"{method}-{seed}"),
+        scores=scores,
+        config=OmegaConf.create(),
+        overrides=(),
+        inside_file=Path("none"),
+        tasks=[1],
+        network=lambda task: model,
+    )
 
 
 def grouped(**methods: int) -> list[Group]:

@@ -21,7 +21,7 @@ from orthotrace.analysis.rdm.triangles import square
 from orthotrace.analysis.rdm.undefined import undefined
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.similarity import linear_cka
-from orthotrace.analysis.studies.findings import find, keep_rdms
+from orthotrace.analysis.studies.findings import REPEATED, find, keep_rdms
 from orthotrace.analysis.studies.references import Reference
 from orthotrace.core.errors import UserError
 
@@ -201,12 +201,7 @@ def test_figures_and_the_report_show_what_is_left(tmp_path, situation):
         situation == "silent and dead"
     )
     assert all("Layers are read after their norm" in caption for caption in pictures if "RDMs after" in caption)
-    results = found.as_json(
-        groups,
-        SHOWN,
-        shown,
-        {**dict.fromkeys(("rdm", "measures", "references", "interval", "tasks", "layers", "read"))},
-    )
+    results = found.as_json(groups, SHOWN, shown, dict.fromkeys(REPEATED))
     results |= {"mds": plane, "networks": len(shown.networks), "concepts": []}
     json.dumps(results, allow_nan=False)
     page = write_report(tmp_path, groups, results, pictures).read_text()

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,9 +25,12 @@ def test_a_measure_that_is_not_declared_symmetric_is_the_mean_of_both_directions
         model = nn.Sequential(nn.Identity(), nn.Linear(3, 3, bias=False))
         nn.init.eye_(model[1].weight).data.mul_(scale)
         run = SimpleNamespace(network=lambda task, model=model: model)
-        networks.append(SimpleNamespace(run=run, task=1, rdms={"1": None}))
+        networks.append(SimpleNamespace(run=run, task=1, rdms={"1": np.ones(10)}))
     stimuli = SimpleNamespace(images=torch.rand(5, 3))
     measures = {"plain": first_over_second, "symmetric": declared_symmetric}
-    found = similarities({("a", 1): networks}, stimuli, measures)
+    places, left_out = {"1": SimpleNamespace(read="post")}, []
+    readings = SimpleNamespace(layers=["1"], places=places)
+    found = similarities({("a", 1): networks}, readings, stimuli, measures, left_out)
+    assert not left_out
     assert found["plain"]["a", 1]["1"].mean == pytest.approx(1.25)
     assert found["symmetric"]["a", 1]["1"].mean == pytest.approx(0.5)
