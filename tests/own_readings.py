@@ -48,7 +48,7 @@ def run(method: str, seed: int) -> Any:
     """What an analysis asks of a run."""
     model = network(seed + 10 * len(method), SILENT[method].get(seed, ()), DEAD.get(method) == seed)
     scores = {"seeds": {"init": seed}, "accuracy": [[0.9]], "capacity": {}, "method": method}
-    scores |= {"scenario": "class", "stream": "split", "seconds": [1.0], "memory_bytes": 0}
+    scores |= {"scenario": "class", "stream": "split", "seconds": [1.0], "extra_memory_bytes": 0}
     scores |= dict.fromkeys(("acc", "bwt", "fwt", "forgetting", "learning_accuracy"), 0.9)
     return SimpleNamespace(
         folder=Path(f"{method}-{seed}"),
