@@ -83,7 +83,8 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
         (0.5, 0.866025)
     """
     check_ceiling(method)
-    stack = moderate(compare.stacks(rdms, None)[0])
+    # Sums follow the order in memory, which a frame has by columns.
+    stack = np.ascontiguousarray(moderate(compare.stacks(rdms, None)[0]))
     if len(stack) < 2:
         raise UserError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
     if method in ("pearson", "cosine") and (np.isnan(stack) == np.isnan(stack[0])).all():
