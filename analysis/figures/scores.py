@@ -41,7 +41,7 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
     drawings: Drawings = {
         "accuracy": (
             f"Accuracy over the tasks. {first}mean test accuracy on the tasks learned so far. {second}test accuracy "
-            f"on the first task. Lines are means {seeds}{', bars ± 1 s.d.' if several else ''}.{facets.caption}",
+            f"on the first task. Lines are means {seeds}{', bars ± 1 s.d.' if several else '.'}{facets.caption}",
             lambda: accuracy_over_tasks(matrices, facets),
         ),
         "matrices": (
@@ -57,7 +57,7 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
             f"Test accuracy inside tasks, over the steps of the optimizer: {', '.join(letters[::2])}, mean on the "
             f"tasks so far; {', '.join(letters[1::2])}, on the first task. Grey lines and markers stand at the ends of "
             f"tasks, markers beside each other. Lines are means {seeds}"
-            f"{', bars at the ends ± 1 s.d.' if several else ''}.{facets.caption}",
+            f"{', bars at the ends ± 1 s.d.' if several else '.'}{facets.caption}",
             lambda: accuracy_inside(courses, facets),
         )
     with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
