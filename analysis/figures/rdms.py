@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from orthotrace.analysis.figures.layers import all_layers
 from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn
 from orthotrace.analysis.rdm.triangles import square
+from orthotrace.analysis.rdm.undefined import undefined
 
 # Inches: of a letter of 5 points, between maps, and around them for names and the scale.
 LETTER, GAP = 0.045, 0.07
@@ -71,6 +72,7 @@ def rdm_maps(
                 axes.set_axis_off()
                 continue
             matrix = square(by_layer[layer])
+            np.fill_diagonal(matrix, np.where(undefined(by_layer[layer]), np.nan, 0))
             axes.set_facecolor("0.8")
             axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
             # Beside and below the outermost map that is there.

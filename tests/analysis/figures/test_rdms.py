@@ -33,7 +33,7 @@ def test_what_is_undefined_is_grey_and_a_layer_that_a_method_lacks_is_blank():
     partial = np.where(np.triu_indices(6, 1)[0] == 0, np.nan, rdm)
     figure, rows = rdm_maps({"a": {"x": partial}, "b": {"x": rdm, "y": rdm}}, ["p", "q"], 3)
     shown = [axes for axes in figure.axes if axes.images]
-    assert len(shown) == 3 and np.isnan(shown[0].images[0].get_array().filled(np.nan)).sum() == 10
+    assert len(shown) == 3 and np.isnan(shown[0].images[0].get_array().filled(np.nan)).sum() == 11
     assert {(row["method"], row["layer"]) for row in rows} == {("a", "x"), ("b", "x"), ("b", "y")}
     found = {(row["class"], row["other"]): row["mean"] for row in rows if row["method"] == "a"}
     # Of the class of stimulus 0 the other two are left.
