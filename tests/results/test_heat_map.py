@@ -35,15 +35,21 @@ def test_what_was_not_taught_yet_is_blank(options, expected):
     plt.close(figure)
 
 
-@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
-@pytest.mark.parametrize(("repeats", "blur"), [(1, 0.0), (2, 0.0), (1, 0.2)])
+# Blurred boundaries have no tasks to be told.
+STREAMS = [
+    (scenario, *rest)
+    for scenario in ("class", "task", "domain")
+    for rest in ((1, 0.0), (2, 0.0), (1, 0.2))
+    if (scenario, rest) != ("task", (1, 0.2))
+]
+
+
+@pytest.mark.parametrize(("scenario", "repeats", "blur"), STREAMS)
 def test_untaught_is_what_the_stream_says(scenario, repeats, blur):
     """By the outputs of the tasks themselves."""
     from orthotrace.data.sources import digits
     from orthotrace.data.streams import Split
 
-    if scenario == "task" and blur:
-        pytest.skip("no such stream")
     stream = Split(digits(), tasks=2, scenario=scenario, repeats=repeats, blur=blur)
     active, total = stream.active, stream.tasks
     taught = [
