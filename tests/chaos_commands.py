@@ -103,11 +103,11 @@ def done(arguments: Sequence[str], folder: Path, **environment: str) -> Ended:
 
 
 def bits(folder: Path) -> dict[str, object]:
-    """All that must come out the same of the runs below a folder: weights, scores without seconds, metrics."""
+    """All that must come out the same of the runs below a folder: weights, metrics, scores without seconds and commit."""
     found: dict[str, object] = {}
     for run in below(folder):
         name = str(run.folder.relative_to(folder))
-        found[f"{name} scores"] = {**run.scores, "seconds": 0}
+        found[f"{name} scores"] = {**run.scores, "seconds": 0, "commit": None}
         found[f"{name} metrics"] = run.metrics_file.read_bytes()
         for path in sorted(run.checkpoints.glob("*.ckpt")):
             state = read_checkpoint(path)["state_dict"]
