@@ -10,13 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.build import plain
-from orthotrace.config.keys import at, known_keys
+from orthotrace.config.keys import known_keys
 from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
 IRRELEVANT = ("hydra", "overwrite", "on_failure", "logger", "init_from")
-# Keys that came after version 0.1: at their defaults they are left out, so that folders keep their names.
-LATER: Mapping[str, Any] = {"init_digest": None, "stream.outputs": None}
 
 # Characters of a name before its hash.
 LONGEST = 96
@@ -30,22 +28,7 @@ def relevant(config: DictConfig) -> dict[str, Any]:
     # Key by key: what is irrelevant may not be resolvable yet, as the name of the folder is.
     nodes = {str(key): config._get_node(key) for key in config if key not in IRRELEVANT}
     found = {key: plain(node) if OmegaConf.is_config(node) else config[key] for key, node in nodes.items()}
-    return without_later(in_original_names(found))
-
-
-def without_later(found: dict[str, Any]) -> dict[str, Any]:
-    """The same configuration without the keys of later versions that are at their defaults.
-
-    Example:
-        >>> without_later({"seed": 0, "init_digest": None, "stream": {"tasks": 5, "outputs": None}})
-        {'seed': 0, 'stream': {'tasks': 5}}
-    """
-    for key, default in LATER.items():
-        above, _, last = key.rpartition(".")
-        node = at(found, above)
-        if isinstance(node, dict) and last in node and node[last] == default:
-            del node[last]
-    return found
+    return in_original_names(found)
 
 
 def hash_of(found: Mapping[str, Any]) -> str:

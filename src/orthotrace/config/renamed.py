@@ -34,7 +34,9 @@ _MOVED = {"analysis": "orthotrace.analysis"}
 for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "analysis", "orthotrace.analysis")):
     _MOVED |= {f"{_old}.{was}": f"{_new}.{now}" for was, now in (pair.split(":") for pair in _names.split())}
 # Group -> keys that came after version 0.1, with the values at which all is as it was without them.
-ADDED: dict[str, dict[str, Any]] = {"dataset": {"classes": None, "limit": None}}
+ADDED: dict[str, dict[str, Any]] = {"dataset": {"classes": None, "limit": None}, "stream": {"outputs": None}}
+# The same, of no group.
+ADDED_ALONE: dict[str, Any] = {"init_digest": None}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
 
 
@@ -85,6 +87,7 @@ def in_original_names(value: Any) -> Any:
         return {
             key: original(item) if key == "_target_" and isinstance(item, str) else in_original_names(_old(key, item))
             for key, item in value.items()
+            if key not in ADDED_ALONE or item != ADDED_ALONE[key]
         }
     return [in_original_names(item) for item in value] if isinstance(value, list) else value
 

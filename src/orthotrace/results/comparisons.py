@@ -8,7 +8,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from orthotrace.config.folder_names import without_later
 from orthotrace.config.renamed import in_original_names
 from orthotrace.results.groups import Group
 from orthotrace.results.run_folder import Run
@@ -78,5 +77,5 @@ def against_references(group: Group, runs: Sequence[Run]) -> dict[str, list[floa
 def setting_of(run: Run, *groups: str) -> list[str]:
     """What two runs must share for their scores to be compared: the data and the tasks, and further groups."""
     config: Any = OmegaConf.to_container(run.config)
-    known = without_later(in_original_names(config))
+    known = in_original_names(config)
     return [str(known.get(group)) for group in ("dataset", "stream", *groups)]

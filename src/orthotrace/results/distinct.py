@@ -6,7 +6,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from orthotrace.config.folder_names import without_later
 from orthotrace.config.renamed import in_original_names
 from orthotrace.results.run_folder import Run
 
@@ -40,7 +39,7 @@ def distinct(runs: Sequence[Run]) -> tuple[list[Run], dict[str, str]]:
 def identity(run: Run) -> str:
     """All that decides a run's weights, as text."""
     config: Any = OmegaConf.to_container(run.config)
-    kept = {key: value for key, value in without_later(in_original_names(config)).items() if key not in WITHOUT_EFFECT}
+    kept = {key: value for key, value in in_original_names(config).items() if key not in WITHOUT_EFFECT}
     if isinstance(kept.get("trainer"), dict):
         kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key not in OF_TRAINER}
     return json.dumps(_numbers([kept, run.scores["method"], run.scores["seeds"]]), sort_keys=True, default=str)
