@@ -154,6 +154,13 @@ ENDS = {
     ),
     # Something hangs.
     "limit": ("with interrupt.interruptible():\n with interrupt.deferred():\n  os.kill(0, 2)\n  time.sleep(60)", 130),
+    # A library waits, and Python's handlers with it: a lock that is taken twice.
+    "in C": (
+        "import ctypes, threading\nlibrary, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
+        "threading.Timer(.1, os.kill, (os.getpid(), 15)).start()\n"
+        "with interrupt.interruptible():\n for _ in range(2): library.pthread_mutex_lock(lock)",
+        143,
+    ),
     # All is done, and the process is on its way out.
     "leaving": ("with interrupt.interruptible(for_good=True): pass\nos.kill(os.getpid(), 15)\ntime.sleep(60)", 143),
     # A helper is as without a handler; the process knows nothing of it.
@@ -170,7 +177,7 @@ def test_the_end_comes_in_any_case(case):
     program, code = ENDS[case]
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + program], capture_output=True, text=True, env=surroundings(),
+        [sys.executable, "-c", HEAD + program], capture_output=True, text=True, env=surroundings(), timeout=60,
         start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, "interrupted; the same command continues\n")

@@ -57,8 +57,6 @@ class _Watch:
                 _thread.start_new_thread(self.raise_when_ready, (self.ready,))
             if self.leaving:
                 self.end()
-            # Not threading.Thread: the signal may have come where the locks are held that it takes.
-            _thread.start_new_thread(self.end_later, ())
             if not self.deferred:
                 raise Interrupted
         elif self.lost:
@@ -89,11 +87,19 @@ class _Watch:
             self.lost = True
             signal.pthread_kill(self.thread, self.received)
 
-    def end_later(self) -> None:
-        """End the process where nothing else does."""
-        time.sleep(LIMIT)
-        if self.active:
-            self.end()
+    def end_later(self, reader: int) -> None:
+        """End the process where nothing else does: where the main thread is in a library's code for long.
+
+        Args:
+            reader: of the pipe in which Python notes each signal when it comes, before the main thread hears it.
+        """
+        while number := os.read(reader, 1):
+            if number[0] in SIGNALS:
+                time.sleep(LIMIT)
+                if self.active:
+                    self.received = self.received or number[0]
+                    self.end()
+        os.close(reader)
 
     def end(self) -> NoReturn:
         """Print the line, unless that is done, and end the process at once."""
@@ -112,6 +118,8 @@ class _Watch:
 
 
 _watch: _Watch | None = None
+# The signals of a forked process are not those of this one.
+os.register_at_fork(after_in_child=lambda: None if _watch is None else signal.set_wakeup_fd(-1))
 
 
 @contextmanager
@@ -133,6 +141,10 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
     _watch = watch = _Watch()
     # What the caller ignores, as nohup and shells in the background do, stays ignored.
     before = {one: handler for one in SIGNALS if (handler := signal.getsignal(one)) is not signal.SIG_IGN}
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    noted_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    _thread.start_new_thread(watch.end_later, (reader,))
     try:
         try:
             sys.unraisablehook = watch.unraisable
@@ -155,6 +167,8 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
             sys.unraisablehook = watch.hook
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(noted_before)
+            os.close(writer)
     if watch.received is not None:
         watch.printed = True
         if not watch.silent:
