@@ -37,7 +37,7 @@ PARTS = {
     "files": ("chaos_files", "damaged_files", 300),
     "pairs": ("chaos_pairs", "pairs", 1000),
     "ranks": ("chaos_processes", "ranks", 20),
-    "workers": ("chaos_processes", "workers", 12),
+    "workers": ("chaos_processes", "workers", 8),
     "configurations": ("chaos_configurations", "configurations", 1000),
     "bad commands": ("chaos_configurations", "bad_commands", 50),
     "analyses": ("chaos_commands", "killed_analyses", 12),

@@ -8,6 +8,7 @@ from typing import Any
 import array_oracles as oracle
 import concept_oracles
 import numpy as np
+import readout_oracles
 import torch
 from array_draws import Arrays, Case, Draw
 from incomplete_cases import INCOMPLETE
@@ -17,7 +18,7 @@ from orthotrace.analysis import inference, rdm, similarity
 from orthotrace.analysis.concepts import axes, drift, importance, purity, roc
 from orthotrace.analysis.networks import activations
 from orthotrace.analysis.rdm import categories, compare, mds, noise, rdms, triangles
-from orthotrace.analysis.studies import consistency, correspondence
+from orthotrace.analysis.studies import consistency, correspondence, readout
 
 
 def x_of(d: Draw, **more: Any) -> Arrays:
@@ -43,6 +44,14 @@ def concepts(d: Draw) -> Arrays:
 def separable(d: Draw) -> Arrays:
     has = d.has(12, 2)
     return {"features": d.array(12, 3) + np.pad(has, ((0, 0), (0, 1))), "has": has}
+
+
+THIRDS = np.arange(12) % 3
+
+
+def turned(d: Draw) -> Arrays:
+    old = 5 * np.eye(3)[THIRDS] + 0.1 * d.rng.standard_normal((12, 3))
+    return {"old": old, "new": old @ np.linalg.qr(d.rng.standard_normal((3, 3)))[0]}
 
 
 LINE = np.array([[1.0, -2.0], [0.5, 3.0]])
@@ -225,6 +234,20 @@ CASES: dict[str, Case] = {
     "studies.correspondence.accuracy": Case(
         lambda d: {"one": d.array(4, 4)}, lambda one: correspondence.accuracy({(0, 1): one}),
         lambda one: np.mean([list(row).index(max(row)) == i for m in (one, one.T) for i, row in enumerate(m.tolist())]),
+    ),
+    "studies.readout.fitted_readout": Case(
+        lambda d: {"features": d.array(12, d.p)}, lambda features: readout.fitted_readout(features, THIRDS, 0.5),
+        lambda features: readout_oracles.fitted(features, THIRDS), of=lambda found: np.ptp(found.weight, axis=0),
+        tolerance=1e-3,
+    ),
+    "studies.readout.diagnose_readout": Case(
+        turned, lambda old, new: readout.diagnose_readout((old, new), (old, new), THIRDS, THIRDS),
+        lambda old, new: [1, 1, 1], of=lambda found: [found.before, found.aligned, found.refitted], tolerance=0,
+    ),
+    "studies.readout.drift_split": Case(
+        lambda d: {"before": d.array(d.n, d.p), "after": d.array(d.n, d.p), "weight": d.array(d.q, d.p)},
+        readout.drift_split, readout_oracles.drift, of=lambda found: [found.size, found.seen, found.expected],
+        tolerance=1e-7, undefined=True,
     ),
     "concepts.roc.areas": Case(
         lambda d: {"scores": d.array(9, d.p), "positive": d.has(9, 1)[:, 0]}, roc.areas, concept_oracles.areas

@@ -21,7 +21,8 @@ from tally import Tally
 
 from orthotrace.results.run_folder import Run, below, read_checkpoint
 
-PATIENCE = 180
+# Seconds after which a command hangs; so many, since this machine may be busy.
+PATIENCE = 600
 METHODS = ("gpm", "hlop", "er", "ewc_online")
 TRAIN = ("stream.tasks=2", "trainer.max_epochs=2", "model.hidden=[16]", "trainer.batch_size=64", "trainer.save_every=0")
 
