@@ -35,7 +35,7 @@ INSIDE = {
     "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled", "inference.ceilings.warning",
     "inference.groups.GroupDifference", "inference.models.as_models", "inference.significance.Evaluation",
-    "inference.significance.ModelComparison", "studies.findings", "studies.group_names", "studies.references", "studies.similarities",
+    "inference.significance.ModelComparison", "studies.findings", "studies.forgetting", "studies.group_names", "studies.references", "studies.similarities",
     "studies.consistency.PairMean", "studies.readout.LinearReadout", "studies.readout.ReadoutDiagnosis",
     "studies.readout.DriftSplit", "studies.consistency.bootstrap_means", "studies.consistency.comparable", "studies.consistency.jackknife_error",
     "concepts.study", "concepts.images", "concepts.layer_outputs", "concepts.roc.AUC", "concepts.roc.Difference",
