@@ -7,9 +7,27 @@ python scripts/continual_differences.py results   numbers as JSON, and figures
 from __future__ import annotations
 
 import argparse
+import platform
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from scipy import stats
+
+from orthotrace.analysis.networks.storage import read_rdms
+from orthotrace.analysis.rdm.compare import squared_pearson
+from orthotrace.analysis.studies.forgetting import forgetting
+from orthotrace.core.files import read_json, write_json
 from orthotrace.results.groups import groups
-from orthotrace.results.run_folder import find
+from orthotrace.results.run_folder import Run, find
+
+RUNS = Path("runs/continual_differences")
+RESULTS = Path("scripts/results/continual_differences/results.json")
+METHODS = ("finetune", "hlop", "gpm", "ewc")
+READOUTS = ("trained", "kept", "aligned", "refitted")
 
 
 def strength() -> str:
@@ -21,12 +39,88 @@ def strength() -> str:
     return f"{max(found, key=found.__getitem__):g}"
 
 
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Values of independent networks, their mean, and its 95 % interval by Student's t."""
+    mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return {"values": [round(one, 6) for one in values], "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def drift(run_names: Sequence[str], tasks: int) -> list[dict[str, Any]]:
+    """How alike the RDM of a layer after the first task is to that of the same network after each task."""
+    rows = []
+    whole = [
+        [read_rdms(RUNS / "analysis" / "rdms" / f"{name}-task{task}.safetensors") for task in range(1, tasks + 1)]
+        for name in run_names
+    ]
+    for layer in whole[0][0].rdm_descriptors["name"].tolist():
+        stacks = [np.stack([one.subset(name=layer).dissimilarities[0] for one in of]) for of in whole]
+        found = np.array([squared_pearson(stack)[0] for stack in stacks])
+        rows += [{"layer": layer, "task": task + 1, **over_seeds(found[:, task].tolist())} for task in range(tasks)]
+    return rows
+
+
+def readouts(runs: Sequence[Run], tasks: int) -> list[dict[str, Any]]:
+    """Accuracy on the first task by four readouts after each task, and the share of the drift that the readout sees."""
+    found = [[one for one in forgetting(run) if one.task == 1] for run in runs]
+    rows = []
+    for layer in dict.fromkeys(one.layer for one in found[0]):
+        for after in range(1, tasks + 1):
+            same = [next(one for one in of if (one.layer, one.after) == (layer, after)) for of in found]
+            for name in READOUTS:
+                values = [one.trained if name == "trained" else getattr(one.diagnosis, name) for one in same]
+                rows.append({"layer": layer, "task": after, "readout": name, **over_seeds(values)})
+            drifts = [one.drift for one in same if one.drift is not None]
+            if drifts and after > 1:
+                for name in ("size", "seen", "expected"):
+                    values = [getattr(one, name) for one in drifts]
+                    rows.append({"layer": layer, "task": after, "drift": name, **over_seeds(values)})
+    return rows
+
+
+def results() -> None:
+    """All numbers."""
+    runs = {
+        method: sorted(
+            (run for run in find(RUNS) if run.scores["method"] == method), key=lambda run: run.scores["seeds"]["init"]
+        )
+        for method in METHODS
+    }
+    analysis = read_json(RUNS / "analysis" / "results.json")
+    labels = dict(analysis["runs"])
+    content: dict[str, Any] = {
+        "command": "bash scripts/continual_differences.sh",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "stimuli": analysis["stimuli"],
+        "methods": {},
+    }
+    for method, of in runs.items():
+        names = [run.folder.name for run in of]
+        label = next(label for label, members in labels.items() if set(members) == set(names))
+        tasks = len(of[0].scores["accuracy"])
+        content["methods"][method] = {
+            "overrides": list(of[0].overrides),
+            "scores": {score: over_seeds([run.scores[score] for run in of]) for score in ("acc", "bwt")},
+            "consistency": [
+                {key: one[key] for key in ("layer", "task", "mean", "low", "high", "pairs")}
+                for one in analysis["consistency"]
+                if one["method"] == label
+            ],
+            "drift": drift(names, tasks),
+            "readouts": readouts(of, tasks),
+        }
+    write_json(RESULTS, content)
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("what", choices=["strength", "results"])
     if parser.parse_args().what == "strength":
         print(strength())
+    else:
+        results()
 
 
 if __name__ == "__main__":
