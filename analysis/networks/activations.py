@@ -23,7 +23,7 @@ FEW = 7
 
 
 class Activations(Iterator[tuple[str, Tensor]]):
-    """Layers and their activations (n, features), one after the other; each is freed when the next is read.
+    """Layers and their activations (n, features), one after the other, once; each is freed when the next is read.
 
     Attributes:
         places: where each layer is read.
@@ -61,7 +61,7 @@ def activations(
     read at the outputs of its modules, with a warning; their places say so.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode; otherwise dropout would be in the activations, and normalisation would learn.
         images: the stimuli, (n, ...): a tensor, or any array that arrays.real takes.
         layers: names of modules; of one that is called several times, all calls, as relu:1 and relu:2, or one of them;
             of one that gives several tensors, all, as body[0] and body[1], or one of them; None for the ends of all
@@ -70,12 +70,12 @@ def activations(
         read: which of the three.
 
     Returns:
-        An iterator over layer and activations, (n, features). Its ``places`` say after what each layer is read, its
+        An iterator over layer and activations, (n, features): it is read once, so keep ``dict(found)``. Its ``places`` say after what each layer is read, its
         ``left_out`` what could not be read, such as a module that is never called, and why.
 
     Raises:
-        UserError: there is no such layer, or none that can be read; images that are no array of finite numbers, or that
-            the network does not take.
+        UserError: a model that is no module, or is in training mode; there is no such layer, or none that can be read;
+            images that are no array of finite numbers, or that the network does not take.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()).eval()
@@ -85,6 +85,10 @@ def activations(
         >>> activations(model, torch.ones(5, 4), ["0"]).places["0"].after
         ('1', '2')
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"a torch module is needed, got {type(model).__name__}; load weights into one first", "model")
+    if model.training:
+        raise UserError("is in training mode, with dropout and statistics of batches; call model.eval() first", "model")
     if not isinstance(images, Tensor):
         images = torch.tensor(np.ascontiguousarray(numbers(images, "images")))
     shown = strided(images, "images")
@@ -169,7 +173,9 @@ class _Reader:
                 self.functions, self.how = False, "module"
                 return self._run(batch, Forward(self.model, True, (), functions=False))
             raise UserError(
-                f"the network does not take a batch of shape {tuple(batch.shape)}: {one_line(error)}", "images"
+                f"the network does not take stimuli of shape (n, {', '.join(map(str, batch.shape[1:]))}): "
+                f"{one_line(error)}",
+                "images",
             ) from error
         return forward
 

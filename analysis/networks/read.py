@@ -134,7 +134,7 @@ def _dissimilar(measure: Measure, values: Tensor) -> tuple[NDArray[np.float64], 
     silent = undefined(found)
     left = without(found, silent)
     if (~silent).sum() < 3:
-        return found, f"{int(silent.sum())} of {len(silent)} have no dissimilarity there"
+        return found, f"{int(silent.sum())} of {len(silent)} patterns have no dissimilarity there"
     if bool((values == values[:1]).all()):
         return found, "the layer gives the same for all"
     if np.ptp(left) <= 1e-12 * np.abs(left).max():

@@ -180,7 +180,11 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
         if len(places) < per_class:
             if name not in shown:
                 raise UserError(f"task {task} has no class '{name}'; it has: {', '.join(shown)}", "stimuli.classes")
-            raise UserError(f"class '{name}' has {len(places)} test images, not {per_class}", "stimuli.per_class")
+            most = min(int((test.labels == there.index(one)).sum()) for one in names if one in shown)
+            raise UserError(
+                f"class '{name}' has {len(places)} test images, not {per_class}; give stimuli.per_class={most} or less",
+                "stimuli.per_class",
+            )
         index.append(places[:per_class])
     places = torch.cat(index)
     chosen = test.take(places)

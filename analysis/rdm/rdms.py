@@ -80,8 +80,9 @@ class RDMs:
         """RDMs of the activations of one or more layers or networks on the same stimuli.
 
         Args:
-            activations: (n, ...), or name -> (n, ...), or a list of them; the index of a pandas frame, where it says
-                more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
+            activations: (n, ...), or name -> (n, ...), or a list of them, or what networks.activations gives; the
+                index of a pandas frame, where it says more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and
+                so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
             options: of the measure; the precision of mahalanobis and crossnobis may be of each representation, by its
@@ -103,6 +104,11 @@ class RDMs:
         else:
             refuse_unknown([measure], list(MEASURES), "there is no measure")
             function, name = MEASURES[measure], measure
+        if isinstance(activations, Iterator):
+            # Such as what networks.activations gives: name and values, one after the other.
+            given = list(activations)
+            pairs = all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in given)
+            activations = dict(given) if pairs else given
         if isinstance(activations, Mapping):
             named = dict(activations)
         elif isinstance(activations, (list, tuple)) and all(_is_many(one) for one in activations):
@@ -110,7 +116,7 @@ class RDMs:
         else:
             named = {"0": activations}
         if not named:
-            raise UserError("no activations were given")
+            raise UserError("no activations were given; what activations() gives is read once: keep dict(...) of it")
         same_index(**{f"representation '{key}'": one for key, one in named.items()})
         of_each = [options] * len(named)
         if name in ("mahalanobis", "crossnobis"):

@@ -113,7 +113,9 @@ def _settings(run: Run) -> dict[str, str]:
         set_here = [
             f"{key} {_plain(value)}" for key, value in leaves(content) if value not in (None, {}) and key[0] != "_"
         ]
-        option = choices.get(part) or str(content.get("_target_", "")).rpartition(".")[2]
+        target = str(content.get("_target_", ""))
+        # A class of the user's own is told by its name.
+        option = target if choices.get(part) == "custom" else choices.get(part) or target.rpartition(".")[2]
         found[name] = ": ".join(one for one in (option, ", ".join(set_here)) if one)
     if "parameters" in run.scores:
         found["parameters of the network"] = str(run.scores["parameters"])

@@ -117,3 +117,7 @@ def test_what_depends_on_no_job_is_answered_once(train, tmp_path, monkeypatch, a
 def test_an_analysis_answers_alike(analyze, monkeypatch, tmp_path, asked):
     answer = analyze(*asked.split(), "runs=x")
     assert answer.code == 0 and answer.out and not answer.err and not list(tmp_path.iterdir())
+
+
+def test_a_command_without_a_word_is_read():
+    assert read_flags([]).overrides == [] and overrides_in([]) == [] and as_words(read_flags([])) == []

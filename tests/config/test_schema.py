@@ -146,6 +146,7 @@ def test_generated_command_lines_are_composed_and_checked():
         ("model.weights", {"kind": "x"}, "there is no kind 'x'"),
         ("concepts", {"layer": "bn1"}, "has no keys; write concepts=OPTION to choose one that has"),
         ("model._target_", "orthotrace.models.mlp.MLPP", "'orthotrace.models.mlp.MLPP' cannot be found: module"),
+        ("model._target_", "Small", "'Small' names no module; write MODULE.Small"),
         ("model._target_", "orthotrace.nothing.MLP", "'orthotrace.nothing.MLP' cannot be found: No module named"),
         ("model._target_", "math.pi", "math.pi is no class or function"),
     ],

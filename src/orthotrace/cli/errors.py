@@ -73,7 +73,7 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
             return f"--config-name: there is no {short(option)}.yaml in the folder of configurations"
         return f"{group}={short(option)}: no such option; {nearest(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
-        return f"{short(str(error.override))}: not understood; write key=value, with quotes around special characters"
+        return f"{short(str(error.override))}: not understood; {_how_to_write(str(error.override))}"
     # Of these Hydra's errors are of many kinds, and name no key.
     if line := _no_option(overrides, "resolving interpolation" in text):
         return line
@@ -84,6 +84,18 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
     if isinstance(error, OmegaConfBaseException) and (found := re.search(r"[Mm]issing mandatory value: (\S+)", text)):
         return f"{found[1]}: is missing; write {found[1]}=VALUE"
     return one_line(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else None
+
+
+def _how_to_write(override: str) -> str:
+    """What to do about a word that Hydra does not understand.
+
+    Example:
+        >>> _how_to_write("seed=0,")
+        'write no space beside a comma, as in seed=0,1'
+    """
+    if override.endswith(",") and "=" in override:
+        return f"write no space beside a comma, as in {short(override)}1"
+    return "write key=value, without spaces, with quotes around special characters"
 
 
 def _no_option(overrides: Sequence[str], interpolated: bool) -> str | None:

@@ -107,7 +107,7 @@ def overrides_in(words: Sequence[str]) -> list[str]:
 def _with_all(words: Sequence[str]) -> list[str]:
     """The words, with the value of --info where it has none: argparse would take the next word for it."""
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], "-"], strict=True):
+    for word, following in zip(words, [*words, "-"][1:], strict=True):
         found.append(word)
         if word in ("--info", "-i") and (following.startswith("-") or "=" in following):
             found.append("all")

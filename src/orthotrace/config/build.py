@@ -30,8 +30,14 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
             raise UserError(import_fault(cause), path) from error
         # Sizes that no memory holds come as the last three.
         if isinstance(cause, (TypeError, ValueError, RuntimeError, MemoryError, OverflowError, NoneType)):
-            raise UserError(one_line(cause or error), path) from error
+            raise UserError(f"{_called(config, path)}{one_line(cause or error)}", path) from error
         raise
+
+
+def _called(config: DictConfig, path: str) -> str:
+    """What raised an error, where it is not of this package, whose messages speak for themselves."""
+    name = str(OmegaConf.select(config, f"{path}._target_", default=""))
+    return "" if not name or name.startswith("orthotrace.") else f"{name} raised an error: "
 
 
 def plain(node: Any) -> Any:

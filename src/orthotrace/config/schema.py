@@ -269,6 +269,8 @@ def _named(name: str) -> Signature:
 
 def _located(name: str, key: str) -> Signature:
     """The signature of what a configuration names."""
+    if "." not in current(name):
+        raise UserError(f"'{short(name)}' names no module; write MODULE.{short(name)}, with the file's name", key)
     try:
         found = _as_instantiated(current(name))
     except Exception as error:  # the user's module may raise anything

@@ -1,5 +1,6 @@
 """A folder that one process at a time writes to, and what killed ones left in it."""
 
+import errno
 import os
 import re
 import shutil
@@ -31,10 +32,14 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     Example:
         >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
         'cannot write a.txt: no space left on device; free some space or choose another folder'
+        >>> str(cannot_write("a.txt", OSError(17, "File exists")))
+        'cannot write a.txt: file exists; choose another folder'
     """
     # HDF5 puts a page of details into the text.
     reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
-    return UserError(f"cannot write {path}: {reason}; free some space or choose another folder")
+    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    todo = "free some space or choose another folder" if full else "choose another folder"
+    return UserError(f"cannot write {path}: {reason}; {todo}")
 
 
 def part_of(path: Path) -> Path:

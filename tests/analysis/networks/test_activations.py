@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from orthotrace.analysis.networks.activations import activations, readable_layers
+from orthotrace.analysis.rdm import RDMs
 from orthotrace.core.errors import UserError
 from orthotrace.models.mlp import MLP
 
@@ -228,6 +229,43 @@ def test_watching_changes_no_output():
 
 def test_numpy_images_and_a_way_of_reading_that_there_is_not():
     with pytest.raises(UserError, match="read: post, pre or module"):
-        activations(MLP([4], 2), np.ones((3, 4)), read="after")
+        activations(MLP([4], 2).eval(), np.ones((3, 4)), read="after")
     with pytest.raises(UserError, match="layers: the network has no layer"):
-        activations(nn.Flatten(), np.ones((3, 4)))
+        activations(nn.Flatten().eval(), np.ones((3, 4)))
+
+
+class Noisy(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout())
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (Noisy(), r"model: is in training mode, .*; call model.eval\(\) first"),
+        (Noisy().state_dict(), "model: a torch module is needed, got OrderedDict; load weights into one first"),
+    ],
+    ids=["in training mode", "weights alone"],
+)
+def test_models_that_cannot_be_read(model, line):
+    with pytest.raises(UserError, match=line):
+        activations(model, torch.rand(9, 4))
+    if isinstance(model, nn.Module):
+        assert not model[1].running_mean.any()
+
+
+def test_the_error_of_a_wrong_size_names_the_shape_that_was_given():
+    with pytest.raises(UserError, match=r"does not take stimuli of shape \(n, 5\): "):
+        activations(Noisy().eval(), torch.rand(20, 5))
+
+
+def test_what_is_found_makes_rdms_as_it_is_and_once():
+    model, images = Noisy().eval(), torch.rand(9, 4)
+    found = activations(model, images, ["0", "2"], read="module")
+    rdms = RDMs.of(found, "euclidean")
+    kept = dict(activations(model, images, ["0", "2"], read="module"))
+    assert list(rdms.rdm_descriptors["name"]) == ["0", "2"]
+    np.testing.assert_array_equal(rdms.dissimilarities, RDMs.of(kept, "euclidean").dissimilarities)
+    np.testing.assert_array_equal(RDMs.of(iter(kept.values()), "euclidean").dissimilarities, rdms.dissimilarities)
+    with pytest.raises(UserError, match="is read once: keep"):
+        RDMs.of(found, "euclidean")

@@ -63,7 +63,7 @@ def test_stimuli_are_balanced_sorted_fixed_and_hashed(study):
         ((1, 5, ["3", "3"]), "stimuli of at least two classes are needed"),
         ((1, 5, ["3", "x"]), "there is no class 'x'"),
         ((9, 5, None), "there are tasks 1 to 2"),
-        ((1, 500, None), "test images, not 500"),
+        ((1, 500, None), "test images, not 500; give stimuli.per_class=[0-9]+ or less"),
         ((1, 0, None), "at least 1 image"),
     ],
 )

@@ -101,7 +101,10 @@ def _divided(classes: dict[str, list[Path]], share: float) -> dict[str, dict[str
     for number, (name, files) in enumerate(classes.items()):
         held = round(share * len(files))
         if not 0 < held < len(files):
-            raise UserError(f"{share} of the {len(files)} images of class {name} leaves one part empty", "test_share")
+            todo = "at least two of each class are needed" if len(files) < 2 else "give another share, or more images"
+            raise UserError(
+                f"{share} of the {len(files)} images of class {name} leaves one part empty; {todo}", "test_share"
+            )
         order = torch.randperm(len(files), generator=generator(0, number)).tolist()
         parts["test"][name] = sorted(files[place] for place in order[:held])
         parts["train"][name] = sorted(files[place] for place in order[held:])
