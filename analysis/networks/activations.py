@@ -70,8 +70,8 @@ def activations(
         read: which of the three.
 
     Returns:
-        An iterator over layer and activations, (n, features): it is read once, so keep ``dict(found)``. Its ``places`` say after what each layer is read, its
-        ``left_out`` what could not be read, such as a module that is never called, and why.
+        An iterator over layer and activations, (n, features), once: keep ``dict(found)``. Its ``places`` say after what
+        each layer is read, its ``left_out`` what could not be read, such as a module that is never called, and why.
 
     Raises:
         UserError: a model that is no module, or is in training mode; there is no such layer, or none that can be read;

@@ -1,7 +1,7 @@
 """Numbers among the arguments of a function: checked, and refused by one line that names the argument."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -65,3 +65,17 @@ def generator(seed: Any) -> np.random.Generator:
 def _short(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def in_turn(given: Any) -> Any:
+    """What an iterator gives: pairs of a name and a value, as networks.activations does, or values alone; else itself.
+
+    Example:
+        >>> in_turn(iter([("fc1", 1), ("fc2", 2)])), in_turn(iter([1, 2]))
+        ({'fc1': 1, 'fc2': 2}, [1, 2])
+    """
+    if not isinstance(given, Iterator):
+        return given
+    found = list(given)
+    named = all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in found)
+    return dict(found) if named else found

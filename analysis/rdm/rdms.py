@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm.arguments import in_turn
 from orthotrace.analysis.rdm.arrays import described, index_of, is_plain, kinds_of, labels, numbers, same_index, unit_of
 from orthotrace.analysis.rdm.precisions import of_representations
 from orthotrace.analysis.rdm.triangles import checked_triangle, places_of, ranks, square, stimuli_of
@@ -80,13 +81,11 @@ class RDMs:
         """RDMs of the activations of one or more layers or networks on the same stimuli.
 
         Args:
-            activations: (n, ...), or name -> (n, ...), or a list of them, or what networks.activations gives; the
-                index of a pandas frame, where it says more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and
-                so do the conditions of crossnobis.
+            activations: (n, ...), or name -> (n, ...), a list or an iterator of them; the index of a pandas frame, if it
+                says more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
-            options: of the measure; the precision of mahalanobis and crossnobis may be of each representation, by its
-                name, such as of each time point.
+            options: of the measure; a precision of mahalanobis or crossnobis may be given for each representation's name.
 
         Raises:
             UserError: an unknown measure, or what the measure refuses; names the representation.
@@ -104,11 +103,7 @@ class RDMs:
         else:
             refuse_unknown([measure], list(MEASURES), "there is no measure")
             function, name = MEASURES[measure], measure
-        if isinstance(activations, Iterator):
-            # Such as what networks.activations gives: name and values, one after the other.
-            given = list(activations)
-            pairs = all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in given)
-            activations = dict(given) if pairs else given
+        activations = in_turn(activations)
         if isinstance(activations, Mapping):
             named = dict(activations)
         elif isinstance(activations, (list, tuple)) and all(_is_many(one) for one in activations):

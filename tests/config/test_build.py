@@ -9,10 +9,12 @@ import pytest
 from composed import GROUPS, composed
 from omegaconf import OmegaConf
 
+from orthotrace.config.build import build
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import differences, relevant, run_name
 from orthotrace.config.renamed import ADDED
 from orthotrace.config.schema import check
+from orthotrace.core.errors import UserError
 from orthotrace.layers.orthogonalise import KINDS
 
 
@@ -27,6 +29,16 @@ def test_every_key_of_weights_is_one_of_its_kind(option):
     found = inspect.signature(KINDS[option]).parameters
     values = {name: model.weights[name] for name in model.weights if name not in ("kind", "layers")}
     assert values == {name: found[name].default for name in found if name not in ("shape", "groups", "layer")}
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [("fractions.Fraction", "model: fractions.Fraction raised an error: "), ("torch.nn.ReLU6", "model: ReLU6")],
+)
+def test_an_error_of_the_user_s_own_class_names_it(target, line):
+    with pytest.raises(UserError) as error:
+        build(OmegaConf.create({"model": {"_target_": target, "numerator": "x"}}), "model")
+    assert str(error.value).startswith(line) and "\n" not in str(error.value)
 
 
 def test_the_analysis_composes():

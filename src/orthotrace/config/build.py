@@ -35,9 +35,10 @@ def build(config: DictConfig, path: str, **arguments: Any) -> Any:
 
 
 def _called(config: DictConfig, path: str) -> str:
-    """What raised an error, where it is not of this package, whose messages speak for themselves."""
+    """What raised an error, where it is the user's own: the messages of libraries speak for themselves."""
     name = str(OmegaConf.select(config, f"{path}._target_", default=""))
-    return "" if not name or name.startswith("orthotrace.") else f"{name} raised an error: "
+    libraries = ("", "orthotrace", "torch", "pytorch_lightning")
+    return "" if name.partition(".")[0] in libraries else f"{name} raised an error: "
 
 
 def plain(node: Any) -> Any:

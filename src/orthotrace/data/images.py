@@ -109,6 +109,8 @@ class Images:
         >>> odd = part.take(torch.tensor([1, 3]))
         >>> odd.images.flatten().tolist(), odd.labels.tolist(), odd.store is part.store
         ([1, 3], [1, 1], True)
+        >>> odd
+        Images(2 of shape (1, 1, 1))
     """
 
     store: Tensor
@@ -120,6 +122,10 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        # That of a dataclass would print thousands of pixels.
+        return f"Images({len(self)} of shape {tuple(self.store.shape[1:])})"
 
     def digest(self) -> str:
         """A hash of the number of images, their labels, and the pixels of at most SAMPLE of them.

@@ -37,6 +37,7 @@ def test_the_commands_of_the_report_give_the_same_configurations(analysed, study
     page = (analysed / "report.html").read_text(encoding="utf-8")
     given = [html.unescape(text) for text in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)]
     assert len(given) == 3 and "method=hlop" in given[2]
+    assert "shown as the data set holds them; SHA-256" in page
     # The name of a run's folder ends with the hash of its configuration; what comes before it depends on the sweep.
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         hashes = [run_name(job, compose("train", job))[-8:] for command in given for job in jobs(command)]
@@ -88,6 +89,13 @@ def test_what_differs_between_groups_is_said_of_each(tmp_path):
     rows = settings_table([Group(one, tuple(run for run in runs if run.scores["method"] == one)) for one in noise])
     assert ["stream: er", "tasks 2, noise 0.5"] in rows and ["stream: gpm", "tasks 2, noise 0.0"] in rows
     assert ["data set", "d"] in rows and ["seeds", "3, 4"] in rows
+
+
+def test_a_network_of_the_user_s_own_is_told_by_its_class(tmp_path):
+    run = written(tmp_path, overrides=("model._target_=mine.Net", "model.width=3"))
+    (run.hydra / "hydra.yaml").write_text("hydra: {runtime: {choices: {model: custom, dataset: folder}}}")
+    rows = settings_table([Group("gpm", (run,))])
+    assert ["network", "mine.Net: width 3"] in rows and ["data set", "folder"] in rows
 
 
 def test_runs_on_several_machines_are_counted_and_old_ones_named(tmp_path):

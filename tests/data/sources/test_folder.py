@@ -55,7 +55,11 @@ def test_parts_of_their_own(tmp_path):
         (lambda top: top.mkdir(), {}, "has no folders: one for each class is needed"),
         (lambda top: (top / "cat").mkdir(parents=True), {}, "cat has no images"),
         (lambda top: fill(top, count=1), {}, "class cat leaves one part empty; at least two of each class are needed"),
-        (lambda top: fill(top, count=2), {}, "test_share: 0.2 of the 2 images of class cat leaves one part empty; give another share"),
+        (
+            lambda top: fill(top, count=2),
+            {},
+            "test_share: 0.2 of the 2 images of class cat leaves one part empty; give another share",
+        ),
         (lambda top: fill(top / "train"), {}, "path: "),
         (
             lambda top: (fill(top / "train"), fill(top / "test", ("cat", "cow"))),
