@@ -81,11 +81,11 @@ class RDMs:
         """RDMs of the activations of one or more layers or networks on the same stimuli.
 
         Args:
-            activations: (n, ...), or name -> (n, ...), a list or an iterator of them; the index of a pandas frame, if it
-                says more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
+            activations: (n, ...), or name -> (n, ...), a list or iterator of them; the index of a pandas frame, if it says
+                more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).
-            options: of the measure; a precision of mahalanobis or crossnobis may be given for each representation's name.
+            options: of the measure; a precision of mahalanobis or crossnobis may be given by representation, by name.
 
         Raises:
             UserError: an unknown measure, or what the measure refuses; names the representation.
