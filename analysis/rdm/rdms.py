@@ -81,7 +81,7 @@ class RDMs:
         """RDMs of the activations of one or more layers or networks on the same stimuli.
 
         Args:
-            activations: (n, ...), or name -> (n, ...), a list or iterator of them; the index of a pandas frame, if it says
+            activations: (n, ...), or name -> (n, ...), a list or iterator of them; the index of a frame, where it says
                 more than 0, 1, 2, ..., becomes a descriptor of the stimuli, and so do the conditions of crossnobis.
             measure: a name of rdm.MEASURES, or a function of activations that gives an upper triangle.
             pattern_descriptors: name -> (n,).

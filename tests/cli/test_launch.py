@@ -61,6 +61,7 @@ BAD = {
     "seed=abc": "seed: input should be a valid integer",
     "seed=[1": "seed=[1: not understood; write key=value",
     "seed=0,": "seed=0,: not understood; write no space beside a comma, as in seed=0,1",
+    "seed=0,1": "seed=0,1: for a run with each value add --multirun; one list is 'seed=[0,1]'",
     "logger=wandbb": "logger=wandbb: no such option; did you mean 'wandb'?",
     "method=null": "method: there is no option null; there are: agem, derpp,",
     "model=1": "model: there is no option 1; there are: alexnet,",

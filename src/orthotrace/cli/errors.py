@@ -74,6 +74,9 @@ def translated(error: Exception, config_name: str, overrides: Sequence[str] = ()
         return f"{group}={short(option)}: no such option; {nearest(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
         return f"{short(str(error.override))}: not understood; {_how_to_write(str(error.override))}"
+    if ambiguous := re.search(r"Ambiguous value for argument '([^']*)'", text):
+        key, _, values = ambiguous[1].partition("=")
+        return short(f"{key}={values}: for a run with each value add --multirun; one list is '{key}=[{values}]'", 300)
     # Of these Hydra's errors are of many kinds, and name no key.
     if line := _no_option(overrides, "resolving interpolation" in text):
         return line
