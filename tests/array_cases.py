@@ -61,7 +61,7 @@ def linear(images: Any) -> Any:
     layer = nn.Linear(2, 2, bias=False).double()
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(LINE))
-    return dict(activations.activations(nn.Sequential(layer), images, ["0"]))["0"]
+    return dict(activations.activations(nn.Sequential(layer).eval(), images, ["0"]))["0"]
 
 
 def evaluated(rdms: Any, models: Any, **options: Any) -> Any:
