@@ -21,6 +21,8 @@ import pytest
 from broken_lines import MUTATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
+# Of what Lightning imports pytest would rewrite the assertions, where it is a plugin.
+IMPORTED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 KEPT = ("src", "analysis", "conf", "tests", "scripts", "docs", "pyproject.toml", "README.md", "constraints.txt")
 
 
@@ -44,7 +46,7 @@ def run(folder: Path, *tests: str) -> tuple[int, str]:
             os.chdir(folder)
             os.environ["PYTHONPATH"] = str(folder / "src")
             sys.path.insert(0, str(folder / "src"))
-            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *tests])
+            code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-W", IMPORTED, *tests])
             sys.stdout.flush()
             os._exit(code)
         _, status = os.waitpid(child, 0)

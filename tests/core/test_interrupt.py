@@ -161,6 +161,13 @@ ENDS = {
         "with interrupt.interruptible():\n for _ in range(2): library.pthread_mutex_lock(lock)",
         143,
     ),
+    # Another user of the pipe in which Python notes signals has taken it away.
+    "asyncio": (
+        "import asyncio\nasync def main(): asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)\n"
+        "with interrupt.interruptible(), interrupt.deferred():\n asyncio.run(main())\n os.kill(os.getpid(), 15)\n"
+        " time.sleep(60)",
+        143,
+    ),
     # All is done, and the process is on its way out.
     "leaving": ("with interrupt.interruptible(for_good=True): pass\nos.kill(os.getpid(), 15)\ntime.sleep(60)", 143),
     # A helper is as without a handler; the process knows nothing of it.
@@ -189,3 +196,47 @@ def test_a_helper_of_the_first_process_is_silent(monkeypatch):
     with interruptible():
         os.kill(os.getpid(), signal.SIGINT)
         assert not interrupted() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+FORKS = {
+    # A signal that comes while a process is made: from here some of sixty did.
+    "while it is made": "with interrupt.interruptible():\n for _ in range(60): end(os.fork())\n time.sleep(.4)",
+    "on the way out": "with interrupt.interruptible(for_good=True): pass\nend(os.fork())\ntime.sleep(.4)",
+    "of a thread": "with interrupt.interruptible():\n work = threading.Thread(target=lambda: end(os.fork()))\n"
+    " work.start(), work.join(), time.sleep(.4)",
+}
+
+
+@pytest.mark.parametrize("case", FORKS)
+def test_a_signal_of_a_forked_process_is_not_of_this_one(case):
+    program = (
+        "import threading\ndef end(pid):\n if not pid: os._exit(time.sleep(9))\n os.kill(pid, 15)\n"
+        f" assert os.waitpid(pid, 0)[1] == 15\n{FORKS[case]}"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + program], capture_output=True, text=True, env=surroundings(), timeout=60,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nothing_of_a_block_is_left(monkeypatch):
+    monkeypatch.setattr("orthotrace.core.interrupt.LIMIT", 0.1)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    try:
+        files = os.listdir("/proc/self/fd")
+        for _ in range(3):
+            with pytest.raises(SystemExit), interruptible():
+                come(signal.SIGTERM)
+        with interruptible():
+            pass
+        end = time.monotonic() + 5
+        while len(os.listdir("/proc/self/fd")) > len(files) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) == len(files)
+    finally:
+        assert signal.set_wakeup_fd(before) == writer
+        os.close(reader)
+        os.close(writer)

@@ -42,6 +42,9 @@ class _Watch:
         self.received: int | None = None
         self.hook = sys.unraisablehook
         self.folder: Path | None = None
+        # In which each signal is noted when it comes, before the main thread hears it.
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.writer, False)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """What Python calls in the main thread, between two steps of it."""
@@ -51,6 +54,9 @@ class _Watch:
             os.kill(os.getpid(), number)
         elif self.received is None:
             self.received = number
+            # Once more, where a library such as asyncio has had it noted elsewhere.
+            with suppress(OSError):
+                os.write(self.writer, bytes([number]))
             if self.heard is not None:
                 self.heard()
             if self.ready is not None:
@@ -87,19 +93,16 @@ class _Watch:
             self.lost = True
             signal.pthread_kill(self.thread, self.received)
 
-    def end_later(self, reader: int) -> None:
-        """End the process where nothing else does: where the main thread is in a library's code for long.
-
-        Args:
-            reader: of the pipe in which Python notes each signal when it comes, before the main thread hears it.
-        """
-        while number := os.read(reader, 1):
+    def end_later(self) -> None:
+        """End the process where nothing else does: where the main thread is in a library's code for long."""
+        while number := os.read(self.reader, 1):
             if number[0] in SIGNALS:
                 time.sleep(LIMIT)
                 if self.active:
                     self.received = self.received or number[0]
                     self.end()
-        os.close(reader)
+                break
+        os.close(self.reader)
 
     def end(self) -> NoReturn:
         """Print the line, unless that is done, and end the process at once."""
@@ -118,8 +121,36 @@ class _Watch:
 
 
 _watch: _Watch | None = None
-# The signals of a forked process are not those of this one.
-os.register_at_fork(after_in_child=lambda: None if _watch is None else signal.set_wakeup_fd(-1))
+
+
+class _Forks:
+    """The signals of a forked process are not those of this one, not even those that come while it is being made."""
+
+    def __init__(self) -> None:
+        # Whether signals are noted in a pipe, which a forked process would share.
+        self.noted = False
+        # Of each thread that forks: what it blocked before.
+        self.blocked = threading.local()
+
+    def before(self) -> None:
+        """Let signals wait."""
+        if self.noted:
+            self.blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def after(self) -> None:
+        """Let them come."""
+        if (before := vars(self.blocked).pop("before", None)) is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def in_child(self) -> None:
+        """Note them no longer, and let them come."""
+        if self.noted:
+            signal.set_wakeup_fd(-1)
+        self.after()
+
+
+_forks = _Forks()
+os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.in_child)
 
 
 @contextmanager
@@ -141,10 +172,9 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
     _watch = watch = _Watch()
     # What the caller ignores, as nohup and shells in the background do, stays ignored.
     before = {one: handler for one in SIGNALS if (handler := signal.getsignal(one)) is not signal.SIG_IGN}
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    noted_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    _thread.start_new_thread(watch.end_later, (reader,))
+    noted_before = signal.set_wakeup_fd(-1)
+    _forks.noted = True
+    _thread.start_new_thread(watch.end_later, ())
     try:
         try:
             sys.unraisablehook = watch.unraisable
@@ -168,7 +198,8 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(noted_before)
-            os.close(writer)
+            _forks.noted = False
+            os.close(watch.writer)
     if watch.received is not None:
         watch.printed = True
         if not watch.silent:
@@ -180,6 +211,7 @@ def keep_handlers() -> None:
     """Set the handlers, or set them again where a library has put its own in their place."""
     if _watch is None:
         return
+    signal.set_wakeup_fd(_watch.writer, warn_on_full_buffer=False)
     # The first process of several prints the line and ends the others.
     helper = int(os.environ.get("LOCAL_RANK", 0)) > 0
     for number in SIGNALS:
