@@ -214,7 +214,11 @@ def test_a_signal_of_a_forked_process_is_not_of_this_one(case):
         f" assert os.waitpid(pid, 0)[1] == 15\n{FORKS[case]}"
     )
     done = subprocess.run(
-        [sys.executable, "-c", HEAD + program], capture_output=True, text=True, env=surroundings(), timeout=60,
+        [sys.executable, "-c", HEAD + program],
+        capture_output=True,
+        text=True,
+        env=surroundings(),
+        timeout=60,
         start_new_session=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
