@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthotrace.core import digests
-from orthotrace.core.digests import NAME, DamagedFileError, digest_of, recorded, remove, verify
+from orthotrace.core.digests import NAME, DamagedFileError, digest_of, files_in, record, recorded, remove, verify
+from orthotrace.core.errors import UserError
 from orthotrace.core.files import link, read, whole, write_text
 
 
@@ -139,3 +141,39 @@ def test_a_folder_is_moved_with_its_digests(tmp_path):
     write_text(tmp_path / "a" / "x.txt", "one")
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert verify(tmp_path / "b" / "x.txt")
+
+
+def test_two_writers_of_a_folder_take_turns(tmp_path):
+    other = threading.Thread(target=write_text, args=(tmp_path / "a.txt", "one"))
+    with digests._alone(tmp_path):
+        other.start()
+        other.join(0.2)
+        assert not recorded(tmp_path / "a.txt")
+    other.join()
+    assert verify(tmp_path / "a.txt")
+
+
+def test_the_digests_are_of_the_other_files(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    for _ in range(2):
+        record(tmp_path)
+        assert files_in(tmp_path) == [tmp_path / "a.txt"]
+
+
+@pytest.mark.parametrize("what", ["folder", "link"])
+def test_what_is_no_file_of_digests_is_named_and_damages_no_file(tmp_path, what):
+    (tmp_path / "a.txt").write_text("one")
+    if what == "folder":
+        (tmp_path / NAME).mkdir()
+    else:
+        (tmp_path / NAME).symlink_to(NAME)
+    for use in (lambda: read(tmp_path / "a.txt", Path.read_text), lambda: write_text(tmp_path / "a.txt", "two")):
+        with pytest.raises(UserError, match=r"\.sha256 cannot be read .*: move it away") as error:
+            use()
+        assert not isinstance(error.value, DamagedFileError)
+    assert (tmp_path / "a.txt").read_text() == "one" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_lies_below_a_file_has_no_digest(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    assert not recorded(tmp_path / "a.txt" / "b.txt")

@@ -1,9 +1,10 @@
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
-from orthotrace.core.errors import UserError, checked, nearest
+from orthotrace.core.errors import UserError, checked, import_fault, nearest, one_line
 
 
 @checked
@@ -41,11 +42,45 @@ def test_errors_inside_the_function_pass_unchanged():
         inner()
 
 
+@checked
+@dataclass(frozen=True)
+class Inner:
+    number: int = 0
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        # Of the alternatives that one counts whose range the value is out of.
+        ({"size": 0}, "size: input should be greater than or equal to 1 (got 0)"),
+        ({"size": "b" * 5000}, f"size: input should be 'a' or a valid integer (got '{'b' * 76}...)"),
+        ({"inner": {"number": "x"}}, "inner.number: input should be a valid integer (got 'x')"),
+        ({"inner": {"number": True}}, "inner.number: input should be a valid integer (got True)"),
+    ],
+)
+def test_the_fault_is_where_it_is(given, line):
+    @checked
+    def inside(size: Literal["a"] | Annotated[int, Field(ge=1)] = 1, inner: Inner | None = None) -> None: ...
+
+    inside(size=1, inner={"number": 1})
+    with pytest.raises(UserError) as error:
+        inside(**given)
+    assert str(error.value) == line
+
+
+def test_lines_are_never_empty_and_keys_never_none():
+    assert str(UserError("is wrong").below("stream")) == "stream: is wrong"
+    assert one_line(ValueError()) == "ValueError"
+    inside = ModuleNotFoundError("No module named 'numpy.mine'", name="numpy.mine")
+    assert import_fault(inside) == "No module named 'numpy.mine'"
+
+
 @pytest.mark.parametrize(
     ("name", "names", "hint"),
     [
         ("hlpo", ["hlop", "gpm"], "did you mean 'hlop'?"),
         ("tsks", ["stream.tasks", "seed"], "did you mean 'stream.tasks'?"),
+        ("gmp", ["sgp", "gpm"], "did you mean 'gpm'?"),
         ("zzz", ["hlop"], "there are: hlop"),
         ("zzz", [], "there are: none"),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orthotrace.core.errors import UserError
-from orthotrace.core.files import read, read_json, whole, write_csv, write_json, write_text
+from orthotrace.core.files import link, read, read_json, whole, write_csv, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -92,3 +92,22 @@ def test_a_full_disk_is_one_line_whatever_the_library_says(tmp_path, library):
 def test_other_errors_are_not_the_disks(tmp_path):
     with pytest.raises(RuntimeError, match="of the writer"), whole(tmp_path / "a.bin"):
         raise RuntimeError("a mistake of the writer")
+
+
+def test_without_links_a_file_is_copied(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    write_text(tmp_path / "a.txt", "one")
+    monkeypatch.setattr(os, "link", none)
+    link(tmp_path / "a.txt", tmp_path / "b.txt")
+    write_text(tmp_path / "a.txt", "two")
+    assert read(tmp_path / "b.txt", Path.read_text) == "one"
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_want_of_space(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(
+        UserError, match=r"cannot write .*a\.txt: is a directory; move it away or choose another folder"
+    ):
+        write_text(tmp_path / "a.txt", "one")

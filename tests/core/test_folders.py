@@ -1,3 +1,4 @@
+import fcntl
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import pytest
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
-from orthotrace.core.folders import HOST, FolderInUseError, held, part_of, remove_parts
+from orthotrace.core.folders import HOST, FolderInUseError, held, is_held, part_of, remove_parts
 
 HOLDER = """
 import sys, time
@@ -28,11 +29,12 @@ def test_the_second_process_stops_at_once_and_a_kill_frees_the_folder(tmp_path):
     start = time.monotonic()
     with pytest.raises(FolderInUseError, match=rf"run is in use by process {other.pid} on "), held(folder):
         pass
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 1 and is_held(folder)
     other.send_signal(signal.SIGKILL)
     other.communicate()
-    assert (folder / ".lock").exists()
+    assert (folder / ".lock").exists() and not is_held(folder)
     with held(folder), held(folder):
+        assert is_held(folder)
         assert (folder / ".lock").read_text() == f"process {os.getpid()} on {HOST}\n"
     assert not list(folder.iterdir())
 
@@ -82,16 +84,49 @@ def test_parts_of_dead_processes_are_removed(tmp_path):
         mine.replace(str(os.getpid()), str(dead.pid)),
         f".b.{dead.pid}.part.json",
         f".c.{dead.pid}@{HOST}.part",
+        f".d.{10**30}.part",
     ]
     kept = [f".a.{os.getppid()}@{HOST}.part.txt", f".a.{dead.pid}@elsewhere.part.txt", "a.1.part.txt", ".part", "b.txt"]
     for name in [*gone, *kept]:
         (tmp_path / name).write_text("half")
     remove_parts(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
-    (tmp_path / gone[1]).mkdir()
-    (tmp_path / gone[1] / "x").write_text("")
+    for folder in (tmp_path, tmp_path / "inside"):
+        (folder / gone[1]).mkdir(parents=True)
+        (folder / gone[1] / "x").write_text("")
     with held(tmp_path):
-        assert not (tmp_path / gone[1]).exists()
+        assert not (tmp_path / gone[1]).exists() and not (tmp_path / "inside" / gone[1]).exists()
+
+
+def test_parts_of_processes_of_another_user_stay(tmp_path, monkeypatch):
+    def not_ours(*_):
+        raise PermissionError
+
+    part = tmp_path / f".a.{os.getppid()}@{HOST}.part"
+    part.write_text("half")
+    monkeypatch.setattr(os, "kill", not_ours)
+    remove_parts(tmp_path)
+    assert part.exists()
+
+
+def test_the_lock_of_one_that_came_after_stays(tmp_path):
+    with held(tmp_path / "run"):
+        again(tmp_path / "run")
+        (tmp_path / "run" / ".lock").write_text("of another process")
+    assert (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_lock_that_was_removed_before_it_was_taken_is_none(tmp_path, monkeypatch):
+    taken = fcntl.lockf
+
+    def late(lock, how):
+        taken(lock, how)
+        monkeypatch.setattr(fcntl, "lockf", taken)
+        (tmp_path / ".lock").unlink()
+
+    monkeypatch.setattr(fcntl, "lockf", late)
+    with held(tmp_path):
+        write_text(tmp_path / "a.txt", "one")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

@@ -7,12 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import surroundings
 from moments import CODES
 
-from orthotrace.core.interrupt import deferred, interrupted, interruptible, keep_handlers, stop_here, working_in
+from orthotrace.core.interrupt import (
+    deferred,
+    interrupted,
+    interruptible,
+    keep_handlers,
+    silently_interruptible,
+    stop_here,
+    waiting_for,
+    working_in,
+)
 
 SIGNALS = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
@@ -152,6 +162,11 @@ ENDS = {
         "  time.sleep(60)",
         143,
     ),
+    "and again": (
+        "interrupt.LIMIT = 60\nwith interrupt.interruptible():\n with interrupt.deferred():\n"
+        "  for _ in range(2): os.kill(os.getpid(), 15)\n  os.write(1, b'on')\n  os.kill(os.getpid(), 2)\n  time.sleep(60)",
+        143,
+    ),
     # Something hangs.
     "limit": ("with interrupt.interruptible():\n with interrupt.deferred():\n  os.kill(0, 2)\n  time.sleep(60)", 130),
     # A library waits, and Python's handlers with it: a lock that is taken twice.
@@ -169,7 +184,10 @@ ENDS = {
         143,
     ),
     # All is done, and the process is on its way out.
-    "leaving": ("with interrupt.interruptible(for_good=True): pass\nos.kill(os.getpid(), 15)\ntime.sleep(60)", 143),
+    "leaving": (
+        "interrupt.LIMIT = 60\nwith interrupt.interruptible(for_good=True): pass\nos.kill(os.getpid(), 15)\ntime.sleep(60)",
+        143,
+    ),
     # A helper is as without a handler; the process knows nothing of it.
     "forked": (
         "with interrupt.interruptible():\n pid = os.fork()\n if not pid: time.sleep(60)\n time.sleep(.05)\n"
@@ -188,6 +206,7 @@ def test_the_end_comes_in_any_case(case):
         start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (code, "interrupted; the same command continues\n")
+    assert done.stdout == ("on" if case == "and again" else "")
     assert time.monotonic() - start < 20
 
 
@@ -224,23 +243,65 @@ def test_a_signal_of_a_forked_process_is_not_of_this_one(case):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def opened() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_nothing_of_a_block_is_left(monkeypatch):
     monkeypatch.setattr("orthotrace.core.interrupt.LIMIT", 0.1)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer)
     try:
-        files = os.listdir("/proc/self/fd")
+        files = opened()
         for _ in range(3):
             with pytest.raises(SystemExit), interruptible():
                 come(signal.SIGTERM)
         with interruptible():
             pass
         end = time.monotonic() + 5
-        while len(os.listdir("/proc/self/fd")) > len(files) and time.monotonic() < end:
+        while opened() > files and time.monotonic() < end:
             time.sleep(0.05)
-        assert len(os.listdir("/proc/self/fd")) == len(files)
+        assert opened() <= files
     finally:
         assert signal.set_wakeup_fd(before) == writer
         os.close(reader)
         os.close(writer)
+
+
+def test_what_a_destructor_raises_beside_a_signal_is_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+
+    class Wrong:
+        def __del__(self):
+            raise ValueError("of the destructor")
+
+    with interruptible():
+        Wrong()
+    assert [one.exc_type for one in told] == [ValueError]
+
+
+def test_a_signal_within_blocks_within_is_raised_at_the_end_of_the_outer_one():
+    seen = []
+    with pytest.raises(SystemExit), interruptible(), deferred():
+        with deferred():
+            come(signal.SIGTERM)
+        seen.append("behind the inner one")
+    assert seen
+
+
+def test_a_process_that_works_for_another_ends_without_a_line(capsys):
+    with silently_interruptible():
+        come(signal.SIGTERM)
+        pytest.fail("it went on")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_waited_for_is_told_once():
+    told = []
+    with pytest.raises(SystemExit), interruptible():
+        with waiting_for(lambda: told.append("told"), lambda: True):
+            pass
+        come(signal.SIGTERM)
+    assert not told

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orthotrace.core.errors import UserError
+from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.folders import part_of
 
 # In the format of sha256sum, whose option -c checks a folder; the first line is the digest of the others.
@@ -110,6 +110,12 @@ def _read(folder: Path) -> dict[str, list[str]]:
         content = (folder / NAME).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as error:
+        # A folder of this name, or a link to itself.
+        raise UserError(
+            f"{folder / NAME} cannot be read ({one_line(error)}): move it away; the files beside it are then read "
+            "unverified"
+        ) from error
     first, _, rest = content.partition(b"\n")
     if first != _check(rest):
         warnings.warn(f"{folder / NAME} is damaged: the files that it names are read unverified", stacklevel=3)

@@ -37,8 +37,11 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     """
     # HDF5 puts a page of details into the text.
     reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
-    full = error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    todo = "free some space or choose another folder" if full else "choose another folder"
+    todo = "choose another folder"
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        todo = f"free some space or {todo}"
+    elif isinstance(error, IsADirectoryError):
+        todo = f"move it away or {todo}"
     return UserError(f"cannot write {path}: {reason}; {todo}")
 
 
