@@ -1,4 +1,4 @@
-"""Learning that collapsed is told: of a run at its end, and of groups of runs."""
+"""Tasks that were not learned are told: of a run at its end, and of groups of runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from orthotrace.results.collapse import collapsed_tasks, group_lines, run_line
 from orthotrace.results.groups import groups
 
 GOOD = [[0.9, 0.1, 0.1], [0.8, 0.8, 0.1], [0.7, 0.7, 0.9]]
+NEVER = [[0.1, 0.1, 0.1], [0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]
 LOST = [[0.9, 0.1, 0.1], [0.8, 0.12, 0.1], [0.7, 0.1, 0.1]]
 
 
@@ -16,6 +17,7 @@ def test_one_line_names_the_tasks():
     about = {"chance": [0.1] * 3, "test_images": [360] * 3}
     assert run_line({"accuracy": GOOD, **about}) == ""
     assert run_line({"accuracy": LOST, **about}).startswith("not learned: tasks 2, 3 (at chance just after")
+    assert run_line({"accuracy": NEVER, **about}) == "not learned: tasks 1, 2, 3 (at chance just after its training)"
 
 
 @pytest.mark.parametrize("known", [{}, {"chance": None}, {"chance": [], "test_images": []}])

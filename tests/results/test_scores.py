@@ -72,14 +72,15 @@ def test_worst_accuracies_are_over_all_steps_after_a_task():
         ([0.9, 0.11, 0.12], [0.1, 0.1, 0.1], [2, 3]),
         # The interval of 400 images ends at .1294.
         ([0.9, 0.1293, 0.1295], [0.1, 0.1, 0.1], [2]),
-        # Nothing was learned at all, or there is nothing to tell.
-        ([0.1, 0.1, 0.1], [0.1, 0.1, 0.1], []),
+        # Nothing was learned at all, or not from the start, or there is nothing to tell.
+        ([0.1, 0.0, 0.1], [0.1, 0.1, 0.1], [1, 2, 3]),
+        ([0.1, 0.9, 0.9], [0.1, 0.1, 0.1], [1]),
         ([0.9, 1.0, 0.9], [0.5, 1.0, 0.5], []),
         # More images of one class: the same answer always is right as often.
         ([0.9, 0.7, 0.9], [0.5, 0.7, 0.5], [2]),
     ],
 )
-def test_learning_that_collapsed(just_after, chance, expected):
+def test_tasks_that_were_not_learned(just_after, chance, expected):
     from orthotrace.results.scores import collapsed
 
     accuracy = [[just_after[j] if i == j else 0.5 for j in range(3)] for i in range(3)]

@@ -1,7 +1,7 @@
-"""Learning that collapsed, told in one line."""
+"""Tasks that were not learned, told in one line."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orthotrace.results.groups import Group
@@ -9,7 +9,7 @@ from orthotrace.results.scores import collapsed
 
 
 def collapsed_tasks(scores: Mapping[str, Any]) -> list[int]:
-    """The tasks of a run that were not learned though the first was, from 1; nothing of a run that does not tell.
+    """The tasks of a run that were not learned, from 1; nothing of a run that does not tell.
 
     Args:
         scores: the content of scores.json.
@@ -28,9 +28,7 @@ def run_line(scores: Mapping[str, Any]) -> str:
         'not learned: task 2 (at chance just after its training, though task 1 was learned)'
     """
     tasks = collapsed_tasks(scores)
-    return (
-        f"not learned: {_listed(tasks)} (at chance just after its training, though task 1 was learned)" if tasks else ""
-    )
+    return f"not learned: {_listed(tasks)} (at chance just after its training{_though(tasks)})" if tasks else ""
 
 
 def group_lines(found: Sequence[Group]) -> list[str]:
@@ -42,9 +40,14 @@ def group_lines(found: Sequence[Group]) -> list[str]:
             runs = sum(bool(collapsed_tasks(run.scores)) for run in group.runs)
             lines.append(
                 f"not learned: {group.label}: {_listed(sorted(counts))} (at chance just after training in {runs} of "
-                f"{len(group.runs)} runs, though task 1 was learned)"
+                f"{len(group.runs)} runs{_though(counts)})"
             )
     return lines
+
+
+def _though(tasks: Collection[int]) -> str:
+    """What tells that learning has collapsed, and not that nothing was learned from the start."""
+    return "" if 1 in tasks else ", though task 1 was learned"
 
 
 def _listed(tasks: Sequence[int]) -> str:

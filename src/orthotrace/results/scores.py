@@ -108,7 +108,7 @@ def inside_scores(inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequen
 
 
 def collapsed(accuracy: Sequence[Sequence[float]], chance: Sequence[float], images: Sequence[int]) -> list[int]:
-    """Later tasks that were not learned though the first was, from 1.
+    """Tasks that were not learned, from 1: where the first was, learning has collapsed.
 
     A task is learned where R[j, j] is above the binomial interval of chance, c_j + 1.96 sqrt(c_j (1 - c_j) / n_j).
 
@@ -125,10 +125,7 @@ def collapsed(accuracy: Sequence[Sequence[float]], chance: Sequence[float], imag
         share + 1.96 * math.sqrt(share * (1 - share) / count) for share, count in zip(chance, images, strict=True)
     ]
     # A task of one class has nothing to tell.
-    learned = [share == 1 or accuracy[j][j] > bounds[j] for j, share in enumerate(chance)]
-    if not learned or not learned[0]:
-        return []
-    return [j + 1 for j, one in enumerate(learned) if not one]
+    return [j + 1 for j, share in enumerate(chance) if share < 1 and accuracy[j][j] <= bounds[j]]
 
 
 def intransigence(accuracy: Sequence[Sequence[float]], joint: Sequence[float]) -> float:
