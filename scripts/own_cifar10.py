@@ -18,7 +18,7 @@ import torch
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, letter, styled
+from orthotrace.analysis.figures.style import COLOURS, letter, now, styled
 from orthotrace.core.files import read, read_json, whole, write_json
 from orthotrace.layers import deviations
 from orthotrace.results.run_folder import Run, find
@@ -72,7 +72,7 @@ def curves(run: Run) -> dict[str, list[float]]:
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Loss and accuracy over epochs: of the validation images solid, in training dashed; seeds thin, means thick."""
     with styled():
-        figure, panels = plt.subplots(1, 2, figsize=(DOUBLE, 2.4), layout="constrained")
+        figure, panels = plt.subplots(1, 2, figsize=(now().page, 2.4), layout="constrained")
         for number, (axes, what) in enumerate(zip(panels, ("loss", "accuracy"), strict=True)):
             for (kind, of), colour in zip(found.items(), COLOURS, strict=False):
                 for part, line in (("validation", "-"), ("train", "--")):

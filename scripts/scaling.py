@@ -22,7 +22,7 @@ import torch
 from measuring import measured
 
 from orthotrace.analysis import rdm
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, MARKERS, STYLE, letter
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, letter, now, styled
 from orthotrace.analysis.rdm import compare
 from orthotrace.core.files import read_json, whole, write_json
 
@@ -93,9 +93,9 @@ def main() -> None:
 def draw(records: list[dict[str, Any]]) -> None:
     """Seconds above, memory below, over what varies."""
     axes_names = list(dict.fromkeys(one["axis"] for one in records))
-    with plt.rc_context(STYLE):
+    with styled():
         figure, panels = plt.subplots(
-            2, len(axes_names), figsize=(DOUBLE, 3.6), layout="constrained", sharex="col", sharey="row"
+            2, len(axes_names), figsize=(now().page, 3.6), layout="constrained", sharex="col", sharey="row"
         )
         for column, axis in enumerate(axes_names):
             lines = list(dict.fromkeys(one["what"] for one in records if one["axis"] == axis))

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.lines import dodged, pairs_of_panels
-from orthotrace.analysis.figures.style import Drawn
+from orthotrace.analysis.figures.style import Drawn, figure_function, pt
 
 Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
 # More tasks than these have a marker and a bar at some of them only.
 MARKED = 20
 
 
+@figure_function
 def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
 
@@ -41,7 +42,14 @@ def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None) -> Dra
                 x = tasks + dodged(place, len(of), 0.06)
                 if len(values) > 1:
                     axes.errorbar(
-                        x, mean, spread, fmt="none", ecolor=look["color"], elinewidth=0.7, alpha=0.7, errorevery=every
+                        x,
+                        mean,
+                        spread,
+                        fmt="none",
+                        ecolor=look["color"],
+                        elinewidth=pt(0.7),
+                        alpha=0.7,
+                        errorevery=every,
                     )
                 axes.plot(x, mean, markevery=every, **look)
                 rows += [

@@ -1,12 +1,12 @@
 """How much of each layer's input space is protected, after every task."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 
-from orthotrace.analysis.figures.style import Drawn, grid
+from orthotrace.analysis.figures.style import Drawn, figure_function, grid, pt
+from orthotrace.analysis.figures.text import filled, shown
 from orthotrace.results.heat_map import heat_map, write_cells
 
 Gauges = Mapping[str, Mapping[str, Any]]
@@ -16,6 +16,7 @@ WRITTEN = 12
 LAYERS = 48
 
 
+@figure_function
 def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
     """Share of each layer's input dimensions that is protected, layers x tasks, with the rank, rounded, written in.
 
@@ -43,15 +44,15 @@ def capacity_by_layer(capacities: Mapping[str, Sequence[Gauges]]) -> Drawn:
         axes.set_xticks(range(0, tasks, step), [str(task + 1) for task in range(0, tasks, step)])
         # More names than fit are thinned out.
         every = -(-len(layers) // LAYERS)
-        size = 7 if len(layers) <= 24 and longest < 20 else 5
+        size = pt(7 if len(layers) <= 24 and longest < 20 else 5)
         # Where all have the same layers, the left panels name them.
-        shown = layers[::every] if number % panels.shape[1] == 0 or not alike else []
-        axes.set_yticks(range(0, len(layers), every)[: len(shown)], shown, size=size)
-        axes.set(xlabel="After task" if number + panels.shape[1] >= len(capacities) else "", title=fill(method, 24))
+        names = layers[::every] if number % panels.shape[1] == 0 or not alike else []
+        axes.set_yticks(range(0, len(layers), every)[: len(names)], map(shown, names), size=size)
+        axes.set(xlabel="After task" if number + panels.shape[1] >= len(capacities) else "", title=filled(method, 24))
         if tasks <= WRITTEN and len(layers) <= 24:
             # Ranks are counts: a mean over seeds is rounded.
             ranks = (f"{row['rank']:.0f}" for by_task in found for row in by_task)
-            write_cells(axes, shares, ranks, min(6.0, (42 if panels.shape[1] < 4 else 34) / tasks))
+            write_cells(axes, shares, ranks, pt(min(6.0, (42 if panels.shape[1] < 4 else 34) / tasks)))
     figure.colorbar(panels[0, 0].images[0], ax=panels, label="Share protected", fraction=0.03, shrink=0.9)
     return figure, rows
 

@@ -3,21 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.axes import top_images
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, SINGLE, TALLEST, Drawn, wrapped
+from orthotrace.analysis.figures.facets import legend_above
+from orthotrace.analysis.figures.style import COLOURS, Drawn, canvas, figure_function, now, pt
+from orthotrace.analysis.figures.text import wrapped
 from orthotrace.analysis.rdm.arrays import flags, numbers
 from orthotrace.core.errors import UserError
 
 # White between images, in shares of an image.
 GAP = 0.12
+# Inches of an image that can be seen.
+SMALLEST = 0.25
 
 
+@figure_function
 def top_images_grid(
     images: ArrayLike, activations: ArrayLike, names: Sequence[str], has: ArrayLike | None = None, k: int = 10
 ) -> Drawn:
@@ -43,30 +47,30 @@ def top_images_grid(
     of = None if has is None else flags(has, "has")
     height, width = pictures.shape[1:3]
     down, along = height + max(1, round(GAP * height)), width + max(1, round(GAP * width))
-    canvas = np.ones((down * len(names), along * k, 3))
+    sheet = np.ones((down * len(names), along * k, 3))
     labels = [wrapped(name, 14) for name in names]
     margin = 0.06 * max(len(line) for label in labels for line in label.split("\n")) + 0.15
-    size = min((DOUBLE - margin) / k, 0.5 * along / width, (TALLEST - 0.3) / len(names) * along / down)
-    figure, axes = plt.subplots(
-        figsize=(margin + size * k, size * down / along * len(names) + (0.32 if of is not None else 0.08)),
-        layout="constrained",
-    )
+    # As wide as a column where the images are large enough there, else as a page.
+    wide = now().single if (now().single - margin) / k >= SMALLEST else now().double
+    size = min((wide - margin) / k, (now().tall - 0.3) / len(names) * along / down)
+    figure = canvas(wide, size * down / along * len(names) + 0.08)
+    axes = figure.subplots()
     rows: list[dict[str, Any]] = []
     for line, name in enumerate(names):
         for column, image in enumerate(places[line].tolist()):
             top, left = line * down, column * along
-            canvas[top : top + height, left : left + width] = pictures[image]
+            sheet[top : top + height, left : left + width] = pictures[image]
             lacks = of is not None and not of[image, line]
             if lacks:
                 # On the outer edge of the image's pixels.
-                axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=COLOURS[1], lw=1.3))
+                axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=COLOURS[1], lw=pt(1.3)))
             rows.append(
                 {
                     "axis": name, "rank": column + 1, "image": image, "activation": float(values[image, line]),
                     "has": None if of is None else not lacks,
                 }
             )  # fmt: skip
-    axes.imshow(canvas, interpolation="nearest")
+    axes.imshow(sheet, interpolation="nearest")
     # Without the gaps after the last row and column, with the frames' width.
     axes.set_xlim(-1, along * k - (along - width))
     axes.set_ylim(down * len(names) - (down - height), -1)
@@ -75,11 +79,12 @@ def top_images_grid(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     if axes.patches:
-        frame = Patch(fill=False, edgecolor=COLOURS[1], linewidth=1.3, label="without the concept")
-        figure.legend(handles=[frame], loc="outside upper right", handlelength=1, borderpad=0)
+        frame = Patch(fill=False, edgecolor=COLOURS[1], linewidth=pt(1.3), label="without the concept")
+        legend_above(figure, [frame])
     return figure, rows
 
 
+@figure_function
 def slice_of_axes(activations: ArrayLike, pair: tuple[int, int], names: Sequence[str], has: ArrayLike) -> Drawn:
     """All images on two axes, coloured by which of the two concepts they have.
 
@@ -98,25 +103,26 @@ def slice_of_axes(activations: ArrayLike, pair: tuple[int, int], names: Sequence
         names[second]: (b & ~a, COLOURS[1], "s"),
         "both": (a & b, COLOURS[2], "^"),
     }
-    figure, axes = plt.subplots(figsize=(SINGLE, SINGLE * 0.92), layout="constrained")
+    figure = canvas(now().single, now().single * 0.85)
+    axes = figure.subplots()
     for line in (axes.axhline, axes.axvline):
-        line(0, color="0.6", linewidth=0.5, zorder=0)
-    size = float(np.clip(600 / np.sqrt(len(x)), 3, 14))
+        line(0, color="0.6", linewidth=pt(0.5), zorder=0)
+    size = pt(1) ** 2 * float(np.clip(600 / np.sqrt(len(x)), 3, 14))
     # In one random order, so that no kind hides another.
     order = np.random.default_rng(0).permutation(len(x))
     for number, (rows, colour, marker) in enumerate(kinds.values()):
-        shown = order[rows[order]]
+        own = order[rows[order]]
         axes.scatter(
-            x[shown], y[shown], size if number else 0.6 * size, colour, marker=marker, alpha=0.75, linewidths=0,
+            x[own], y[own], size if number else 0.6 * size, colour, marker=marker, alpha=0.75, linewidths=0,
             rasterized=len(x) > 2000, zorder=1 + (number > 0),
         )  # fmt: skip
-    axes.set(xlabel=f"Axis of “{names[first]}”", ylabel=f"Axis of “{names[second]}”")
+    axes.set(xlabel=shown(f"Axis of “{names[first]}”"), ylabel=shown(f"Axis of “{names[second]}”"))
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=f"{name} ({int(rows.sum())})")
+        Line2D([], [], color=colour, marker=marker, linestyle="", label=f"{name} ({int(rows.sum())})")
         for name, (rows, colour, marker) in kinds.items()
         if rows.any()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2 if len(handles) > 3 else 3, columnspacing=1.5)
+    legend_above(figure, handles)
     kind = np.select([a & b, a, b], ["both", names[first], names[second]], "neither")
     return figure, [
         {"image": i, "along": float(u), "up": float(v), "concepts": str(one)}

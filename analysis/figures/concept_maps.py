@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -15,13 +14,15 @@ from numpy.typing import NDArray
 from orthotrace.analysis.concepts.axes import Separability
 from orthotrace.analysis.concepts.importance import Importance
 from orthotrace.analysis.figures.concepts import fits
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn, grid, wrapped
+from orthotrace.analysis.figures.style import Drawn, canvas, figure_function, grid, letter, now, pt, size_of
+from orthotrace.analysis.figures.text import shown, wrapped
 
 # More columns than this are too small to write in, more rows or columns to write in or name.
 WRITTEN, NAMED = 12, 40
 RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1, 1.25, 2, 5, 10, 20, 50, 100)
 
 
+@figure_function
 def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]) -> Drawn:
     """Similarity between concepts relative to that within them, |Q|: a heat map of each network, side by side.
 
@@ -47,6 +48,7 @@ def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]
     return figure, rows
 
 
+@figure_function
 def correlation_maps(found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str]) -> Drawn:
     """Absolute correlations between axes: a heat map of each network, side by side.
 
@@ -68,6 +70,7 @@ def correlation_maps(found: Mapping[str, NDArray[np.float64]], concepts: Sequenc
     return figure, rows
 
 
+@figure_function
 def importance_by_class(
     found: Sequence[Importance], concepts: Sequence[str], classes: Sequence[Sequence[str]] | None = None
 ) -> Drawn:
@@ -95,16 +98,15 @@ def importance_by_class(
     values = np.stack([one.mean(axis=0) for one in each])
     finite = values[np.isfinite(values) & (values > 0)]
     most = max(1.25, *np.exp(np.abs(np.log(finite)))) if len(finite) else 2.0
-    size = min(0.42, (DOUBLE - 1.4) / len(concepts))
-    figure, axes = plt.subplots(
-        figsize=(SINGLE if size * len(concepts) + 1.4 <= SINGLE else DOUBLE, min(0.17 * len(names) + 0.9, TALLEST)),
-        layout="constrained",
-    )
-    image = _heat(axes, values, LogNorm(1 / most, most), "RdBu_r", 5.5)
+    wide = now().single if 0.33 * len(concepts) + 1.4 <= now().single else now().double
+    figure = canvas(wide, min(0.17 * len(names) + 0.9, now().tall))
+    axes = figure.subplots()
+    size = min(5.5, 23 * (wide - 1.4) / len(concepts))
+    image = _heat(axes, values, LogNorm(1 / most, most), "RdBu_r", size)
     axes.set_aspect("auto")
     _ticks(axes, concepts, names)
     # The first row is of all images.
-    axes.axhline(0.5, color="white", linewidth=2.5 if len(names) <= NAMED else 1)
+    axes.axhline(0.5, color="white", linewidth=pt(2.5 if len(names) <= NAMED else 1))
     axes.set(xlabel="Concept axis permuted", ylabel="Class")
     bar = figure.colorbar(image, ax=axes, label="Loss permuted / loss", fraction=0.06)
     ticks = [ratio for ratio in RATIOS if 1 / most <= ratio <= most]
@@ -125,19 +127,21 @@ def _side_by_side(
 ) -> Figure:
     figure, panels = grid(len(found), 3, lambda width: min(width, 2.6) + 0.4, layout="compressed")
     columns = panels.shape[1]
-    size = (figure.get_figwidth() - 1) / columns
+    size = (size_of(figure)[0] - 1) / columns
     for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         _heat(axes, values, Normalize(0, 1), "viridis", min(6.0, 90 * size / 1.9 / len(values) / 2.6))
         if len(values) == len(concepts) <= NAMED:
             _ticks(axes, concepts, concepts if number % columns == 0 else None)
         else:
             for line in (axes.axhline, axes.axvline):
-                line(len(concepts) - 0.5, color="white", linewidth=0.8)
+                line(len(concepts) - 0.5, color="white", linewidth=pt(0.8))
             axes.set_xlabel(f"Axis (the first {len(concepts)}: concepts)")
             for ticks in (axes.xaxis, axes.yaxis):
                 ticks.set_major_locator(MaxNLocator(6, integer=True))
             axes.set_ylabel("Axis" if number % columns == 0 else "")
         axes.set_title(f"{wrapped(name, 26)}\n{titles[name]}")
+        if len(found) > 1:
+            letter(axes, number)
     extend = "max" if any(np.nanmax(one, initial=0) > 1 + 1e-9 for one in found.values()) else "neither"
     figure.colorbar(panels[0, 0].images[0], ax=panels, label=label, fraction=0.03, shrink=0.8, extend=extend)
     return figure
@@ -156,7 +160,7 @@ def _heat(axes: Axes, values: NDArray[np.float64], norm: Normalize, colours: str
             light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 or not np.isfinite(value)
             text = f"{value:.2f}" if value < 9.995 else f"{value:.3g}"
             axes.text(
-                column, row, text if np.isfinite(value) else "–", ha="center", va="center", size=size,
+                column, row, text if np.isfinite(value) else "–", ha="center", va="center", size=pt(size),
                 color="black" if light else "white",
             )  # fmt: skip
     return image
@@ -166,9 +170,11 @@ def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None) -> No
     """Names of columns, turned where they would run into each other, and of rows."""
     flat = max(map(len, columns)) <= 5 or len(columns) <= 3
     turned = 0 if flat else 45 if len(columns) <= WRITTEN else 90
-    axes.set_xticks(range(len(columns)), [wrapped(name, 9) for name in columns] if flat else columns, rotation=turned)
+    axes.set_xticks(
+        range(len(columns)), [wrapped(name, 9) if flat else shown(name) for name in columns], rotation=turned
+    )
     if turned == 45:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
     step = 1 + len(rows or []) // NAMED
-    axes.set_yticks(range(0, len(rows or []), step), (rows or [])[::step])
+    axes.set_yticks(range(0, len(rows or []), step), map(shown, (rows or [])[::step]))

@@ -8,15 +8,19 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.concepts.purity import Purity
-from orthotrace.analysis.figures.facets import legend_above
+from orthotrace.analysis.figures.facets import Facets, legend_above
 from orthotrace.analysis.figures.layers import over_layers
-from orthotrace.analysis.figures.style import Drawn, grid, look, wrapped
+from orthotrace.analysis.figures.lines import dodged
+from orthotrace.analysis.figures.style import Drawn, figure_function, grid, grow, letter, look, pt, size_of
+from orthotrace.analysis.figures.text import shown as written
+from orthotrace.analysis.figures.text import wrapped
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.core.errors import UserError
 
 PURITY = "Purity (area under the ROC curve)"
 
 
+@figure_function
 def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequence[str], label: str = PURITY) -> Drawn:
     """Purity of each concept by several detectors, side by side: every network a dot with its interval over images.
 
@@ -35,7 +39,7 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
     longest = [max(name.split("\n"), key=len) for name in labels]
     figure, (axes,) = over_layers(longest, groups=len(purities))
     axes.set_xticks(range(len(concepts)), labels)
-    figure.set_figheight(figure.get_figheight() + 0.3)
+    grow(figure, size_of(figure)[1] + 0.1 * max(label.count("\n") + 1 for label in labels))
     slot = 0.84 / len(purities)
     rows: list[dict[str, Any]] = []
     handles = []
@@ -46,7 +50,7 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
         for number, network in enumerate(networks):
             found, level = network.auc, network.auc.level
             x = middle + 0.7 * slot * ((number + 0.5) / len(networks) - 0.5)
-            axes.vlines(x, found.low, found.high, color=style["color"], alpha=0.45, linewidth=0.7)
+            axes.vlines(x, found.low, found.high, color=style["color"], alpha=0.45, linewidth=pt(0.7))
             axes.plot(x, found.value, **{**style, "markersize": 0.75 * style["markersize"]}, clip_on=False)
             lowest = min(lowest, float(found.low.min()))
             rows += [
@@ -60,33 +64,45 @@ def purity_by_concept(purities: Mapping[str, Sequence[Purity]], concepts: Sequen
         if len(networks) > 1:
             several = True
             means = np.mean([network.auc.value for network in networks], axis=0)
-            axes.hlines(means, middle - 0.42 * slot, middle + 0.42 * slot, color="black", linewidth=0.8, zorder=3)
+            axes.hlines(means, middle - 0.42 * slot, middle + 0.42 * slot, color="black", linewidth=pt(0.8), zorder=3)
         handles.append(Line2D([], [], label=detector, **style))
-    axes.axhline(0.5, color="0.6", linewidth=0.5, linestyle="--", zorder=0)
-    axes.annotate("chance", (1, 0.5), (2, 0), ("axes fraction", "data"), "offset points", va="center", size=6)
+    axes.axhline(0.5, color="0.6", linewidth=pt(0.5), linestyle="--", zorder=0)
+    axes.annotate("chance", (1, 0.5), (pt(2), 0), ("axes fraction", "data"), "offset points", va="center", size=pt(6))
     axes.set_ylim(lowest - 0.03, 1.005)
-    axes.set_ylabel(label)
-    title = f"dots: networks, with {100 * level:g}% intervals over images" + ("; black bars: means" if several else "")
+    axes.set_ylabel(written(label))
+    title = f"dots: networks, with {100 * level:g} % intervals over images" + ("; black bars: means" if several else "")
     legend_above(figure, handles, title)
     return figure, rows
 
 
+@figure_function
 def concepts_over_tasks(
-    values: Mapping[str, ArrayLike], concepts: Sequence[str], label: str = PURITY, span: float = 0.05
+    values: Mapping[str, ArrayLike],
+    concepts: Sequence[str],
+    label: str = PURITY,
+    span: float = 0.05,
+    facets: Facets | None = None,
 ) -> Drawn:
-    """A value of each concept after every task: their mean, then one panel each, with a thin line for each seed.
+    """A value of each concept after every task: their mean, then one panel each.
+
+    Lines are means over seeds, bars their standard deviation (of the sample).
 
     Args:
         values: method -> (seeds, tasks, concepts), such as purities, or angles to the axes of the first task.
         concepts: names.
         label: of the values.
         span: smallest range of the vertical axis, so that small differences do not look large.
+        facets: how methods look; each panel has all of them.
 
     Raises:
         UserError: a number of names that is not that of the concepts.
     """
     found = {method: numbers(one, "values") for method, one in values.items()}
     fits(concepts, {method: one.shape[-1] for method, one in found.items()})
+    # Groups of two facets that are called alike would look alike in one panel.
+    if facets is None or len(facets.within(found)) > 1:
+        facets = Facets.one(found)
+    names = {method: name for of in facets.within(found).values() for method, name in of.items()}
     every = {"mean of all": slice(None)} if len(concepts) > 1 else {}
     titles = every | {concept: slice(number, number + 1) for number, concept in enumerate(concepts)}
     figure, panels = grid(len(titles), 4, lambda width: 1.45 if len(titles) > 4 else 1.7, sharex=True, sharey=True)
@@ -94,31 +110,37 @@ def concepts_over_tasks(
     tasks = next(iter(found.values())).shape[1]
     rows: list[dict[str, Any]] = []
     for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
-        for place, (method, one) in enumerate(found.items()):
-            shown = one[:, :, part].mean(axis=2)
-            x, style = np.arange(1, tasks + 1), look(place)
-            if len(shown) > 1:
-                axes.plot(x, shown.T, color=style["color"], linewidth=0.5, alpha=0.5)
-            axes.plot(x, shown.mean(axis=0), **style)
+        for place, (method, name) in enumerate(names.items()):
+            seeds = found[method][:, :, part].mean(axis=2)
+            mean, style = seeds.mean(axis=0), facets.look(name)
+            # Side by side, so that equal curves do not hide each other.
+            x = np.arange(1, tasks + 1) + dodged(place, len(names), 0.08)
+            if len(seeds) > 1:
+                axes.errorbar(
+                    x, mean, seeds.std(axis=0, ddof=1), fmt="none", ecolor=style["color"], elinewidth=pt(0.7),
+                    alpha=0.7,
+                )  # fmt: skip
+            axes.plot(x, mean, **style)
             rows += [
                 {
-                    "method": method, "concept": title, "after": task + 1, "mean": float(shown[:, task].mean()),
-                    "seeds": len(shown), "values": " ".join(f"{value:.6f}" for value in shown[:, task]),
+                    "method": method, "concept": title, "after": task + 1, "mean": float(mean[task]),
+                    "seeds": len(seeds), "values": " ".join(f"{value:.6f}" for value in seeds[:, task]),
                 }
                 for task in range(tasks)
             ]  # fmt: skip
         axes.set_title(wrapped(title, 24), weight="bold" if title in every else "normal")
+        if len(titles) > 1:
+            letter(axes, number)
         axes.set_xlim(0.6, tasks + 0.4)
         # A panel with none below it has its own numbers.
         axes.xaxis.set_tick_params(labelbottom=number + columns >= len(titles))
-        axes.set_xticks(range(1, tasks + 1, max(1, tasks // 8)))
+        axes.set_xticks(range(1, tasks + 1, -(-tasks // 8)))
     low, high = panels.flat[0].get_ylim()
     if high - low < span:
         panels.flat[0].set_ylim((low + high - span) / 2, (low + high + span) / 2)
-    figure.supxlabel("After task", size=7)
-    figure.supylabel(label, size=7)
-    title = "thick lines: means; thin lines: seeds" if any(len(one) > 1 for one in found.values()) else None
-    legend_above(figure, [Line2D([], [], label=method, **look(place)) for place, method in enumerate(found)], title)
+    figure.supxlabel("After task")
+    figure.supylabel(written(label))
+    facets.legend(figure, found)
     return figure, rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layers import all_layers, draw_method, label_panels, over_layers
 from orthotrace.analysis.figures.lines import errors, within
-from orthotrace.analysis.figures.style import Drawn
+from orthotrace.analysis.figures.style import Drawn, figure_function
 from orthotrace.analysis.studies.consistency import PairMean
 
 NAMES = {
@@ -19,6 +19,7 @@ CONSISTENCY = "Representational consistency (r²)"
 Results = Mapping[str, Mapping[str, PairMean]]
 
 
+@figure_function
 def consistency_by_layer(
     results: Results,
     label: str = CONSISTENCY,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orthotrace.analysis.figures.style import Drawn, grid
+from orthotrace.analysis.figures.style import Drawn, figure_function, grid, pt, size_of
+from orthotrace.analysis.figures.text import filled, shown
 from orthotrace.results.heat_map import heat_map, write_cells
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ CELL = 0.19
 NAMED = 24
 
 
+@figure_function
 def layer_correspondence(found: Mapping[str, Correspondence]) -> Drawn:
     """How often each layer is most similar to each layer of another network, a matrix for each method."""
     alike = len({one.layers for one in found.values()}) == 1
@@ -29,23 +30,23 @@ def layer_correspondence(found: Mapping[str, Correspondence]) -> Drawn:
     rows: list[dict[str, Any]] = []
     columns = panels.shape[1]
     # Beside the panels are names of layers and the scale.
-    room = min((figure.get_figwidth() - 0.6 - 0.7 * (1 if alike else columns)) / columns, 2.0)
+    room = min((size_of(figure)[0] - 0.6 - 0.7 * (1 if alike else columns)) / columns, 2.0)
     for number, (axes, (method, one)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         values, layers = np.array(one.frequency), one.layers
         step = -(-len(layers) // NAMED)
         heat_map(axes, values)
         # Where all have the same layers, the left and lowest panels name them.
         lowest, left = number + columns >= len(found) or not alike, number % columns == 0 or not alike
-        axes.set_xticks(range(0, len(layers), step), layers[::step] if lowest else [], rotation=90)
-        axes.set_yticks(range(0, len(layers), step), layers[::step] if left else [])
-        axes.set_title(f"{fill(method, 24)}\n{one.accuracy:.0%} the same layer")
+        axes.set_xticks(range(0, len(layers), step), list(map(shown, layers[::step])) if lowest else [], rotation=90)
+        axes.set_yticks(range(0, len(layers), step), list(map(shown, layers[::step])) if left else [])
+        axes.set_title(f"{filled(method, 24)}\n{one.accuracy:.0%} the same layer")
         if room / len(layers) > CELL:
-            write_cells(axes, values, (f"{share:.2f}" for share in values.flat), 5)
+            write_cells(axes, values, (f"{share:.2f}" for share in values.flat), pt(5))
         rows += [
             {"method": method, "layer": layers[i], "other": layers[j], "share": float(share)}
             for (i, j), share in np.ndenumerate(values)
         ]
-    figure.supxlabel("Layer of the other network", size=7)
-    figure.supylabel("Layer of one network", size=7)
+    figure.supxlabel("Layer of the other network")
+    figure.supylabel("Layer of one network")
     figure.colorbar(panels[0, 0].images[0], ax=panels, label="Share of pairs", fraction=0.03, shrink=0.8)
     return figure, rows

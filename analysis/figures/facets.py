@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from textwrap import fill
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orthotrace.analysis.figures.style import COLOURS, CYCLES, TALLEST, look
+from orthotrace.analysis.figures.style import COLOURS, CYCLES, grow, look, now, pt, size_of
+from orthotrace.analysis.figures.text import filled
 
 # A legend takes at most this share of a figure's height.
 SHARE = 0.24
@@ -82,24 +82,30 @@ def legend_above(figure: Figure, handles: Sequence[Any], title: str | None = Non
     Long names are broken into lines.
     """
     renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
-    width, dots = figure.bbox.width * 0.98, figure.dpi
+    width, inch = figure.bbox.width * 0.98, figure.dpi * now().scale
     # Letters of 6 points that fit a line, beside the mark.
-    letters = int(19 * figure.get_figwidth()) - 6
+    wide, tall = size_of(figure)
+    letters = int(19 * wide) - 6
     for handle in handles:
-        handle.set_label(fill(handle.get_label(), letters))
-    title = None if title is None else fill(title, letters + 9)
-    options: dict[str, Any] = {"title": title, "title_fontsize": 6, "loc": "outside upper center", "handles": handles}
+        handle.set_label(filled(handle.get_label(), letters))
+    title = None if title is None else filled(title, letters + 9)
+    options: dict[str, Any] = {
+        "title": title,
+        "title_fontsize": pt(6),
+        "loc": "outside upper center",
+        "handles": handles,
+    }
     options |= {"columnspacing": 1.2, "handletextpad": 0.5, "labelspacing": 0.35, "borderaxespad": 0.2}
     rows, height = 1, 0.0
     while rows <= len(handles):
         legend = figure.legend(ncols=-(-len(handles) // rows), **options)
         box = legend.get_window_extent(renderer)
-        height = box.height / dots
+        height = box.height / inch
         if box.width <= width or rows == len(handles):
             break
         legend.remove()
         rows += 1
-    figure.set_figheight(max(figure.get_figheight() + height, height / SHARE))
+    grow(figure, max(tall + height, height / SHARE))
 
 
 def stacked(panels: int, width: float, columns: float) -> bool:
@@ -114,4 +120,4 @@ def stacked(panels: int, width: float, columns: float) -> bool:
 
 def height_of(lines: int, each: float) -> float:
     """Inches of some lines of panels, no taller than a page."""
-    return lines * min(each, TALLEST / lines)
+    return lines * min(each, now().tall / lines)

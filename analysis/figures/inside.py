@@ -11,7 +11,7 @@ import numpy as np
 
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.lines import dodged, pairs_of_panels
-from orthotrace.analysis.figures.style import Drawn
+from orthotrace.analysis.figures.style import Drawn, figure_function, pt
 from orthotrace.core.files import read
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@figure_function
 def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | None = None) -> Drawn:
     """Mean accuracy on the tasks so far, and accuracy on the first task, over the steps of all tasks.
 
@@ -94,12 +95,12 @@ def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | No
             for number, axes in enumerate(panels[line]):
                 points = [of_step[number] for of_step in found.values()]
                 mean = np.array([one.mean for one in points])
-                axes.plot(x, mean, look["linestyle"], color=look["color"], linewidth=0.7)
+                axes.plot(x, mean, look["linestyle"], color=look["color"], linewidth=pt(0.7))
                 axes.plot(beside, mean[ends], **{**look, "linestyle": ""})
                 if len(courses[method]) > 1:
                     spread = [points[end].sd for end in ends]
                     axes.errorbar(
-                        beside, mean[ends], spread, fmt="none", ecolor=look["color"], elinewidth=0.7, alpha=0.7
+                        beside, mean[ends], spread, fmt="none", ecolor=look["color"], elinewidth=pt(0.7), alpha=0.7
                     )
                 rows += [
                     {
@@ -111,7 +112,7 @@ def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | No
     for axes in panels.flat:
         axes.set_ylim(-0.02, 1.04)
         for start in starts[1:-1]:
-            axes.axvline(start, color="0.8", linewidth=0.6, zorder=0)
+            axes.axvline(start, color="0.8", linewidth=pt(0.6), zorder=0)
     for axes in panels[-1]:
         axes.set_xlabel("Step")
     facets.legend(figure, courses)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.lines import dodged
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, Drawn, letter
+from orthotrace.analysis.figures.style import Drawn, canvas, figure_function, letter, now, pt
+from orthotrace.analysis.figures.text import shown as written
 from orthotrace.analysis.inference.ceilings import Ceiling
 
 
@@ -41,22 +41,21 @@ def over_layers(layers: Sequence[str], facets: Sequence[str] = ("",), groups: in
     count, most = len(facets), max(map(len, layers))
     # Room for every group, with its dots, at each layer.
     each = 0.35 + len(layers) * max(0.42, 0.11 * groups)
-    width = SINGLE if count * each + 0.2 <= SINGLE else DOUBLE
-    below = count * each + 0.2 > DOUBLE
+    width = now().single if count * each + 0.2 <= now().single else now().double
+    below = count * each + 0.2 > now().double
     lines, columns = (count, 1) if below else (1, count)
     # Names that would run into each other are turned.
     turned = len(layers) * (most + 1.5) > 15 * (width / columns - 0.5)
     height = lines * (1.6 if lines > 1 else 2.0) + 0.35 + (0.055 * most if turned else 0)
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(width, height), layout="constrained", squeeze=False, sharex=True, sharey=True
-    )
+    figure = canvas(width, height)
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     for number, (axes, facet) in enumerate(zip(panels.flat, facets, strict=True)):
-        axes.set_xticks(range(len(layers)), layers, rotation=90 if turned else 0)
+        axes.set_xticks(range(len(layers)), map(written, layers), rotation=90 if turned else 0)
         axes.set_xlim(-0.5, len(layers) - 0.5)
-        axes.set_title(facet)
+        axes.set_title(written(facet))
         # Lines between layers, not between groups.
         for edge in range(1, len(layers)):
-            axes.axvline(edge - 0.5, color="0.9", linewidth=0.5, zorder=0)
+            axes.axvline(edge - 0.5, color="0.9", linewidth=pt(0.5), zorder=0)
         axes.tick_params(axis="x", length=0)
         if count > 1:
             letter(axes, number)
@@ -78,11 +77,12 @@ def draw_method(
     """
     x = np.arange(len(means), dtype=np.float64) + dodged(place, methods, 0.14)
     for at, values in zip(x, dots, strict=True):
-        axes.plot([at] * len(values), values, ".", color=look["color"], markersize=2.5, alpha=0.5, zorder=1.5)
-    axes.plot(x, means, **{**look, "linewidth": 0.5, "zorder": 3})
+        axes.plot([at] * len(values), values, ".", color=look["color"], markersize=pt(2.5), alpha=0.5, zorder=1.5)
+    axes.plot(x, means, **{**look, "linewidth": pt(0.5), "zorder": 3})
     return x
 
 
+@figure_function
 def values_by_layer(
     values: Mapping[str, Mapping[str, Sequence[float]]],
     label: str,
@@ -106,7 +106,7 @@ def values_by_layer(
     for axes, of in zip(panels, shown.values(), strict=True):
         if ceiling is not None:
             axes.axhspan(ceiling.lower, ceiling.upper, color="0.85", linewidth=0, zorder=0)
-        axes.axhline(0, color="0.6", linewidth=0.5, zorder=0)
+        axes.axhline(0, color="0.6", linewidth=pt(0.5), zorder=0)
         for place, (method, name) in enumerate(of.items()):
             dots = [values[method].get(layer, ()) for layer in layers]
             means = [float(np.mean(one)) if one else np.nan for one in dots]
@@ -128,6 +128,6 @@ def values_by_layer(
 def label_panels(figure: Figure, panels: Sequence[Axes], label: str) -> None:
     """The label of the values: once where panels share their axis."""
     if len(panels) == 1:
-        panels[0].set_ylabel(label)
+        panels[0].set_ylabel(written(label))
     else:
-        figure.supylabel(label, size=7)
+        figure.supylabel(written(label))

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, letter
+from orthotrace.analysis.figures.style import canvas, letter, now, pt
+from orthotrace.analysis.figures.text import shown
 
 
 def dodged(place: int, count: int, most: float, room: float = 0.8) -> float:
@@ -36,14 +36,12 @@ def pairs_of_panels(facets: Collection[str], labels: Sequence[str]) -> tuple[Fig
     """
     lines, columns = len(facets), len(labels)
     each = 2.1 if lines == 1 else 1.75 if lines < 4 else 1.5
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(DOUBLE if columns > 1 else SINGLE, lines * each),
-        layout="constrained", squeeze=False, sharex=True, sharey="col",
-    )  # fmt: skip
+    figure = canvas(now().double if columns > 1 else now().single, lines * each)
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey="col")
     for line, facet in enumerate(facets):
         for column, label in enumerate(labels):
             axes = panels[line, column]
-            axes.set(title=facet, ylabel=label)
+            axes.set(title=shown(facet), ylabel=shown(label))
             if panels.size > 1:
                 letter(axes, line * columns + column)
     return figure, panels
@@ -71,7 +69,7 @@ def errors(
         ends = np.array([found[number] for number in at], dtype=np.float64)
         # What was cut to the range of the values has its mean within.
         lengths = np.maximum([middle - ends[:, 0], ends[:, 1] - middle], 0)
-        axes.errorbar(x[at], middle, lengths, fmt="none", ecolor=look["color"], elinewidth=0.8, zorder=2)
+        axes.errorbar(x[at], middle, lengths, fmt="none", ecolor=look["color"], elinewidth=pt(0.8), zorder=2)
 
 
 def within(end: float | None, bounds: tuple[float, float] | None) -> float | None:

@@ -1,15 +1,16 @@
 """Accuracy matrices: every task, after every task."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orthotrace.analysis.figures.style import Drawn, grid
+from orthotrace.analysis.figures.style import Drawn, figure_function, grid, pt
+from orthotrace.analysis.figures.text import filled
 from orthotrace.results.heat_map import draw_matrix
 
 
+@figure_function
 def accuracy_matrices(
     matrices: Mapping[str, Sequence[NDArray[np.float64]]], blank: Mapping[str, NDArray[np.bool_]] | None = None
 ) -> Drawn:
@@ -25,8 +26,8 @@ def accuracy_matrices(
     for number, (axes, (method, seeds)) in enumerate(zip(panels.flat, matrices.items(), strict=False)):
         mean = np.mean(seeds, axis=0)
         hidden = np.zeros(mean.shape, dtype=bool) if blank is None else blank[method]
-        draw_matrix(axes, mean, hidden)
-        axes.set_title(fill(method, 22) + (f"\n({len(seeds)} seed{'s' * (len(seeds) > 1)})" if differ else ""))
+        draw_matrix(axes, mean, hidden, pt(6))
+        axes.set_title(filled(method, 22) + (f"\n({len(seeds)} seed{'s' * (len(seeds) > 1)})" if differ else ""))
         # Where all have as many tasks, the left and lowest panels say them.
         if number % panels.shape[1]:
             axes.set_ylabel("")

@@ -1,15 +1,14 @@
 """RDMs as heat maps, sorted by class."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.figures.layers import all_layers
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, TALLEST, Drawn
+from orthotrace.analysis.figures.style import Drawn, canvas, figure_function, now, pt
+from orthotrace.analysis.figures.text import filled, shown
 from orthotrace.analysis.rdm.triangles import square
 from orthotrace.analysis.rdm.undefined import undefined
 
@@ -18,6 +17,7 @@ LETTER, GAP = 0.045, 0.07
 LEFT, RIGHT, TOP, BOTTOM = 0.5, 0.65, 0.4, 0.2
 
 
+@figure_function
 def rdm_maps(
     rdms: Mapping[str, Mapping[str, NDArray[np.float64]]],
     classes: Sequence[str],
@@ -41,12 +41,12 @@ def rdm_maps(
     blocks, size = _blocks(len(rdms), len(layers))
     lines = -(-len(rdms) // blocks)
     side = LEFT + len(layers) * (size + GAP)
-    width = SINGLE if blocks * side + RIGHT <= SINGLE else DOUBLE
+    width = now().single if blocks * side + RIGHT <= now().single else now().double
     letters = max(6, int(size / LETTER / 1.5))
-    titles = [fill(layer, letters) for layer in layers]
+    titles = [filled(layer, letters) for layer in layers]
     head = 0.1 + 0.13 * max(title.count("\n") + 1 for title in titles)
     height = head + lines * (size + GAP) + BOTTOM
-    figure = plt.figure(figsize=(width, height))
+    figure = canvas(width, height, layout=None)
     # In the middle, where maps of the largest size leave room.
     aside = max(0.0, (width - blocks * side - RIGHT) / 2)
     top = max(float(np.nanmax(rdm)) for by_layer in rdms.values() for rdm in by_layer.values())
@@ -62,10 +62,10 @@ def rdm_maps(
             # Maps are square, and have their places: a layout engine takes seconds for many.
             axes = figure.add_axes((left / width, below / height, size / width, size / height))
             if line == 0:
-                axes.set_title(titles[column], pad=3)
+                axes.set_title(titles[column], pad=pt(3))
             if column == 0:
                 axes.text(
-                    -0.3 / size, 0.5, fill(method, letters, break_long_words=False), rotation=90, size=6,
+                    -0.3 / size, 0.5, filled(method, letters, break_long_words=False), rotation=90, size=pt(6),
                     ha="center", va="center", transform=axes.transAxes, linespacing=1.1,
                 )  # fmt: skip
             if layer not in by_layer:
@@ -78,9 +78,9 @@ def rdm_maps(
             # Beside and below the outermost map that is there.
             leftmost = not any(other in by_layer for other in layers[:column])
             lowest = not any(layer in other for other in list(rdms.values())[number + blocks :: blocks])
-            axes.set_xticks(middles, classes if named and lowest else [""] * len(classes))
-            axes.set_yticks(middles, classes if named and leftmost else [""] * len(classes))
-            axes.tick_params(length=0 if named else 1, labelsize=5, pad=1.5)
+            axes.set_xticks(middles, list(map(shown, classes)) if named and lowest else [""] * len(classes))
+            axes.set_yticks(middles, list(map(shown, classes)) if named and leftmost else [""] * len(classes))
+            axes.tick_params(length=0 if named else pt(1), labelsize=pt(5), pad=pt(1.5))
             axes.spines[:].set_visible(False)
             rows += _between(matrix, method, layer, classes, per_class)
     tall = min(height - head - BOTTOM, 2.0)
@@ -93,7 +93,7 @@ def rdm_maps(
         )
     )
     image = next(axes.images[0] for axes in figure.axes if axes.images)
-    figure.colorbar(image, cax=bar, label=f"Dissimilarity ({measure})")
+    figure.colorbar(image, cax=bar, label=shown(f"Dissimilarity ({measure})"))
     return figure, rows
 
 
@@ -106,8 +106,8 @@ def _blocks(methods: int, layers: int) -> tuple[int, float]:
     """
 
     def size(blocks: int) -> float:
-        along = ((DOUBLE - RIGHT) / blocks - LEFT) / layers - GAP
-        return min(along, (TALLEST - TOP - BOTTOM) / -(-methods // blocks) - GAP, 1.6)
+        along = ((now().double - RIGHT) / blocks - LEFT) / layers - GAP
+        return min(along, (now().tall - TOP - BOTTOM) / -(-methods // blocks) - GAP, 1.6)
 
     best = max(range(1, methods + 1), key=lambda blocks: (round(size(blocks), 3), -blocks))
     return best, size(best)

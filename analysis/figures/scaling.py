@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.figures.facets import Facets
-from orthotrace.analysis.figures.style import DOUBLE, SINGLE, Drawn, letter
+from orthotrace.analysis.figures.style import Drawn, canvas, figure_function, letter, now, pt
+from orthotrace.analysis.figures.text import shown as written
 
 # Areas of the first and the last layer, in points squared.
 AREAS = (7, 26)
@@ -15,6 +15,7 @@ AREAS = (7, 26)
 BESIDE = 3
 
 
+@figure_function
 def rdms_in_a_plane(
     points: NDArray[np.float64],
     networks: Sequence[tuple[str, str]],
@@ -32,11 +33,9 @@ def rdms_in_a_plane(
     shown = facets.within(methods)
     lines = -(-len(shown) // BESIDE)
     columns = -(-len(shown) // lines)
-    width = SINGLE if columns == 1 else DOUBLE
-    figure, panels = plt.subplots(
-        lines, columns, figsize=(width, lines * min(width / columns, SINGLE)), layout="constrained", squeeze=False,
-        sharex=True, sharey=True,
-    )  # fmt: skip
+    width = now().single if columns == 1 else now().double
+    figure = canvas(width, lines * min(width / columns, now().single))
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     sizes = np.linspace(*AREAS, len(layers))
     rows = []
     by_network = points.reshape(len(networks), len(layers), 2)
@@ -47,11 +46,11 @@ def rdms_in_a_plane(
             look = facets.look(of[method])
             there = ~np.isnan(line[:, 0])
             x, y = line[there].T
-            axes.plot(x, y, look["linestyle"], color=look["color"], linewidth=0.6, alpha=0.6, zorder=1)
+            axes.plot(x, y, look["linestyle"], color=look["color"], linewidth=pt(0.6), alpha=0.6, zorder=1)
             inside = look.get("markerfacecolor", look["color"])
             axes.scatter(
                 x, y, sizes[there] * (look["markersize"] / 4) ** 2, inside, marker=look["marker"], zorder=2,
-                linewidths=0.7 if inside == "white" else 0.3,
+                linewidths=pt(0.7 if inside == "white" else 0.3),
                 edgecolors=look["color"] if inside == "white" else "white",
             )  # fmt: skip
             rows += [
@@ -59,7 +58,7 @@ def rdms_in_a_plane(
                 for layer, (x, y) in zip(layers, line, strict=True)
                 if not np.isnan(x)
             ]
-        axes.set_title(facet)
+        axes.set_title(written(facet))
         axes.set_aspect("equal", adjustable="box")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
@@ -72,6 +71,6 @@ def rdms_in_a_plane(
     panels[0, 0].set_ylim((low + high)[1] / 2 - half, (low + high)[1] / 2 + half)
     for axes in panels.flat[len(shown) :]:
         axes.set_visible(False)
-    figure.supxlabel(f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})", size=7)
+    figure.supxlabel(f"MDS of 1 − r between RDMs (stress-1 {stress:.2f})")
     facets.legend(figure, methods)
     return figure, rows

@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from orthotrace.analysis.figures.facets import legend_above
 from orthotrace.analysis.figures.lines import errors, pairs_of_panels, within
-from orthotrace.analysis.figures.style import Drawn, look
+from orthotrace.analysis.figures.style import Drawn, figure_function, look
+from orthotrace.analysis.figures.text import shown
 from orthotrace.results.statistics import mean_interval
 
 LABELS = {"acc": "ACC", "bwt": "BWT"}
@@ -23,6 +24,7 @@ LOGARITHMIC = 100
 Lines = Mapping[str, Mapping[float, Mapping[str, Sequence[float]]]]
 
 
+@figure_function
 def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
     """Accuracy after all tasks, and backward transfer where there is one, against the value of a key.
 
@@ -59,7 +61,7 @@ def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
                 }
                 for value, one, (low, high) in zip(values, found, ends, strict=True)
             ]  # fmt: skip
-        axes.set_xlabel(key)
+        axes.set_xlabel(shown(key))
         if not wide and all(float(value).is_integer() for value in every):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if wide:

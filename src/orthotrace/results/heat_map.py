@@ -50,13 +50,14 @@ def untaught(tasks: int, scenario: str, repeats: int = 1, blur: float = 0.0) -> 
     return (tested % max(1, tasks // repeats) > after) & (scenario != "domain") & (blur == 0)
 
 
-def draw_matrix(axes: Axes, matrix: ArrayLike, blank: NDArray[np.bool_] | None = None) -> AxesImage:
+def draw_matrix(axes: Axes, matrix: ArrayLike, blank: NDArray[np.bool_] | None = None, size: float = 6.0) -> AxesImage:
     """Draw an accuracy matrix: rows are tasks learned, columns the tasks tested.
 
     Args:
         axes: where.
         matrix: (t, T), in [0, 1].
         blank: cells that are left blank, see untaught; None for none.
+        size: of the numbers in cells, in points; smaller where there are many.
     """
     values = np.asarray(matrix, dtype=np.float64)
     if blank is not None:
@@ -68,5 +69,5 @@ def draw_matrix(axes: Axes, matrix: ArrayLike, blank: NDArray[np.bool_] | None =
         axis.set_ticks(range(0, count, step), [str(number + 1) for number in range(0, count, step)])
     if max(values.shape) <= WRITTEN:
         texts = (f"{value:.2f}".removeprefix("0").replace("1.00", "1") for value in values.flat)
-        write_cells(axes, values, texts, min(6.0, 40 / max(values.shape)))
+        write_cells(axes, values, texts, min(size, size / 6 * 40 / max(values.shape)))
     return image

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from orthotrace.analysis.figures.style import COLOURS, DOUBLE, FORMATS, MARKERS, look, save, styled
+from orthotrace.analysis.figures.style import COLOURS, FORMATS, MARKERS, look, now, save, styled
 from orthotrace.core.digests import verify
 
 
 def draw(folder, formats=FORMATS):
     with styled():
-        figure, axes = plt.subplots(figsize=(DOUBLE, 2))
+        figure, axes = plt.subplots(figsize=(now().page, 2))
         axes.plot([1, 2], [3, 4])
         axes.set_xlabel("some text")
         path = save(figure, folder, "x", [{"a": 1}], formats)
