@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
-from orthotrace.analysis.figures.capacity import capacity_by_layer
-from orthotrace.analysis.figures.consistency import consistency_by_layer
-from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis import figures
+from orthotrace.analysis.concepts.axes import axis_correlations, separability
+from orthotrace.analysis.concepts.importance import Importance
+from orthotrace.analysis.concepts.purity import purity
 from orthotrace.analysis.figures.facets import Facets
-from orthotrace.analysis.figures.inside import accuracy_inside
-from orthotrace.analysis.figures.layers import values_by_layer
-from orthotrace.analysis.figures.matrices import accuracy_matrices
-from orthotrace.analysis.figures.rdms import rdm_maps
-from orthotrace.analysis.figures.scaling import rdms_in_a_plane
-from orthotrace.analysis.figures.swept import score_by_value
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.inference.evaluation import evaluate
 from orthotrace.analysis.studies.consistency import pair_mean
 from orthotrace.analysis.studies.findings import Correspondence
 from orthotrace.results.heat_map import untaught
@@ -65,21 +60,84 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         label: {10.0**power: {"acc": rng.random(3).tolist(), "bwt": rng.random(3).tolist()} for power in range(-4, 1)}
         for label in labels
     }
+    over = {
+        label: {
+            layer: {step: pair_mean(np.full((3, 3), rng.random()) + 0.1 * np.eye(3)) for step in (1, 2, 4, 8)}
+            for layer in layers
+        }
+        for label in labels[:4]
+    }
+    spread = [{label: rng.uniform(0.5, 1, 3).tolist() for label in labels} for _ in range(2)]
     blank = {label: untaught(tasks, "class") for label in labels}
     return {
-        "accuracy": lambda: accuracy_over_tasks(seeds, facets),
-        "matrices": lambda: accuracy_matrices(seeds, blank),
-        "capacity": lambda: capacity_by_layer({label: [dict.fromkeys(layers, gauge)] for label in labels}),
-        "consistency": lambda: consistency_by_layer(pairs, facets=facets),
-        "similarity": lambda: consistency_by_layer(pairs, "linear_cka", None, facets),
-        "reference": lambda: values_by_layer(values, "Agreement with brain (spearman)", Ceiling(-0.1, 0.3), facets),
-        "correspondence": lambda: layer_correspondence(
+        "accuracy": lambda: figures.accuracy_over_tasks(seeds, facets),
+        "matrices": lambda: figures.accuracy_matrices(seeds, blank),
+        "capacity": lambda: figures.capacity_by_layer({label: [dict.fromkeys(layers, gauge)] for label in labels}),
+        "consistency": lambda: figures.consistency_by_layer(pairs, facets=facets),
+        "similarity": lambda: figures.consistency_by_layer(pairs, "linear_cka", None, facets),
+        "reference": lambda: figures.values_by_layer(
+            values, "Agreement with brain (spearman)", Ceiling(-0.1, 0.3), facets
+        ),
+        "correspondence": lambda: figures.layer_correspondence(
             dict.fromkeys(labels, Correspondence(tuple(layers), 0.5, shares))
         ),
-        "rdms": lambda: rdm_maps(rdms, CLASSES, 2),
-        "mds": lambda: rdms_in_a_plane(rng.random((len(networks) * len(layers), 2)), networks, layers, 0.2, facets),
-        "inside": lambda: accuracy_inside(courses, facets),
-        "sweep": lambda: score_by_value(swept, "optimizer.lr"),
+        "rdms": lambda: figures.rdm_maps(rdms, CLASSES, 2),
+        "mds": lambda: figures.rdms_in_a_plane(
+            rng.random((len(networks) * len(layers), 2)), networks, layers, 0.2, facets
+        ),
+        "inside": lambda: figures.accuracy_inside(courses, facets),
+        "sweep": lambda: figures.score_by_value(swept, "optimizer.lr"),
+        "exemplars": lambda: figures.exemplar_against_centroid(pairs, pairs),
+        "layers": lambda: figures.layer_by_layer(
+            {label: (np.array(shares) ** 0.5, layers, layers) for label in labels[:4]}, networks=("seed 0", "seed 1")
+        ),
+        "second-level": lambda: figures.second_level(
+            np.corrcoef(rng.random((len(networks) * len(layers), 40))), networks, layers
+        ),
+        "tradeoff": lambda: figures.stability_against_plasticity(spread[0], spread[1], facets),
+        "trajectory": lambda: figures.trajectory(over),
+        "dropout": lambda: figures.dropout_sampling(over),
+        "drift": lambda: figures.drift_over_tasks(over),
+        "readout": lambda: figures.readout_diagnosis(
+            {
+                label: {name: rng.random((3, tasks)) for name in ("trained", "refitted", "aligned")}
+                for label in labels[:4]
+            },
+            chance=0.1,
+        ),
+    }
+
+
+def other_drawings(names: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """Every figure whose marks are no groups: images, models, concepts; with these names, nine or more."""
+    rng = np.random.default_rng(0)
+    truth, has = rng.random(190), rng.random((60, 6)) < 0.4
+    concepts, classes = names[:6], names[:8]
+    models = evaluate({name: truth + size * rng.random(190) for size, name in enumerate(names[:5])},
+                      truth + 0.5 * rng.random((6, 190)))  # fmt: skip
+    purities = [[purity(strength * has + rng.standard_normal(has.shape), has) for _ in range(2)] for strength in (1, 2)]
+    ratios = rng.uniform(0.5, 3, (8, 6))
+    weight = Importance(
+        tuple(range(6)), ratios[0], 0 * ratios[0], tuple(range(7)), ratios[1:], 0 * ratios[1:], 0.1, np.ones(7), 5
+    )
+    features = rng.standard_normal((60, 8)) + 1
+    active = rng.standard_normal((60, 6))
+    return {
+        "images": lambda: figures.images_in_a_plane(
+            {layer: rng.random((2, 190)) for layer in LAYERS}, np.arange(20) % 8, classes, names[:2]
+        ),
+        "models": lambda: figures.model_comparison(models),
+        "purity": lambda: figures.purity_by_concept(dict(zip(names, purities, strict=False)), concepts),
+        "concepts": lambda: figures.concepts_over_tasks(
+            {name: rng.random((3, 5, 6)) for name in names[:3]}, concepts, "Angle of the axis (degrees)"
+        ),
+        "top": lambda: figures.top_images_grid(rng.random((60, 8, 8)), active, concepts, has, 8),
+        "slice": lambda: figures.slice_of_axes(active, (0, 1), concepts, has),
+        "separability": lambda: figures.separability_maps(
+            {name: separability(features, has) for name in names[:2]}, concepts
+        ),
+        "correlations": lambda: figures.correlation_maps({names[0]: axis_correlations(active)}, concepts),
+        "importance": lambda: figures.importance_by_class([weight], concepts, [names[:7]]),
     }
 
 

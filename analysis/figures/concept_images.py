@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from orthotrace.analysis.concepts.axes import top_images
 from orthotrace.analysis.figures.facets import legend_above
 from orthotrace.analysis.figures.style import COLOURS, Drawn, canvas, figure_function, now, pt
-from orthotrace.analysis.figures.text import wrapped
+from orthotrace.analysis.figures.text import shown, wrapped
 from orthotrace.analysis.rdm.arrays import flags, numbers
 from orthotrace.core.errors import UserError
 

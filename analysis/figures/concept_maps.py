@@ -35,7 +35,7 @@ def separability_maps(found: Mapping[str, Separability], concepts: Sequence[str]
     """
     fits(concepts, {name: len(one.normalised) for name, one in found.items()})
     means = {name: "undefined" if np.isnan(one.similarity) else f"{one.similarity:.2f}" for name, one in found.items()}
-    titles = {name: f"mean |Q| between concepts: {mean}" for name, mean in means.items()}
+    titles = {name: f"mean |Q| {mean}" for name, mean in means.items()}
     figure = _side_by_side({name: np.abs(one.normalised) for name, one in found.items()}, concepts, titles, "|Q|")
     rows = [
         {
@@ -59,7 +59,7 @@ def correlation_maps(found: Mapping[str, NDArray[np.float64]], concepts: Sequenc
     titles = {}
     for name, one in found.items():
         off = one[~np.eye(len(one), dtype=bool)]
-        titles[name] = f"mean between axes: {np.nanmean(off):.2f}" if np.isfinite(off).any() else ""
+        titles[name] = f"mean {np.nanmean(off):.2f}" if np.isfinite(off).any() else ""
     figure = _side_by_side(found, concepts, titles, "|r|")
     rows = [
         {"network": name, "axis": i, "other": j, "correlation": float(value)}
@@ -125,7 +125,8 @@ def importance_by_class(
 def _side_by_side(
     found: Mapping[str, NDArray[np.float64]], concepts: Sequence[str], titles: Mapping[str, str], label: str
 ) -> Figure:
-    figure, panels = grid(len(found), 3, lambda width: min(width, 2.6) + 0.4, layout="compressed")
+    least = 0.9 + 0.27 * min(WRITTEN, max(map(len, found.values())))
+    figure, panels = grid(len(found), 3, lambda width: min(width, 2.6) + 0.4, layout="compressed", least=least)
     columns = panels.shape[1]
     size = (size_of(figure)[0] - 1) / columns
     for number, (axes, (name, values)) in enumerate(zip(panels.flat, found.items(), strict=False)):
@@ -169,12 +170,9 @@ def _heat(axes: Axes, values: NDArray[np.float64], norm: Normalize, colours: str
 def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None) -> None:
     """Names of columns, turned where they would run into each other, and of rows."""
     flat = max(map(len, columns)) <= 5 or len(columns) <= 3
-    turned = 0 if flat else 45 if len(columns) <= WRITTEN else 90
+    turned = 0 if flat else 90
     axes.set_xticks(
         range(len(columns)), [wrapped(name, 9) if flat else shown(name) for name in columns], rotation=turned
     )
-    if turned == 45:
-        for label in axes.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
     step = 1 + len(rows or []) // NAMED
     axes.set_yticks(range(0, len(rows or []), step), map(shown, (rows or [])[::step]))

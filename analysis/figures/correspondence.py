@@ -26,7 +26,7 @@ def layer_correspondence(found: Mapping[str, Correspondence]) -> Drawn:
     alike = len({one.layers for one in found.values()}) == 1
     longest = max(len(layer) for one in found.values() for layer in one.layers)
     names = 0 if alike else 0.05 * longest
-    figure, panels = grid(len(found), 4, lambda width: min(width, 2.4) + 0.1 + names)
+    figure, panels = grid(len(found), 4, lambda width: min(width, 2.4) + 0.3 + names)
     rows: list[dict[str, Any]] = []
     columns = panels.shape[1]
     # Beside the panels are names of layers and the scale.

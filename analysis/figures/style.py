@@ -253,7 +253,14 @@ def look(place: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def grid(number: int, most: int, height: Callable[[float], float], layout: Any = "constrained", **options: Any):
+def grid(
+    number: int,
+    most: int,
+    height: Callable[[float], float],
+    layout: Any = "constrained",
+    least: float = 0.0,
+    **options: Any,
+):
     """A figure of some panels, at most so many beside each other; of a column's width, or a page's for more than two.
 
     Args:
@@ -261,6 +268,7 @@ def grid(number: int, most: int, height: Callable[[float], float], layout: Any =
         most: beside each other.
         height: of a line of panels in inches, by the width of a panel.
         layout: of the figure.
+        least: inches of a panel, below which two stand across the page.
         options: of Figure.subplots.
 
     Returns:
@@ -268,7 +276,8 @@ def grid(number: int, most: int, height: Callable[[float], float], layout: Any =
     """
     lines = -(-number // most)
     columns = -(-number // lines)
-    width = now().single if columns <= min(2, most) else now().double
+    narrow = columns <= min(2, most) and now().single / columns >= least
+    width = now().single if narrow else now().double
     figure = canvas(width, lines * height(width / columns), layout)
     panels = figure.subplots(lines, columns, squeeze=False, **options)
     for axes in panels.flat[number:]:
