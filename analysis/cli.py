@@ -87,6 +87,7 @@ class Options:
     interval: IntervalOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
+    style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
     labels: dict[str, str] | None
     order: list[str | int | float]
     facets: str | None
@@ -101,6 +102,7 @@ def checked_options(
     interval: IntervalOptions,
     trust: list[str],
     formats: list[Literal["pdf", "svg", "png"]],
+    style: Literal["nature", "neurips", "icml", "cvpr", "slides"],
     labels: dict[str, str] | None,
     order: list[str | int | float],
     facets: str | None,
@@ -111,7 +113,7 @@ def checked_options(
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return Options(layers, read, stimuli, concepts, interval, trust, formats, labels, order, facets)
+    return Options(layers, read, stimuli, concepts, interval, trust, formats, style, labels, order, facets)
 
 
 def analyse(config: DictConfig) -> Path:
@@ -166,7 +168,16 @@ def analyse(config: DictConfig) -> Path:
             if limits is not None and limits.has_chance:
                 print(f"{name}: {warning(limits)}", flush=True)
         pictures, plane = draw(
-            out / "figures", grouped, stimuli, readings, findings, concepts, chosen.formats, facets, interval.level
+            out / "figures",
+            grouped,
+            stimuli,
+            readings,
+            findings,
+            concepts,
+            chosen.formats,
+            facets,
+            interval.level,
+            chosen.style,
         )
         results["mds"], results["networks"] = plane, len(readings.networks)
         results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)

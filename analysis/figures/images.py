@@ -21,7 +21,7 @@ ROUNDS = 5
 
 @figure_function
 def images_in_a_plane(
-    rdms: Mapping[str, ArrayLike], labels: Sequence[int], classes: Sequence[str], networks: Sequence[str]
+    rdms: Mapping[str, ArrayLike], labels: ArrayLike, classes: Sequence[str], networks: Sequence[str]
 ) -> Drawn:
     """Metric scaling of the images by their RDM, layers beside and networks below each other, coloured by class.
 

@@ -38,7 +38,7 @@ def layer_by_layer(
         >>> rows[2]
         {'title': 'a and b', 'layer': 'relu1', 'other': 'head', 'value': 0.2}
     """
-    matrices = {title: numbers(values, "similarities") for title, (values, _, _) in found.items()}
+    matrices = {title: numbers(values, "similarities", missing=True) for title, (values, _, _) in found.items()}
     for title, (_, own, other) in found.items():
         if matrices[title].shape != (len(own), len(other)):
             raise UserError(f"{title}: ({len(own)}, {len(other)}) similarities are needed, got {matrices[title].shape}")

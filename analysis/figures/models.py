@@ -64,7 +64,7 @@ def model_comparison(
     axes.axhline(0, color="0.4", linewidth=pt(0.5), zorder=1)
     axes.bar(x, means, 0.62, color=COLOURS[4], linewidth=0, zorder=1)
     for at, scores in zip(x, found.scores, strict=True):
-        beside = np.linspace(-0.2, 0.2, len(scores)) if len(scores) > 1 else [0.0]
+        beside = np.linspace(-0.2, 0.2, len(scores)) if len(scores) > 1 else np.zeros(1)
         axes.plot(at + beside, scores, ".", color="0.35", markersize=pt(2.5), alpha=0.6, zorder=2)
     lengths = np.maximum([means - intervals[:, 0], intervals[:, 1] - means], 0)
     axes.errorbar(x, means, lengths, fmt="none", ecolor="black", elinewidth=pt(0.8), zorder=3)

@@ -13,6 +13,7 @@ from orthotrace.analysis.figures.capacity import capacity_by_layer
 from orthotrace.analysis.figures.inside import accuracy_inside, course_of
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.swept import score_by_value
+from orthotrace.analysis.figures.tradeoff import stability_against_plasticity
 from orthotrace.analysis.studies.group_names import numeric, varied
 from orthotrace.results.heat_map import untaught
 
@@ -66,6 +67,16 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
             f"Capacity: the share of each layer's input dimensions that is protected after each task (colour); numbers "
             f"are ranks, means {seeds}, rounded.",
             lambda: capacity_by_layer(facets.ordered(capacities)),
+        )
+    # Of one task nothing can be forgotten.
+    if all(group.values("forgetting") for group in grouped):
+        learned = {group.label: group.values("learning_accuracy") for group in grouped}
+        kept = {group.label: [1 - one for one in group.values("forgetting")] for group in grouped}
+        drawings["tradeoff"] = (
+            "Stability against plasticity: 1 − forgetting over the mean accuracy on each task just after it was "
+            "learned. Small marks are seeds, large ones means, bars ± 1 s.d.; up and right is best."
+            f"{facets.caption}",
+            lambda: stability_against_plasticity(learned, kept, facets),
         )
     return drawings | _of_sweeps(grouped, level)
 

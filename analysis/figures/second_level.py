@@ -1,5 +1,6 @@
 """The RDMs of all networks and layers, compared with each other: a matrix of matrices."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,7 @@ def second_level(
         >>> len(rows), rows[0]["layer"], rows[0]["other_network"]
         (6, 'relu1', 'seed 1')
     """
-    values, count = numbers(similarities, "similarities"), len(networks)
+    values, count = numbers(similarities, "similarities", missing=True), len(networks)
     total = count * len(layers)
     if values.shape != (total, total):
         raise UserError(f"{count} networks of {len(layers)} layers: ({total}, {total}) is needed, got {values.shape}")
@@ -78,6 +79,6 @@ def second_level(
             "other_layer": layers[j // count], "other_method": groups[j % count],
             "other_network": networks[j % count][1], "value": None if np.isnan(values[i, j]) else float(values[i, j]),
         }
-        for i, j in zip(*np.triu_indices(total, 1), strict=True)
+        for i, j in itertools.combinations(range(total), 2)
     ]  # fmt: skip
     return figure, rows

@@ -44,7 +44,7 @@ class Estimate(Protocol):
 
 
 # Group -> layer -> epoch, samples or task -> what was found there.
-Courses = Mapping[str, Mapping[str, Mapping[float, Estimate]]]
+Courses = Mapping[str, Mapping[str, Mapping[Any, Estimate]]]
 
 
 @figure_function

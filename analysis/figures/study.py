@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from orthotrace.analysis.figures.concept_study import concept_drawings
 from orthotrace.analysis.figures.consistency import consistency_by_layer, marks
 from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis.figures.exemplars import exemplar_against_centroid
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layers import values_by_layer
+from orthotrace.analysis.figures.of_rdms import Compared, drawings_of_rdms
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
@@ -37,9 +39,10 @@ if TYPE_CHECKING:
 
 # Figures with these names, or that begin with them, are ours to remove.
 NAMES = (
-    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "matrices", "mds", "rdms",
+    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
+    "matrices", "mds", "rdms", "second-level", "tradeoff",
 )  # fmt: skip
-PREFIXES = ("inside", "sweep-", "similarity-", "reference-", "concepts-")
+PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-")
 
 
 def draw(
@@ -52,6 +55,7 @@ def draw(
     formats: Collection[str] = FORMATS,
     facets: Facets | None = None,
     level: float = 0.95,
+    style: str = "nature",
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown; none where no format is given.
 
@@ -65,6 +69,7 @@ def draw(
         formats: of style.FORMATS.
         facets: the groups in panels; None for one panel.
         level: of intervals over seeds.
+        style: a name of style.STYLES.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
@@ -73,10 +78,12 @@ def draw(
     shown = [network for network in readings.networks if network.task == last]
     facets = facets or Facets.one(group.label for group in grouped)
     of_layers = _of_rdms(shown, readings.layers, facets.labels, stimuli, findings)
-    plane = _plane(shown, readings.layers)
+    compared = _compared(shown, readings.layers)
+    plane = _plane(compared)
     if plane is not None:
         of_layers |= _in_a_plane(plane, shown, readings.layers, facets)
     of_layers |= _of_findings(findings, last, stimuli, facets)
+    of_layers |= drawings_of_rdms(compared, readings.layers, facets.labels, stimuli, findings.drift)
     read = next(iter(readings.places.values())).read
     where = f" Layers are read {READ[read]}."
     drawings = drawings_of_scores(grouped, facets, level) | {
@@ -87,7 +94,7 @@ def draw(
     if not formats:
         drawings = {}
     pictures = {}
-    with styled():
+    with styled(style):
         for name, (caption, make) in drawings.items():
             figure, rows = make()
             rows = [{**row, "read": read} for row in rows] if name in of_layers else rows
@@ -132,23 +139,26 @@ def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 0, np.where(there, rdms, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
-def _plane(shown: Sequence[Network], layers: Sequence[str]) -> dict[str, Any] | None:
-    """All RDMs that can be compared as points of a plane; None where there are too few."""
+def _compared(shown: Sequence[Network], layers: Sequence[str]) -> Compared:
+    """The RDMs of all layers, and the correlations between them."""
     own = [(one, layer) for one in shown for layer in layers if layer in one.rdms]
-    if not own:
-        return None
-    apart = 1 - on_shared(pearson, [one.rdms[layer] for one, layer in own])
+    return own, on_shared(pearson, [one.rdms[layer] for one, layer in own]) if own else np.zeros((0, 0))
+
+
+def _plane(compared: Compared) -> dict[str, Any] | None:
+    """All RDMs that can be compared as points of a plane; None where there are too few."""
+    own, apart = compared[0], 1 - compared[1]
     kept = comparable(apart)
     # Two points lie on a line, whatever their distance.
     if len(kept) <= 2:
         return None
     apart = apart[np.ix_(kept, kept)]
     points, stress = smacof((apart + apart.T) / 2)
-    names = names_of(one.run.folder for one in shown)
+    names = names_of(one.run.folder for one, _ in own)
     places = [(one.method, names[one.run.folder], layer) for one, layer in (own[number] for number in kept)]
     keys = ("method", "run", "layer", "x", "y")
     found = [dict(zip(keys, (*place, *at), strict=True)) for place, at in zip(places, points.tolist(), strict=True)]
-    return {"task": shown[0].task, "stress": stress, "points": found}
+    return {"task": own[0][0].task, "stress": stress, "points": found}
 
 
 def _in_a_plane(plane: Mapping[str, Any], shown: Sequence[Network], layers: Sequence[str], facets: Facets) -> Drawings:
@@ -188,6 +198,13 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets
             f"after task {task}: beside that of all stimuli, it shows whether networks agree on classes or on images. "
             f"{marks(centroids)}{facets.caption}",
             lambda: consistency_by_layer(centroids, "Centroid consistency (r²)", facets=facets),
+        )
+    if between and centroids:
+        drawings["exemplars"] = (
+            f"Consistency between seeds of the RDMs of all images, and of those of the mean activations of the "
+            f"{len(stimuli.classes)} classes, after task {task}: networks that agree more on classes than on images "
+            f"place classes alike, and images within them each in its own way. {marks(between)}",
+            lambda: exemplar_against_centroid(facets.ordered(between), facets.ordered(centroids)),
         )
     if clustering := at_task(findings.clustering, task):
         drawings["clustering"] = (

@@ -148,10 +148,10 @@ def pt(size: float) -> float:
 def within_style(style: Style) -> Iterator[None]:
     """Figures of a block are of this style."""
     token = _NOW.set(style)
-    lengths = {key: value * style.scale for key, value in STYLE.items() if isinstance(value, (int, float))}
-    kept = {key: STYLE[key] for key in FIXED}
+    numbers = {key: value for key, value in STYLE.items() if isinstance(value, (int, float)) and key not in FIXED}
+    options: dict[Any, Any] = {**STYLE, **{key: value * style.scale for key, value in numbers.items()}}
     try:
-        with mpl.rc_context({**STYLE, **lengths, **kept}):
+        with mpl.rc_context(options):
             yield
     finally:
         _NOW.reset(token)
@@ -248,7 +248,7 @@ def look(place: int) -> dict[str, Any]:
     marker = MARKERS[place % len(MARKERS)]
     edge = {"markerfacecolor": "white", "markeredgewidth": pt(0.8)} if turn % 2 else {"markeredgewidth": 0}
     return {
-        "color": colour, "marker": marker, "markersize": pt(SIZES.get(marker, STYLE["lines.markersize"])),
+        "color": colour, "marker": marker, "markersize": pt(SIZES.get(marker, 4.0)),
         "linestyle": DASHES[turn // 2 % len(DASHES)], **edge,
     }  # fmt: skip
 

@@ -34,7 +34,7 @@ def _readable(line: str) -> bool:
     return True
 
 
-def filled(name: str, width: int, **options: bool) -> str:
+def filled(name: str, width: int, break_long_words: bool = True) -> str:
     """A name in lines of at most width letters, see textwrap.fill; mathematics is not broken.
 
     Example:
@@ -42,7 +42,7 @@ def filled(name: str, width: int, **options: bool) -> str:
         (['a long', 'name'], ['$a + b + c$', 'of', 'it'])
     """
     joined = MATHEMATICS.sub(lambda found: found[0].replace(" ", "\0"), name)
-    broken = fill(joined, width, **{"break_long_words": joined == name, **options})
+    broken = fill(joined, width, break_long_words=break_long_words and joined == name)
     return shown(broken.replace("\0", " "))
 
 

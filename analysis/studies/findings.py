@@ -23,6 +23,7 @@ from orthotrace.analysis.rdm.undefined import on_shared, undefined, without
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks, comparable
 from orthotrace.analysis.studies.correspondence import accuracy, layer_similarities
+from orthotrace.analysis.studies.rdm_drift import Drift, rdm_drift
 from orthotrace.analysis.studies.references import Agreement, Reference, agreements
 from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.core.digests import remove
@@ -97,6 +98,7 @@ class Findings:
         ceilings: name -> of each reference; None with one RDM.
         compared: name -> the reference itself.
         measure: name of the measure of dissimilarity.
+        drift: what networks keep of their RDMs over tasks; nothing where one task was analysed.
         left_out: what these comparisons had to leave out.
     """
 
@@ -110,6 +112,7 @@ class Findings:
     ceilings: dict[str, Ceiling | None]
     compared: Mapping[str, Reference]
     measure: str
+    drift: Drift
     left_out: Sequence[LeftOut]
 
     @property
@@ -154,6 +157,12 @@ class Findings:
             ],
             "correspondence": [
                 {"method": method, "task": task, **asdict(one)} for (method, task), one in self.correspondence.items()
+            ],
+            "rdm_drift": [
+                {"method": method, "layer": layer, "task": task, **asdict(one)}
+                for method, by_layer in self.drift.items()
+                for layer, by_task in by_layer.items()
+                for task, one in by_task.items()
             ],
             "references": [
                 {**row, "ceiling": None if (limits := self.ceilings[name]) is None else asdict(limits)}
@@ -209,6 +218,7 @@ def find(
         ceilings={name: limits for name, (_, limits) in agreed.items()},
         compared=references,
         measure=measure,
+        drift=rdm_drift(readings.networks, readings.layers, interval["level"]),
         left_out=left_out,
     )
 

@@ -121,6 +121,7 @@ TOP = {
         "references": Argument(dict[str, Any]),
         "trust": Argument(list[Annotated[str, Field(min_length=1)]]),
         "formats": Argument(list[Literal["pdf", "svg", "png"]]),
+        "style": Argument(Literal["nature", "neurips", "icml", "cvpr", "slides"]),
         "labels": Argument(_or_null(Annotated[dict[str, Annotated[str, Field(min_length=1)]], Field(min_length=1)])),
         "order": Argument(list[Annotated[str, Field(min_length=1)] | int | float]),
         "facets": Argument(_or_null(Annotated[str, Field(min_length=1)])),
