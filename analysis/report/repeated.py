@@ -82,6 +82,15 @@ class Repeated:
         )
 
 
+def analysis_command() -> str:
+    """The command of the analysis that is running; nothing where it was called from Python."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return ""
+    return shlex.join(["orthotrace-analyze", *HydraConfig.get().overrides.task])
+
+
 def settings_table(grouped: Sequence[Group]) -> list[list[str]]:
     """What was trained on what, and how: one value where all groups share it, else one for each."""
     rows = [["setting", "value"]]

@@ -1,20 +1,25 @@
 """The report of an analysis: one HTML file that opens offline, and tables for LaTeX."""
 
 import base64
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup
+from PIL import Image
 
 from orthotrace import __version__
 from orthotrace.analysis.inference.ceilings import Ceiling, warning
 from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
-from orthotrace.analysis.report.repeated import Link, Repeated
+from orthotrace.analysis.report.repeated import Link, Repeated, analysis_command
+from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
@@ -25,6 +30,10 @@ from orthotrace.results.tables import latex, parts
 
 # Letters that a table of scores has room for on the page.
 WIDTH = 112
+# Bytes above which a picture is embedded with a palette of 256 colours, a third as large.
+LARGE = 200_000
+# Packages that decide what an analysis finds and draws.
+PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 
 
 def write_report(
@@ -79,6 +88,10 @@ def write_report(
         where=READ[results["read"][0]["read"]],
         passed=[one for one in results["read"] if one["after"]],
         version=__version__,
+        command=analysis_command(),
+        analysis=analysis_table(results.get("options", {})),
+        # Ours, without anything of the user's.
+        script=Markup((files("orthotrace.analysis.report") / "report.js").read_text(encoding="utf-8")),
         warnings=warnings_of(results["references"]),
         networks=sum(len(group.runs) for group in grouped),
     )
@@ -106,7 +119,19 @@ def embedded(picture: Path) -> tuple[str, float]:
     """A PNG of 300 dots an inch as text for a page, and its width in inches."""
     content = picture.read_bytes()
     # The header of a PNG holds the width in bytes 16 to 19.
-    return base64.b64encode(content).decode(), int.from_bytes(content[16:20], "big") / 300
+    inches = int.from_bytes(content[16:20], "big") / 300
+    if len(content) > LARGE:
+        smaller = io.BytesIO()
+        Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(smaller, "png", optimize=True)
+        content = min(content, smaller.getvalue(), key=len)
+    return base64.b64encode(content).decode(), inches
+
+
+def analysis_table(options: Mapping[str, Any]) -> list[list[str]]:
+    """The settings of an analysis that decide what it finds, and the versions that it was made with."""
+    rows = [["setting", "value"]]
+    rows += [[key, "none" if value is None else str(value)] for key, value in leaves(options)]
+    return [*rows, ["versions", ", ".join(f"{name} {version(name)}" for name in PACKAGES)]]
 
 
 def consistency_table(

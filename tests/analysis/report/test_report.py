@@ -6,10 +6,11 @@ import base64
 import re
 import shutil
 
+import numpy as np
 import pytest
 from made_runs import written
 
-from orthotrace.analysis.report.report import consistency_table, write_report
+from orthotrace.analysis.report.report import consistency_table, embedded, write_report
 from orthotrace.results.groups import Group
 
 
@@ -93,20 +94,20 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     )
     for name in names:
         assert f"alert(&#39;{name}&#39;)" in page, name
-    assert "<script" not in page and "<b onclick" not in page
+    assert page.count("<script") == 1 and "<script>alert" not in page and "<b onclick" not in page
     # No name makes a folder.
     assert all(path.is_file() for path in (tmp_path / "tables").iterdir())
     # What is left are the tags of the page itself.
-    tags = set(re.findall(r"</?([a-z0-9]+)", page))
+    tags = set(re.findall(r"</?([a-z0-9]+)", re.sub(r"(?s)(?<=<script>).*(?=</script>)", "", page)))
     assert tags <= {
         "html", "head", "meta", "title", "link", "style", "body", "h1", "h2", "p", "div", "table", "thead", "tbody", "tr",
-        "th", "td", "figure", "img", "figcaption", "b", "code", "footer", "a", "pre",
+        "th", "td", "figure", "img", "figcaption", "b", "code", "footer", "a", "pre", "span", "script", "details", "summary",
     }  # fmt: skip
 
 
-# A printed page of A4 has 680 of the browser's pixels between its margins.
-@pytest.mark.parametrize("size", [(1280, 900), (375, 812), (680, 1009)], ids=["desktop", "phone", "printed"])
-def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
+@pytest.fixture(scope="module")
+def chrome():
+    """A browser without a window, for all tests here."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
         pytest.skip("no chromium and chromedriver on this machine")
@@ -117,32 +118,104 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(analysed, size):
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
                      "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"):  # fmt: skip
         options.add_argument(argument)
-    options.add_experimental_option(
-        "mobileEmulation", {"deviceMetrics": {"width": size[0], "height": size[1], "pixelRatio": 1.0}}
-    )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        printed = size[0] == 680
-        if printed:
-            chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        chrome.get((analysed / "report.html").as_uri())
-        pictures = chrome.execute_script(
-            "return Array.from(document.images).map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
-        )
-        assert len(pictures) == 9
-        assert all(complete and width > 300 and right <= size[0] for complete, width, right in pictures)
-        # Nothing but a table in its own frame is wider than the page.
-        assert chrome.execute_script("return document.documentElement.scrollWidth") <= size[0]
-        assert (
-            chrome.execute_script(
-                "return performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length"
-            )
-            == 0
-        )
-        assert chrome.get_log("browser") == []
-        if printed:
-            document = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
-            assert document.startswith(b"%PDF") and document.count(b"/Type /Page\n") >= 2
-    finally:
-        chrome.quit()
+    yield chrome
+    chrome.quit()
+
+
+# A printed page of A4 has 680 of the browser's pixels between its margins.
+SIZES = {"desktop": (1280, 900), "phone": (375, 812), "printed": (680, 1009)}
+# The nth column of the first table as it is shown.
+COLUMN = (
+    "return Array.from(document.querySelectorAll('.wide tbody')[0].rows, row => row.cells[arguments[0]].textContent)"
+)
+CLICK = "document.querySelectorAll('.wide th')[arguments[0]].click()"
+
+
+@pytest.fixture(params=[("desktop", "light"), ("desktop", "dark"), ("phone", "light"), ("phone", "dark"), ("printed", "dark")],
+                ids=" ".join)  # fmt: skip
+def opened(request, chrome, analysed):
+    """The report as it is shown on a device."""
+    device, scheme = request.param
+    width, height = SIZES[device]
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": device == "phone"}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    media = {"media": "print" if device == "printed" else "screen", "features": [feature]}
+    chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    chrome.get_log("browser")
+    chrome.get((analysed / "report.html").as_uri())
+    return chrome, device, scheme
+
+
+def test_it_opens_offline_without_a_broken_picture_or_an_error(opened):
+    chrome, device, scheme = opened
+    width = SIZES[device][0]
+    pictures = chrome.execute_script(
+        "return Array.from(document.querySelectorAll('figure img'))"
+        ".map(i => [i.complete, i.naturalWidth, i.getBoundingClientRect().right])"
+    )
+    assert len(pictures) == 17
+    assert all(complete and natural > 300 and right <= width for complete, natural, right in pictures)
+    # Nothing but a table in its own frame is wider than the page.
+    assert chrome.execute_script("return document.documentElement.scrollWidth") <= width
+    fetched = "return performance.getEntriesByType('resource').filter(r => !r.name.startsWith('data:')).length"
+    assert chrome.execute_script(fetched) == 0
+    colours = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+    page, text = (sum(map(int, re.findall(r"\d+", one)[:3])) for one in chrome.execute_script(colours))
+    # On paper it is always light.
+    assert (page < 150 < 600 < text) if scheme == "dark" and device != "printed" else (text < 150 < 600 < page)
+    if device == "printed":
+        document = base64.b64decode(chrome.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+        assert document.startswith(b"%PDF") and document.count(b"/Type /Page\n") >= 2
+        return
+    # Tables sort, by the size of their numbers, down by a second click.
+    rows = chrome.execute_script(COLUMN, 1)
+    for _ in range(2):
+        chrome.execute_script(CLICK, 1)
+    numbers = [float(cell.split()[0]) for cell in chrome.execute_script(COLUMN, 1)]
+    assert numbers == sorted(numbers, reverse=True) and len(numbers) == len(rows) == 3
+    head = "return document.querySelectorAll('.wide th')[1].getAttribute('aria-sort')"
+    assert chrome.execute_script(head) == "descending"
+    chrome.execute_script(CLICK, 0)
+    names = chrome.execute_script(COLUMN, 0)
+    assert names == sorted(names) and chrome.execute_script(head) is None
+    # Figures enlarge, captions are copied.
+    shown = "return [document.querySelector('dialog').open, document.querySelector('dialog img').naturalWidth]"
+    chrome.execute_script("document.querySelector('figure img').click()")
+    assert chrome.execute_script(shown)[0] and chrome.execute_script(shown)[1] > 300
+    chrome.execute_script("document.querySelector('dialog').click()")
+    assert not chrome.execute_script(shown)[0]
+    chrome.execute_script("document.querySelector('figcaption button').click()")
+    assert chrome.execute_script("return document.querySelector('figcaption button').textContent") == "copied"
+    assert chrome.get_log("browser") == []
+
+
+def test_the_command_and_the_versions_of_the_analysis_are_told(analysed, study):
+    page = (analysed / "report.html").read_text(encoding="utf-8")
+    command = f"<pre>orthotrace-analyze runs={study} out={analysed} tasks=all</pre>"
+    # With every figure, and once for all.
+    assert page.count(command) == page.count("<figure") + 1
+    assert "matplotlib " in page and "<td>interval.level</td><td>0.95</td>" in page
+
+
+def test_it_stays_small_with_ten_seeds_and_nine_layers(tmp_path):
+    """Noise, which nothing makes smaller, of four groups."""
+    from orthotrace.analysis import figures
+
+    rng = np.random.default_rng(0)
+    layers, groups = [f"layer{number}" for number in range(9)], ["finetune", "gpm", "hlop", "ewc"]
+    networks = [(group, f"seed {seed}") for group in groups[:1] for seed in range(10)]
+    maps = {group: {layer: rng.random(4950) for layer in layers} for group in groups}
+    bytes_of = {}
+    with figures.styled():
+        for name, drawn in {
+            "rdms": lambda: figures.rdm_maps(maps, [str(number) for number in range(10)], 10),
+            "second-level": lambda: figures.second_level(np.corrcoef(rng.random((90, 20))), networks, layers),
+        }.items():
+            figure, _ = drawn()
+            figure.savefig(tmp_path / f"{name}.png")
+            bytes_of[name] = len(embedded(tmp_path / f"{name}.png")[0])
+    # The other figures, of lines and points, take below 300 kB each: twenty, and images of each group.
+    assert bytes_of["rdms"] + bytes_of["second-level"] + 24 * 300_000 < 10_000_000, bytes_of
