@@ -165,7 +165,7 @@ def texts_of(figure: Figure) -> list[Text]:
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that lie on each other, and texts that leave the figure, as they are drawn."""
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
+    renderer = figure._get_renderer()
     shown = texts_of(figure)
     texts = [one.get_text() for one in shown]
     x0, y0, x1, y1 = np.array([one.get_window_extent(renderer).extents for one in shown]).T
@@ -181,5 +181,13 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
 
 def legend_share(figure: Figure) -> float:
     """Share of the height that legends take."""
-    renderer = figure.canvas.get_renderer()
+    renderer = figure._get_renderer()
     return sum(one.get_window_extent(renderer).height for one in figure.legends) / figure.bbox.height
+
+
+def look_alikes(figure: Figure, names: Sequence[str]) -> int:
+    """How many groups of a legend are missing, or look as another one, in colour or in grey."""
+    handles = [one for legend in figure.legends for one in legend.legend_handles]
+    looks = {(str(one.get_color()), str(one.get_marker()), str(one.get_markerfacecolor())) for one in handles}
+    grey = {(str(one.get_marker()), one.get_markerfacecolor() == "white") for one in handles}
+    return max(len(names), len(handles)) - min(len(looks), len(grey))

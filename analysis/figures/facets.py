@@ -81,7 +81,7 @@ def legend_above(figure: Figure, handles: Sequence[Any], title: str | None = Non
 
     Long names are broken into lines.
     """
-    renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
+    renderer = figure._get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
     width, inch = figure.bbox.width * 0.98, figure.dpi * now().scale
     # Letters of 6 points that fit a line, beside the mark.
     wide, tall = size_of(figure)

@@ -2,8 +2,10 @@
 // Tables are sorted by a click on a head: numbers by their size, what has none last.
 function key(cell) {
   const text = cell ? cell.textContent.trim() : "";
-  const number = parseFloat(text.replace("\u2212", "-"));
-  return /^[-\u2212+]?[\d.]/.test(text) && !Number.isNaN(number) ? number : text;
+  // An interval by its lower end.
+  const start = text.replace(/^\[/, "").replace("\u2212", "-");
+  const number = parseFloat(start);
+  return /^[-+]?[\d.]/.test(start) && !Number.isNaN(number) ? number : text;
 }
 function order(a, b) {
   const numbers = [a, b].map((one) => typeof one === "number");
