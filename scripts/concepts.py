@@ -38,7 +38,7 @@ from orthotrace.layers import fit
 from orthotrace.results.groups import groups
 from orthotrace.results.run_folder import Run, find
 
-RESULTS, DOCS = Path("scripts/results"), Path("docs")
+RESULTS, DOCS = Path("scripts/results"), Path("docs/figures")
 # Training images by whose statistics a trained network's features are whitened.
 FITTED = 5000
 KINDS = {"cw": "concept whitening", "bn": "batch norm"}
@@ -162,8 +162,7 @@ def drift(name: str) -> dict[str, Any]:
         by_method.setdefault(str(one.run.scores["method"]), []).append(one)
     values = {method: over_tasks(of) for method, of in by_method.items()}
     concepts = list(networks[0].outputs.concepts)
-    with styled():
-        keep(concepts_over_tasks({method: one[0] for method, one in values.items()}, concepts), f"{name}_purity")
+    draw_drift({method: one[0] for method, one in values.items()}, concepts, name)
     found: dict[str, Any] = {"layer": networks[0].layer, "concepts": concepts, "methods": {}}
     for method, (purity, angle) in values.items():
         runs = list(dict.fromkeys(one.run.folder for one in by_method[method]))
@@ -176,6 +175,12 @@ def drift(name: str) -> dict[str, Any]:
             "angle": np.round(angle, 2).tolist(),
         }
     return found
+
+
+def draw_drift(purities: Mapping[str, Any], concepts: Sequence[str], name: str) -> None:
+    """Purity of every concept after every task; also of what is in the committed record."""
+    with styled():
+        keep(concepts_over_tasks(purities, concepts), f"{name}_purity")
 
 
 def compared_table(found: Mapping[str, Any]) -> list[str]:

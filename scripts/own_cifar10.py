@@ -23,7 +23,11 @@ from orthotrace.core.files import read, read_json, whole, write_json
 from orthotrace.layers import deviations
 from orthotrace.results.run_folder import Run, find
 
-RUNS, RESULTS, FIGURE = Path("runs/own_cifar10"), Path("scripts/results/own_cifar10.json"), Path("docs/own_curves.png")
+RUNS, RESULTS, FIGURE = (
+    Path("runs/own_cifar10"),
+    Path("scripts/results/own_cifar10.json"),
+    Path("docs/figures/own_curves.png"),
+)
 SETTING = (
     "CIFAR-10 as one task; convolutions 16-16-32-32-64-64 in stages of two and a layer of 128, batch normalisation, "
     "4 epochs, batch 128, SGD .05 with momentum .9 and a cosine"

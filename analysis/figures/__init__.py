@@ -9,6 +9,7 @@ figures.save(figure, Path("figures"), "consistency", numbers)
 
 from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
 from orthotrace.analysis.figures.capacity import capacity_by_layer
+from orthotrace.analysis.figures.composed import panel
 from orthotrace.analysis.figures.concept_images import slice_of_axes, top_images_grid
 from orthotrace.analysis.figures.concept_maps import correlation_maps, importance_by_class, separability_maps
 from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
@@ -22,7 +23,6 @@ from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.layers import values_by_layer
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.models import model_comparison
-from orthotrace.analysis.figures.panel import panel
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.readout import readout_diagnosis
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane

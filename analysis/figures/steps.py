@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from orthotrace.analysis.figures.consistency import CONSISTENCY
 from orthotrace.analysis.figures.facets import legend_above
@@ -120,7 +120,7 @@ def _courses(
             own = dict(sorted(by_layer[layer].items()))
             at = np.array(list(own), dtype=np.float64)
             # Side by side, so that bars do not hide each other.
-            aside = dodged(place, len(by_layer), 0.01, 0.05) * span
+            aside = dodged(place, len(by_layer), 0.008, 0.04) * span
             x = at * np.exp(aside) if logarithmic else at + aside
             means = [one.mean for one in own.values()]
             axes.plot(x, means, **looks[layer])
@@ -141,7 +141,7 @@ def _courses(
             axes.set_xscale("log")
             axes.set_xticks(_few(steps))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if bounds is not None:

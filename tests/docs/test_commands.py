@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from conftest import TINY
 from hydra.errors import ConfigCompositionException
 from pages import PAGES, blocks, commands, composed_all
+
+from orthotrace.analysis import figures
 
 # What a page shows to be refused, and what another test runs with the files of its page.
 REFUSED = ("docs/howto/own_data.md", 0)
@@ -86,6 +89,17 @@ def test_a_model_of_ones_own(train, analyze, tmp_path):
     names: dict = {}
     exec(loop, names)
     assert 0 < names["guard"].subspaces["0"].capacity.rank < 20
+
+
+def test_the_code_of_the_gallery(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    for code in blocks("docs/gallery.md", "python"):
+        exec(code, names)
+    assert {path.name for path in (tmp_path / "figures").glob("*.pdf")} == {"consistency.pdf", "figure2.pdf"}
+    # Every function that a figure is drawn by.
+    page = PAGES["docs/gallery.md"]
+    assert [one for one in re.findall(r"figures\.([a-z]\w+)\(?", page) if one not in figures.__all__] == []
 
 
 def test_the_code_of_the_page_on_analysis():
