@@ -1,6 +1,5 @@
 """A folder that one process at a time writes to, and what killed ones left in it."""
 
-import errno
 import os
 import re
 import shutil
@@ -32,17 +31,11 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     Example:
         >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
         'cannot write a.txt: no space left on device; free some space or choose another folder'
-        >>> str(cannot_write("a.txt", OSError(17, "File exists")))
-        'cannot write a.txt: file exists; choose another folder'
     """
     # HDF5 puts a page of details into the text.
     reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
-    todo = "choose another folder"
-    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        todo = f"free some space or {todo}"
-    elif isinstance(error, IsADirectoryError):
-        todo = f"move it away or {todo}"
-    return UserError(f"cannot write {path}: {reason}; {todo}")
+    remedy = "move it away" if isinstance(error, IsADirectoryError) else "free some space"
+    return UserError(f"cannot write {path}: {reason}; {remedy} or choose another folder")
 
 
 def part_of(path: Path) -> Path:
