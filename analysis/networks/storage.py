@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.core.digests import DamagedFileError, digest_of
 from orthotrace.core.errors import UserError, one_line
-from orthotrace.core.files import read, read_json, whole, write_json
+from orthotrace.core.files import check_schema, read, read_json, whole, write_json
 
 HDF5 = (".h5", ".hdf5")
 COPY = "put a good copy in its place"
@@ -80,6 +80,7 @@ def read_rdms(path: Path | str) -> RDMs:
         content = read_json(path.with_suffix(".json"), COPY)
         digest = digest_of(path)
         # Those of older versions do not say.
+        check_schema(content, path.with_suffix(".json"))
         if content.get("sha256", digest) != digest:
             raise DamagedFileError(
                 f"{path} is not the file that {path.with_suffix('.json').name} beside it describes: put a good copy of "

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import shutil
 import subprocess
 import sys
 
 import pytest
+from bad_configurations import Case, answer
+from composed import composed
 from conftest import TINY, snapshot, surroundings
+from omegaconf import OmegaConf
 
+from orthotrace.cli.composed import check_composed
+from orthotrace.cli.train import assemble
+from orthotrace.core.errors import UserError
+from orthotrace.results.run_folder import Run
+
+HYDRA = OmegaConf.create(
+    {"runtime": {"choices": {"method": "finetune", "stream": "permuted"}}, "overrides": {"task": []}}
+)
+composed_once = functools.cache(lambda: composed("method=finetune"))
 HEAVY = ("torch", "pytorch_lightning", "lightning_fabric")
 
 
@@ -69,3 +83,33 @@ def test_finished_runs_and_the_parent_of_a_multirun_import_nothing_heavy(study, 
     jobs = ("--multirun", *TINY, "method=finetune,gpm", "seed=0,1", "hydra.sweep.dir=all")
     found, said = imported("orthotrace.cli.train", *jobs, cwd=tmp_path)
     assert said.count("is finished") == 4 and found == []
+
+
+@pytest.mark.parametrize(
+    "group", ["dataset", "stream", "model", "method", "scheduler", "regularizer", "augmentation", "logger"]
+)
+def test_what_makes_something_else_is_named(tmp_path, group):
+    """As a function of the user's own does that returns something else."""
+    config = copy.deepcopy(composed_once())
+    config[group] = {"_target_": "builtins.dict"}
+    with pytest.raises(UserError) as error:
+        assemble(config, Run(tmp_path), HYDRA)
+    assert error.value.key == f"{group}._target_" and error.value.message.startswith("makes a dict, and no ")
+
+
+@pytest.mark.parametrize("name", ["..", "../a", "a/../../b", " "])
+def test_the_folder_of_runs_is_not_left_by_a_name(name):
+    config = copy.deepcopy(composed_once())
+    config.name = name
+    with pytest.raises(UserError, match=r"^name: is the name of a folder below runs/"):
+        check_composed(config, HYDRA, "train", whole=False)
+    config.name = "paper/a..b"
+    check_composed(config, HYDRA, "train", whole=False)
+
+
+def test_a_key_of_lightning_s_is_no_typo():
+    said = answer(Case("train", (), "trainer.max_steps", "valid", 3))
+    assert (
+        said
+        == "error: trainer.max_steps: is none of ours; write +trainer.max_steps=VALUE to give it to Lightning's trainer\n"
+    )

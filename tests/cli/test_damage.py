@@ -69,6 +69,11 @@ def test_a_damaged_configuration_is_no_other_configuration(train, two):
         assert f"config.yaml is {'missing' if kind == 'missing' else 'damaged'}" in answer.err
         assert "still usable: scores.json" in answer.err and "another configuration" not in answer.err
         path.write_bytes(content)
+    # Of an older version, without digests: cut between two keys.
+    (path.parent / ".sha256").unlink()
+    path.write_bytes(content[: content.index(b"trainer:")])
+    answer = train(*TINY, "method=gpm", f"hydra.run.dir={two}/0")
+    assert answer.code == 2 and "config.yaml is damaged: it has no trainer; put a good copy" in answer.err
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"{}", b'"x"'])

@@ -195,3 +195,13 @@ def test_a_user_s_own_class_has_the_types_of_its_signature(tmp_path, monkeypatch
         bad = OmegaConf.merge(config, {"model": {key: value}})
         with pytest.raises(UserError, match=line.replace("?", r"\?").replace(".", r"\.")):
             check(bad, "train")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_concept_layers_have_options_of_whitening(there):
+    config = OmegaConf.create(whole("train", ("model=convnet", "concepts=classes", "concepts.layer=bn1")))
+    config.concepts.pop("whitening")
+    if there:
+        config.concepts.whitening = None
+    with pytest.raises(UserError, match=r"^concepts\.whitening: has keys of its own"):
+        check(config, "train")

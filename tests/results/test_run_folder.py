@@ -1,8 +1,13 @@
+import json
+
 import pytest
+import torch
 from conftest import snapshot
+from made_runs import written
 
 from orthotrace.core.errors import UserError
-from orthotrace.results.run_folder import Run, find, load
+from orthotrace.core.files import read, write_json
+from orthotrace.results.run_folder import Run, find, load, read_checkpoint
 
 
 def test_find_finds_runs_and_nothing_else(study, tmp_path):
@@ -30,3 +35,28 @@ def test_a_run_without_checkpoints(tmp_path):
         (tmp_path / "checkpoints" / "task1.ckpt").write_bytes(b"half")
         load(tmp_path)
     assert not Run(tmp_path).finished
+
+
+@pytest.mark.parametrize("schema", [2, True, "1"])
+def test_what_a_later_version_wrote_is_not_read_as_ours(tmp_path, schema):
+    run = written(tmp_path)
+    write_json(run.scores_file, json.loads(run.scores_file.read_text()) | {"schema": schema})
+    with pytest.raises(UserError, match=r"scores\.json has schema .*, and this version reads 1: install a later"):
+        _ = run.scores
+    torch.save({"orthotrace": {"schema": schema}}, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt has schema"):
+        read(tmp_path / "last.ckpt", read_checkpoint)
+
+
+def test_the_last_tasks_are_counted_from_the_end(tmp_path):
+    run = written(tmp_path)
+    run.checkpoints.mkdir()
+    for name in ("task1", "task2", "task10", "tasks"):
+        (run.checkpoints / f"{name}.ckpt").write_bytes(b"half")
+    assert run.tasks == [1, 2, 10]
+    for task, name in ((-1, "task10"), (-2, "task2"), (1, "task1")):
+        with pytest.raises(UserError, match=rf"{name}\.ckpt is damaged"):
+            run.network(task)
+    for task in (-4, 3):
+        with pytest.raises(UserError, match="has no checkpoint of task"):
+            run.network(task)

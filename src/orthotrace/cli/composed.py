@@ -32,6 +32,8 @@ def check_composed(config: DictConfig, hydra: Any, name: str, whole: bool = True
             raise UserError(one_option(options), group)
     check(config, name, whole)
     if name == "train":
+        if ".." in Path(place := str(config.name)).parts or not place.strip():
+            raise UserError(f"is the name of a folder below runs/ (got {short(repr(place))})", "name")
         init_digest(config)
 
 

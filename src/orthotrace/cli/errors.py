@@ -11,6 +11,7 @@ from typing import NoReturn
 from orthotrace.cli.flags import Flags, overrides_in
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.keys import at, groups, hint, known_keys, one_option, plain_file, write_keys
+from orthotrace.config.outside import TRAINER
 from orthotrace.core.errors import UserError, nearest, one_line, short
 from orthotrace.core.files import cannot_write
 from orthotrace.core.interrupt import stop_here
@@ -157,4 +158,6 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
         return f"{name}: has another value; write ~{name} alone"
     if at(known, name) is not None:
         return f"{name}: cannot be set, since what is above it was deleted"
+    if above == "trainer" and last in TRAINER:
+        return f"{name}: is none of ours; write +{name}=VALUE to give it to Lightning's trainer"
     return f"{short(name)}: no such key; {hint(short(name), known)}"

@@ -16,7 +16,7 @@ from orthotrace.cli.composed import check_composed, init_digest
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
 from orthotrace.cli.launch import launch, quieten
-from orthotrace.config.build import build, plain, write_hydra
+from orthotrace.config.build import build, build_a, plain, write_hydra
 from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import differences, relevant, varied
 from orthotrace.config.network import concept_layers_of
@@ -29,7 +29,7 @@ from orthotrace.core.interrupt import deferred, stop_here, working_in
 from orthotrace.core.processes import ends_with_first
 from orthotrace.results.collapse import run_line
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
-from orthotrace.results.run_folder import Run
+from orthotrace.results.run_folder import AFRESH, Run
 
 if TYPE_CHECKING:
     from orthotrace.results.scores import Scores
@@ -204,6 +204,10 @@ def is_finished(run: Run, config: DictConfig) -> bool:
     """
     if not run.exists:
         return False
+    for group in ("dataset", "stream", "model", "method", "trainer"):
+        # Of an older version, whose files have no digests.
+        if group not in run.config:
+            raise UserError(f"{run.hydra / 'config.yaml'} is damaged: it has no {group}; {AFRESH}")
     changed = differences(relevant(run.config), relevant(config))
     if changed:
         raise UserError(
@@ -248,9 +252,14 @@ def assemble(
         from orthotrace.cli.task_lines import TaskLines
         from orthotrace.config.network import make_network
         from orthotrace.core.seeds import Seeds, derived
+        from orthotrace.data.augment import Augmentation
+        from orthotrace.data.streams import Stream
+        from orthotrace.methods.base import Method
         from orthotrace.results.found_rows import rows_argument
         from orthotrace.results.weights import weights_of
         from orthotrace.training.experiment import Experiment
+        from orthotrace.training.regularizer import Regularizer
+        from orthotrace.training.schedules import Constant
         from orthotrace.training.settings import Components, Optimization, Training
         from orthotrace.training.tracking import Tracker
 
@@ -267,13 +276,13 @@ def assemble(
     except UserError as error:
         raise error.below("seeds") from error
     source = build_dataset(config, seeds.stream)
-    stream = build(config, "stream", source=source, seed=seeds.stream)
+    stream = build_a(Stream, config, "stream", source=source, seed=seeds.stream)
     alignment = _alignment(config, source, stream, seeds)
     torch.manual_seed(derived(seeds.init))
     names = alignment.sets.names if alignment else None
     weights = None if config.init_from is None else weights_of(str(config.init_from))
     model = make_network(config, stream.shape, len(stream.classes), names, weights)
-    method = build(config, "method", **rows_argument(config, seeds))
+    method = build_a(Method, config, "method", **rows_argument(config, seeds))
     if alignment:
         alignment.check(model, method)
     optimizer = build(config, "optimizer")
@@ -282,7 +291,7 @@ def assemble(
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
-    reporting = tracker or (TaskLines(build(config, "logger"), number) if is_first_process() else Tracker())
+    reporting = tracker or (TaskLines(build_a(Tracker, config, "logger"), number) if is_first_process() else Tracker())
     bar = ProgressBar(number.strip() or hydra.runtime.choices.method, stream.tasks, training.max_epochs)
     choices = hydra.runtime.choices
     experiment = Experiment(
@@ -298,9 +307,9 @@ def assemble(
         Optimization(
             optimizer,
             plain(config.rates) or {},
-            build(config, "regularizer"),
-            build(config, "scheduler"),
-            build(config, "augmentation"),
+            build_a(Regularizer, config, "regularizer"),
+            build_a(Constant, config, "scheduler"),
+            build_a(Augmentation, config, "augmentation"),
         ),
         training,
         trainer,

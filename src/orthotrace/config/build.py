@@ -41,6 +41,26 @@ def _called(config: DictConfig, path: str) -> str:
     return "" if name.partition(".")[0] in libraries else f"{name} raised an error: "
 
 
+def build_a(kind: type, config: DictConfig, path: str, **arguments: Any) -> Any:
+    """The same, where it makes something of a kind, or what has all that this kind has.
+
+    Raises:
+        UserError: as build; or it makes something else.
+
+    Example:
+        >>> build_a(list, OmegaConf.create({"method": {"_target_": "builtins.dict"}}), "method")
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: method._target_: makes a dict, and no builtins.list
+    """
+    found = build(config, path, **arguments)
+    lacks = any(not hasattr(found, name) for name in dir(kind) if not name.startswith("_"))
+    # torch asks for the class.
+    if not isinstance(found, kind) and (lacks or kind.__module__.startswith("torch.")):
+        raise UserError(f"makes a {type(found).__name__}, and no {kind.__module__}.{kind.__name__}", f"{path}._target_")
+    return found
+
+
 def plain(node: Any) -> Any:
     """A node of a configuration, resolved, as dictionaries and lists; a plain value as it is."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.build import build, plain
 from orthotrace.config.renamed import current
+from orthotrace.core.errors import UserError
 
 SEVERAL, SEQUENCE = "orthotrace.data.sources.several", "orthotrace.data.streams.Sequence"
 
@@ -23,7 +24,12 @@ def build_dataset(config: DictConfig, seed: int) -> Any:
         UserError: as build.
     """
     only = shown(config, seed)
-    return build(config, "dataset", **({} if only is None else {"only": only}))
+    from orthotrace.data.sources.base import Source
+
+    found = build(config, "dataset", **({} if only is None else {"only": only}))
+    if not isinstance(found, (Source, tuple, list)):
+        raise UserError(f"makes a {type(found).__name__}, and no data set", "dataset._target_")
+    return found
 
 
 def shown(config: DictConfig, seed: int) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from orthotrace.config.build import build, plain
+from orthotrace.config.build import build_a, plain
 from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,16 +107,18 @@ def concept_layers_of(config: DictConfig) -> list[str]:
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _Start) -> nn.Module:
     """The model, with orthogonal weights where it has them."""
+    from torch import nn
+
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
-        return build(config, "model", shape=shape, classes=classes)
+        return build_a(nn.Module, config, "model", shape=shape, classes=classes)
     from orthotrace.layers import orthogonalise
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
         del rest.model["weights"]
-    model = build(rest, "model", shape=shape, classes=classes)
+    model = build_a(nn.Module, rest, "model", shape=shape, classes=classes)
     if weights["kind"] != "orthogonal_init":
         # That one leaves the names as they are, and would begin anew from weights that were trained.
         start(model)

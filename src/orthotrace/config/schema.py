@@ -115,7 +115,7 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         UserError: a _target_ that cannot be found, or a node that should have keys.
     """
     for path, target in PLACES[name].items():
-        if at(values, path) is None and path.split(".")[0] in OPTIONAL and name == "train":
+        if at(values, path.split(".")[0]) is None and path.split(".")[0] in OPTIONAL and name == "train":
             continue
         keys, given = _named(target).without(*GIVEN.get(path, ())).arguments, GIVEN.get(path, ())
         if path == "trainer":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orthotrace.core.digests import DamagedFileError, recorded, replace, verify
-from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.errors import UserError, one_line, short
 from orthotrace.core.folders import cannot_write, check_held, part_of
 
 # Libraries that write in C or Rust tell of the disk in words alone.
@@ -127,6 +127,29 @@ def read(
         # A damaged file can raise nearly anything: zip, pickle, JSON and Unicode errors among them.
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise DamagedFileError(f"{path} is damaged ({reason}); {advice()}") from error
+
+
+def check_schema(content: Mapping[str, Any], path: Path, known: int = 1) -> None:
+    """Refuse what a later version wrote: its fields may mean something else.
+
+    Args:
+        content: with its schema; the first versions of some files have none.
+        path: where it was read.
+        known: the schema that this version writes.
+
+    Raises:
+        UserError: names the file.
+
+    Example:
+        >>> check_schema({"schema": 2}, Path("scores.json"))
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: scores.json has schema 2, and this version reads 1: install a later orthotrace
+    """
+    if (found := content.get("schema", known)) != known or isinstance(found, bool):
+        raise UserError(
+            f"{path} has schema {short(repr(found))}, and this version reads {known}: install a later orthotrace"
+        )
 
 
 def read_json(path: Path, *remedy: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from orthotrace.config.targets import check_targets, missing_modules
 from orthotrace.core.digests import DamagedFileError, recorded, verify
 from orthotrace.core.errors import UserError
-from orthotrace.core.files import read, read_json
+from orthotrace.core.files import check_schema, read, read_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -146,6 +146,7 @@ class Run:
                 f"{self.scores_file} is damaged (no field '{missing[0]}'); the same command writes it again from the "
                 "checkpoints"
             )
+        check_schema(scores, self.scores_file)
         return scores
 
     @property
@@ -242,7 +243,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of {damaged} is wrong")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    check_schema(content["orthotrace"], path)
+    return content
 
 
 def is_whole(path: Path) -> bool:

@@ -41,7 +41,8 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
         if unknown is None:
             raise UserError(str(error), "trainer") from error
         raise UserError(f"no such option; {nearest(unknown, known)}", f"trainer.{unknown}") from error
-    except (ValueError, MisconfigurationException) as error:
+    # Of what needs a package that is not installed the last.
+    except (ValueError, MisconfigurationException, ImportError) as error:
         raise UserError(str(error).split("\n")[0], "trainer") from error
     if trainer.world_size > 1:
         # Several processes work together by DDP, each started by Lightning as the same command.

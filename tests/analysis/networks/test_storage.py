@@ -101,6 +101,13 @@ def other_tensors(path):
     path.with_suffix(".json").write_text("{}")
 
 
+def later(path):
+    from safetensors.numpy import save_file
+
+    save_file({"dissimilarities": np.ones((1, 3))}, path)
+    path.with_suffix(".json").write_text('{"schema": 2}')
+
+
 def no_triangle(path):
     from safetensors.numpy import save_file
 
@@ -117,6 +124,7 @@ def no_rdms(path):
 
 BAD = {
     "x.safetensors": (damaged, r"x\.safetensors is damaged"),
+    "later.safetensors": (later, r"later\.json has schema 2, and this version reads 1"),
     "y.safetensors": (other_tensors, r"y\.safetensors holds no RDMs: it has weights"),
     "z.safetensors": (no_triangle, r"z\.safetensors: 7 entries are no upper triangle"),
     "x.h5": (damaged, r"x\.h5 is damaged"),
