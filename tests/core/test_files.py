@@ -108,6 +108,6 @@ def test_without_links_a_file_is_copied(tmp_path, monkeypatch):
 def test_a_folder_in_the_place_of_a_file_is_no_want_of_space(tmp_path):
     (tmp_path / "a.txt").mkdir()
     with pytest.raises(
-        UserError, match=r"cannot write .*a\.txt: is a directory; move it away or choose another folder"
+        UserError, match=r"cannot write .*a\.txt: is a directory; move away what is there or choose another folder"
     ):
         write_text(tmp_path / "a.txt", "one")

@@ -133,3 +133,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file"), held(tmp_path / "file"):
         pass
+
+
+def test_a_folder_in_the_place_of_the_lock_is_named(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with (
+        pytest.raises(UserError, match=r"cannot write .*/\.lock: is a directory; move away what is there"),
+        held(tmp_path),
+    ):
+        pass

@@ -93,3 +93,16 @@ def test_a_run_that_lies_aside_is_no_second_one(tmp_path):
     for name in ASIDE:
         shutil.copytree(tmp_path / "run", tmp_path / "run" / name, ignore=shutil.ignore_patterns(*ASIDE))
     assert [run.folder.name for run in below(tmp_path)] == ["run"]
+
+
+@pytest.mark.parametrize("content", [[], ["notes.txt"]])
+def test_a_folder_that_lies_aside_and_is_of_no_run_removes_none(tmp_path, content):
+    run = Run(tmp_path)
+    run.checkpoints.mkdir()
+    run.checkpoint(1).write_bytes(b"of the run")
+    (tmp_path / ".replaced").mkdir()
+    for name in content:
+        (tmp_path / ".replaced" / name).write_text("mine")
+    give_back(run)
+    assert [name for name in content if not (tmp_path / name).is_file()] == []
+    assert run.checkpoint(1).read_bytes() == b"of the run" and not is_replaced(run)

@@ -60,3 +60,26 @@ def test_the_last_tasks_are_counted_from_the_end(tmp_path):
     for task in (-4, 3):
         with pytest.raises(UserError, match="has no checkpoint of task"):
             run.network(task)
+
+
+PLACES = ("scores.json", "metrics.csv", "inside.csv", "failed.txt", "checkpoints/last.ckpt", "checkpoints", ".hydra")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_lies_in_the_place_of_a_file_is_named_before_a_task_is_trained(tmp_path, name):
+    run, path = Run(tmp_path), tmp_path / name
+    run.check_places()
+    if name in PLACES[-2:]:
+        path.symlink_to("nowhere")
+    else:
+        path.mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"cannot write .*/{name}: (is|not) a directory; move away what is there"):
+        run.check_places()
+
+
+def test_a_link_to_nowhere_is_no_checkpoint(tmp_path):
+    run = Run(tmp_path)
+    run.checkpoints.mkdir()
+    run.checkpoint(1).write_bytes(b"half")
+    run.checkpoint(2).symlink_to("nowhere")
+    assert run.generations == [run.checkpoint(1)]

@@ -134,6 +134,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return
     check(config, "train")
+    run.check_places()
     with held(run.folder):
         started = time.perf_counter()
         experiment, tracker, bar = assemble(config, run, hydra, number)

@@ -1,5 +1,6 @@
 """A folder that one process at a time writes to, and what killed ones left in it."""
 
+import errno
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from typing import IO
 from orthotrace.core.errors import UserError, one_line
 
 LOCK = ".lock"
+# A folder in the place of a file, a file or a broken link in that of a folder, a link to itself.
+TAKEN = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
 HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:60]
 PART = re.compile(r"\.(?P<process>\d+)(@(?P<host>[A-Za-z0-9-]*))?\.part(\.[^.]*)?$")
 
@@ -34,7 +37,7 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     """
     # HDF5 puts a page of details into the text.
     reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
-    remedy = "move it away" if isinstance(error, IsADirectoryError) else "free some space"
+    remedy = "move away what is there" if error.errno in TAKEN else "free some space"
     return UserError(f"cannot write {path}: {reason}; {remedy} or choose another folder")
 
 
@@ -93,7 +96,8 @@ def held(folder: Path) -> Iterator[None]:
             root.mkdir(parents=True, exist_ok=True)
             lock = _locked(root)
         except OSError as error:
-            raise cannot_write(folder, error) from error
+            at_lock = str(error.filename).endswith(LOCK)
+            raise cannot_write(folder / LOCK if at_lock else folder, error) from error
         _HELD[root] = (lock, set())
         try:
             for one in (root, *(path for path in root.iterdir() if path.is_dir())):

@@ -31,7 +31,8 @@ def give_back(run: Run) -> None:
     moving, aside = run.folder / MOVING, run.folder / REPLACED
     _remove(run.folder / REMOVED)
     if aside.is_dir():
-        for path in _own(run):
+        # Where nothing of a run lies aside, what is there has no other copy.
+        for path in _own(run) if any(_own(Run(aside))) or not run.generations else ():
             _remove(path)
         os.rename(aside, moving)  # noqa: PTH104
     if moving.is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -14,6 +16,7 @@ from orthotrace.config.targets import check_targets, missing_modules
 from orthotrace.core.digests import DamagedFileError, recorded, verify
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import check_schema, read, read_json
+from orthotrace.core.folders import cannot_write
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,6 +166,20 @@ class Run:
         """Whether the ranks were taken from another run."""
         return OmegaConf.select(self.config, "method.rows_from") is not None
 
+    def check_places(self) -> None:
+        """See whether what a run writes has its place: otherwise it would be found out after a whole task.
+
+        Raises:
+            UserError: a folder lies in the place of a file, or something else in that of a folder.
+        """
+        for path in (self.hydra, self.checkpoints):
+            if os.path.lexists(path) and not path.is_dir():
+                raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, ""))
+        files = (self.scores_file, self.metrics_file, self.inside_file, self.failed_file)
+        for path in (*files, *self.checkpoints.glob("*.ckpt")):
+            if path.is_dir():
+                raise cannot_write(path, IsADirectoryError(errno.EISDIR, ""))
+
     def check(self) -> None:
         """Read what tells runs apart.
 
@@ -174,7 +191,8 @@ class Run:
     @property
     def generations(self) -> list[Path]:
         """The checkpoints that a run can go on from, the one to take first."""
-        others = [*self.checkpoints.glob("task*.ckpt"), *([self.previous] if self.previous.is_file() else [])]
+        tasks = [path for path in self.checkpoints.glob("task*.ckpt") if path.is_file()]
+        others = [*tasks, *([self.previous] if self.previous.is_file() else [])]
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         return [*([self.last] if self.last.is_file() else []), *others]
 
