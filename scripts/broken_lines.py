@@ -319,4 +319,81 @@ MUTATIONS = [
         "tests/config/test_values.py",
     ),
     Mutation("src/orthotrace/config/values.py", 'if key == "hydra":', "if False:", "tests/config/test_values.py"),
+    # Signals, digests, locks and lines of errors, which nearest tests let pass.
+    Mutation(
+        "src/orthotrace/core/interrupt.py", "elif number == signal.SIGINT:", "else:", "tests/core/test_interrupt.py"
+    ),
+    Mutation(
+        "src/orthotrace/core/interrupt.py",
+        "            with suppress(OSError):\n                os.write(self.writer, bytes([number]))\n",
+        "",
+        "tests/core/test_interrupt.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/interrupt.py",
+        "            signal.set_wakeup_fd(-1)\n        self.after()",
+        "            pass\n        self.after()",
+        "tests/core/test_interrupt.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/interrupt.py",
+        "if self.noted:\n            self.blocked.before",
+        "if False:\n            self.blocked.before",
+        "tests/core/test_interrupt.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/interrupt.py",
+        "if watch is None or watch.deferred:",
+        "if watch is None:",
+        "tests/core/test_interrupt.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/interrupt.py", "watch.heard = watch.ready = None", "pass", "tests/core/test_interrupt.py"
+    ),
+    Mutation(
+        "src/orthotrace/core/digests.py",
+        "fcntl.flock(handle, fcntl.LOCK_EX)",
+        "fcntl.flock(handle, fcntl.LOCK_UN)",
+        "tests/core/test_digests.py",
+    ),
+    Mutation("src/orthotrace/core/digests.py", " and path.name != NAME", "", "tests/core/test_digests.py"),
+    Mutation(
+        "src/orthotrace/core/folders.py",
+        "    except OSError:\n        pass\n    return True",
+        "    except OSError:\n        return False\n    return True",
+        "tests/core/test_folders.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/folders.py",
+        "(root, *(path for path in root.iterdir() if path.is_dir()))",
+        "(root,)",
+        "tests/core/test_folders.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/folders.py",
+        "            if _same(lock, root / LOCK):\n                with",
+        "            if True:\n                with",
+        "tests/core/test_folders.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/folders.py",
+        "        if _same(lock, root / LOCK):\n            lock.truncate",
+        "        if True:\n            lock.truncate",
+        "tests/core/test_folders.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/folders.py",
+        "return found[0] != fcntl.F_UNLCK",
+        "return True",
+        "tests/core/test_folders.py",
+    ),
+    Mutation(
+        "src/orthotrace/core/errors.py", "field.type = strict(hints[field.name])", "pass", "tests/core/test_errors.py"
+    ),
+    Mutation(
+        "src/orthotrace/results/replaced.py",
+        "_own(run) if any(_own(Run(aside))) or not run.generations else ()",
+        "_own(run)",
+        "tests/results/test_replaced.py",
+    ),
 ]
