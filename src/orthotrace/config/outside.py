@@ -15,6 +15,7 @@ Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[float, Field(ge=0, le=FLOAT32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Some = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None
 Batches = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)] | None
 # DD:HH:MM:SS, or its parts.
 TIME = (
@@ -86,14 +87,16 @@ TRAINER = {
     # A number of batches may be more than a task has.
     "val_check_interval": Argument(_or_null(Annotated[float, Field(gt=0, le=1)] | TIME), None),
     "min_epochs": Argument(Natural | None, None),
-    "max_steps": Argument(Annotated[int, Field(ge=-1)], -1),
+    "max_steps": Argument(Literal[-1] | Positive, -1),
     "min_steps": Argument(Natural | None, None),
     "fast_dev_run": Argument(bool | Natural, False),
     "overfit_batches": Argument(Batches, 0.0),
     "log_every_n_steps": Argument(Natural | None, None),
     "reload_dataloaders_every_n_epochs": Argument(Natural, 0),
     "check_val_every_n_epoch": Argument(Positive | None, 1),
-    **{f"limit_{part}_batches": Argument(Batches, None) for part in ("train", "val", "test", "predict")},
+    # Without a batch nothing is trained.
+    "limit_train_batches": Argument(Some, None),
+    **{f"limit_{part}_batches": Argument(Batches, None) for part in ("val", "test", "predict")},
 }
 
 # The range of what torch and JSON take for an integer.

@@ -15,8 +15,8 @@ from typing import IO
 from orthotrace.core.errors import UserError, one_line
 
 LOCK = ".lock"
-# A folder in the place of a file, a file or a broken link in that of a folder, a link to itself.
-TAKEN = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP)
+# A folder in the place of a file, something else in that of a folder, a link to itself.
+TAKEN = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:60]
 PART = re.compile(r"\.(?P<process>\d+)(@(?P<host>[A-Za-z0-9-]*))?\.part(\.[^.]*)?$")
 
@@ -34,11 +34,17 @@ def cannot_write(path: Path | str, error: OSError) -> UserError:
     Example:
         >>> str(cannot_write("a.txt", OSError(28, "No space left on device")))
         'cannot write a.txt: no space left on device; free some space or choose another folder'
+        >>> str(cannot_write("a.txt", OSError(17, "File exists")))
+        'cannot write a.txt: file exists; choose another folder'
     """
     # HDF5 puts a page of details into the text.
     reason = (os.strerror(error.errno) if error.errno else one_line(error)).lower()
-    remedy = "move away what is there" if error.errno in TAKEN else "free some space"
-    return UserError(f"cannot write {path}: {reason}; {remedy} or choose another folder")
+    todo = "choose another folder"
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        todo = f"free some space or {todo}"
+    elif error.errno in TAKEN:
+        todo = f"move away what is there or {todo}"
+    return UserError(f"cannot write {path}: {reason}; {todo}")
 
 
 def part_of(path: Path) -> Path:
