@@ -106,3 +106,23 @@ def test_a_folder_that_lies_aside_and_is_of_no_run_removes_none(tmp_path, conten
     give_back(run)
     assert [name for name in content if not (tmp_path / name).is_file()] == []
     assert run.checkpoint(1).read_bytes() == b"of the run" and not is_replaced(run)
+
+
+def test_links_are_the_run_s_own_and_what_they_lead_to_is_not(tmp_path):
+    run = Run(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").write_text("mine")
+    run.folder.mkdir()
+    run.failed_file.write_text("why")
+    # The second one leads nowhere.
+    (run.folder / "wandb").symlink_to(tmp_path / "elsewhere")
+    run.checkpoints.symlink_to("nowhere")
+    set_aside(run)
+    assert [path.name for path in run.folder.iterdir()] == [".replaced"]
+    assert {path.name for path in (run.folder / ".replaced").iterdir()} == {"failed.txt", "wandb", "checkpoints"}
+    # Of the new run.
+    (run.folder / "wandb").symlink_to(tmp_path / "elsewhere")
+    give_back(run)
+    assert run.failed_file.read_text() == "why" and run.checkpoints.is_symlink()
+    let_go(run)
+    assert (tmp_path / "elsewhere" / "a").read_text() == "mine"

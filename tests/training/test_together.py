@@ -115,3 +115,20 @@ def test_nothing_watches_when_it_is_over(left):
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_a_signal_that_comes_here_a_moment_later_is_waited_for(left, monkeypatch):
+    watch = interrupt._Watch()
+    monkeypatch.setattr(interrupt, "_watch", watch)
+    monkeypatch.setattr(orthotrace.training.together.time, "sleep", lambda _: setattr(watch, "received", 15))
+    process = started("import os; os.kill(os.getpid(), 15)")
+    Together()._wait(2, 2, process)
+    assert left[0] == (143, "interrupted; the same command continues")
+
+
+def test_that_another_process_was_killed_is_told_before_the_error_that_comes_of_it(left, monkeypatch):
+    monkeypatch.setattr(orthotrace.training.together, "SETTLED", 3.0)
+    process = started("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(ValueError, match="connection closed"), Together().watched(trainer(process)):
+        raise ValueError("connection closed")
+    assert left == [(2, "error: process 2 of 2 was killed by signal 9; the same command continues")]
