@@ -1,9 +1,10 @@
 """Representational dissimilarity matrices: from activations, as upper triangles.
 
 An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
-stays at one n x n matrix and a block. Patterns are of any kind that arrays.real takes, and everything is computed in
-float64; only products of float32 patterns of more than four million entries are in float32, at twice the speed, to some
-six digits. Give float64 there where stimuli are nearly the same, or of very different size.
+stays at a few n x n matrices and a block. Patterns are of any kind that arrays.real takes, and everything is computed
+in float64; only products of float32 patterns of more than four million entries are in float32, at twice the speed.
+Where rounding would be seen in the result, as of patterns that are nearly parallel, the blocks concerned are computed
+again in float64 (see rounding). The rounding of activations that a network gave in float32 cannot be undone.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import representable, scaled_back
 from orthotrace.analysis.rdm.channels import checked, over_channels
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix, with_gaps
-from orthotrace.analysis.rdm.products import NEAR, apart, gram, largest, scaled, sizes, squared_distances, upper
+from orthotrace.analysis.rdm.products import gram, largest, scaled, sizes, upper
+from orthotrace.analysis.rdm.rounding import WidePatterns, corrected, squared_distances
 from orthotrace.core.errors import UserError, one_line
 
 Patterns = Tensor | ArrayLike
@@ -53,30 +55,7 @@ def correlation(patterns: Patterns, block: int = BLOCK, missing: bool = False) -
     """
     if (gaps := with_gaps(patterns, missing, 2)) is not None:
         return over_channels(gaps, "correlation")
-    x = matrix(patterns, features=2)
-    size = sizes(x)
-    block = _block(block)
-    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for part in x.split(block, dim=1):
-        total += scaled(part, size).sum(dim=1)
-    mean = (total / x.shape[1])[:, None].to(x.dtype)
-    rest = torch.zeros_like(total)
-
-    def centred() -> Iterator[Tensor]:
-        for part in x.split(block, dim=1):
-            found = scaled(part, size) - mean
-            rest.add_(found.sum(dim=1))
-            yield found
-
-    product = gram(centred(), x)
-    # What the rounding of the mean has left.
-    product -= rest[:, None] * rest[None] / x.shape[1]
-    spread = product.diagonal().clamp_min(0).sqrt()
-    # What rounding leaves of a constant pattern.
-    most = 1.0 if size is not None else largest(x).double()
-    constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * most
-    _refuse(constant, "is constant: its correlation is undefined")
-    return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
+    return upper(_directions(matrix(patterns, features=2), _block(block), centre=True) / 2)
 
 
 def cosine(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -101,12 +80,7 @@ def cosine(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDA
     """
     if (gaps := with_gaps(patterns, missing)) is not None:
         return over_channels(gaps, "cosine")
-    x = matrix(patterns)
-    size = sizes(x)
-    product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
-    spread = product.diagonal().sqrt()
-    _refuse(spread == 0, "is zero: it has no direction")
-    return upper(1 - (product / spread[:, None] / spread[None]).clamp(-1, 1))
+    return upper(_directions(matrix(patterns), _block(block), centre=False) / 2)
 
 
 def squared_euclidean(
@@ -176,18 +150,7 @@ def unit_euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False
     """
     if (gaps := with_gaps(patterns, missing)) is not None:
         return over_channels(gaps, "unit_euclidean")
-    x = matrix(patterns)
-    size = sizes(x)
-    product = gram((scaled(part, size) for part in x.split(_block(block), dim=1)), x)
-    spread = product.diagonal().sqrt()
-    _refuse(spread == 0, "is zero: it has no direction")
-    squares = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
-    found = squares.sqrt()
-    rows, columns = (squares < NEAR).triu(1).nonzero(as_tuple=True)
-    # Lengths in two steps: their product with sizes may be no number.
-    unit = x if size is None else scaled(x, size)
-    found[rows, columns] = apart(unit, rows, columns, spread[:, None])
-    return upper(found)
+    return upper(_directions(matrix(patterns), _block(block), centre=False).sqrt())
 
 
 def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -209,7 +172,7 @@ def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = Fals
     size = sizes(x)
     squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(_block(block), dim=1):
-        squares += scaled(part, size).double().square().sum(1)
+        squares += scaled(part.double(), size).square().sum(1)
     length = squares.sqrt() * (1.0 if size is None else size[:, 0].double())
     return representable(upper((length[:, None] - length[None]).abs()), "patterns")
 
@@ -276,6 +239,44 @@ MEASURES = {
         correlation, cosine, euclidean, squared_euclidean, unit_euclidean, norm_difference, cityblock,
     )
 }  # fmt: skip
+
+
+def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
+    """Squared distances (n, n) of patterns of length 1, 2 - 2 cos; of those without their mean, 2 - 2 r."""
+    size = sizes(x)
+    mean = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
+    rest = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    if centre:
+        total = torch.zeros_like(rest)
+        for part in x.split(block, dim=1):
+            total += scaled(part, size).sum(dim=1)
+        mean = (total / x.shape[1])[:, None].to(x.dtype)
+
+    def parts() -> Iterator[Tensor]:
+        for part in x.split(block, dim=1):
+            found = scaled(part, size)
+            if centre:
+                found = found - mean
+                rest.add_(found.sum(dim=1))
+            yield found
+
+    product = gram(parts(), x)
+    if centre:
+        # What the rounding of the mean has left.
+        product -= rest[:, None] * rest[None] / x.shape[1]
+    spread = product.diagonal().clamp_min(0).sqrt()
+    if centre:
+        # What rounding leaves of a constant pattern.
+        most = 1.0 if size is not None else largest(x).double()
+        constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * most
+        _refuse(constant, "is constant: its correlation is undefined")
+    else:
+        _refuse(spread == 0, "is zero: it has no direction")
+    squares = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
+    return corrected(
+        squares, 2.0, x, block, lambda few: _directions(few, block, centre),
+        lambda: WidePatterns.of(x, size, block, centre, unit=True),
+    )  # fmt: skip
 
 
 def _refuse(wrong: Tensor, why: str) -> None:

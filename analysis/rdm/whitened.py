@@ -14,7 +14,7 @@ from orthotrace.analysis.rdm.channels import checked
 from orthotrace.analysis.rdm.dissimilarity import BLOCK, squared_euclidean
 from orthotrace.analysis.rdm.patterns import matrix, with_gaps
 from orthotrace.analysis.rdm.precisions import Precision, in_units, mean_covariance, of_each, root_of, whitened
-from orthotrace.analysis.rdm.products import squared_distances
+from orthotrace.analysis.rdm.rounding import squared_distances
 from orthotrace.core.errors import UserError
 
 

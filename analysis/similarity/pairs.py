@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.analysis.rdm.arrays import same_index
 from orthotrace.analysis.rdm.dissimilarity import BLOCK
 from orthotrace.analysis.rdm.patterns import matrix
-from orthotrace.analysis.rdm.products import squared_distances as rdm_distances
+from orthotrace.analysis.rdm.rounding import squared_distances as rdm_distances
 from orthotrace.core.errors import UserError
 
 Activations = Tensor | ArrayLike
