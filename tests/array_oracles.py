@@ -182,7 +182,7 @@ def principal(distances):
 def stress(distances, points):
     d, x = wide(distances), wide(points)
     apart = np.array([[norm(a - b) for b in x] for a in x])
-    return np.sqrt(((d - apart) ** 2).sum() / (d * d).sum())
+    return np.sqrt(((d - apart) ** 2).sum() / (apart * apart).sum())
 
 
 def left_over(points, reference):

@@ -25,7 +25,7 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
 
     Args:
         path: ending in .safetensors, beside which a .json says what the RDMs are of; or in .h5 or .hdf5, which
-            rsatoolbox reads (its descriptors in ASCII).
+            rsatoolbox reads. It reads lists of text in ASCII alone: of others .safetensors is for.
         rdms: descriptors of the whole must be what JSON or HDF5 holds.
 
     Raises:
@@ -42,7 +42,7 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
     path = Path(path)
     if path.suffix in HDF5:
         with whole(path) as temporary:
-            _write_hdf5(temporary, rdms)
+            _write_hdf5(temporary, rdms, path)
         return
     if path.suffix != ".safetensors":
         raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
@@ -99,10 +99,11 @@ def read_rdms(path: Path | str) -> RDMs:
         raise UserError(f"{path}: {one_line(error)}") from error
 
 
-def _write_hdf5(path: Path, rdms: RDMs) -> None:
+def _write_hdf5(file_path: Path, rdms: RDMs, path: Path) -> None:
+    """Into one file, of which errors speak by the path that it will have."""
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with h5py.File(file_path, "w") as file:
         file["dissimilarities"] = rdms.dissimilarities
         if rdms.measure is None:
             file["dissimilarity_measure"] = h5py.Empty("f")
@@ -122,10 +123,22 @@ def _write_hdf5(path: Path, rdms: RDMs) -> None:
                         group[key] = h5py.Empty("f")
                     else:
                         values = np.asarray(value)
-                        # HDF5 has no arrays of numpy's characters.
-                        group[key] = np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
+                        if values.dtype.kind == "U":
+                            # HDF5 has no arrays of numpy's characters.
+                            values = np.char.encode(_ascii(values, f"{path}: {name}['{key}']"), "ascii")
+                        group[key] = values
                 except (TypeError, ValueError) as error:
                     raise UserError(f"{path}: {name}['{key}'] cannot be kept in HDF5: {one_line(error)}") from error
+
+
+def _ascii(values: NDArray[Any], where: str) -> NDArray[Any]:
+    """Text, refused where rsatoolbox could not read it."""
+    for one in values.ravel().tolist():
+        if not one.isascii():
+            raise UserError(
+                f"{where} has '{one}': rsatoolbox reads text in ASCII alone from HDF5; rename it, or write .safetensors"
+            )
+    return values
 
 
 def _read_hdf5(path: Path) -> dict[str, Any]:

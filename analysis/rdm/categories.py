@@ -24,7 +24,7 @@ def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
         labels: of each stimulus, (n,); categories come in their sorted order.
 
     Returns:
-        (categories, p).
+        (categories, p), float64.
 
     Raises:
         UserError: labels of another number, fewer than three categories, or what patterns.matrix refuses.
@@ -47,7 +47,7 @@ def centroids(patterns: Tensor | ArrayLike, labels: ArrayLike) -> Tensor:
     sums = torch.zeros(len(kinds), x.shape[1], dtype=torch.float64, device=x.device)
     sums.index_add_(0, place, x.double() / unit)
     counts = torch.from_numpy(np.bincount(which)).to(x.device)
-    return (sums / counts[:, None] * unit).to(x.dtype)
+    return sums / counts[:, None] * unit
 
 
 def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:

@@ -76,19 +76,14 @@ def _correlation(a: Matrix, b: Matrix, both: Any, number: Matrix) -> Matrix:
     a, b = (np.where(both, one - one.sum(axis=1, keepdims=True) / number, 0) for one in (a, b))
     # In units of each: what rounding leaves of a constant pattern.
     least = 4 * np.finfo(np.float64).eps * np.sqrt(number)
-    return 1 - np.clip(_cosines(a, b, least[:, 0]), -1, 1)
+    return _directions(a, b, least) / 2
 
 
-def _cosines(a: Matrix, b: Matrix, least: Any = 0.0) -> Matrix:
-    sizes = [np.sqrt((one * one).sum(axis=1)) for one in (a, b)]
-    first, second = (np.where(one > least, one, np.nan) for one in sizes)
-    return (a * b).sum(axis=1) / first / second
-
-
-def _unit(a: Matrix, b: Matrix, both: Any, number: Matrix) -> Matrix:
+def _directions(a: Matrix, b: Matrix, least: Any = 0.0) -> Matrix:
+    """2 - 2 cos, by the difference of the patterns of length 1: nearly parallel ones keep their digits."""
     sizes = [np.sqrt((one * one).sum(axis=1, keepdims=True)) for one in (a, b)]
-    first, second = (one / np.where(size > 0, size, np.nan) for one, size in zip((a, b), sizes, strict=True))
-    return np.sqrt(((first - second) ** 2).sum(axis=1))
+    first, second = (one / np.where(size > least, size, np.nan) for one, size in zip((a, b), sizes, strict=True))
+    return ((first - second) ** 2).sum(axis=1)
 
 
 def _norms(a: Matrix, b: Matrix, both: Any, number: Matrix) -> Matrix:
@@ -107,8 +102,8 @@ def _cityblock(a: Matrix, b: Matrix, both: Any, number: Matrix) -> Matrix:
 # By measure: of patterns, in units of the largest entry of each where the power is 0; else of the whole to this power.
 SCORES: dict[str, tuple[Score, int]] = {
     "correlation": (_correlation, 0),
-    "cosine": (lambda a, b, both, number: 1 - np.clip(_cosines(a, b), -1, 1), 0),
-    "unit_euclidean": (_unit, 0),
+    "cosine": (lambda a, b, both, number: _directions(a, b) / 2, 0),
+    "unit_euclidean": (lambda a, b, both, number: np.sqrt(_directions(a, b)), 0),
     "squared_euclidean": (_squares, 2),
     "euclidean": (lambda *given: np.sqrt(_squares(*given)), 1),
     "norm_difference": (_norms, 1),

@@ -60,9 +60,9 @@ def smacof(
 ) -> tuple[NDArray[np.float64], float]:
     """Metric scaling: minimises the stress by majorisation, from the classical solution.
 
-        stress-1 = sqrt(sum_{i<j} (d_ij - |x_i - x_j|)^2 / sum_{i<j} d_ij^2)
+        stress-1 = sqrt(sum_{i<j} (d_ij - |x_i - x_j|)^2 / sum_{i<j} |x_i - x_j|^2)
 
-    Each step is the Guttman transform, X <- B(X) X / n; the stress never rises. scikit-learn's smacof starts at random
+    Each step is the Guttman transform, X <- B(X) X / n; the sum of squared differences never rises. scikit-learn's smacof starts at random
     and stops by another rule.
 
     Args:
@@ -79,7 +79,8 @@ def smacof(
     Raises:
         UserError: not a symmetric matrix of finite distances with zeros on its diagonal, or all of them zero.
 
-    Source: Borg & Groenen, Modern Multidimensional Scaling, 2nd ed., chapter 8.
+    Sources: Borg & Groenen, Modern Multidimensional Scaling, 2nd ed., chapter 8; Kruskal, Psychometrika 29 (1964) 1,
+    for stress-1, which divides by the distances of the points.
 
     Example:
         >>> points, stress = smacof([[0.0, 3.0, 4.0], [3.0, 0.0, 5.0], [4.0, 5.0, 0.0]])
@@ -102,6 +103,9 @@ def smacof(
     begun = [first, *(scale * rng.standard_normal((len(target), dimensions)) for _ in range(starts - 1))]
     found = [_majorised(target, points, size, iterations, tolerance) for points in begun]
     points, stress = min(found, key=lambda one: one[1])
+    # Of the points, not of the distances: where they fit best, these are the larger by 1 - stress^2.
+    drawn = float(np.linalg.norm(points[:, None] - points[None]))
+    stress = stress * size / drawn if drawn else stress
     with np.errstate(over="ignore"):
         return representable(points * unit, "distances"), stress
 
@@ -121,7 +125,7 @@ def _majorised(
 
 
 def _stress(target: NDArray[np.float64], points: NDArray[np.float64], size: float) -> tuple[NDArray[np.float64], float]:
-    """Distances between the points, and stress-1."""
+    """Distances between the points, and how far they are from the target beside its size."""
     apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
     return apart, float(np.sqrt(((target - apart) ** 2).sum()) / size)
 

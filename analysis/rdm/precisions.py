@@ -125,7 +125,9 @@ def root_of(covariance: Matrix, channels: NDArray[np.bool_]) -> Matrix:
 
 
 def whitened(x: Tensor, precision: Matrix) -> tuple[Tensor, float]:
-    """X R, with R R^T = P, in units, and the unit.
+    """X R of patterns without their common mean, with R R^T = P, in units, and the unit.
+
+    Their differences are the same, and keep the digits that a large mean would take.
 
     Raises:
         UserError: a precision that is not positive definite.
@@ -135,7 +137,7 @@ def whitened(x: Tensor, precision: Matrix) -> tuple[Tensor, float]:
     if int(failed):
         raise UserError(DEFINITE, "precision")
     z, unit = in_units(x)
-    return z @ root, unit * math.sqrt(size)
+    return (z - z.mean(0)) @ root, unit * math.sqrt(size)
 
 
 def in_units(x: Tensor) -> tuple[Tensor, float]:

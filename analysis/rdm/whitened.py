@@ -169,6 +169,8 @@ def _over_folds(sums: Tensor, counts: NDArray[np.float64]) -> NDArray[np.float64
         for fold in range(len(part)):
             test = part[fold] / number[fold]
             train = (part.sum(0) - part[fold]) / (number.sum(0) - number[fold])
+            # What conditions share would take the digits in which they differ.
+            test, train = test - test.mean(0), train - train.mean(0)
             kernel = test @ train.T
             own = kernel.diagonal()
             total += own[:, None] + own[None] - kernel - kernel.T
@@ -198,6 +200,7 @@ def _over_pairs(
             rows, columns = np.flatnonzero(mask == a), np.flatnonzero(mask == b)
             members = rows if a == b else np.concatenate([rows, columns])
             first, second = (means[one][np.ix_(members, channels)] for one in (f, g))
+            first, second = first - first.mean(0), second - second.mean(0)
             if covariance is not None:
                 root = root_of(covariance, channels)
                 first, second = first @ root, second @ root
@@ -238,7 +241,8 @@ def _by_groups(
         rows, columns = np.flatnonzero(which == a), np.flatnonzero(which == b)
         members = rows if a == b else np.concatenate([rows, columns])
         root = torch.from_numpy(root_of(whole[of[a], of[b]], channels)).to(x.device)
-        part = x[members][:, torch.from_numpy(channels).to(x.device)] @ root
+        part = x[members][:, torch.from_numpy(channels).to(x.device)]
+        part = (part - part.mean(0)) @ root
         squares, scale = squared_distances(part, whole_number(block, "block", 1))
         values = representable(squares.cpu().numpy() * (scale**2 / channels.sum()), "patterns")
         if a != b:

@@ -1,7 +1,7 @@
 """Two representations of the same stimuli, as every measure takes them.
 
 They come as arrays of any kind that arrays.real takes, (n, p) and (n, q), and are computed with in float64; tensors
-stay on their device, and float32 of more than four million entries stays float32.
+stay on their device. Float32 of more than four million entries stays float32, but for its means and its products.
 """
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from orthotrace.analysis.rdm.arrays import same_index
 from orthotrace.analysis.rdm.dissimilarity import BLOCK
 from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.products import gram, largest
 from orthotrace.analysis.rdm.rounding import squared_distances as rdm_distances
 from orthotrace.core.errors import UserError
 
@@ -34,17 +35,21 @@ def centred_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor
 def centred(x: Tensor, name: str) -> Tensor:
     """One of the two."""
     # In units of the largest entry: squares of 1e200 are no numbers.
-    size = x.abs().amax()
-    x = x / size if size > 0 else x
-    found = x - x.mean(0)
+    size = largest(x).amax().double()
+    size = size if size > 0 else torch.ones_like(size)
+    found = torch.empty_like(x)
+    for part, into in zip(x.split(BLOCK, dim=1), found.split(BLOCK, dim=1), strict=True):
+        # In float64: the rounding of a mean would come to all stimuli alike.
+        wide = part.double() / size
+        into.copy_(wide - wide.mean(0))
     if float(found.abs().amax()) <= 8 * torch.finfo(x.dtype).eps:
         raise UserError(f"the {name} representation is constant over the stimuli: it has no similarity to anything")
     return found
 
 
 def gram_matrix(x: Tensor) -> Tensor:
-    """K = H X X^T H, in float64 from products in the matrix's own type."""
-    return (x @ x.T).double()
+    """K = H X X^T H, in float64: half of the products are enough."""
+    return gram((part.double() for part in x.split(BLOCK, dim=1)), x)
 
 
 def double_centred(k: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ def _nuclear(x: Tensor, y: Tensor) -> Tensor:
     if len(x) < min(x.shape[1], y.shape[1]):
         # X = A U^T with A (n, n): the singular values of U A^T B V^T are those of A^T B.
         x, y = (torch.linalg.qr(one.double().T, mode="r").R.T for one in (x, y))
-    return torch.linalg.svdvals((x.T @ y).double()).sum()
+    return torch.linalg.svdvals(x.T.double() @ y.double()).sum()
 
 
 @declare("orthogonal", "permutation", "translation", metric=True)
