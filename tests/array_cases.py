@@ -12,6 +12,7 @@ import readout_oracles
 import torch
 from array_draws import Arrays, Case, Draw
 from incomplete_cases import INCOMPLETE
+from statistics_cases import STATISTICS
 from torch import nn
 
 from orthotrace.analysis import inference, rdm, similarity
@@ -112,6 +113,7 @@ PAIRS = {
 
 CASES: dict[str, Case] = {
     **INCOMPLETE,
+    **STATISTICS,
     **{
         f"rdm.dissimilarity.{name}": Case(
             x_of, getattr(rdm, name), getattr(oracle, name), tolerance=tolerance, beside=beside

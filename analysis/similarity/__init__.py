@@ -15,18 +15,19 @@ from orthotrace.analysis.similarity.canonical import (
 from orthotrace.analysis.similarity.cka import debiased_cka, hsic, linear_cka, minibatch_cka, rbf_cka
 from orthotrace.analysis.similarity.distances import distance_correlation, knn_jaccard
 from orthotrace.analysis.similarity.invariances import check, declare
+from orthotrace.analysis.similarity.neighbours import cknna, mutual_knn
+from orthotrace.analysis.similarity.outputs import disagreement
 from orthotrace.analysis.similarity.shape import procrustes, procrustes_angle, procrustes_cosine
+from orthotrace.analysis.similarity.weights import weight_distance
 
 MEASURES = {
     function.__name__: function
     for function in (
         linear_cka, debiased_cka, minibatch_cka, rbf_cka, cca, cca_squared, svcca, pwcca, pwcca_mean, procrustes,
-        procrustes_cosine, procrustes_angle, distance_correlation, knn_jaccard, regression,
+        procrustes_cosine, procrustes_angle, distance_correlation, knn_jaccard, mutual_knn, cknna, regression,
     )
 }  # fmt: skip
 
 __all__ = [
-    "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "debiased_cka", "declare",
-    "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "procrustes", "procrustes_angle",
-    "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca",
+    "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "cknna", "debiased_cka", "declare", "disagreement", "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "mutual_knn", "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca", "weight_distance",
 ]  # fmt: skip

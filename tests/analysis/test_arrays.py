@@ -29,7 +29,7 @@ PACKAGES = ("rdm", "similarity", "inference", "studies", "concepts")
 # What takes no arrays of users: behind the gate, or of runs and files. By module or function.
 INSIDE = {
     "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.precisions",
-    "rdm.products", "rdm.stacks", "rdm.undefined",
+    "rdm.products", "rdm.rounding", "rdm.stacks", "rdm.undefined",
     "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
     "rdm.triangles.stimuli_of", "similarity.invariances", "similarity.pairs", "inference.resampling",
     "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
@@ -38,6 +38,8 @@ INSIDE = {
     "inference.significance.ModelComparison", "studies.findings", "studies.forgetting", "studies.group_names", "studies.references", "studies.similarities",
     "studies.consistency.PairMean", "studies.readout.LinearReadout", "studies.readout.ReadoutDiagnosis",
     "studies.readout.DriftSplit", "studies.consistency.bootstrap_means", "studies.consistency.comparable", "studies.consistency.jackknife_error",
+    "inference.partial.standardised", "inference.partition.VariancePartition", "inference.variance.VarianceComponents",
+    "similarity.weights.WeightDistance",
     "concepts.study", "concepts.images", "concepts.layer_outputs", "concepts.roc.AUC", "concepts.roc.Difference",
     "concepts.roc.components", "concepts.axes.Separability", "concepts.drift.Drift", "concepts.importance.Importance",
     "concepts.purity.ConceptFeatures", "concepts.purity.Purity",
@@ -283,7 +285,8 @@ def test_the_functions_that_take_two_sets_of_rdms():
     """Those that compare, and what compares with them: none fell out of the cases above."""
     assert {name for name in CASES if name.startswith("rdm.compare") and "(" not in name} <= set(SETS)
     assert {name.rpartition(".")[2] for name in SETS if not name.startswith("rdm.compare")} == {
-        "joined", "evaluate", "bootstrap", "group_test", "permutation_test", "layer_similarities",
+        "joined", "evaluate", "bootstrap", "group_test", "permutation_test", "layer_similarities", "partial",
+        "semi_partial", "variance_partition",
     }  # fmt: skip
 
 
