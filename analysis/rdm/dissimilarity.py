@@ -19,7 +19,7 @@ from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import representable, scaled_back
 from orthotrace.analysis.rdm.channels import checked, over_channels
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix, with_gaps
-from orthotrace.analysis.rdm.products import gram, largest, scaled, sizes, upper
+from orthotrace.analysis.rdm.products import gram, largest, scaled, sizes, squares, upper
 from orthotrace.analysis.rdm.rounding import WidePatterns, corrected, squared_distances
 from orthotrace.core.errors import UserError, one_line
 
@@ -170,10 +170,10 @@ def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = Fals
         return over_channels(gaps, "norm_difference")
     x = matrix(patterns)
     size = sizes(x)
-    squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    own = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for part in x.split(_block(block), dim=1):
-        squares += scaled(part.double(), size).square().sum(1)
-    length = squares.sqrt() * (1.0 if size is None else size[:, 0].double())
+        own += squares(scaled(part.double(), size))
+    length = own.sqrt() * (1.0 if size is None else size[:, 0].double())
     return representable(upper((length[:, None] - length[None]).abs()), "patterns")
 
 
@@ -245,9 +245,9 @@ def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
     """Squared distances (n, n) of patterns of length 1, 2 - 2 cos; of those without their mean, 2 - 2 r."""
     size = sizes(x)
     mean = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
-    rest = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    own, rest = torch.zeros(2, len(x), dtype=torch.float64, device=x.device)
     if centre:
-        total = torch.zeros_like(rest)
+        total = torch.zeros_like(own)
         for part in x.split(block, dim=1):
             total += scaled(part, size).sum(dim=1)
         mean = (total / x.shape[1])[:, None].to(x.dtype)
@@ -258,13 +258,15 @@ def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
             if centre:
                 found = found - mean
                 rest.add_(found.sum(dim=1))
+            own.add_(squares(found))
             yield found
 
     product = gram(parts(), x)
     if centre:
         # What the rounding of the mean has left.
         product -= rest[:, None] * rest[None] / x.shape[1]
-    spread = product.diagonal().clamp_min(0).sqrt()
+        own -= rest.square() / x.shape[1]
+    spread = own.clamp_min(0).sqrt()
     if centre:
         # What rounding leaves of a constant pattern.
         most = 1.0 if size is not None else largest(x).double()
@@ -272,9 +274,9 @@ def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
         _refuse(constant, "is constant: its correlation is undefined")
     else:
         _refuse(spread == 0, "is zero: it has no direction")
-    squares = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
+    apart = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
     return corrected(
-        squares, 2.0, x, block, lambda few: _directions(few, block, centre),
+        apart, 2.0, x, block, lambda few: _directions(few, block, centre),
         lambda: WidePatterns.of(x, size, block, centre, unit=True),
     )  # fmt: skip
 

@@ -22,6 +22,11 @@ def gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
     return found.triu_().add_(found.triu(1).T)
 
 
+def squares(part: Tensor) -> Tensor:
+    """The sum of squares of each pattern, (n,), in float64: that of a product would round many terms of one sign."""
+    return part.square().sum(1, dtype=torch.float64)
+
+
 def upper(values: Tensor) -> NDArray[np.float64]:
     """The upper triangle of (n, n), row by row."""
     rows, columns = torch.triu_indices(len(values), len(values), offset=1, device=values.device)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orthotrace.analysis.rdm.products import ROWS, gram, largest
+from orthotrace.analysis.rdm.products import ROWS, gram, largest, squares
 
 # Of float64: below this part of the squares of two patterns, their distance is computed from their difference.
 NEAR = 1e-5
 # Of float32, whose rounding is measured: it may take this part of an entry, and this part of the spread of all.
-ENTRY, SPREAD = 1e-4, 1e-5
+ENTRY, SPREAD = 1e-4, 2e-6
 # Stimuli by whose distances it is measured.
 SAMPLE = 16
 # A block with more than this part of doubtful entries is computed as a whole.
@@ -138,14 +138,21 @@ def squared_distances(x: Tensor, block: int) -> tuple[Tensor, float]:
     scale = 1.0 if 1e-8 < most < 1e8 else most
     # Features are centred first: a common mean would take the digits in which stimuli differ.
     parts = (part if scale == 1 else part / scale for part in x.split(block, dim=1))
-    product = gram((part - part.mean(0) for part in parts), x)
-    own = product.diagonal()
+    own = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+
+    def centred() -> Iterator[Tensor]:
+        for part in parts:
+            found = part - part.mean(0)
+            own.add_(squares(found))
+            yield found
+
+    product = gram(centred(), x)
     whole = own[:, None] + own[None]
     found = (whole - 2 * product).clamp_min(0)
 
     def right(few: Tensor) -> Tensor:
-        squares, unit = squared_distances(few, block)
-        return squares * (unit / scale) ** 2
+        exact, unit = squared_distances(few, block)
+        return exact * (unit / scale) ** 2
 
     def wide() -> WidePatterns:
         return WidePatterns.of(x, scale, block, centre=False, unit=False)

@@ -15,6 +15,7 @@ from orthotrace.analysis.similarity.pairs import (
     centred_pair,
     double_centred,
     gram_matrix,
+    plain_pair,
     squared_distances,
 )
 from orthotrace.core.errors import UserError, refuse_unknown
@@ -201,7 +202,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
     """
     number(fraction, "fraction", "a positive fraction of the median distance", lambda one: one > 0)
     kernels = []
-    for name, one in zip(("first", "second"), centred_pair(x, y), strict=True):
+    for name, one in zip(("first", "second"), plain_pair(x, y), strict=True):
         squared = squared_distances(one)
         # torch's own median takes the lower of the two in the middle.
         median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from orthotrace.analysis.similarity.invariances import declare
-from orthotrace.analysis.similarity.pairs import Activations, centred_pair, double_centred, squared_distances
+from orthotrace.analysis.similarity.pairs import Activations, plain_pair, double_centred, squared_distances
 from orthotrace.core.errors import UserError
 
 
@@ -28,7 +28,7 @@ def distance_correlation(x: Activations, y: Activations) -> float:
         >>> round(distance_correlation(x, -2 * x), 6)
         1.0
     """
-    a, b = (double_centred(squared_distances(one).sqrt()) for one in centred_pair(x, y))
+    a, b = (double_centred(squared_distances(one).sqrt()) for one in plain_pair(x, y))
     return float(((a * b).sum() / (a.norm() * b.norm())).clamp_min(0).sqrt())
 
 
@@ -54,7 +54,7 @@ def knn_jaccard(x: Activations, y: Activations, neighbours: int = 10) -> float:
         >>> knn_jaccard(x, x + 1)
         1.0
     """
-    pair = centred_pair(x, y)
+    pair = plain_pair(x, y)
     n = len(pair[0])
     if not isinstance(neighbours, (int, np.integer)) or not 1 <= neighbours <= n - 2:
         raise UserError(f"from 1 to {n - 2} neighbours of {n} stimuli (got {neighbours})", "neighbours")

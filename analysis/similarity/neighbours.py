@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.rdm.arguments import number
-from orthotrace.analysis.rdm.arrays import same_index
 from orthotrace.analysis.rdm.dissimilarity import cosine
-from orthotrace.analysis.rdm.patterns import matrix
 from orthotrace.analysis.rdm.triangles import square
 from orthotrace.analysis.similarity.invariances import declare
-from orthotrace.analysis.similarity.pairs import Activations
+from orthotrace.analysis.similarity.pairs import Activations, plain_pair
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
@@ -88,11 +86,8 @@ def cknna(x: Activations, y: Activations, neighbours: int = 10) -> float:
 
 def _distances(x: Activations, y: Activations, neighbours: int) -> list[Matrix]:
     """1 - cosine of all stimuli, (n, n), of both; also of patterns that are nearly parallel to all digits."""
-    same_index(x=x, y=y)
-    pair = matrix(x, name="first", key="x"), matrix(y, name="second", key="y")
-    n, others = len(pair[0]), len(pair[1])
-    if n != others:
-        raise UserError(f"the same stimuli are needed: the first has {n}, the second {others}")
+    pair = plain_pair(x, y)
+    n = len(pair[0])
     needed = f"a whole number of neighbours from 1 to {n - 2} of {n} stimuli"
     number(neighbours, "neighbours", needed, lambda one: one == int(one) and 1 <= one <= n - 2)
     return [square(cosine(one)) for one in pair]

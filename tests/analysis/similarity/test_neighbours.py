@@ -24,11 +24,17 @@ def test_declarations_hold(measure):
 
 def test_of_those_that_are_as_near_the_first_counts():
     # Stimulus 0 has 1, 2 and 3 at the same angle.
-    one = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, -1.0, 0.0], [1.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
+    one = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, -1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
     other = one.copy()
     other[1] = [5.0, 1.0, 0.0]
     assert mutual_knn(one, other, 1) == mutual_knn(2 * one, other, 1) == 1.0
-    assert mutual_knn(one[[0, 2, 1, 3, 4]], other, 1) < 1
+    # Another order of the same patterns, another first.
+    last = np.array([4, 3, 2, 1, 0])
+    from orthotrace.analysis.similarity.neighbours import _distances, _nearest
+
+    for given, first in ((one, 1), (one[last], 1)):
+        row = _nearest(_distances(given, given, 1)[0], 1)[0 if given is one else 4]
+        assert np.flatnonzero(row).tolist() == [first]
 
 
 def test_patterns_that_are_nearly_parallel_keep_their_neighbours():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statistics_cases
 import torch
 from scipy.linalg import orthogonal_procrustes, subspace_angles
 
@@ -156,6 +157,8 @@ NAIVE = {
     "procrustes_angle": naive_angle,
     "distance_correlation": naive_distance_correlation,
     "knn_jaccard": naive_jaccard,
+    "mutual_knn": lambda x, y: statistics_cases.mutual_knn(x, y, 10),
+    "cknna": lambda x, y: statistics_cases.cknna(x, y, 10),
     "regression": naive_regression,
 }  # fmt: skip
 
