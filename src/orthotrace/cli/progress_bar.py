@@ -10,6 +10,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from orthotrace.results.columns import WORDS
+
 # Seconds between two looks at loss and accuracy: each waits for the device.
 INTERVAL = 0.5
 
@@ -62,8 +64,9 @@ class ProgressBar(Callback):
         """Show loss and accuracy, where the last look is long enough ago."""
         if time.monotonic() < self.next:
             return
-        loss, accuracy = pl_module.recent()
-        self.bar.update(self.row, reached=f"loss {loss:.3f}  accuracy {accuracy:.3f}")
+        loss, score = pl_module.recent()
+        name = WORDS[pl_module.context.outputs.score]
+        self.bar.update(self.row, reached=f"loss {loss:.3f}  {name} {score:.3f}")
         self._move(pl_module, (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
         self.next = time.monotonic() + INTERVAL
 

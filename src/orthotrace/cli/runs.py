@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from orthotrace.cli.errors import fail, quieten
 from orthotrace.core.errors import UserError
+from orthotrace.results.columns import SHORT
 from orthotrace.results.run_folder import find
 from orthotrace.results.states import RunState, differing, state_of_run
 from orthotrace.results.tables import number
@@ -97,7 +98,9 @@ def print_table(states: Sequence[RunState], keys: Sequence[str], folder: Path) -
 
     # A pipe is no reason to fold a table.
     console = Console(width=None if Console().is_terminal else 10_000, highlight=False)
-    table = Table(*keys, "state", "task", "ACC", "BWT", "folder", title=f"{len(states)} runs in {folder}")
+    # Of several kinds each is told.
+    head = " or ".join(dict.fromkeys(SHORT[one.score] for one in states if one.acc is not None)) or SHORT["accuracy"]
+    table = Table(*keys, "state", "task", head, "BWT", "folder", title=f"{len(states)} runs in {folder}")
     for one in states:
         scores = ["" if value is None else number(value) for value in (one.acc, one.bwt)]
         task = "" if one.tasks is None else f"{one.done}/{one.tasks}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.results.columns import WORDS
 from orthotrace.results.scores import summarise
 from orthotrace.training.tracking import Tracker
 
@@ -63,4 +64,5 @@ def line_of(progress: Progress) -> str:
     so_far = summarise([row[:done] for row in progress.accuracy])
     transfer = "" if so_far.bwt is None else f", BWT {so_far.bwt:+.3f}"
     learned, seconds = progress.accuracy[-1][done - 1], progress.seconds[done - 1]
-    return f"task {done}/{progress.tasks}: accuracy {learned:.3f}, average {so_far.acc:.3f}{transfer} ({seconds:.0f} s)"
+    name = WORDS[progress.score]
+    return f"task {done}/{progress.tasks}: {name} {learned:.3f}, average {so_far.acc:.3f}{transfer} ({seconds:.0f} s)"

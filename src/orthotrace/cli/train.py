@@ -28,6 +28,7 @@ from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
 from orthotrace.core.processes import ends_with_first
 from orthotrace.results.collapse import run_line
+from orthotrace.results.columns import SHORT
 from orthotrace.results.replaced import give_back, is_replaced, set_aside
 from orthotrace.results.run_folder import AFRESH, Run
 
@@ -164,7 +165,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     transfer = "" if scores.bwt is None else f", BWT {scores.bwt:+.3f}"
     how = "continued, " if continues else ""
     seconds = time.perf_counter() - started
-    print(f"{number}ACC {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {run.folder}", flush=True)
+    name = SHORT[experiment.stream.active.score]
+    print(f"{number}{name} {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {run.folder}", flush=True)
     if line := run_line(experiment.report()):
         print(f"{number}{line}: {run.folder}", flush=True)
 
@@ -266,7 +268,7 @@ def assemble(
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile")
+    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile", "loss")
     trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})

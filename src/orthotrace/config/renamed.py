@@ -34,7 +34,11 @@ _MOVED = {"analysis": "orthotrace.analysis"}
 for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "analysis", "orthotrace.analysis")):
     _MOVED |= {f"{_old}.{was}": f"{_new}.{now}" for was, now in (pair.split(":") for pair in _names.split())}
 # Group -> keys that came after version 0.1, with the values at which all is as it was without them.
-ADDED: dict[str, dict[str, Any]] = {"dataset": {"classes": None, "limit": None}, "stream": {"outputs": None}}
+ADDED: dict[str, dict[str, Any]] = {
+    "dataset": {"classes": None, "limit": None},
+    "stream": {"outputs": None},
+    "trainer": {"loss": None},
+}
 # The same, of no group.
 ADDED_ALONE: dict[str, Any] = {"init_digest": None}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}

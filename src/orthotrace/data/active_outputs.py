@@ -1,15 +1,16 @@
 """Which outputs of a network are active for which task, and the loss over them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 Scenario = Literal["task", "domain", "class"]
+Loss = Literal["cross_entropy", "mse", "l1", "huber"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ActiveOutputs:
         blurred: images of later tasks may come early, so that all outputs are active from the start.
         smoothing: label smoothing, in [0, 1).
         room: outputs of the network, where it has more than the tasks need.
+        error: the loss; cross-entropy for classes.
+        score: its name: accuracy, or what a regression has instead.
 
     Source: van de Ven, Tuytelaars & Tolias, Three types of incremental learning, Nature Machine Intelligence 2022.
 
@@ -37,11 +40,13 @@ class ActiveOutputs:
         (range(0, 2), range(0, 4), range(0, 4))
     """
 
+    score: ClassVar[str] = "accuracy"
     scenario: Scenario
     by_task: tuple[range, ...]
     blurred: bool = False
     smoothing: float = 0.0
     room: int = 0
+    error: Loss = "cross_entropy"
 
     @cached_property
     def outputs(self) -> int:
@@ -100,6 +105,22 @@ class ActiveOutputs:
         for part, chosen in self._groups(tasks):
             found[chosen] = predicted(logits[chosen], part)
         return found
+
+    def score_of(
+        self, predicted: Tensor, labels: Tensor, reduce: Callable[[Tensor], None] = lambda sums: None
+    ) -> float:
+        """The share of the images that are classified correctly.
+
+        Args:
+            predicted: as predicted gives them.
+            labels: of the images.
+            reduce: sums up, in place, what several processes have; each of them has some of the images.
+        """
+        right = (predicted == labels).sum().double().cpu()
+        sums = torch.stack([right, right.new_tensor(len(labels))]).to(labels.device)
+        reduce(sums)
+        found, total = sums.tolist()
+        return found / total
 
     def _groups(self, tasks: Tensor) -> Iterator[tuple[range, Tensor]]:
         """For each task that occurs: its outputs, and the indices of its images."""

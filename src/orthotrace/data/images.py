@@ -98,7 +98,7 @@ class Images:
 
     Attributes:
         store: (N, channels, height, width), uint8 or floating.
-        labels: (n,), integers from 0.
+        labels: (n,), integers from 0; of a regression its targets, (n, k), floating.
         index: (n,), indices of the images in the store; None for all images in order.
         scaling: pixels to inputs.
         tasks: (n,), the task of each image, where images of several tasks are mixed.
@@ -126,6 +126,11 @@ class Images:
     def __repr__(self) -> str:
         # That of a dataclass would print thousands of pixels.
         return f"Images({len(self)} of shape {tuple(self.store.shape[1:])})"
+
+    @property
+    def regression(self) -> bool:
+        """Whether the images have targets in the place of labels."""
+        return self.labels.is_floating_point()
 
     def digest(self) -> str:
         """A hash of the number of images, their labels, and the pixels of at most SAMPLE of them.
@@ -200,7 +205,7 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: of the network, (n, channels, height, width).
-        labels: (n,).
+        labels: (n,); of a regression its targets, (n, k).
         places: (n,), of the images in the task's training part.
         tasks: (n,), the task of each image, where images of several tasks are mixed.
         weight: factor on the mean loss; with it the mean over processes is the mean over all images.

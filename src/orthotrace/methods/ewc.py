@@ -24,12 +24,13 @@ class EWC(Method):
     penalty = strength / 2 sum_t sum_k F_tk (theta_k - theta_tk)^2, with F_t the diagonal of the Fisher information
     after task t and theta_t the weights then. The sum over tasks is one quadratic, of which two numbers for each
     weight are kept, sum_t F_t and sum_t F_t theta_t: a step costs the same after any number of tasks. Its gradient
-    is added to that of the loss.
+    is added to that of the loss. In a regression p(y | x) is normal about the outputs, with variance 1.
 
     Args:
         strength: of the penalty, at least 0.
         samples: training images over which the Fisher information is averaged, at least 1.
-        fisher: "sampled" draws each image's label from the network's own prediction, "empirical" takes the right one.
+        fisher: "sampled" draws each image's label (or targets) from the network's own prediction, "empirical" takes
+            the right one.
 
     Raises:
         UserError: an argument out of its range.
@@ -136,8 +137,8 @@ def fisher_diagonal(
 
     Args:
         model: in evaluation mode.
-        part: images x.
-        outputs: over which p is normalised.
+        part: images x, with labels or targets.
+        outputs: over which p is normalised; with targets p is normal about these outputs, with variance 1.
         labels_from: draws y from p(y | x); None takes the labels of the images (the empirical Fisher).
         chunk: images at once.
 
@@ -155,6 +156,8 @@ def fisher_diagonal(
 
     def loss(values: dict[str, Tensor], inputs: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(model, (values, fixed), (inputs[None],))[:, outputs.start : outputs.stop]
+        if part.regression:
+            return (logits[0] - label).square().sum() / 2
         return cross_entropy(logits, label[None])
 
     gradients = vmap(grad(loss), in_dims=(None, 0, 0))
@@ -162,11 +165,19 @@ def fisher_diagonal(
     like = next(iter(values.values()))
     for inputs, right in part.split(chunk, like):
         if labels_from is None:
-            labels = right - outputs.start
+            labels = right.to(like.dtype) if part.regression else right - outputs.start
         else:
             with torch.no_grad():
-                chances = model(inputs)[:, outputs.start : outputs.stop].softmax(1).cpu()
-            labels = torch.multinomial(chances, 1, generator=labels_from).flatten().to(like.device)
+                answers = model(inputs)[:, outputs.start : outputs.stop]
+                labels = _drawn(answers, labels_from, part.regression).to(like.device)
         for name, each in gradients(values, inputs, labels).items():
             total[name] += each.square().sum(0)
     return [total[name] / len(part) for name in named]
+
+
+def _drawn(answers: Tensor, draws: torch.Generator, regression: bool) -> Tensor:
+    """Labels, or targets, as the network's outputs say that they may be."""
+    if regression:
+        answers = answers.cpu()
+        return answers + torch.randn(answers.shape, generator=draws, dtype=answers.dtype)
+    return torch.multinomial(answers.softmax(1).cpu(), 1, generator=draws).flatten()

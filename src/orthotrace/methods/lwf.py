@@ -8,10 +8,11 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import kl_div
+from torch.nn.functional import kl_div, mse_loss
 
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
+from orthotrace.data.active_targets import comparable
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Method
@@ -23,7 +24,8 @@ class LwF(Method):
 
     loss = loss of the task + strength temperature^2 mean over earlier heads KL(p_old || p_new), with p the softmax of
     logits / temperature over the outputs that earlier tasks taught: head by head in the task-incremental scenario,
-    all together else. p_old is the network as it was before the task.
+    all together else. p_old is the network as it was before the task. In a regression the second term is strength mean
+    over earlier heads of the mean squared change of the outputs, which needs no temperature.
 
     Args:
         strength: of the second term, at least 0.
@@ -63,8 +65,9 @@ class LwF(Method):
             self.teacher.eval()
         with torch.no_grad():
             expected = self.teacher(batch.inputs)
+        of_head = squared_change if batch.labels.is_floating_point() else distillation
         change = sum(
-            (distillation(logits[:, head.start : head.stop], expected[:, head.start : head.stop], self.temperature))
+            (of_head(logits[:, head.start : head.stop], expected[:, head.start : head.stop], self.temperature))
             for head in heads
         )
         return loss + self.strength / len(heads) * change, logits
@@ -82,3 +85,13 @@ def distillation(logits: Tensor, expected: Tensor, temperature: float) -> Tensor
     ours = (logits / temperature).log_softmax(1)
     theirs = (expected / temperature).log_softmax(1)
     return temperature**2 * kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
+def squared_change(outputs: Tensor, expected: Tensor, temperature: float) -> Tensor:
+    """The same for the outputs of a regression: mean squared difference, at any temperature.
+
+    Example:
+        >>> float(squared_change(torch.ones(3, 2), torch.zeros(3, 2), 2.0))
+        1.0
+    """
+    return mse_loss(*comparable(outputs, expected))

@@ -54,6 +54,7 @@ class Memory(nn.Module):
         dtype: of its pixels.
         seed: of the keys.
         outputs: of the network, where its logits are kept beside the images; 0 where not.
+        targets: of each image in a regression; 0 where images have labels.
         distinct: tasks there are before the first comes again; None where none does.
 
     Source: Vitter, Random sampling with a reservoir, ACM TOMS 1985, for what a reservoir is.
@@ -80,13 +81,15 @@ class Memory(nn.Module):
         seed: int,
         outputs: int = 0,
         distinct: int | None = None,
+        targets: int = 0,
     ) -> None:
         super().__init__()
         self.options = options
         self.distinct = distinct
         self.seed = seed
         self.register_buffer("pixels", torch.zeros(options.size, *shape, dtype=dtype))
-        self.register_buffer("labels", torch.zeros(options.size, dtype=torch.int64))
+        kept = torch.zeros(options.size, targets) if targets else torch.zeros(options.size, dtype=torch.int64)
+        self.register_buffer("labels", kept)
         self.register_buffer("tasks", torch.zeros(options.size, dtype=torch.int64))
         # An empty place has a key that any image beats.
         self.register_buffer("keys", torch.full((options.size,), torch.inf, dtype=torch.float64))
@@ -100,17 +103,20 @@ class Memory(nn.Module):
         """The memory for a network and a stream; None for one of size 0.
 
         Raises:
-            UserError: a memory that is smaller than the number of classes.
+            UserError: a memory that is smaller than the number of classes, or balanced where there are none.
         """
         if not options.size:
             return None
-        if options.size < len(stream.classes):
+        if stream.regression and options.sampling == "balanced":
+            raise UserError("keeps as many of each class, and a regression has none: take reservoir", "memory.sampling")
+        if not stream.regression and options.size < len(stream.classes):
             raise UserError(
                 f"{options.size} images cannot hold one of each of the {len(stream.classes)} classes", "memory.size"
             )
         outputs = stream.active.outputs if keeps_logits else 0
         dtype = stream.test(0).store.dtype
-        made = cls(options, stream.shape, dtype, derived(seeds.method, 3), outputs, stream.distinct)
+        targets = len(stream.names[0]) if stream.regression else 0
+        made = cls(options, stream.shape, dtype, derived(seeds.method, 3), outputs, stream.distinct, targets)
         return made.to(next(model.parameters()).device)
 
     def __len__(self) -> int:

@@ -7,6 +7,9 @@ from typing import Any
 from orthotrace.results.groups import Group
 from orthotrace.results.scores import collapsed
 
+# What a task that was not learned is, by the score of its run.
+WORSE = {"r2": "no better than the mean of the targets"}
+
 
 def collapsed_tasks(scores: Mapping[str, Any]) -> list[int]:
     """The tasks of a run that were not learned, from 1; nothing of a run that does not tell.
@@ -28,7 +31,8 @@ def run_line(scores: Mapping[str, Any]) -> str:
         'not learned: task 2 (at chance just after its training, though task 1 was learned)'
     """
     tasks = collapsed_tasks(scores)
-    return f"not learned: {_listed(tasks)} (at chance just after its training{_though(tasks)})" if tasks else ""
+    how = WORSE.get(scores.get("score", "accuracy"), "at chance")
+    return f"not learned: {_listed(tasks)} ({how} just after its training{_though(tasks)})" if tasks else ""
 
 
 def group_lines(found: Sequence[Group]) -> list[str]:
@@ -39,7 +43,8 @@ def group_lines(found: Sequence[Group]) -> list[str]:
         if counts:
             runs = sum(bool(collapsed_tasks(run.scores)) for run in group.runs)
             lines.append(
-                f"not learned: {group.label}: {_listed(sorted(counts))} (at chance just after training in {runs} of "
+                f"not learned: {group.label}: {_listed(sorted(counts))} "
+                f"({WORSE.get(group.score, 'at chance')} just after training in {runs} of "
                 f"{len(group.runs)} runs{_though(counts)})"
             )
     return lines

@@ -24,6 +24,7 @@ class PairedComparison:
         score: that is compared.
         paired: difference, interval and p-value.
         corrected: p-value, by Holm over all pairs.
+        kind: what the score is made of, see columns.WORDS.
     """
 
     first: str
@@ -31,6 +32,7 @@ class PairedComparison:
     score: str
     paired: Paired
     corrected: float
+    kind: str = "accuracy"
 
 
 def comparisons(found: Sequence[Group], score: str = "acc") -> list[PairedComparison]:
@@ -46,10 +48,11 @@ def comparisons(found: Sequence[Group], score: str = "acc") -> list[PairedCompar
         seeds = [seed for seed in left if right.get(seed) is not None and left[seed] is not None]
         if len(seeds) > 1:
             of = paired([left[seed] for seed in seeds], [right[seed] for seed in seeds])
-            pairs.append((one.label, other.label, of))
-    corrected = holm([of.p for _, _, of in pairs])
+            pairs.append((one.label, other.label, of, one.score))
+    corrected = holm([of.p for _, _, of, _ in pairs])
     return [
-        PairedComparison(first, second, score, of, p) for (first, second, of), p in zip(pairs, corrected, strict=True)
+        PairedComparison(first, second, score, of, p, kind)
+        for (first, second, of, kind), p in zip(pairs, corrected, strict=True)
     ]
 
 

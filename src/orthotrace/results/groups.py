@@ -28,6 +28,11 @@ class Group:
     runs: tuple[Run, ...]
     parts: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def score(self) -> str:
+        """What its scores are made of: accuracy, or r2 in a regression."""
+        return str(self.runs[0].scores.get("score", "accuracy"))
+
     def values(self, score: str) -> list[float]:
         """A score of each run that has it: of scores.json, or the seconds or megabytes of a run in all."""
         found = [_SUMS[score](run.scores) if score in _SUMS else run.scores.get(score) for run in self.runs]

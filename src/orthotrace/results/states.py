@@ -32,6 +32,7 @@ class RunState:
         bwt: backward transfer likewise; None before the second has ended.
         reason: why it failed, or what is damaged.
         values: key -> value, as it was configured; the groups with the names of their options.
+        score: what the scores are made of, see columns.WORDS.
     """
 
     run: Run
@@ -42,6 +43,7 @@ class RunState:
     bwt: float | None = None
     reason: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    score: str = "accuracy"
 
 
 def state_of_run(run: Run) -> RunState:
@@ -60,7 +62,8 @@ def state_of_run(run: Run) -> RunState:
     if running:
         state, reason = "running", ""
     acc, bwt = (so_far.acc, so_far.bwt) if so_far else (None, None)
-    return RunState(run, state, len(rows), total, acc, bwt, reason, values)
+    score = str(run.scores.get("score", "accuracy")) if rows else "accuracy"
+    return RunState(run, state, len(rows), total, acc, bwt, reason, values, score)
 
 
 def _accuracy(run: Run) -> tuple[int | None, list[list[float]]]:

@@ -1,12 +1,13 @@
 """The tables at the end of a multirun: scores over seeds, and paired tests between methods."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
-from orthotrace.results.columns import BETTER, COLUMNS
+from orthotrace.results.columns import BETTER, COLUMNS, WORDS, in_common, titled
 from orthotrace.results.comparisons import PairedComparison, against_references, comparisons, setting_of
 from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
@@ -31,15 +32,18 @@ def score_table(found: Sequence[Group]) -> list[list[str]]:
     }
     # Methods that keep nothing have no column for it.
     shown = [name for name, of in values.items() if COLUMNS[name].always or any(any(one) for one in of)]
-    rows = [["method", "runs", *(COLUMNS[name].title for name in shown)]]
+    score = in_common(group.score for group in found)
+    rows = [["method", "runs", *(titled(name, score) for name in shown)]]
     rows[0].insert(3, "95 % interval")
     for place, group in enumerate(found):
         cells = [mean_and_deviation(values[name][place], COLUMNS[name].digits) for name in shown]
         interval = mean_interval(group.values("acc"))
-        # No accuracy lies beyond 0 and 1, whatever Student's distribution says of few seeds.
-        low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (interval.low, interval.high))
+        # No accuracy lies beyond 0 and 1, whatever Student's distribution says of few seeds; R^2 has no lower end.
+        least = 0.0 if group.score == "accuracy" else -math.inf
+        low, high = (None if end is None else min(max(end, least), 1.0) for end in (interval.low, interval.high))
         bounds = "–" if low is None or high is None else interval_text(low, high)
-        rows.append([group.label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
+        label = group.label if group.score == score else f"{group.label} ({WORDS[group.score]})"
+        rows.append([label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
     return rows
 
 
@@ -66,22 +70,25 @@ def best_by_validation(found: Sequence[Group]) -> list[str]:
         if len(same) > 1:
             best = max(same, key=lambda group: statistics.fmean(group.values("val_acc")))
             value = number(statistics.fmean(best.values("val_acc")))
-            lines.append(f"best of {len(same)} settings by validation: {best.label} (val. ACC {value})")
+            what = titled("val_acc", best.score)
+            lines.append(f"best of {len(same)} settings by validation: {best.label} ({what} {value})")
     return lines
 
 
 def comparison_table(found: Sequence[PairedComparison]) -> list[list[str]]:
     """Differences in ACC with interval and p-value, as text."""
-    rows = [["first", "second", "seeds", "Δ ACC", "95 % interval", "p", "p (Holm)"]]
+    what = titled("acc", in_common(one.kind for one in found))
+    rows = [["first", "second", "seeds", f"Δ {what}", "95 % interval", "p", "p (Holm)"]]
     for one in found:
         of = one.paired
+        most = 1.0 if one.kind == "accuracy" else math.inf
         rows.append(
             [
                 one.first,
                 one.second,
                 str(of.count),
                 f"{of.difference:+.3f}".replace("0.", ".", 1),
-                interval_text(max(of.low, -1.0), min(of.high, 1.0)),
+                interval_text(max(of.low, -most), min(of.high, most)),
                 p_value(of.p),
                 p_value(one.corrected),
             ]
@@ -127,7 +134,7 @@ def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[st
         for later, part in enumerate(parts(score_table(finished), console.width)):
             console.print(_rich(part, "" if later else title))
     pairs = comparisons(finished)
-    title = "paired t-tests of ACC on the same seeds"
+    title = f"paired t-tests of {titled('acc', in_common(group.score for group in finished))} on the same seeds"
     if len(pairs) > PAIRS:
         best = max(finished, key=lambda group: statistics.fmean(group.values("acc"))).label
         pairs = [one for one in pairs if best in (one.first, one.second)]

@@ -5,7 +5,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 _SYMBOLS = str.maketrans(
-    {"±": r"$\pm$", "−": "$-$", "<": "$<$", "Δ": r"$\Delta$", "–": "--", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    {
+        "±": r"$\pm$",
+        "−": "$-$",
+        "<": "$<$",
+        "Δ": r"$\Delta$",
+        "–": "--",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "²": "$^2$",
+    }
 )
 
 

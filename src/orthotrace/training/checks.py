@@ -15,6 +15,7 @@ def check(components: Components, optimization: Optimization, training: Training
         UserError: names the first.
     """
     stream, method = components.stream, components.method
+    _check_kind(stream, optimization, training)
     if precision in ("bf16-true", "16-true"):
         raise UserError(
             f"{precision} rounds small steps away, and what protects weights with them; use 32-true or bf16-mixed",
@@ -47,6 +48,39 @@ def check(components: Components, optimization: Optimization, training: Training
             )
 
 
+def _check_kind(stream: Stream, optimization: Optimization, training: Training) -> None:
+    """Refuse a loss of classes for targets, or of targets for classes, and what only classes have."""
+    if not stream.regression:
+        if training.loss not in (None, "cross_entropy"):
+            raise UserError(
+                f"{training.loss} is for the targets of a regression, and this data set has class labels: take "
+                "cross_entropy, or give it train_targets and test_targets (dataset=arrays)",
+                "trainer.loss",
+            )
+        return
+    if training.loss == "cross_entropy":
+        raise UserError("is for classes, and this data set has targets: take mse, l1 or huber", "trainer.loss")
+    if optimization.regularizer.label_smoothing:
+        raise UserError("spreads labels over classes, and a regression has none: set 0", "regularizer.label_smoothing")
+    stops = optimization.regularizer.early_stopping is not None
+    monitors = {
+        "regularizer.monitor": optimization.regularizer.monitor if stops else None,
+        "scheduler.monitor": optimization.schedule.monitor,
+    }
+    for key, wanted in monitors.items():
+        if wanted == "accuracy":
+            raise UserError("a regression has no accuracy: set loss", key)
+    for index in range(stream.distinct):
+        targets = stream.test(index).labels
+        flat = (targets == targets[:1]).all(0).nonzero().flatten().tolist()
+        if flat:
+            raise UserError(
+                f"'{stream.names[index][flat[0]]}' is the same for all test images of task {index + 1}, so that no "
+                "R^2 can be told of it: give test images that differ in it",
+                "dataset",
+            )
+
+
 def check_network(model: nn.Module, stream: Stream) -> None:
     """Give a network two images.
 
@@ -67,4 +101,5 @@ def check_network(model: nn.Module, stream: Stream) -> None:
     expected = (2, len(stream.classes))
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UserError(f"gives {got} for two images, where {expected} is needed: an output for each class", "model")
+        what = "target" if stream.regression else "class"
+        raise UserError(f"gives {got} for two images, where {expected} is needed: an output for each {what}", "model")

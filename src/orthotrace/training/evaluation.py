@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
-from orthotrace.data.active_outputs import predicted
+from orthotrace.core.errors import UserError
+from orthotrace.data.active_outputs import Loss, predicted
+from orthotrace.data.active_targets import LOSSES, comparable, r2
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods import Method
@@ -18,10 +20,10 @@ class EvaluationResult:
     """What a network gets right, averaged over samples, not over batches.
 
     Attributes:
-        accuracy: share of the images classified correctly, in [0, 1].
-        right: images classified correctly, by label.
-        count: images, by label.
-        loss: mean cross-entropy; None where it was not asked for.
+        accuracy: share of the images classified correctly, in [0, 1]; of a regression R^2, in (-inf, 1].
+        right: images classified correctly, by label; of a regression R^2 by output.
+        count: images, by label; of a regression 1 for each output that was tested.
+        loss: mean cross-entropy, or the error of a regression; None where it was not asked for.
     """
 
     accuracy: float
@@ -32,7 +34,12 @@ class EvaluationResult:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, part: Images, outputs: range | None = None, batch_size: int = 1024, loss: bool = False
+    model: nn.Module,
+    part: Images,
+    outputs: range | None = None,
+    batch_size: int = 1024,
+    loss: bool = False,
+    error: Loss = "mse",
 ) -> EvaluationResult:
     """Test a network in evaluation mode; its own mode is kept.
 
@@ -42,6 +49,10 @@ def evaluate(
         outputs: over which the network decides; None for all. An image of another label counts as wrong.
         batch_size: images at once.
         loss: measure it too; then every label must be among the outputs.
+        error: which loss, of a regression.
+
+    Raises:
+        UserError: outputs of a regression that are not finite.
 
     Example:
         >>> part = Images(torch.eye(3)[:, :2], torch.tensor([0, 1, 1]))
@@ -53,21 +64,35 @@ def evaluate(
     training = model.training
     model.eval()
     width, total = 1, 0.0
-    right = []
+    right, chosen = [], outputs or range(1)
     # A parametrised weight is computed once, not for every batch.
     with parametrize.cached():
         for inputs, labels in part.split(batch_size, like):
             logits = model(inputs)
             width = logits.shape[1]
             chosen = outputs or range(width)
-            right.append(predicted(logits, chosen) == labels)
-            if loss:
-                of = logits[:, chosen.start : chosen.stop]
+            of = logits[:, chosen.start : chosen.stop]
+            right.append(of if part.regression else predicted(logits, chosen) == labels)
+            if loss and part.regression:
+                total += float(LOSSES[error](*comparable(of, labels), reduction="sum")) / len(chosen)
+            elif loss:
                 total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
     model.train(training)
+    if part.regression:
+        return _explained(torch.cat(right), part.labels, chosen, width, total / len(part) if loss else None)
     correct, labels = torch.cat(right).cpu(), part.labels.cpu()
     found, count = (torch.bincount(values, minlength=width) for values in (labels[correct], labels))
     return EvaluationResult(int(found.sum()) / len(part), found, count, total / len(part) if loss else None)
+
+
+def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss: float | None) -> EvaluationResult:
+    """What the values of the active outputs, (n, k), explain of the targets."""
+    if not bool(values.isfinite().all()):
+        raise UserError("the outputs of the network are not finite: lower the learning rate", "optimizer")
+    found = r2(values, targets)
+    right, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.int64)
+    right[outputs.start : outputs.stop], count[outputs.start : outputs.stop] = found.cpu(), 1
+    return EvaluationResult(float(found.mean()), right, count, loss)
 
 
 class Evaluator:
@@ -80,6 +105,8 @@ class Evaluator:
 
     def __call__(self, after: int, tasks: int | None = None) -> tuple[list[float], list[float | None]]:
         """Accuracy on each task, and on each class over the images of all tasks so far.
+
+        In a regression R^2, and that of each output, mean over the tasks so far that have it.
 
         Args:
             after: tasks that have taught their classes.
@@ -115,6 +142,11 @@ class Evaluator:
         ]
 
     def chances(self) -> tuple[list[float], list[int]]:
-        """Of each task the share of its most frequent class among its test images, and their number."""
+        """Of each task the share of its most frequent class among its test images, and their number.
+
+        In a regression one and the same answer, the mean, has an R^2 of 0.
+        """
         parts = [self.stream.test(index).labels for index in range(self.stream.tasks)]
+        if self.stream.regression:
+            return [0.0] * len(parts), [len(targets) for targets in parts]
         return [int(torch.bincount(labels).max()) / len(labels) for labels in parts], [len(labels) for labels in parts]

@@ -84,8 +84,12 @@ class Experiment:
         self.optimization = optimization
         self.training = training
         self.tracker = tracker or Tracker()
-        self.progress = Progress(stream.tasks)
-        self.outputs = replace(stream.active, smoothing=optimization.regularizer.label_smoothing)
+        self.progress = Progress(stream.tasks, score=stream.active.score)
+        self.outputs = replace(
+            stream.active,
+            smoothing=optimization.regularizer.label_smoothing,
+            error=training.loss or stream.active.error,
+        )
         self.evaluator = Evaluator(model, method, stream)
         self.checkpoints = Checkpoints(run, components, training.save_every)
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]

@@ -174,11 +174,10 @@ class Learner(pl.LightningModule):
         return loss if batch.weight == 1 else loss * batch.weight
 
     def recent(self, batches: int = 20) -> tuple[float, float]:
-        """Mean loss and accuracy of the last batches of the epoch, in this process. It waits for the device."""
+        """Mean loss and score of the last batches of the epoch, in this process. It waits for the device."""
         losses, predicted, labels = zip(*self._batches[-batches:], strict=True)
-        right = torch.cat(predicted) == torch.cat(labels)
-        loss, accuracy = torch.stack([torch.stack(losses).float().mean(), right.float().mean()]).tolist()
-        return loss, accuracy
+        score = self.context.outputs.score_of(torch.cat(predicted), torch.cat(labels))
+        return float(torch.stack(losses).float().mean()), score
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Method and regularizer change the gradients, before they are clipped."""
@@ -191,14 +190,14 @@ class Learner(pl.LightningModule):
         broadcast_from_first(*self.model.buffers(), *(() if self.average is None else self.average.buffers()))
         losses, predicted, labels = zip(*self._batches, strict=True)
         weights = torch.tensor([len(part) for part in labels], dtype=torch.float64)
-        right = (torch.cat(predicted) == torch.cat(labels)).sum()
-        sums = torch.stack([torch.stack(losses).double().cpu() @ weights, right.double().cpu(), weights.sum()])
-        sums = sums.to(self.device)
+        sums = torch.stack([torch.stack(losses).double().cpu() @ weights, weights.sum()]).to(self.device)
         all_reduce_sum(sums)
-        loss, found, total = sums.tolist()
-        row = {"train_loss": loss / total, "train_accuracy": found / total}
+        loss, total = sums.tolist()
+        outputs = self.context.outputs
+        score = outputs.score_of(torch.cat(predicted), torch.cat(labels), all_reduce_sum)
+        row = {"train_loss": loss / total, f"train_{outputs.score}": score}
         if self._validation:
-            row["validation_loss"], row["validation_accuracy"] = self._validate()
+            row["validation_loss"], row[f"validation_{outputs.score}"] = self._validate()
         if self._plateau is not None:
             self._plateau.step(row[f"validation_{self.schedule.monitor}"])
         self.metrics = row
@@ -206,7 +205,11 @@ class Learner(pl.LightningModule):
 
     def _validate(self) -> tuple[float, float]:
         with self.evaluated():
-            found = [(evaluate(self.model, part, outputs, loss=True), len(part)) for part, outputs in self._validation]
+            error = self.context.outputs.error
+            found = [
+                (evaluate(self.model, part, outputs, loss=True, error=error), len(part))
+                for part, outputs in self._validation
+            ]
         total = sum(count for _, count in found)
         return (
             sum((one.loss or 0.0) * count for one, count in found) / total,

@@ -30,6 +30,7 @@ class Progress:
         capacity: layer -> features, and for each task rank, captured and exact share, leak and memory_bytes.
         seconds: spent on each task.
         epochs: the rows of metrics.csv.
+        score: what is named accuracy above: "accuracy", or in a regression "r2", where chance is 0.
     """
 
     tasks: int
@@ -47,6 +48,7 @@ class Progress:
     capacity: dict[str, dict[str, Any]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    score: str = "accuracy"
 
     def state(self) -> dict[str, Any]:
         """As plain values."""
@@ -70,7 +72,7 @@ class Progress:
         """What was measured inside tasks, a column for each task."""
         return [
             {"task": row["task"], "step": row["step"]}
-            | {f"accuracy_task{j}": value for j, value in enumerate(row["accuracy"], start=1)}
+            | {f"{self.score}_task{j}": value for j, value in enumerate(row["accuracy"], start=1)}
             for row in self.inside
         ]
 

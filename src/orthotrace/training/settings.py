@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds
+from orthotrace.data.active_outputs import Loss
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.streams import Stream
 from orthotrace.methods import Method
@@ -72,6 +73,8 @@ class Training:
         workers: processes that read images which lie on disk.
         evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
         compile: train the network as torch.compile makes it.
+        loss: "cross_entropy" for classes; "mse", "l1" or "huber" for the targets of a regression; None for
+            cross_entropy or mse, as the data set is.
 
     Raises:
         UserError: a number out of its range.
@@ -84,6 +87,7 @@ class Training:
     workers: Annotated[int, Field(ge=0, le=4096)] = 2
     evaluate_inside: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
     compile: bool = False
+    loss: Loss | None = None
 
     @classmethod
     def of(cls, *given: Any, **options: Any) -> Self:

@@ -164,8 +164,9 @@ class WandbTracker(Tracker):
         from orthotrace.training.progress import GAUGE
 
         seen = progress.accuracy[-1][: progress.task]
-        values: dict[str, Any] = {"task": progress.task, "cl/accuracy": sum(seen) / len(seen)}
-        values |= {f"cl/accuracy_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1)}
+        score = progress.score
+        values: dict[str, Any] = {"task": progress.task, f"cl/{score}": sum(seen) / len(seen)}
+        values |= {f"cl/{score}_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1)}
         if progress.leak[-1] is not None:
             values["cl/leak"] = progress.leak[-1]
         for name, entry in progress.capacity.items():
@@ -176,7 +177,7 @@ class WandbTracker(Tracker):
             values |= summary
             figure, axes = plt.subplots(figsize=(3, 3), layout="constrained")
             draw_matrix(axes, progress.accuracy, untaught(progress.tasks, **self.scenario))
-            values["cl/accuracy_matrix"] = wandb.Image(figure)
+            values[f"cl/{score}_matrix"] = wandb.Image(figure)
             plt.close(figure)
             self.run.summary.update(summary)
         self.run.log(values, step=len(progress.epochs))

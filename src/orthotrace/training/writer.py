@@ -37,6 +37,8 @@ def report(parts: Components, progress: Progress, machine: Mapping[str, Any]) ->
         "schema": SCHEMA,
         **parts.names,
         "scenario": stream.scenario,
+        # Where it is not told it is accuracy.
+        **({"score": progress.score} if stream.regression else {}),
         "seeds": parts.seeds.as_dict(),
         "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
         "digests": dict(parts.digests),

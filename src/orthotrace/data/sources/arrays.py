@@ -1,19 +1,17 @@
-"""Images in arrays and NumPy archives."""
+"""Labelled images in arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from orthotrace.core.errors import UserError, checked, refuse_unknown
-from orthotrace.core.files import read
+from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images, Scaling
-from orthotrace.data.sources.base import Limit, Source, check_names, within
+from orthotrace.data.sources.base import Source, check_names, within
 
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -53,9 +51,7 @@ def arrays(
         >>> source.shape, source.classes
         ((1, 4, 4), ('0', '1', '2'))
     """
-    train, test = _images(train_images, "train_images"), _images(test_images, "test_images")
-    if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
-        raise UserError(f"training images are {tuple(train.shape[1:])}, test images {tuple(test.shape[1:])}", NAMES[2])
+    train, test = images_of(train_images, test_images)
     labels = [_labels(train_labels, len(train), NAMES[1]), _labels(test_labels, len(test), NAMES[3])]
     count = 1 + int(max(part.max() for part in labels))
     names = check_names(range(count) if classes is None else classes)
@@ -65,10 +61,37 @@ def arrays(
         kept = [torch.tensor(list(map(within(limit), part.tolist()))) for part in labels]
         train, test = train[kept[0]], test[kept[1]]
         labels = [part[chosen] for part, chosen in zip(labels, kept, strict=True)]
-    scaling = Scaling()
-    if train.dtype == torch.uint8:
-        scaling = Scaling.of([train]) if normalise else Scaling(std=(255.0,))
+    scaling = scaling_of(train, normalise)
     return Source(name, Images(train, labels[0], scaling=scaling), Images(test, labels[1], scaling=scaling), names)
+
+
+def images_of(train: Any, test: Any) -> tuple[Tensor, Tensor]:
+    """Training and test images, (n, channels, height, width), as arrays takes them.
+
+    Raises:
+        UserError: shapes, types or values that do not fit.
+
+    Example:
+        >>> [tuple(part.shape) for part in images_of(np.zeros((2, 4, 4, 3)), np.zeros((1, 4, 4, 3)))]
+        [(2, 3, 4, 4), (1, 3, 4, 4)]
+    """
+    found = _images(train, NAMES[0]), _images(test, NAMES[2])
+    if found[0].shape[1:] != found[1].shape[1:] or found[0].dtype != found[1].dtype:
+        shapes = [tuple(part.shape[1:]) for part in found]
+        raise UserError(f"training images are {shapes[0]}, test images {shapes[1]}", NAMES[2])
+    return found
+
+
+def scaling_of(images: Tensor, normalise: bool) -> Scaling:
+    """How uint8 images become inputs, see arrays; floating ones stay as they are.
+
+    Example:
+        >>> scaling_of(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), normalise=False)
+        Scaling(mean=(0.0,), std=(255.0,))
+    """
+    if images.dtype != torch.uint8:
+        return Scaling()
+    return Scaling.of([images]) if normalise else Scaling(std=(255.0,))
 
 
 def _images(given: Any, key: str) -> Tensor:
@@ -93,44 +116,7 @@ def _labels(given: Any, count: int, key: str) -> Tensor:
     if labels.shape != (count,):
         raise UserError(f"{count} labels expected, got the shape {tuple(labels.shape)}", key)
     if labels.is_floating_point() or (labels < 0).any():
-        raise UserError("labels must be integers from 0", key)
-    return labels.long()
-
-
-@checked
-def archive(
-    path: str, normalise: bool = True, classes: list[str | int] | None = None, limit: Limit | None = None
-) -> Source:
-    """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
-
-    An optional array ``classes`` has the names of the classes.
-
-    Args:
-        path: the file.
-        normalise: as for arrays.
-        classes: names by label; None for those in the file, or the numbers.
-        limit: images of each class in each part at most, the first ones; None for all.
-
-    Raises:
-        UserError: the file is missing or damaged, or an array is missing or does not fit.
-    """
-
-    def load(file: Path) -> dict[str, Any]:
-        with np.load(file, allow_pickle=False) as opened:
-            return dict(opened)
-
-    if not Path(path).is_file():
-        raise UserError(f"there is no file {path}", "path")
-    content = read(Path(path), load)
-    refuse_unknown(NAMES, content, f"{path} has no array", "path")
-    names = content.get("classes") if classes is None else check_names(classes)
-    try:
-        return arrays(
-            **{name: content[name] for name in NAMES},
-            classes=names,
-            name=Path(path).stem,
-            normalise=normalise,
-            limit=limit,
+        raise UserError(
+            "labels must be integers from 0; numbers to be predicted are targets: train_targets, test_targets", key
         )
-    except UserError as error:
-        raise UserError(f"{path}, {error.key}: {error.message}", "path") from error
+    return labels.long()

@@ -25,8 +25,10 @@ class Source:
         name: of the data set.
         train: images for training and validation.
         test: test images, the same for every seed, so that networks of different seeds are compared on the same images.
-        classes: names by label.
+        classes: names by label; of a regression those of its targets.
         superclasses: the superclass of each class, by label; None where there are none.
+        tasks: of a regression the names of the tasks that its images come from, by number; None where that is not
+            told.
     """
 
     name: str
@@ -34,11 +36,17 @@ class Source:
     test: Images
     classes: tuple[str, ...]
     superclasses: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image: (channels, height, width)."""
         return tuple(self.train.store.shape[1:])
+
+    @property
+    def regression(self) -> bool:
+        """Whether the images have targets in the place of labels."""
+        return self.train.regression
 
     def part(self, name: PartName) -> Images:
         """The training or the test part."""

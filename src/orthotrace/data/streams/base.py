@@ -15,6 +15,7 @@ from torch import Tensor
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.active_outputs import ActiveOutputs, Scenario
+from orthotrace.data.active_targets import ActiveTargets
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import PartName
 
@@ -66,10 +67,12 @@ class Stream(ABC):
         active: which outputs are active for which task.
         fewest_validation: number of validation images of the task with the fewest.
         steady: whether a task stays the same where more tasks follow; a class says so.
+        regression: whether images have targets in the place of labels; set before this is called.
     """
 
     name: ClassVar[str]
     steady: ClassVar[bool] = False
+    regression: bool = False
 
     @checked
     def __init__(
@@ -105,6 +108,8 @@ class Stream(ABC):
                 raise UserError(f"{validation} of {count} images leaves none for training", "validation")
         self.fewest_validation = min(round(validation * count) for count in sizes)
         counts = [len(of_task) for of_task in names]
+        if self.regression:
+            _check_regression(counts, scenario, label_noise)
         if label_noise and min(counts) < 2:
             raise UserError("a task of one class has no other label", "label_noise")
         if scenario == "domain" and len(set(counts)) > 1:
@@ -128,7 +133,8 @@ class Stream(ABC):
             own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
             self.classes = distinct(names)
         self._leave_room(outputs)
-        self.active = ActiveOutputs(scenario, tuple(own * repeats), blurred=blur > 0, room=len(self.classes))
+        kind = ActiveTargets if self.regression else ActiveOutputs
+        self.active = kind(scenario, tuple(own * repeats), blurred=blur > 0, room=len(self.classes))
 
     def _leave_room(self, outputs: int | None) -> None:
         if outputs is None:
@@ -213,7 +219,10 @@ class Stream(ABC):
         return train.take(shuffled[held:]), train.take(shuffled[:held])
 
     def _labelled(self, number: int, part: Images) -> Images:
-        """With the numbers of outputs as labels."""
+        """With the numbers of outputs as labels; targets stay."""
+        if self.regression:
+            # The tasks that a data set tells of are not those of the stream.
+            return replace(part, tasks=None)
         start = self.active.by_task[number].start
         return replace(part, labels=part.labels + start) if start else part
 
@@ -255,6 +264,19 @@ class Stream(ABC):
         return replace(part, store=store, index=None, mapped=False)
 
 
+def _check_regression(counts: Sequence[int], scenario: Scenario, label_noise: float) -> None:
+    """Refuse what only classes have."""
+    if scenario == "class":
+        raise UserError(
+            "class-incremental tasks teach classes one after another, and a regression has none: choose domain or task",
+            "scenario",
+        )
+    if label_noise:
+        raise UserError("takes another class for the right one, and a regression has none: set 0", "label_noise")
+    if len(set(counts)) > 1:
+        raise UserError(f"the tasks have {', '.join(map(str, counts))} targets: give each as many", "source")
+
+
 def distinct(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """Names of all outputs; those that several tasks use get the number of their task."""
     every = [name for of_task in names for name in of_task]
@@ -263,19 +285,19 @@ def distinct(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(f"{name} (task {task})" for task, of_task in enumerate(names, start=1) for name in of_task)
 
 
-def divided(count: int, tasks: int) -> int:
+def divided(count: int, tasks: int, what: str = "classes") -> int:
     """Classes of each of several tasks.
 
     Raises:
         UserError: they do not divide.
     """
     if tasks > count:
-        raise UserError(f"{tasks} tasks, but there are only {count} classes", "tasks")
+        raise UserError(f"{tasks} tasks, but there are only {count} {what}", "tasks")
     if count % tasks:
         fitting = [number for number in range(1, count + 1) if count % number == 0]
         nearest = min(fitting, key=lambda number: abs(math.log(number / tasks)))
         raise UserError(
-            f"{count} classes do not divide into {tasks} tasks (into {nearest} they do); give the classes of each by "
+            f"{count} {what} do not divide into {tasks} tasks (into {nearest} they do); give the {what} of each by "
             "classes_per_task=[...]",
             "tasks",
         )

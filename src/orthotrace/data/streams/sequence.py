@@ -76,6 +76,11 @@ class Sequence(Stream):
         if sources[0].train.store.dtype == torch.uint8:
             scaling = Scaling.of([one.train.images for one in sources])
             sources = [one.scaled(scaling) for one in sources]
+        self.regression = sources[0].regression
+        if other := [one.name for one in sources if one.regression != self.regression]:
+            raise UserError(
+                f"{other[0]} and {sources[0].name}: one has class labels, the other targets of a regression", "source"
+            )
         names = [one.classes for one in sources]
         images = [len(one.train) for one in sources]
         super().__init__(names, images, sources[0].shape, sources[0].train.scaling, seed=seed, **options)
@@ -90,7 +95,7 @@ class Sequence(Stream):
         names = [source.classes for source in self.sources]
         starts = [sum(len(of) for of in names[:number]) for number in range(len(names))]
         parts = [
-            replace(source.test, labels=source.test.labels + start)
+            source.test if self.regression else replace(source.test, labels=source.test.labels + start)
             for source, start in zip(self.sources, starts, strict=True)
         ]
         return Images.joined(parts), distinct(names)

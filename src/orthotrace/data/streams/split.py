@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from orthotrace.core.errors import UserError, checked, nearest, refuse_unknown
 from orthotrace.core.seeds import generator
@@ -20,7 +21,8 @@ from orthotrace.data.streams.base import Stream, divided
 class Split(Stream):
     """Each task has some of the classes of a data set.
 
-    In the domain-incremental scenario the label is the place of a class within its task.
+    In the domain-incremental scenario the label is the place of a class within its task. A regression has no classes:
+    what is split there are the tasks that its data set tells of each image, with all targets in each.
 
     Args:
         source: where the images come from.
@@ -32,8 +34,8 @@ class Split(Stream):
         **options: as for Stream.
 
     Raises:
-        UserError: more classes than there are, classes that do not divide, an unknown class, one named twice, or a
-            class without training or test images.
+        UserError: more classes than there are, classes that do not divide, an unknown class, one named twice, a
+            class without training or test images, or a regression whose data set tells of no tasks.
 
     Source: Zenke, Poole & Ganguli, Continual Learning Through Synaptic Intelligence, ICML 2017.
 
@@ -57,22 +59,23 @@ class Split(Stream):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        order = _order(source, class_order, seed)
-        counts = _counts(len(order), tasks, classes_per_task)
+        what, names = parts_of(source)
+        order = _order(names, what, class_order, seed)
+        counts = _counts(len(order), what, tasks, classes_per_task)
         stops = [sum(counts[: number + 1]) for number in range(tasks)]
         groups = [order[stop - count : stop] for stop, count in zip(stops, counts, strict=True)]
         self._set(source, groups, seed, options)
 
     def _set(self, source: Source, groups: list[list[int]], seed: int, options: dict[str, Any]) -> None:
-        names = [tuple(source.classes[label] for label in group) for group in groups]
+        self.regression = source.regression
+        what, whole = parts_of(source)
+        names = [source.classes if self.regression else tuple(whole[label] for label in group) for group in groups]
         counts: dict[str, list[int]] = {}
         for part, name in ((source.train, "training"), (source.test, "test")):
-            counts[name] = torch.bincount(part.labels, minlength=len(source.classes)).tolist()
+            counts[name] = torch.bincount(_members(part), minlength=len(whole)).tolist()
             empty = [label for group in groups for label in group if not counts[name][label]]
             if empty:
-                raise UserError(
-                    f"the class {source.classes[empty[0]]} of {source.name} has no {name} images", "class_order"
-                )
+                raise UserError(f"the {what} {whole[empty[0]]} of {source.name} has no {name} images", "class_order")
         images = [sum(counts["training"][label] for label in group) for group in groups]
         super().__init__(names, images, source.shape, source.train.scaling, seed=seed, **options)
         self.source = source
@@ -82,10 +85,18 @@ class Split(Stream):
         """The images of the task's classes."""
         images = self.source.part(part)
         group = self.groups[number]
-        label = torch.full((len(self.source.classes),), -1)
+        label = torch.full((len(parts_of(self.source)[1]),), -1)
         label[group] = torch.arange(len(group))
-        labels = label[images.labels]
-        return replace(images.take((labels >= 0).nonzero().flatten()), labels=labels[labels >= 0], tasks=None)
+        labels = label[_members(images)]
+        taken = images.take((labels >= 0).nonzero().flatten())
+        return replace(taken, labels=taken.labels if self.regression else labels[labels >= 0], tasks=None)
+
+    def differs_from(self, shorter: Stream) -> str | None:
+        """Also where a regression has other tasks of its data set, whose targets have the same names."""
+        assert isinstance(shorter, Split)
+        if self.regression and self.groups[: shorter.distinct] != shorter.groups:
+            return "the tasks are others; give stream.classes_per_task"
+        return super().differs_from(shorter)
 
     def original(self) -> tuple[Images, tuple[str, ...]]:
         """The test images of the source."""
@@ -144,34 +155,60 @@ class Superclasses(Split):
         self._set(source, groups, seed, options)
 
 
-def _order(source: Source, given: str | Sequence[int | str], seed: int) -> list[int]:
+def parts_of(source: Source) -> tuple[str, tuple[str, ...]]:
+    """What a split divides among its tasks, and the names of all: classes, or of a regression the tasks it tells of.
+
+    Raises:
+        UserError: a regression that tells of none.
+    """
+    if not source.regression:
+        return "class", source.classes
+    if source.tasks is None:
+        raise UserError(
+            f"{source.name} is a regression, which has no classes to split: give the task of each image "
+            "(train_tasks, test_tasks), or take stream=permuted or rotated",
+            "source",
+        )
+    return "task", source.tasks
+
+
+def _members(images: Images) -> Tensor:
+    """(n,), of which class, or of which task of a regression, each image is."""
+    if not images.regression:
+        return images.labels
+    assert images.tasks is not None
+    return images.tasks
+
+
+def _order(names: Sequence[str], what: str, given: str | Sequence[int | str], seed: int) -> list[int]:
     """Labels of the source in the order in which tasks take them."""
     if given == "natural":
-        return list(range(len(source.classes)))
+        return list(range(len(names)))
     if given == "seed":
-        return torch.randperm(len(source.classes), generator=generator(seed, 2)).tolist()
+        return torch.randperm(len(names), generator=generator(seed, 2)).tolist()
     order = []
     for one in given:
         # Names of classes may be numbers: a number means the name where there is one.
-        if str(one) in source.classes:
-            order.append(source.classes.index(str(one)))
-        elif isinstance(one, int) and 0 <= one < len(source.classes):
+        if str(one) in names:
+            order.append(names.index(str(one)))
+        elif isinstance(one, int) and 0 <= one < len(names):
             order.append(one)
         else:
-            raise UserError(f"there is no class '{one}'; {nearest(str(one), source.classes)}", "class_order")
-    twice = [source.classes[label] for label in order if order.count(label) > 1]
+            raise UserError(f"there is no {what} '{one}'; {nearest(str(one), names)}", "class_order")
+    twice = [names[label] for label in order if order.count(label) > 1]
     if twice:
-        raise UserError(f"the class {twice[0]} is named twice", "class_order")
+        raise UserError(f"the {what} {twice[0]} is named twice", "class_order")
     return order
 
 
-def _counts(count: int, tasks: int, given: int | list[int] | None) -> list[int]:
+def _counts(count: int, what: str, tasks: int, given: int | list[int] | None) -> list[int]:
     """Classes of each task."""
+    whole = "classes" if what == "class" else "tasks of the data set"
     if given is None:
-        return [divided(count, tasks)] * tasks
+        return [divided(count, tasks, whole)] * tasks
     counts = [given] * tasks if isinstance(given, int) else given
     if len(counts) != tasks:
         raise UserError(f"{len(counts)} numbers for {tasks} tasks", "classes_per_task")
     if sum(counts) > count:
-        raise UserError(f"{sum(counts)} classes asked, but there are only {count}", "classes_per_task")
+        raise UserError(f"{sum(counts)} {whole} asked, but there are only {count}", "classes_per_task")
     return counts

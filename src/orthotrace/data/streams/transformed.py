@@ -20,6 +20,7 @@ class Transformed(Stream):
     """
 
     def __init__(self, source: Source, tasks: int, **options: Any) -> None:
+        self.regression = source.regression
         sizes = [len(source.train)] * tasks
         super().__init__([source.classes] * tasks, sizes, source.shape, source.train.scaling, **options)
         self.source = source
