@@ -23,7 +23,8 @@ class ProgressBar(Callback):
     overwrite each other.
     """
 
-    def __init__(self, label: str, tasks: int, epochs: int) -> None:
+    def __init__(self, label: str, tasks: int, epochs: int, score: str = "accuracy") -> None:
+        self.score = WORDS[score]
         self.tasks = tasks
         self.epochs = epochs
         self.bar = Progress(
@@ -65,8 +66,7 @@ class ProgressBar(Callback):
         if time.monotonic() < self.next:
             return
         loss, score = pl_module.recent()
-        name = WORDS[pl_module.context.outputs.score]
-        self.bar.update(self.row, reached=f"loss {loss:.3f}  {name} {score:.3f}")
+        self.bar.update(self.row, reached=f"loss {loss:.3f}  {self.score} {score:.3f}")
         self._move(pl_module, (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
         self.next = time.monotonic() + INTERVAL
 

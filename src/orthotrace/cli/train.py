@@ -44,8 +44,12 @@ def main() -> None:
     launch(job, "train")
 
 
-def job(config: DictConfig) -> None:
-    """One job: a single run, or one of a multirun, where a failure must not stop the others."""
+def job(config: DictConfig) -> float | None:
+    """One job: a single run, or one of a multirun, where a failure must not stop the others.
+
+    Returns:
+        The validation score, by which a sweeper may choose the next settings; None where a run has none, or failed.
+    """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -57,23 +61,22 @@ def job(config: DictConfig) -> None:
         with ends_with_first():
             experiment = assemble(config, run, hydra)[0]
         experiment.run()
-        return
+        return None
     if hydra.mode != RunMode.MULTIRUN:
         working_in(run.folder)
         with mistakes_on_one_line("train"):
             try:
-                train(config, run, hydra)
+                return train(config, run, hydra)
             finally:
                 remove_if_empty(run.folder)
-        return
     if not may_start(run.folder):
         # Hydra has made it.
         remove_if_empty(run.folder)
-        return
+        return None
     number = label_of(hydra)
     try:
         with worker():
-            train(config, run, hydra, number)
+            return train(config, run, hydra, number)
     except FolderInUseError as error:
         # The other process reports what becomes of the run.
         told_of_failure(config, f"{number}failed: {run.folder.name}: {error}")
@@ -83,6 +86,7 @@ def job(config: DictConfig) -> None:
         reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
         told_of_failure(config, f"{number}failed: {run.folder.name}: {reason}")
         write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+    return None
 
 
 def told_of_failure(config: DictConfig, line: str) -> None:
@@ -115,8 +119,11 @@ def is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
-def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> None:
+def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> float | None:
     """Train, or continue, or leave a finished run alone.
+
+    Returns:
+        The validation score of the run, val_acc in scores.json; None where nothing was held out.
 
     Raises:
         UserError: whatever the user can mend.
@@ -133,7 +140,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
-        return
+        return run.scores.get("val_acc")
     check(config, "train")
     run.check_places()
     with held(run.folder):
@@ -167,8 +174,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     seconds = time.perf_counter() - started
     name = SHORT[experiment.stream.active.score]
     print(f"{number}{name} {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {run.folder}", flush=True)
-    if line := run_line(experiment.report()):
+    report = experiment.report()
+    if line := run_line(report):
         print(f"{number}{line}: {run.folder}", flush=True)
+    return report["val_acc"]
 
 
 def learn(
@@ -295,7 +304,9 @@ def assemble(
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
     reporting = tracker or (TaskLines(build_a(Tracker, config, "logger"), number) if is_first_process() else Tracker())
-    bar = ProgressBar(number.strip() or hydra.runtime.choices.method, stream.tasks, training.max_epochs)
+    bar = ProgressBar(
+        number.strip() or hydra.runtime.choices.method, stream.tasks, training.max_epochs, stream.active.score
+    )
     choices = hydra.runtime.choices
     experiment = Experiment(
         run,

@@ -88,7 +88,7 @@ def evaluate(
 def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss: float | None) -> EvaluationResult:
     """What the values of the active outputs, (n, k), explain of the targets."""
     if not bool(values.isfinite().all()):
-        raise UserError("the outputs of the network are not finite: lower the learning rate", "optimizer")
+        raise UserError("the outputs of the network are not finite: lower the learning rate, or strengths", "optimizer")
     found = r2(values, targets)
     right, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.int64)
     right[outputs.start : outputs.stop], count[outputs.start : outputs.stop] = found.cpu(), 1
