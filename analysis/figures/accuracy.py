@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.lines import dodged, pairs_of_panels
 from orthotrace.analysis.figures.style import Drawn, figure_function, pt
+from orthotrace.results.columns import WORDS
 
 Matrices = Mapping[str, Sequence[NDArray[np.float64]]]
 # More tasks than these have a marker and a bar at some of them only.
@@ -16,15 +17,16 @@ MARKED = 20
 
 
 @figure_function
-def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None) -> Drawn:
-    """Mean accuracy on the tasks so far, and accuracy on the first task, after each task.
+def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None, score: str = "accuracy") -> Drawn:
+    """Mean accuracy on the tasks so far, and accuracy on the first task, after each task; or another score.
 
     Lines are means over seeds, bars their standard deviation (of the sample), of method -> the accuracy matrix (T, T)
     of each seed. Facets have a line of panels each.
     """
+    word = WORDS[score]
     curves = {
-        "Mean accuracy on\ntasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],
-        "Accuracy on\nthe first task": lambda matrix: matrix[:, 0],
+        f"Mean {word} on\ntasks so far": lambda matrix: [row[: i + 1].mean() for i, row in enumerate(matrix)],
+        f"{word.capitalize()} on\nthe first task": lambda matrix: matrix[:, 0],
     }
     facets = facets or Facets.one(matrices)
     shown = facets.within(matrices)
@@ -59,7 +61,8 @@ def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None) -> Dra
                     }
                     for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)
                 ]  # fmt: skip
-            axes.set(ylim=(-0.02, 1.04))
+            # R^2 has no lower end.
+            axes.set(ylim=(min(-0.02, axes.get_ylim()[0]) if score == "r2" else -0.02, 1.04))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in panels[-1]:
         axes.set_xlabel("Tasks learned")

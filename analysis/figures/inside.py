@@ -13,13 +13,13 @@ from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.lines import dodged, pairs_of_panels
 from orthotrace.analysis.figures.style import Drawn, figure_function, pt
 from orthotrace.core.files import read
+from orthotrace.results.columns import WORDS
 
 if TYPE_CHECKING:
     from orthotrace.results.run_folder import Run
 
 # (task, step of the task) -> accuracy on each task so far; tasks and steps from 1.
 Course = dict[tuple[int, int], list[float]]
-TITLES = ("Mean accuracy on\ntasks so far", "Accuracy on\nthe first task")
 
 
 class Point(NamedTuple):
@@ -49,7 +49,9 @@ def course_of(run: Run) -> Course | None:
 def _measured(path: Path) -> Course:
     return {
         (int(row["task"]), int(row["step"])): [
-            float(row[f"accuracy_task{task}"]) for task in range(1, int(row["task"]) + 1)
+            # Named by the score: accuracy_task1, or r2_task1.
+            float(next(row[name] for name in row if name.endswith(f"_task{task}")))
+            for task in range(1, int(row["task"]) + 1)
         ]
         for row in _rows(path)
     }
@@ -66,8 +68,10 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @figure_function
-def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | None = None) -> Drawn:
-    """Mean accuracy on the tasks so far, and accuracy on the first task, over the steps of all tasks.
+def accuracy_inside(
+    courses: Mapping[str, Sequence[Course]], facets: Facets | None = None, score: str = "accuracy"
+) -> Drawn:
+    """Mean accuracy on the tasks so far, and accuracy on the first task, over the steps of all tasks; or another score.
 
     Lines are means over seeds, at the steps at which all of them were tested; markers stand at the ends of tasks, with
     the standard deviation (of the sample) as bars. Where a task has more steps in one seed than in another, its end is
@@ -76,14 +80,16 @@ def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | No
     Args:
         courses: method -> of each seed.
         facets: a line of panels each.
+        score: what the courses are of, see columns.WORDS.
     """
+    titles = (f"Mean {WORDS[score]} on\ntasks so far", f"{WORDS[score].capitalize()} on\nthe first task")
     facets = facets or Facets.one(courses)
     shown = facets.within(courses)
     every = [one for seeds in courses.values() for one in seeds]
     tasks = max(task for one in every for task, _ in one)
     lengths = [max(step for one in every for of, step in one if of == task) for task in range(1, tasks + 1)]
     starts = np.cumsum([0, *lengths])
-    figure, panels = pairs_of_panels(shown, TITLES)
+    figure, panels = pairs_of_panels(shown, titles)
     rows: list[dict[str, Any]] = []
     for line, (facet, of) in enumerate(shown.items()):
         for place, (method, name) in enumerate(of.items()):
@@ -104,13 +110,14 @@ def accuracy_inside(courses: Mapping[str, Sequence[Course]], facets: Facets | No
                     )
                 rows += [
                     {
-                        "panel": TITLES[number].replace("\n", " "), "facet": facet, "method": method, "task": task,
+                        "panel": titles[number].replace("\n", " "), "facet": facet, "method": method, "task": task,
                         "step": step, "mean": one.mean, "sd": one.sd, "seeds": one.seeds,
                     }
                     for (task, step), one in zip(found, points, strict=True)
                 ]  # fmt: skip
     for axes in panels.flat:
-        axes.set_ylim(-0.02, 1.04)
+        # R^2 has no lower end.
+        axes.set_ylim(min(-0.02, axes.get_ylim()[0]) if score == "r2" else -0.02, 1.04)
         for start in starts[1:-1]:
             axes.axvline(start, color="0.8", linewidth=pt(0.6), zorder=0)
     for axes in panels[-1]:

@@ -15,6 +15,7 @@ from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.swept import score_by_value
 from orthotrace.analysis.figures.tradeoff import stability_against_plasticity
 from orthotrace.analysis.studies.group_names import numeric, varied
+from orthotrace.results.columns import WORDS, in_common, titled
 from orthotrace.results.heat_map import untaught
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ Drawings = dict[str, tuple[str, Any]]
 
 def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -> Drawings:
     """Accuracy over tasks and inside them, matrices, capacity, and scores against what was swept."""
+    score = in_common(group.score for group in grouped)
+    word = WORDS[score]
     several = any(len(group.runs) > 1 for group in grouped)
     seeds = "over seeds" if several else "of one seed"
     matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
@@ -41,13 +44,14 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
     first, second = (f"{', '.join(letters[start::2])}, " for start in (0, 1))
     drawings: Drawings = {
         "accuracy": (
-            f"Accuracy over the tasks. {first}mean test accuracy on the tasks learned so far. {second}test accuracy "
-            f"on the first task. Lines are means {seeds}{', bars ± 1 s.d.' if several else '.'}{facets.caption}",
-            lambda: accuracy_over_tasks(matrices, facets),
+            f"{word.capitalize()} over the tasks. {first}mean test {word} on the tasks learned so far. "
+            f"{second}test {word} on the first task. Lines are means {seeds}{', bars ± 1 s.d.' if several else '.'}"
+            f"{facets.caption}",
+            lambda: accuracy_over_tasks(matrices, facets, score),
         ),
         "matrices": (
-            f"Test accuracy on every task (columns) after every task (rows), mean {seeds}.{white}",
-            lambda: accuracy_matrices(facets.ordered(matrices), blank),
+            f"Test {word} on every task (columns) after every task (rows), mean {seeds}.{white}",
+            lambda: accuracy_matrices(facets.ordered(matrices), blank, score),
         ),
     }
     courses = {group.label: [one for run in group.runs if (one := course_of(run))] for group in grouped}
@@ -55,11 +59,11 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
         within = facets.within(courses)
         letters = "abcdefghijklmnopqrstuvwxyz"[: 2 * len(within)]
         drawings["inside"] = (
-            f"Test accuracy inside tasks, over the steps of the optimizer: {', '.join(letters[::2])}, mean on the "
+            f"Test {word} inside tasks, over the steps of the optimizer: {', '.join(letters[::2])}, mean on the "
             f"tasks so far; {', '.join(letters[1::2])}, on the first task. Grey lines and markers stand at the ends of "
             f"tasks, markers beside each other. Lines are means {seeds}"
             f"{', bars at the ends ± 1 s.d.' if several else '.'}{facets.caption}",
-            lambda: accuracy_inside(courses, facets),
+            lambda: accuracy_inside(courses, facets, score),
         )
     with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
     if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:
@@ -90,18 +94,19 @@ def blank_of(run: Run) -> np.ndarray:
 def _of_sweeps(grouped: Sequence[Group], level: float) -> Drawings:
     """A figure for each key with three numbers or more."""
     drawings: Drawings = {}
+    score = in_common(group.score for group in grouped)
     for key, values in numeric(varied(grouped)).items():
         lines: dict[str, dict[float, dict[str, list[float]]]] = {}
         for group, value in zip(grouped, values, strict=True):
             if value is not None:
                 name = ", ".join(text for of, text in group.parts if of != key) or group.label
                 scores = lines.setdefault(name, {}).setdefault(value, {"acc": [], "bwt": []})
-                for score, of in scores.items():
-                    of += group.values(score)
+                for kind, of in scores.items():
+                    of += group.values(kind)
         drawings[f"sweep-{key}"] = (
-            f"ACC, the mean test accuracy after all tasks, and BWT, backward transfer, against {key}. Markers are "
-            f"means over seeds, bars {100 * level:g} % intervals by Student's t; a group of one seed has none. "
-            "Each line has what the legend says in common.",
-            lambda lines=lines, key=key: score_by_value(lines, key, level),
+            f"{titled('acc', score)}, the mean test {WORDS[score]} after all tasks, and BWT, backward transfer, against "
+            f"{key}. Markers are means over seeds, bars {100 * level:g} % intervals by Student's t; a group of one seed "
+            "has none. Each line has what the legend says in common.",
+            lambda lines=lines, key=key: score_by_value(lines, key, level, score),
         )
     return drawings

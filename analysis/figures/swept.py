@@ -13,9 +13,10 @@ from orthotrace.analysis.figures.facets import legend_above
 from orthotrace.analysis.figures.lines import errors, pairs_of_panels, within
 from orthotrace.analysis.figures.style import Drawn, figure_function, look
 from orthotrace.analysis.figures.text import shown
+from orthotrace.results.columns import titled
 from orthotrace.results.statistics import mean_interval
 
-LABELS = {"acc": "ACC", "bwt": "BWT"}
+NAMES = ("acc", "bwt")
 # No score lies beyond, whatever Student's distribution says of few seeds.
 BOUNDS = {"acc": (0.0, 1.0), "bwt": (-1.0, 1.0)}
 # A wider range of values than this factor is drawn on a logarithmic axis.
@@ -25,7 +26,7 @@ Lines = Mapping[str, Mapping[float, Mapping[str, Sequence[float]]]]
 
 
 @figure_function
-def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
+def score_by_value(lines: Lines, key: str, level: float = 0.95, kind: str = "accuracy") -> Drawn:
     """Accuracy after all tasks, and backward transfer where there is one, against the value of a key.
 
     Markers are means over seeds, bars their intervals by Student's t. The axis of the key is logarithmic where its
@@ -35,11 +36,14 @@ def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
         lines: what the groups of a line have in common -> value of the key -> "acc" and "bwt" -> of each seed.
         key: whose values they are.
         level: of the intervals, in (0, 1).
+        kind: what the scores are made of, see columns.WORDS.
     """
-    scores = [score for score in LABELS if any(of[score] for by_value in lines.values() for of in by_value.values())]
+    # R^2 is at most 1, and its differences have no end.
+    bounds = BOUNDS if kind == "accuracy" else {"acc": (-np.inf, 1.0), "bwt": (-np.inf, np.inf)}
+    scores = [score for score in NAMES if any(of[score] for by_value in lines.values() for of in by_value.values())]
     every = sorted({value for by_value in lines.values() for value in by_value})
     wide = every[0] > 0 and every[-1] / every[0] > LOGARITHMIC
-    figure, panels = pairs_of_panels([""], [LABELS[score] for score in scores])
+    figure, panels = pairs_of_panels([""], [titled(score, kind) for score in scores])
     apart = 0.012 * (np.log10(every[-1] / every[0]) if wide else every[-1] - every[0])
     rows: list[dict[str, Any]] = []
     for axes, score in zip(panels[0], scores, strict=True):
@@ -52,7 +56,7 @@ def score_by_value(lines: Lines, key: str, level: float = 0.95) -> Drawn:
             x = x * 10**aside if wide else x + aside
             means = [one.mean for one in found]
             axes.plot(x, means, **look(place))
-            ends = [(within(one.low, BOUNDS[score]), within(one.high, BOUNDS[score])) for one in found]
+            ends = [(within(one.low, bounds[score]), within(one.high, bounds[score])) for one in found]
             errors(axes, x, means, ends, look(place))
             rows += [
                 {

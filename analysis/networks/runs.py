@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,13 @@ def select(folder: str, where: Mapping[str, Any], trust: Sequence[str] = ()) -> 
         if not chosen:
             found = ", ".join(sorted({str(value) for value in values.values()}))
             raise UserError(f"no run has {' or '.join(sorted(options))}; there are: {found}", f"where.{key}")
+    kinds = {run.scores.get("score", "accuracy") for run in chosen}
+    if len(kinds) > 1:
+        raise UserError(
+            "some runs are of classes, others of a regression, whose scores and stimuli cannot be shown together: "
+            "choose those of one data set, by +where.dataset.path=FILE or by their folder",
+            "where",
+        )
     return chosen
 
 
@@ -151,6 +158,8 @@ def stream_of(run: Run, source: Any = None) -> Stream:
 def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:
     """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
 
+    In a regression the quarters of the images by their first target are the classes.
+
     Args:
         run: whose stream.
         task: whose images, from 1; None for those of the data set, which are the same for every seed.
@@ -166,6 +175,9 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     if per_class < 1:
         raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
     test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
+    if stream.regression:
+        there = tuple(f"{stream.names[0][0]}, quarter {number}" for number in (1, 2, 3, 4))
+        test = replace(test, labels=quarters(test.labels[:, 0]))
     # A task may have some of the classes only.
     shown = [there[label] for label in test.labels.unique().tolist()]
     names = shown if classes is None else [str(name) for name in classes]
@@ -191,3 +203,20 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     inputs = chosen.inputs()
     digest = hashlib.sha256(inputs.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
     return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest, places)
+
+
+def quarters(values: Tensor) -> Tensor:
+    """In which quarter of the values, by size, each of them is, from 0; equal ones in their order.
+
+    Args:
+        values: (n,).
+
+    Returns:
+        (n,), integers from 0 to 3.
+
+    Example:
+        >>> quarters(torch.tensor([0.4, 9.0, -1.0, 2.0])).tolist()
+        [1, 3, 0, 2]
+    """
+    ranks = values.argsort(stable=True).argsort(stable=True)
+    return ranks * 4 // len(values)
