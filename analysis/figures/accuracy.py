@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -61,9 +62,10 @@ def accuracy_over_tasks(matrices: Matrices, facets: Facets | None = None, score:
                     }
                     for task, m, s in zip(tasks, mean.tolist(), spread.tolist(), strict=True)
                 ]  # fmt: skip
-            # R^2 has no lower end.
-            axes.set(ylim=(min(-0.02, axes.get_ylim()[0]) if score == "r2" else -0.02, 1.04))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # R^2 has no lower end.
+    lowest = min(0.0, *(row["mean"] - row["sd"] for row in rows)) if score == "r2" else 0.0
+    plt.setp(panels.flat, ylim=(1.05 * lowest - 0.02, 1.04))
     for axes in panels[-1]:
         axes.set_xlabel("Tasks learned")
     facets.legend(figure, matrices)

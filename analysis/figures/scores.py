@@ -104,9 +104,9 @@ def _of_sweeps(grouped: Sequence[Group], level: float) -> Drawings:
                 for kind, of in scores.items():
                     of += group.values(kind)
         drawings[f"sweep-{key}"] = (
-            f"{titled('acc', score)}, the mean test {WORDS[score]} after all tasks, and BWT, backward transfer, against "
-            f"{key}. Markers are means over seeds, bars {100 * level:g} % intervals by Student's t; a group of one seed "
-            "has none. Each line has what the legend says in common.",
+            f"{titled('acc', score)}, the mean test {WORDS[score]} after all tasks, and BWT, backward transfer, against"
+            f" {key}. Markers are means over seeds, bars {100 * level:g} % intervals by Student's t; a group of one "
+            "seed has none. Each line has what the legend says in common.",
             lambda lines=lines, key=key: score_by_value(lines, key, level, score),
         )
     return drawings

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import torch
 from composed import SCHEMA, inspect
 from conftest import TINY, command, snapshot, started
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 import orthotrace
 from orthotrace.config.build import build
@@ -367,3 +369,25 @@ def test_an_optimizer_that_is_none_of_torchs_is_one_line(train, monkeypatch):
     answer = train("~optimizer", "+optimizer={_target_:test_train.NoOptimizer,_partial_:true,lr:0.1}", *TINY)
     assert answer.code == 2 and "optimizer: NoOptimizer is no torch.optim.Optimizer" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_sweeper_gets_the_validation_accuracy_and_no_test_accuracy(train, tmp_path, monkeypatch):
+    noted = []
+    sweep = BasicSweeper.sweep
+
+    def noting(self: BasicSweeper, arguments: list[str]) -> Any:
+        found = sweep(self, arguments)
+        noted.append([one.return_value for batch in found for one in batch])
+        return found
+
+    monkeypatch.setattr(BasicSweeper, "sweep", noting)
+    command = ("--multirun", "method=finetune", *TINY)
+    swept = ("stream.validation=.1,0", "hydra.sweep.subdir=v${stream.validation}")
+    # Trained, and then found finished.
+    for _ in range(2):
+        answer = train(*command, *swept)
+        assert answer.code == 0, answer.err
+        expected = json.loads(next(tmp_path.rglob("v0.1/scores.json")).read_text())
+        assert noted[-1] == [expected["val_acc"], None] and expected["val_acc"] is not None
+    answer = train(*command, "optimizer.lr=1e30", "hydra.sweep.subdir=failing")
+    assert answer.code == 1 and noted[-1] == [None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from images import encoded
 from pages import PAGES
 
 PAGE = PAGES["docs/howto/own_data.md"]
+CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)
 
 
@@ -25,8 +28,8 @@ def pictures(tmp_path):
 
 
 def test_the_commands_of_the_page(pictures, train, analyze):
-    assert len(COMMANDS) == 4
-    wrong, *right, analysis = [command.split()[1:] for command in COMMANDS]
+    assert len(COMMANDS) == 5
+    wrong, *right, analysis, _ = [command.split()[1:] for command in COMMANDS]
     answer = train(*wrong, "hydra.sweep.dir=wrong")
     assert answer.code == 2 and "method.memory.size: no such key" in answer.err
     for command in right:
@@ -41,5 +44,14 @@ def test_the_commands_of_the_page(pictures, train, analyze):
 def test_the_code_of_the_page(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     names: dict = {}
-    exec(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0], names)
+    exec(CODE[1], names)
     assert names["inputs"].shape[1:] == (3, 16, 16) and len(names["inputs"]) == len(names["labels"])
+
+
+def test_the_regression_of_the_page(tmp_path, train):
+    exec(CODE[0], {})
+    answer = train(*shlex.split(COMMANDS[-1])[1:])
+    assert answer.code == 0, answer.err
+    told = json.loads((tmp_path / "runs" / "ages" / "scores.json").read_text())
+    assert told["score"] == "r2" and told["acc"] > 0.3 and told["classes"] == ["age"]
+    assert f"R² {told['acc']:.3f}" in answer.out and "task 2/2: R² " in answer.out

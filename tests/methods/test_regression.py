@@ -39,9 +39,17 @@ def of_method(method: str) -> list[str]:
     return [f"method={method}", *memory, *rows, *alpha, *strength]
 
 
+# What these do with labels is what their like do, which make test runs.
+ALIKE = ("sgp", "owm", "nscl", "ewc_online")
+
+
 @pytest.mark.filterwarnings("ignore:layer .* all of its", "ignore:.* holds no direction")
 @pytest.mark.parametrize(
-    ("method", "scenario"), [(one, ("task", "domain")[place % 2]) for place, one in enumerate(GROUPS["method"])]
+    ("method", "scenario"),
+    [
+        pytest.param(one, ("task", "domain")[place % 2], marks=[pytest.mark.whole] if one in ALIKE else [])
+        for place, one in enumerate(GROUPS["method"])
+    ],
 )
 def test_every_method_on_a_regression(method, scenario, file, tmp_path):
     experiment = built(
