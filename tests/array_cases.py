@@ -203,6 +203,12 @@ CASES: dict[str, Case] = {
         lambda first, second: inference.permutation_test(first, second, permutations=3)[0],
         lambda first, second: oracle.correlated(oracle.wide(first), oracle.wide(second)), missing=True,
     ),
+    "inference.groups.group_interval": Case(
+        lambda d: {"first": d.stack(4), "second": d.stack(2), "model": d.stack(1)[0]},
+        lambda first, second, model: inference.group_interval(first, second, model, samples=3).difference,
+        lambda first, second, model: np.mean(pearson([model], first)) - np.mean(pearson([model], second)),
+        missing=True,
+    ),
     **{
         f"inference.models.{name}": Case(
             lambda d, k=k: {"rdms": d.stack(k)}, getattr(inference, name), lambda rdms: rdms, of=lambda found: found.rdms,

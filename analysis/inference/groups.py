@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from orthotrace.analysis.inference.models import Fixed
 from orthotrace.analysis.inference.significance import ROUNDING
 from orthotrace.analysis.rdm import compare
-from orthotrace.analysis.rdm.arguments import generator, whole
+from orthotrace.analysis.rdm.arguments import generator, level_of, whole
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.rdm.stacks import as_stack, check_together, sizes_of
 from orthotrace.core.errors import UserError, nearest
@@ -36,6 +36,22 @@ class GroupDifference:
     p: float
     memberships: int
     exact: bool
+
+
+@dataclass(frozen=True)
+class GroupInterval:
+    """How far two groups differ in how well a model does, with its bootstrap interval.
+
+    Attributes:
+        difference: mean over the first group minus mean over the second.
+        low, high: percentiles of the differences of resampled groups.
+        samples: of both groups.
+    """
+
+    difference: float
+    low: float
+    high: float
+    samples: int
 
 
 def group_test(
@@ -106,6 +122,71 @@ def group_test(
     # The groups as they are come first.
     larger = int((sizes >= sizes[0] - rounding).sum())
     return GroupDifference(float(found[0]), larger / len(sizes), len(sizes) if exact else permutations, exact)
+
+
+def group_interval(
+    first: ArrayLike,
+    second: ArrayLike,
+    model: Fixed | ArrayLike,
+    method: str = "pearson",
+    samples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> GroupInterval:
+    """The interval of the difference between two groups, by resampling the members of each with replacement.
+
+        difference = mean over the first of similarity(m, a) - mean over the second of similarity(m, b)
+
+    The percentiles (1 - level)/2 and (1 + level)/2 of the differences of resampled groups. They are too narrow for few
+    members: of n values a resample's mean varies by (n - 1)/n of what it should. It is about other members, not about
+    other stimuli. A difference of mean RDMs is a length, which is above 0 in every resample: test it by group_test.
+
+    Args:
+        first: upper triangles of RDMs, (k, m), one for each subject or network; at least two.
+        second: likewise, (l, m), of the same stimuli in the same order.
+        model: one RDM, (m,) or (1, m), to compare how well it does in both.
+        method: a name of compare.METHODS, in which more is more alike.
+        samples: at least 1.
+        level: in (0, 1).
+        seed: of the draws.
+
+    Raises:
+        UserError: a group of one, an unknown method, a level out of its range, or what the comparison refuses, such as
+            RDMs of other stimuli.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 (two samples) and 13 (percentiles).
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> truth, other = rng.random((2, 45))
+        >>> patients, controls = other + 0.3 * rng.random((5, 45)), truth + 0.3 * rng.random((5, 45))
+        >>> found = group_interval(patients, controls, truth)
+        >>> round(found.difference, 2), round(found.low, 2), round(found.high, 2)
+        (-0.74, -0.78, -0.7)
+    """
+    known = [name for name in compare.METHODS if name != "norm_difference"]
+    if method not in known:
+        raise UserError(f"there is no similarity '{method}'; {nearest(str(method), known)}", "method")
+    whole(samples, "samples", 1)
+    level = level_of(level)
+    check_together(first, second)
+    one, other = compare.stacks(as_stack(first, "first"), as_stack(second, "second"))
+    for group, name in ((one, "first"), (other, "second")):
+        if len(group) < 2:
+            raise UserError("one RDM alone cannot be resampled: give two or more", name)
+    scores = _scores(model, (first, second), np.concatenate([one, other]), method)
+    rng, parts = generator(seed), np.split(scores, [len(one)])
+    # One group after the other, in blocks, so that many samples of many members fit into memory.
+    means = [
+        np.concatenate([part[rng.integers(len(part), size=(size, len(part)))].mean(axis=1) for size in _sizes(samples)])
+        for part in parts
+    ]
+    low, high = np.quantile(means[0] - means[1], [(1 - level) / 2, (1 + level) / 2])
+    return GroupInterval(float(parts[0].mean() - parts[1].mean()), float(low), float(high), samples)
+
+
+def _sizes(samples: int) -> list[int]:
+    return [min(BLOCK, samples - start) for start in range(0, samples, BLOCK)]
 
 
 def _all_of(n: int, k: int) -> Iterator[Matrix]:

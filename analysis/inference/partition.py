@@ -72,9 +72,7 @@ def variance_partition(
     given = [f"model {place}" for place in range(number)] if names is None else [str(one) for one in names]
     if len(given) != number or len(set(given)) != number:
         raise UserError(f"one name of each of the {number} models is needed, no two the same", "names")
-    subsets = [
-        kept for size in range(1, number + 1) for kept in itertools.combinations(range(number), size)
-    ]
+    subsets = [kept for size in range(1, number + 1) for kept in itertools.combinations(range(number), size)]
     explained = np.array([_explained(y, models, subsets) for y, models in pairs])
     total = explained[:, -1]
     of = {kept: explained[:, place] for place, kept in enumerate(subsets)}

@@ -285,8 +285,8 @@ def test_the_functions_that_take_two_sets_of_rdms():
     """Those that compare, and what compares with them: none fell out of the cases above."""
     assert {name for name in CASES if name.startswith("rdm.compare") and "(" not in name} <= set(SETS)
     assert {name.rpartition(".")[2] for name in SETS if not name.startswith("rdm.compare")} == {
-        "joined", "evaluate", "bootstrap", "group_test", "permutation_test", "layer_similarities", "partial",
-        "semi_partial", "variance_partition",
+        "joined", "evaluate", "bootstrap", "group_interval", "group_test", "permutation_test", "layer_similarities",
+        "partial", "semi_partial", "variance_partition",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orthotrace.analysis.inference import Weighted, group_test
+from orthotrace.analysis.inference import Weighted, group_interval, group_test
 from orthotrace.analysis.rdm import RDMs, compare
 from orthotrace.core.errors import UserError
 
@@ -118,3 +118,54 @@ def test_refused_by_name(bad):
     call, line = BAD[bad]
     with pytest.raises(UserError, match=line):
         call()
+
+
+@pytest.mark.parametrize("first", [FIRST, GAPS], ids=["whole", "missing"])
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_the_interval_of_a_difference_is_that_of_a_loop(method, first):
+    found = group_interval(first, SECOND, TRUTH, method, samples=1500, level=0.9, seed=3)
+    rng, means, groups = np.random.default_rng(3), [], []
+    for group in (first, SECOND):
+        # Each member alone: a model is compared with the entries that both have.
+        groups.append(np.array([compare.METHODS[method](TRUTH[None], one[None])[0, 0] for one in group]))
+        draws = np.concatenate([rng.integers(len(group), size=(size, len(group))) for size in (1000, 500)])
+        means.append(np.array([np.mean([groups[-1][member] for member in chosen]) for chosen in draws]))
+    ends = np.percentile(means[0] - means[1], [5, 95])
+    assert found.difference == pytest.approx(groups[0].mean() - groups[1].mean(), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-12) and found.samples == 1500
+
+
+def test_the_interval_covers_the_true_difference():
+    """Of 12 members each the percentiles hold nearly the 95 % that they should."""
+    rng = np.random.default_rng(0)
+    model, hits = rng.random(40), 0
+    unit = (model - model.mean()) / np.linalg.norm(model - model.mean())
+
+    def members(strengths):
+        # The correlation with the model is the strength itself.
+        noise = rng.normal(size=(len(strengths), 40))
+        noise -= noise.mean(1, keepdims=True) + (noise @ unit)[:, None] * unit
+        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+        return strengths[:, None] * unit + np.sqrt(1 - strengths[:, None] ** 2) * noise
+
+    for seed in range(300):
+        first, second = 0.5 + 0.1 * rng.normal(size=12), 0.3 + 0.1 * rng.normal(size=12)
+        found = group_interval(members(first), members(second), model, samples=400, seed=seed)
+        hits += found.low <= 0.2 <= found.high
+    assert 0.89 <= hits / 300 <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"first": FIRST[:1]}, "first: one RDM alone cannot be resampled"),
+        ({"method": "norm_difference"}, "method: there is no similarity 'norm_difference'"),
+        ({"level": 1}, r"level: a level in \(0, 1\) is needed"),
+        ({"samples": 0}, "samples: a whole number of at least 1"),
+        ({"model": Weighted([TRUTH, OTHER])}, "model: a model that is fitted"),
+        ({"second": SECOND[:, :10]}, "first and second|stimuli|entries"),
+    ],
+)
+def test_what_has_no_interval(change, line):
+    with pytest.raises(UserError, match=line):
+        group_interval(**{"first": FIRST, "second": SECOND, "model": TRUTH, **change})

@@ -23,7 +23,9 @@ MADE = RDMs(
     {"stimuli": "ab12", "task": 2},
 )
 
-PLAIN = replace(MADE, pattern_descriptors={**MADE.pattern_descriptors, "kind": np.array(["cat", "dog", "elan", "cat", "eel"])})
+PLAIN = replace(
+    MADE, pattern_descriptors={**MADE.pattern_descriptors, "kind": np.array(["cat", "dog", "elan", "cat", "eel"])}
+)
 
 
 def same(first: RDMs, second: RDMs) -> bool:

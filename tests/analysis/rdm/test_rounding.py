@@ -49,7 +49,9 @@ MADE = {
     "cnn": lambda seed: read(cnn, seed),
     "early": lambda seed: read(lambda: mlp(1, 300), seed),
     "clusters": clusters,
-    "one outlier": lambda seed: torch.cat([read(mlp, seed)[1:], torch.randn(1, 64, generator=torch.Generator().manual_seed(seed))]),
+    "one outlier": lambda seed: torch.cat(
+        [read(mlp, seed)[1:], torch.randn(1, 64, generator=torch.Generator().manual_seed(seed))]
+    ),
 }
 
 

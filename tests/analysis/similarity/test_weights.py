@@ -58,7 +58,9 @@ def test_the_order_of_a_torch_network_changes_no_output():
         nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3, bias=False))
         for _ in range(2)
     )
-    found = weight_distance(*([part.weight.detach() for part in net if hasattr(part, "weight")] for net in (one, other)))
+    found = weight_distance(
+        *([part.weight.detach() for part in net if hasattr(part, "weight")] for net in (one, other))
+    )
     images = torch.randn(5, 1, 4, 4)
     before = other(images)
     order = torch.from_numpy(found.orders[0])
