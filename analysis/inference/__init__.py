@@ -1,7 +1,7 @@
 """How well models predict RDMs, and how sure that is."""
 
-from orthotrace.analysis.inference.ceilings import ceiling
 from orthotrace.analysis.inference.agreement import ceiling_test
+from orthotrace.analysis.inference.ceilings import ceiling
 from orthotrace.analysis.inference.evaluation import bootstrap, evaluate
 from orthotrace.analysis.inference.groups import GroupDifference, GroupInterval, group_interval, group_test
 from orthotrace.analysis.inference.models import Fixed, Selected, Weighted

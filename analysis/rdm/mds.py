@@ -62,8 +62,8 @@ def smacof(
 
         stress-1 = sqrt(sum_{i<j} (d_ij - |x_i - x_j|)^2 / sum_{i<j} |x_i - x_j|^2)
 
-    Each step is the Guttman transform, X <- B(X) X / n; the sum of squared differences never rises. scikit-learn's smacof starts at random
-    and stops by another rule.
+    Each step is the Guttman transform, X <- B(X) X / n; the sum of squared differences never rises. scikit-learn's
+    smacof starts at random and stops by another rule.
 
     Args:
         distances: (n, n), symmetric, at least 0, n >= 2.

@@ -29,5 +29,8 @@ MEASURES = {
 }  # fmt: skip
 
 __all__ = [
-    "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "cknna", "debiased_cka", "declare", "disagreement", "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "mutual_knn", "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca", "weight_distance",
+    "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "cknna", "debiased_cka", "declare",
+    "disagreement", "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "mutual_knn",
+    "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca",
+    "weight_distance",
 ]  # fmt: skip

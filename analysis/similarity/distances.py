@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from orthotrace.analysis.similarity.invariances import declare
-from orthotrace.analysis.similarity.pairs import Activations, plain_pair, double_centred, squared_distances
+from orthotrace.analysis.similarity.pairs import Activations, double_centred, plain_pair, squared_distances
 from orthotrace.core.errors import UserError
 
 

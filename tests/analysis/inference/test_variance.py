@@ -15,8 +15,8 @@ VALUES = 3 + 2 * RNG.standard_normal(4)[SEED] + RNG.standard_normal(3)[METHOD] +
 
 def crossed(y):
     """Expected mean squares of a balanced crossed design without interaction, solved for the variances."""
-    seeds = np.array([y[SEED == one].mean(axis=0) for one in range(4)])
-    methods = np.array([y[METHOD == one].mean(axis=0) for one in range(3)])
+    seeds = np.array([y[one == SEED].mean(axis=0) for one in range(4)])
+    methods = np.array([y[one == METHOD].mean(axis=0) for one in range(3)])
     mean = y.mean(axis=0)
     of_seeds = 6 * ((seeds - mean) ** 2).sum(axis=0) / 3
     of_methods = 8 * ((methods - mean) ** 2).sum(axis=0) / 2
