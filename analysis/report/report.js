@@ -37,7 +37,7 @@ for (const head of document.querySelectorAll(".wide th")) {
   head.classList.add("sorts");
   pressed(head, () => sort(head));
 }
-// Figures are enlarged by a click.
+// A click enlarges a picture.
 const dialog = document.createElement("dialog");
 const large = document.createElement("img");
 dialog.append(large);
