@@ -27,7 +27,7 @@ def panel(lines: Sequence[Sequence[Drawing]], widths: Sequence[Sequence[float]] 
         widths: of the panels of each line, relative to each other; None for equal ones.
 
     Returns:
-        The figure, and the numbers of all panels, with their letters.
+        The figure, and the numbers of all panels, with their letters; what they call a panel is a part.
 
     Raises:
         UserError: no panel, more than 26, or another number of widths than of panels.
@@ -65,7 +65,8 @@ def panel(lines: Sequence[Sequence[Drawing]], widths: Sequence[Sequence[float]] 
             title.text(0.03 / width, 0.5, name, weight="bold", size=now().scale * 8, va="center")
             with within_style(replace(now(), column=width, page=width, part=body)):
                 _, found = one()
-            rows += [{"panel": name, **{key: value for key, value in row.items() if key != "panel"}} for row in found]
+            for row in found:
+                rows.append({"panel": name, **{"part" if key == "panel" else key: row[key] for key in row}})
     return figure, rows
 
 

@@ -23,6 +23,13 @@ def test_networks_that_differ_by_a_rotation_alone_have_the_same_plane():
     assert np.allclose(figure.axes[0].lines[1].get_xydata()[0], at[0][4:].mean(axis=0))
 
 
+def test_planes_whose_longest_axes_differ_are_turned_onto_each_other():
+    wide = POINTS * [2, 1]
+    _, rows = images_in_a_plane({"relu1": [pdist(wide), pdist(POINTS * [0.5, 1])]}, LABELS, ["p", "q"], ["one", "two"])
+    one, two = np.array([[row["x"], row["y"]] for row in rows]).reshape(2, 8, 2)
+    assert (one * two).sum() > 0.6 and np.linalg.norm(one) == pytest.approx(1, rel=0.5)
+
+
 @pytest.mark.parametrize(
     ("stack", "line"),
     [
