@@ -52,27 +52,31 @@ def test_three_tasks_and_two_more_are_five(train):
 
 def test_what_cannot_be_gone_on_from_is_told(train, capsys):
     options = ("dataset=digits", "stream=permuted", *SMALL)
-    assert train(*options, "stream.tasks=1", "hydra.run.dir=runs/one").code == 0
-    two, last = Run("runs/two"), Run("runs/one").checkpoint(1)
-    config, parts = composed(*options, "stream.tasks=2"), built(two, *options, "stream.tasks=2").components
+    assert train(*options, "stream.tasks=2", "hydra.run.dir=runs/two").code == 0
+    three, two = Run("runs/three"), Run("runs/two")
+    config, parts = composed(*options, "stream.tasks=3"), built(three, *options, "stream.tasks=3").components
 
     def told(parts: Components) -> str:
         capsys.readouterr()
-        take_over(two, config, parts, "[1/2] ")
+        take_over(three, config, parts, "[1/2] ")
         return capsys.readouterr().out
 
-    anew = "[1/2] runs/two starts anew, not from the 1 tasks of one: "
+    anew = "[1/2] runs/three starts anew, not from the 2 tasks of two: "
     assert told(replace(parts, digests={"dataset": "others"})) == f"{anew}its images were others\n"
-    assert told(replace(parts, stream=Permuted(digits(), tasks=2, scenario="class"))).startswith(f"{anew}its network")
-    content = last.read_bytes()
-    last.write_bytes(content[:-9])
-    assert told(parts) == f"{anew}its task1.ckpt is missing or damaged\n"
-    last.unlink()
-    assert told(parts) == f"{anew}its task1.ckpt is missing or damaged\n"
-    assert not two.folder.exists()
-    last.write_bytes(content)
-    assert told(parts) == "[1/2] runs/two goes on from the 1 tasks of one\n"
-    assert two.checkpoint(1).read_bytes() == content
+    assert told(replace(parts, stream=Permuted(digits(), tasks=3, scenario="class"))).startswith(f"{anew}its network")
+    # Every task is gone on from, not the last alone.
+    for number in (1, 2):
+        path = two.checkpoint(number)
+        content = path.read_bytes()
+        path.write_bytes(content[:-9])
+        assert told(parts) == f"{anew}its task{number}.ckpt is missing or damaged\n"
+        path.unlink()
+        assert told(parts) == f"{anew}its task{number}.ckpt is missing or damaged\n"
+        path.write_bytes(content)
+    assert not three.folder.exists()
+    assert told(parts) == "[1/2] runs/three goes on from the 2 tasks of two\n"
+    for number in (1, 2):
+        assert three.checkpoint(number).read_bytes() == two.checkpoint(number).read_bytes()
 
 
 # What is asked for, and which tasks of which of these runs are gone on from.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from composed import GROUPS, KEYS, StopError, Stopping, built
 
 from orthotrace.core.files import link
 from orthotrace.results.run_folder import Run
+from orthotrace.training import lengthening
+from orthotrace.training.progress import Progress
 from orthotrace.training.tracking import Tracker
 
 # Few images to train on.
@@ -130,3 +133,30 @@ def test_three_tasks_and_two_more_are_five_also_for_a_tracker_and_after_a_kill(t
     built(whole, *overrides, "stream.tasks=5", tracker=theirs).run()
     same(long, whole, 5)
     assert ours.rows == theirs.rows and ours.tasks == theirs.tasks
+
+
+def test_each_network_is_tested_with_the_outputs_of_its_time(monkeypatch):
+    """What was measured of the shorter run stays, and of every network the new tasks are asked after its own task."""
+    monkeypatch.setattr(lengthening, "read", lambda path, load: path)
+    asked: list[tuple[str, int]] = []
+    loaded = ["drawn"]
+
+    def evaluator(after: int) -> tuple[list[float], list[None]]:
+        asked.append((loaded[-1], after))
+        return [after + place / 10 for place in range(4)], []
+
+    checkpoints = SimpleNamespace(
+        components=SimpleNamespace(stream=SimpleNamespace(tasks=4)),
+        run=SimpleNamespace(checkpoint=lambda number: f"task {number}"),
+        load=lambda learner, saved, rank: loaded.append(saved),
+    )
+    trainer = SimpleNamespace(global_rank=0, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    short = Progress(
+        2, task=2, untrained=[7.0, 7.5], accuracy=[[8.0, 8.5], [9.0, 9.5]], by_class=[[], []], leak=[None, None],
+        validation=[0.5],
+    )  # fmt: skip
+    parts: Any = (torch.nn.Linear(2, 2), checkpoints, evaluator, trainer, Tracker())
+    long = lengthening.lengthened(short, *parts)
+    assert asked == [("drawn", 0), ("task 1", 1), ("task 2", 2)]
+    assert long.untrained == [7.0, 7.5, 0.2, 0.3] and long.tasks == 4 and not long.validation
+    assert long.accuracy == [[8.0, 8.5, 1.2, 1.3], [9.0, 9.5, 2.2, 2.3]]
