@@ -273,12 +273,13 @@ def test_two_sets_of_rdms_of_other_stimuli_are_refused(name, what):
 @pytest.mark.parametrize("name", [name for name in SETS if name != "rdm.rdms.joined"])
 def test_two_frames_of_rdms_of_other_pairs_are_refused(name):
     for arrays, call in of_two(name):
-        (first, one), (second, other) = arrays.items()
         names = names_of(name)
-        call(**{first: labelled(one, names), second: labelled(other, names)})
+        frames = {key: labelled(one, names) for key, one in arrays.items()}
+        call(**frames)
+        second, other = list(arrays.items())[1]
         for told in (names[::-1], [*names[1:], "z"]):
             with pytest.raises(UserError, match="its index is not that of"):
-                call(**{first: labelled(one, names), second: labelled(other, told)})
+                call(**{**frames, second: labelled(other, told)})
 
 
 def test_the_functions_that_take_two_sets_of_rdms():
