@@ -20,9 +20,9 @@ def read_outside(
 ) -> RDMs:
     """RDMs from a file, one or several, such as one for each subject.
 
-    RDMs are upper triangles (m,) or (k, m) with m = n (n - 1) / 2, or whole matrices (n, n) or (k, n, n). Other arrays
-    of n stimuli are activations (n, ...), of which the RDM is made; square ones only if kind says so. Files that
-    orthotrace or rsatoolbox wrote say what they hold.
+    RDMs are upper triangles (m,) or (k, m) with m = n (n - 1) / 2, or whole matrices (n, n) or (k, n, n). An entry that
+    is missing is NaN, as of a stimulus without an answer. Other arrays of n stimuli are activations (n, ...), of which
+    the RDM is made; square ones only if kind says so. Files that orthotrace or rsatoolbox wrote say what they hold.
 
     Args:
         path: .safetensors, .npy, or rsatoolbox's .h5 or .hdf5.
@@ -53,8 +53,10 @@ def read_outside(
         found = read_rdms(path)
         if found.stimuli != stimuli:
             raise UserError(f"{path} has RDMs of {found.stimuli} stimuli, not of {stimuli}")
-        if not np.isfinite(found.dissimilarities).all():
-            raise UserError(f"{path} has RDMs with entries that are missing or infinite")
+        try:
+            _usable(found.dissimilarities)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         return found
     parts, names = [], []
     for name, values in sorted(arrays.items()):
@@ -87,14 +89,14 @@ def _triangles(values: NDArray[np.float64], n: int, kind: Kind | None) -> NDArra
     if whole:
         stack = values.reshape(-1, n, n)
         if _are_rdms(stack):
-            return _finite(stack[:, *np.triu_indices(n, 1)])
+            return _usable(stack[:, *np.triu_indices(n, 1)])
         if not triangles:
             way = "; of activations say so by kind" if may_be_activations and kind is None else ""
             raise UserError(f"of shape {shape}, but not symmetric with zeros on the diagonal: no RDM{way}")
     if triangles and may_be_activations and kind is None:
         raise UserError(f"of shape {shape}, it may be {n} RDMs or activations of {n} stimuli: say which by kind")
     if triangles:
-        return _finite(np.atleast_2d(values))
+        return _usable(np.atleast_2d(values))
     if kind == "rdms" or not may_be_activations:
         raise UserError(
             f"of shape {shape}, it is neither RDMs of {n} stimuli, ({m},), (k, {m}) or ({n}, {n}), nor activations "
@@ -108,10 +110,14 @@ def _are_rdms(stack: NDArray[np.float64]) -> bool:
     size = float(np.nanmax(np.abs(stack), initial=0))
     own = np.abs(np.diagonal(stack, axis1=1, axis2=2))
     symmetric = np.allclose(stack, stack.transpose(0, 2, 1), rtol=0, atol=1e-6 * size, equal_nan=True)
-    return bool((own <= 1e-6 * size).all()) and symmetric
+    # Of a stimulus without any dissimilarity the diagonal is missing too.
+    return bool(((own <= 1e-6 * size) | np.isnan(own)).all()) and symmetric
 
 
-def _finite(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not np.isfinite(rdms).all():
-        raise UserError("an RDM has entries that are missing or infinite")
+def _usable(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+    if np.isinf(rdms).any():
+        raise UserError("an RDM has infinite entries: NaN is for those that are missing")
+    few = (~np.isnan(rdms)).sum(axis=1) < 3
+    if few.any():
+        raise UserError(f"RDM {int(np.argmax(few))} has fewer than three entries, the others are missing (NaN)")
     return rdms

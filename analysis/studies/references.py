@@ -1,5 +1,6 @@
 """Networks against external data: every layer's RDM against those of brains, of behaviour, or of other networks."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
             # Whatever both sides say of a stimulus must agree.
             seen = RDMs(np.ones((1, rdms.dissimilarities.shape[1])), None, stimuli.descriptors())
             check_comparable(rdms.relabelled(None), seen)
-            constant = np.ptp(rdms.dissimilarities, axis=1) == 0
+            constant = np.nanmax(rdms.dissimilarities, axis=1) == np.nanmin(rdms.dissimilarities, axis=1)
             if constant.any():
                 raise UserError(
                     f"RDM {int(np.argmax(constant))} of {one.path} is constant: its correlation is undefined"
@@ -101,6 +102,12 @@ def read_references(references: Mapping[str, Reference], stimuli: Stimuli, measu
                 f"{one.path} is of other stimuli, or in another order: their digest is {str(digest)[:12]}, here "
                 f"{stimuli.digest[:12]}",
                 f"references.{name}",
+            )
+        if missing := int(np.isnan(rdms.dissimilarities).sum()):
+            warnings.warn(
+                f"references.{name}: {missing} of {rdms.dissimilarities.size} entries of {one.path} are missing (NaN): "
+                "each comparison is over those that both RDMs have",
+                stacklevel=2,
             )
         found[name] = rdms
     return found

@@ -99,14 +99,15 @@ def test_what_may_be_either_asks(tmp_path):
     assert np.allclose(read_outside(tmp_path / "x.npy", N, "activations").dissimilarities[0], rdm.correlation(values))
 
 
-missing = STACK.copy()
-missing[1, 2] = np.nan
+infinite, few = STACK.copy(), STACK.copy()
+infinite[1, 2], few[1, 2:] = np.inf, np.nan
 BAD = {
     "number": (RNG.random((5, 8)), None, r"of shape \(5, 8\), it is neither RDMs of 6 stimuli, \(15,\)"),
     "one axis": (RNG.random(6), None, r"of shape \(6,\), it is neither"),
     "not symmetric": (RNG.random((6, 6)), "rdms", "not symmetric with zeros on the diagonal"),
     "not symmetric stack": (RNG.random((3, 6, 6)), None, "not symmetric"),
-    "missing": (missing, None, "missing or infinite"),
+    "infinite": (infinite, None, "infinite entries: NaN is for those that are missing"),
+    "few": (few, None, "RDM 1 has fewer than three entries, the others are missing"),
     "constant": (np.ones((6, 9)), None, "the pattern of stimulus 0 is constant"),
     "NaN": (np.full((6, 9), np.nan), None, "the pattern of stimulus 0 is not finite"),
     "text": (np.array(list("abcdef")), None, "entries of type <U1, no numbers"),
@@ -133,3 +134,21 @@ def test_no_file(tmp_path):
     for name in ("x.npy", "x.safetensors", "x.h5"):
         with pytest.raises(UserError, match="there is no file"):
             read_outside(tmp_path / name, N)
+
+
+@pytest.mark.parametrize("form", ["triangles", "matrices", "matrices without the diagonal", "file"])
+def test_what_is_missing_of_a_silent_stimulus_stays_missing(tmp_path, form):
+    whole = np.zeros((3, N, N))
+    whole[:, *np.triu_indices(N, 1)] = STACK
+    whole += whole.transpose(0, 2, 1)
+    whole[1, 2], whole[1, :, 2] = np.nan, np.nan
+    expected = whole[:, *np.triu_indices(N, 1)]
+    assert np.isnan(expected).sum() == N - 1
+    if not form.endswith("diagonal"):
+        whole[1, 2, 2] = 0
+    path = tmp_path / ("x.h5" if form == "file" else "x.npy")
+    if form == "file":
+        write_rdms(path, RDMs(expected))
+    else:
+        np.save(path, expected if form == "triangles" else whole)
+    assert np.array_equal(read_outside(path, N).dissimilarities, expected, equal_nan=True)
