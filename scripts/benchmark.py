@@ -4,6 +4,7 @@
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
     python scripts/benchmark.py ewc [--json]                     a step in task 10 over one in task 2
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
+    python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
 
 Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa and
@@ -190,8 +191,23 @@ def rsa(rounds: int) -> list[dict[str, Any]]:
     """
     from benchmark_rsa import cases
 
+    return _beside(cases(), rounds)
+
+
+def rounding(rounds: int, folder: str) -> list[dict[str, Any]]:
+    """What the check of rounding costs where nothing is nearly parallel, and what it mends elsewhere; CIFAR-10."""
+    from benchmark_rsa import errors, unchecked
+
+    records = [
+        {**one, "ours_over_peer": round(1 / one["peer_over_ours"], 3), "promised": 1.3}
+        for one in _beside(unchecked(), rounds)
+    ]
+    return [*records, *errors(folder)]
+
+
+def _beside(cases: list[Any], rounds: int) -> list[dict[str, Any]]:
     records = []
-    for one in cases():
+    for one in cases:
         # What was freed in an earlier call would hide what the next one needs: of memory the first call tells.
         _, first_mb, _ = measured(one.ours)
         times = []
@@ -255,24 +271,24 @@ def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "whitening"])
-    parser.add_argument("folder", nargs="?", help="of MNIST's Parquet files, for data")
+    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "rounding", "whitening"])
+    parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
     parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Lightning 2.6 on torch >= 2.13.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-    if (arguments.benchmark == "data") != (arguments.folder is not None):
-        parser.error("data takes the folder of MNIST's Parquet files, the others take none")
+    if (arguments.benchmark in ("data", "rounding")) != (arguments.folder is not None):
+        parser.error("data and rounding take a folder of Parquet files, the others take none")
     given = [] if arguments.folder is None else [arguments.folder]
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
-        "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "whitening": whitening,
+        "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "rounding": rounding, "whitening": whitening,
     }  # fmt: skip
     run = runs[arguments.benchmark]
-    rounds = arguments.rounds or (3 if arguments.benchmark in ("rsa", "whitening") else 7)
+    rounds = arguments.rounds or (3 if arguments.benchmark in ("rsa", "rounding", "whitening") else 7)
     for entry in run(rounds, *given):
-        if arguments.json:
+        if arguments.json or "relative_error" in entry:
             print(json.dumps(entry), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"

@@ -23,8 +23,8 @@ def gram(parts: Iterator[Tensor], x: Tensor) -> Tensor:
 
 
 def squares(part: Tensor) -> Tensor:
-    """The sum of squares of each pattern, (n,), in float64: that of a product would round many terms of one sign."""
-    return part.square().sum(1, dtype=torch.float64)
+    """The sum of squares of each pattern, (n,): by halves, where a product rounds many terms of one sign in turn."""
+    return part.square().sum(1).double()
 
 
 def upper(values: Tensor) -> NDArray[np.float64]:

@@ -168,8 +168,9 @@ def _doubtful(found: Tensor, whole: Tensor | float, x: Tensor, right: Callable[[
     chosen = torch.linspace(0, len(x) - 1, min(SAMPLE, len(x)), device=x.device).long()
     rows, columns = torch.triu_indices(len(chosen), len(chosen), offset=1, device=x.device)
     error = (found[chosen][:, chosen] - right(x[chosen].double()))[rows, columns]
-    rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    if float(error.square().mean().sqrt()) > SPREAD * float(found[rows, columns].std()):
+    number = len(x) * (len(x) - 1)
+    variance = found.square().sum() / number - (found.sum() / number).square()
+    if float(error.square().mean()) > SPREAD**2 * float(variance):
         return torch.ones_like(found, dtype=torch.bool)
     if isinstance(whole, Tensor):
         pairs = torch.triu_indices(len(chosen), len(chosen), offset=1, device=x.device)

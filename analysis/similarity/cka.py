@@ -12,6 +12,7 @@ from orthotrace.analysis.rdm.arrays import finite, is_symmetric, representable, 
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import (
     Activations,
+    centred,
     centred_pair,
     double_centred,
     gram_matrix,
@@ -50,7 +51,10 @@ def linear_cka(x: Activations, y: Activations) -> float:
         >>> round(linear_cka(x, 3 * x[:, [1, 0]]), 6)
         1.0
     """
-    a, b = centred_pair(x, y)
+    pair = plain_pair(x, y)
+    # Nothing cancels in sums of squares: what came in float32 has digits enough there, once it is centred.
+    kind = torch.promote_types(pair[0].dtype, pair[1].dtype)
+    a, b = (centred(one, kind).to(pair[0].device) for one in pair)
     n = len(a)
     if n < max(a.shape[1], b.shape[1]):
         k, other = gram_matrix(a), gram_matrix(b)

@@ -45,11 +45,15 @@ def plain_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor, 
     return a, b
 
 
-def centred(x: Tensor) -> Tensor:
-    """One of the two: in float64, as the rounding of a mean would come to all stimuli alike."""
-    # In units of the largest entry: squares of 1e200 are no numbers.
-    x = x.double() / largest(x).amax()
-    return x - x.mean(0)
+def centred(x: Tensor, kind: torch.dtype = torch.float64) -> Tensor:
+    """One of the two, centred in float64, as the rounding of a mean would come to all stimuli alike; of some kind."""
+    size = largest(x).amax().double()
+    found = torch.empty_like(x, dtype=kind)
+    for part, into in zip(x.split(BLOCK, dim=1), found.split(BLOCK, dim=1), strict=True):
+        # In units of the largest entry: squares of 1e200 are no numbers.
+        wide = part.double() / size
+        into.copy_(wide.sub_(wide.mean(0)))
+    return found
 
 
 def gram_matrix(x: Tensor) -> Tensor:
