@@ -19,7 +19,6 @@ from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, import_fault, nearest
-from orthotrace.core.files import write_csv, write_json
 from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, working_in
 
@@ -52,8 +51,13 @@ class StimulusOptions:
     """Which images are stimuli: the keys below stimuli."""
 
     task: Annotated[int, Field(ge=1)] | None
-    per_class: Annotated[int, Field(ge=1)]
+    per_class: Annotated[int, Field(ge=1)] | None
     classes: list[str | int] | None
+    path: Annotated[str, Field(min_length=1)] | None
+    labels: Annotated[str, Field(min_length=1)] | None
+    size: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None
+    mean: float | Annotated[list[float], Field(min_length=1)] | None
+    std: Annotated[float, Field(gt=0)] | Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None
 
 
 @checked
@@ -91,6 +95,7 @@ class Options:
     labels: dict[str, str] | None
     order: list[str | int | float]
     facets: str | None
+    groups: list[str] | None
 
 
 @checked
@@ -106,6 +111,7 @@ def checked_options(
     labels: dict[str, str] | None,
     order: list[str | int | float],
     facets: str | None,
+    groups: list[str] | None,
     **others: Any,
 ) -> Options:
     """The options of an analysis.
@@ -113,11 +119,11 @@ def checked_options(
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return Options(layers, read, stimuli, concepts, interval, trust, formats, style, labels, order, facets)
+    return Options(layers, read, stimuli, concepts, interval, trust, formats, style, labels, order, facets, groups)
 
 
 def analyse(config: DictConfig) -> Path:
-    """Analyse the chosen runs and write the folder of the analysis.
+    """Analyse the chosen runs, or the networks that are given, and write the folder of the analysis.
 
     Returns:
         The report.
@@ -127,21 +133,17 @@ def analyse(config: DictConfig) -> Path:
     """
     options: dict[str, Any] = plain(config)
     chosen = checked_options(**options)
-    interval = chosen.interval
+    out = out_of(options)
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
     with deferred():
-        from orthotrace.analysis.concepts.study import concept_rows, layer_rows, read_concepts
+        from orthotrace.analysis.comparison import Settings, compare_groups
+        from orthotrace.analysis.concepts.study import read_concepts
         from orthotrace.analysis.figures.facets import Facets
-        from orthotrace.analysis.figures.study import draw
         from orthotrace.analysis.inference.ceilings import warning
         from orthotrace.analysis.networks.left_out import left_out_line
-        from orthotrace.analysis.networks.read import read_networks
         from orthotrace.analysis.networks.runs import select
-        from orthotrace.analysis.report.report import write_report
-        from orthotrace.analysis.studies.findings import find, keep_rdms
         from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
-        from orthotrace.analysis.studies.references import read_references
         from orthotrace.results.groups import groups
         from orthotrace.results.summary import print_summary
 
@@ -149,55 +151,114 @@ def analyse(config: DictConfig) -> Path:
     measure = measure_of(options["rdm"])
     similar = measures_of(config)
     outside = references_of(options["references"])
+    runs: list[Run] = []
+    if options["networks"] is None:
+        runs = select(str(options["runs"]), options["where"], chosen.trust)
+        grouped: Any = groups(runs)
+        shown = chosen.stimuli
+        refuse_for_runs(shown)
+        stimuli = common_stimuli(runs, shown.task, shown.per_class, shown.classes)
+    else:
+        grouped, stimuli = given_of(config, chosen)
+    grouped = named(grouped, chosen.labels or {}, chosen.order)
+    facets = Facets(panels_of(grouped, facet_key(grouped, chosen.facets)))
+    if similar and runs and all(len(group.runs) < 2 for group in grouped):
+        raise UserError("no group has two networks, so there are no pairs to compare: choose more runs", "measures")
     # Names such as 2026 are read as numbers.
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
-    folder, out = str(options["runs"]), Path(str(options["out"]))
-    runs = select(folder, options["where"], chosen.trust)
-    grouped = named(groups(runs), chosen.labels or {}, chosen.order)
-    facets = Facets(panels_of(grouped, facet_key(grouped, chosen.facets)))
-    stimuli = common_stimuli(runs, **vars(chosen.stimuli))
+    interval = vars(chosen.interval)
+    settings = Settings(
+        options,
+        measure,
+        layers,
+        chosen.read,
+        options["tasks"],
+        similar,
+        outside,
+        interval,
+        chosen.formats,
+        chosen.style,
+    )
+
+    def concepts() -> Any:
+        return read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, chosen.interval.level)
+
     # Another analysis that writes there would mix its files with these.
     with held(out):
-        # Files from outside are read before the networks, which take long.
-        rdms = read_references(outside, stimuli, measure)
-        readings = read_networks(grouped, stimuli, options["tasks"], layers, measure, chosen.read)
-        concepts = read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, interval.level)
-        findings = find(readings, stimuli, similar, outside, rdms, options["rdm"], **vars(interval))
-        results = findings.as_json(grouped, stimuli, readings, options)
-        for name, limits in findings.ceilings.items():
+        done = compare_groups(grouped, stimuli, settings, out, facets, concepts if runs else None)
+        assert done.report is not None
+        for name, limits in done.findings.ceilings.items():
             if limits is not None and limits.has_chance:
                 print(f"{name}: {warning(limits)}", flush=True)
-        pictures, plane = draw(
-            out / "figures",
-            grouped,
-            stimuli,
-            readings,
-            findings,
-            concepts,
-            chosen.formats,
-            facets,
-            interval.level,
-            chosen.style,
-        )
-        results["mds"], results["networks"] = plane, len(readings.networks)
-        results["concepts"], results["concept_layers"] = concept_rows(concepts), layer_rows(concepts)
-        keep_rdms(out / "rdms", readings.networks, stimuli, options["rdm"])
-        write_csv(out / "stimuli.csv", stimuli.rows())
-        report = write_report(out, grouped, results, pictures)
-        write_json(out / "results.json", results)
-        tracker.start(out, "analyse", str(options["name"]), f"analysis of {Path(folder).name}", [], options)
+        of = options["runs"] if runs else out
+        tracker.start(out, "analyse", str(options["name"]), f"analysis of {Path(str(of)).name}", [], options)
         means = {
             f"consistency/{one['method']}/task{one['task']}/{one['layer']}": one["mean"]
-            for one in results["consistency"]
+            for one in done.results["consistency"]
         }
         try:
-            tracker.figures({f"figures/{path.stem}": path for path in pictures.values()}, means)
+            tracker.figures({f"figures/{path.stem}": path for path in done.pictures.values()}, means)
         finally:
             tracker.finish()
-        if left_out := [*readings.left_out, *findings.left_out]:
+        if left_out := [*done.readings.left_out, *done.findings.left_out]:
             print(left_out_line(left_out), file=sys.stderr, flush=True)
-        print_summary(runs)
-        return report
+        if runs:
+            print_summary(runs)
+        else:
+            print("no training scores: accuracy, capacity and their tests are left out", flush=True)
+        return done.report
+
+
+def out_of(options: Mapping[str, Any]) -> Path:
+    """The folder of an analysis: that which is given, or by what is analysed.
+
+    Raises:
+        UserError: neither runs nor networks are given, or both; or a list of networks without a folder.
+    """
+    runs, networks, out = options["runs"], options["networks"], str(options["out"])
+    if (runs is None) == (networks is None):
+        said = "is missing; write runs=FOLDER, or networks=FILE.yaml" if runs is None else "give runs or networks"
+        raise UserError(said, "runs")
+    # What the default comes to without runs.
+    if runs is None and out == "None/analysis":
+        if not isinstance(networks, str):
+            raise UserError("is missing; write out=FOLDER", "out")
+        return Path(networks).with_suffix("")
+    return Path(out)
+
+
+def refuse_for_runs(shown: StimulusOptions) -> None:
+    """Refuse keys of networks that are given: runs have data sets of their own.
+
+    Raises:
+        UserError: names the first.
+    """
+    for key in ("path", "labels", "size", "mean", "std"):
+        if getattr(shown, key) is not None:
+            raise UserError("runs show the images of their data set; this is for networks=FILE.yaml", f"stimuli.{key}")
+
+
+def given_of(config: DictConfig, chosen: Options) -> tuple[Any, Stimuli]:
+    """The groups of networks that are given, and their stimuli.
+
+    Raises:
+        UserError: as comparison.given_groups and given_stimuli.
+    """
+    from orthotrace.analysis.comparison import given_groups, given_stimuli
+
+    options: dict[str, Any] = plain(config)
+    shown = vars(chosen.stimuli) | {"task": None}
+    del shown["task"]
+    path, dataset = shown.pop("path"), options.get("dataset")
+    if chosen.stimuli.task is not None:
+        raise UserError("networks that are given have no stream of tasks", "stimuli.task")
+    if dataset is not None and path is not None:
+        raise UserError("give dataset or stimuli.path", "stimuli.path")
+    if dataset is not None and shown["labels"] is not None:
+        raise UserError("a data set has labels of its own", "stimuli.labels")
+    grouped, rows = given_groups(options["networks"], chosen.groups, chosen.trust)
+    source = build(config, "dataset") if dataset is not None else path
+    return grouped, given_stimuli(grouped, source, rows, **shown)
 
 
 def measure_of(name: Any) -> Measure:
@@ -274,7 +335,9 @@ def references_of(nodes: Mapping[str, Any]) -> dict[str, Reference]:
     return found
 
 
-def common_stimuli(runs: Sequence[Run], task: int | None, per_class: int, classes: Sequence[Any] | None) -> Stimuli:
+def common_stimuli(
+    runs: Sequence[Run], task: int | None, per_class: int | None, classes: Sequence[Any] | None
+) -> Stimuli:
     """The stimuli of all runs, which must be the same images.
 
     Raises:

@@ -40,8 +40,13 @@ def drawings_of_rdms(
     if not own:
         return drawings
     task = own[0][0].task
+    # Networks of another architecture have other layers.
+    had = {
+        group: [layer for layer in layers if any(layer in one.rdms for one, _ in own if one.method == group)]
+        for group in groups
+    }
     for group in groups:
-        found = _seen(own, layers, group, stimuli)
+        found = _seen(own, had[group], group, stimuli)
         if found is not None:
             rdms, labels, names = found
             drawings[f"images-{slug(group)}"] = (
@@ -59,12 +64,16 @@ def drawings_of_rdms(
             "layers, thin ones groups. Grey: cannot be compared.",
             lambda: second_level(matrix, [(one.method, names[one.run.folder]) for one in networks], layers),
         )
-    pairs = {group: between for group in groups if (between := _between_layers(compared, layers, group)) is not None}
+    pairs = {
+        group: between
+        for group in groups
+        if len(had[group]) > 1 and (between := _between_layers(compared, had[group], group)) is not None
+    }
     if pairs:
         drawings["layer-similarity"] = (
             f"Similarity of every layer of one network (rows, the first lowest) to every layer of another seed "
             f"(columns) after task {task}: Pearson correlation of their RDMs, mean over pairs of networks.",
-            lambda: layer_by_layer({group: (values, layers, layers) for group, values in pairs.items()}),
+            lambda: layer_by_layer({group: (values, had[group], had[group]) for group, values in pairs.items()}),
         )
     if drift:
         drawings["drift"] = (

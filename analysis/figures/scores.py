@@ -28,7 +28,9 @@ Drawings = dict[str, tuple[str, Any]]
 
 
 def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -> Drawings:
-    """Accuracy over tasks and inside them, matrices, capacity, and scores against what was swept."""
+    """Accuracy over tasks and inside them, matrices, capacity, and scores against what was swept; none without runs."""
+    if not grouped:
+        return {}
     score = in_common(group.score for group in grouped)
     word = WORDS[score]
     several = any(len(group.runs) > 1 for group in grouped)

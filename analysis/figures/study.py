@@ -42,7 +42,9 @@ NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
     "matrices", "mds", "rdms", "second-level", "tradeoff",
 )  # fmt: skip
-PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-")
+# Of networks that were given.
+GIVEN = ("layers",)
+PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-", "layers-")
 
 
 def draw(
@@ -56,12 +58,13 @@ def draw(
     facets: Facets | None = None,
     level: float = 0.95,
     style: str = "nature",
+    more: Mapping[str, tuple[str, Any]] | None = None,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown; none where no format is given.
 
     Args:
         folder: where.
-        grouped: the groups of runs.
+        grouped: the groups of runs; none where networks have no scores.
         stimuli: that the networks saw.
         readings: the networks of the runs, and where their layers are read.
         findings: what was found.
@@ -70,6 +73,7 @@ def draw(
         facets: the groups in panels; None for one panel.
         level: of intervals over seeds.
         style: a name of style.STYLES.
+        more: other figures of layers: name -> caption, and what draws it.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
@@ -82,7 +86,7 @@ def draw(
     plane = _plane(compared)
     if plane is not None:
         of_layers |= _in_a_plane(plane, shown, readings.layers, facets)
-    of_layers |= _of_findings(findings, last, stimuli, facets)
+    of_layers |= _of_findings(findings, last, stimuli, facets) | dict(more or {})
     of_layers |= drawings_of_rdms(compared, readings.layers, facets.labels, stimuli, findings.drift)
     read = next(iter(readings.places.values())).read
     where = f" Layers are read {READ[read]}."
@@ -102,7 +106,7 @@ def draw(
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
     for path in folder.glob("*"):
-        if (path.stem in NAMES or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
+        if (path.stem in (*NAMES, *GIVEN) or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
             remove(path)
     return pictures, plane
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -31,17 +32,26 @@ class Activations(Iterator[tuple[str, Tensor]]):
     """
 
     def __init__(
-        self, places: Sequence[LayerPlace], left_out: Sequence[Unread], values: dict[str, list[Tensor]]
+        self,
+        places: Sequence[LayerPlace],
+        left_out: Sequence[Unread],
+        values: Mapping[str, list[Tensor] | Callable[[], Tensor]],
     ) -> None:
         self.places = {one.name: one for one in places}
         self.left_out = tuple(left_out)
-        self._values = values
+        self._values = dict(values)
 
     def __next__(self) -> tuple[str, Tensor]:
         for name in self.places:
             if name in self._values:
-                return name, torch.cat(self._values.pop(name))
+                values = self._values.pop(name)
+                return name, torch.cat(values) if isinstance(values, list) else values()
         raise StopIteration
+
+    def renamed(self, names: Mapping[str, str]) -> Activations:
+        """Some of the layers, not read yet, under other names."""
+        places = [replace(self.places[own], name=name) for own, name in names.items()]
+        return Activations(places, self.left_out, {name: self._values[own] for own, name in names.items()})
 
 
 def activations(
@@ -64,8 +74,9 @@ def activations(
         model: in evaluation mode; otherwise dropout would be in the activations, and normalisation would learn.
         images: the stimuli, (n, ...): a tensor, or any array that arrays.real takes.
         layers: names of modules; of one that is called several times, all calls, as relu:1 and relu:2, or one of them;
-            of one that gives several tensors, all, as body[0] and body[1], or one of them; None for the ends of all
-            blocks (post), all layers with weights (pre), or all nonlinearities and the readout (module).
+            of one that gives several tensors, all, as body[0] and body[1], or one of them; patterns, such as conv*,
+            of the layers that are read without names, or else of all; None for the ends of all blocks (post), all
+            layers with weights (pre), or all nonlinearities and the readout (module).
         batch_size: stimuli at once.
         read: which of the three.
 

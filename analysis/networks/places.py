@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import torch
@@ -21,6 +22,7 @@ READ = {
     "post": "after their normalisation, residual sum and nonlinearity (read=post)",
     "pre": "before their normalisation, residual sum and nonlinearity (read=pre)",
     "module": "at the outputs of modules as they are (read=module)",
+    "file": "from files of activations",
 }
 
 
@@ -31,13 +33,13 @@ class LayerPlace:
     Attributes:
         name: of the layer; with the number of the call where there are several, as relu:2, and with the item where its
             module gives several tensors, as lstm[0].
-        read: "post", "pre" or "module".
+        read: "post", "pre" or "module"; "file" where activations lie on disk.
         after: what the output has passed since the module or function of this name.
         event: of the forward pass, and the item of what is given there.
     """
 
     name: str
-    read: Read
+    read: Read | Literal["file"]
     after: tuple[str, ...]
     event: tuple[int, str]
 
@@ -75,16 +77,45 @@ def find_places(
 ) -> tuple[list[LayerPlace], list[Unread]]:
     """The places of layers in a pass that was followed, of so many stimuli; and the layers that have none.
 
-    Layers are names of modules, of a call of one, or of an item of its output; None for all: the ends of all blocks
-    that have weights or a nonlinearity (post), all layers with weights (pre), or readable_layers (module).
+    Layers are names of modules, of a call of one, or of an item of its output, or patterns of names, see matched; None
+    for all: the ends of all blocks that have weights or a nonlinearity (post), all layers with weights (pre), or
+    readable_layers (module).
 
     Raises:
-        UserError: an unknown way of reading, or a name that there is not; names the nearest.
+        UserError: an unknown way of reading, or a name or pattern that there is not; names the nearest.
     """
     if read not in get_args(Read):
         raise UserError(f"post, pre or module (got {read})", "read")
     finder = _Finder(model, followed, read, stimuli)
     return finder.every() if layers is None else finder.named(layers)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name of a layer is a pattern of names: * is any text, ? any letter; brackets are items of an output."""
+    return "*" in name or "?" in name
+
+
+def matched(pattern: str, read: Sequence[str], others: Iterable[str] = ()) -> list[str]:
+    """The layers that a pattern stands for.
+
+    Args:
+        pattern: of names.
+        read: the layers that are read where none are named; those of them that match are taken.
+        others: other names, of which those that match are taken where no layer does.
+
+    Raises:
+        UserError: nothing matches; names the nearest.
+
+    Example:
+        >>> matched("relu*", ["relu1", "relu2", "head"]), matched("fc?", ["relu1", "head"], ["fc1", "fc", "relu1"])
+        (['relu1', 'relu2'], ['fc1'])
+    """
+    own = pattern.replace("[", "[[]")
+    found = [name for name in read if fnmatchcase(name, own)] or [name for name in others if fnmatchcase(name, own)]
+    if not found:
+        hint = nearest(pattern.replace("*", "").replace("?", ""), [*read, *others])
+        raise UserError(f"no layer matches '{pattern}'; {hint}", "layers")
+    return list(dict.fromkeys(found))
 
 
 class _Finder:
@@ -114,7 +145,14 @@ class _Finder:
 
     def named(self, layers: Sequence[str]) -> tuple[list[LayerPlace], list[Unread]]:
         """The places of layers by their names."""
-        return _apart([place for name in layers for place in self._found(name)])
+        return _apart([place for given in layers for name in self._meant(given) for place in self._found(name)])
+
+    def _meant(self, name: str) -> list[str]:
+        """A name, or what a pattern stands for."""
+        if not is_pattern(name):
+            return [name]
+        called = [one for one in self.modules if one in self.calls]
+        return matched(name, [one.name for one in self.every()[0]], [*called, *self.functions])
 
     def _found(self, name: str) -> list[LayerPlace | Unread]:
         """What a name stands for: all calls and items of a module, one of them, or a function."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from orthotrace.analysis.networks.activations import Activations, activations
+from orthotrace.analysis.networks.activations import Activations
+from orthotrace.analysis.networks.given import GivenGroup, GivenNetwork, read_layers
+from orthotrace.analysis.networks.kept import EVERY, KeptNetwork, KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
-from orthotrace.analysis.networks.places import LayerPlace, Read
+from orthotrace.analysis.networks.places import LayerPlace, Read, is_pattern, matched
 from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
 from orthotrace.analysis.rdm.categories import centroids
 from orthotrace.analysis.rdm.undefined import partial_rdm, undefined, without
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from orthotrace.analysis.rdm.rdms import Measure
     from orthotrace.results.groups import Group
 
+# Of runs, or of networks that were given.
+AnyGroup: TypeAlias = "Group | GivenGroup"
 # (method, task) -> the networks of all seeds.
 Members = dict[tuple[str, int], list[Network]]
 
@@ -47,18 +51,22 @@ class NetworkReadings:
 
 
 def read_networks(
-    grouped: Sequence[Group],
+    grouped: Sequence[AnyGroup],
     stimuli: Stimuli,
     tasks: str | list[int],
     layers: Sequence[str] | None,
     measure: Measure,
     read: Read = "post",
+    kept: KeptRdms | None = None,
 ) -> NetworkReadings:
     """Rebuild every network and reduce its activations to RDMs, layer by layer, after the tasks of runs.tasks_of.
 
-    Layers are names as for activations.activations; None for all that can be read. Stimuli of which the measure is
-    undefined in a layer, such as the correlation of a silent one, are missing in its RDM (NaN). Where fewer than three
-    are left, or their dissimilarities are all equal, the layer of that network is left out.
+    Layers are names or patterns as for activations.activations; None for all that can be read. Stimuli of which the
+    measure is undefined in a layer, such as the correlation of a silent one, are missing in its RDM (NaN). Where fewer
+    than three are left, or their dissimilarities are all equal, the layer of that network is left out.
+
+    A network whose RDMs are kept already is not read again, and what is made is kept at once. Networks that were given
+    may have other layers in each group.
 
     Raises:
         UserError: layers that do not match, a checkpoint that is damaged, a measure that fails, or no layer that has an
@@ -66,66 +74,103 @@ def read_networks(
     """
     jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
     found = NetworkReadings([], [], {}, [])
-    names: list[str] = []
+    # Layers of those that are compared: all runs, or a group of networks that were given.
+    alike: dict[str, list[str]] = {}
     unread: set[str] = set()
     for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
-        try:
-            read_layers = activations(run.network(task), stimuli.images, layers, read=read)
-        except UserError as error:
-            if error.key not in ("layers", "images"):
-                raise
-            raise UserError(f"{run.folder.name}: {error.message}", error.key) from error
-        unread |= {one.name for one in read_layers.left_out}
-        if found.networks and (set(names) ^ set(read_layers.places)) - unread:
+        known = None if kept is None or (all_known := kept.find(run, task)) is None else all_known.of(layers)
+        if known is None:
+            known = _read(run, task, stimuli, layers, measure, read)
+            if kept is not None:
+                kept.keep(run, task, known)
+        unread |= {layer for layer, what, _, _ in known.left_out if what == "layer"}
+        of = method if isinstance(run, GivenNetwork) else ""
+        names = alike.setdefault(of, [])
+        if names and (set(names) ^ set(known.places)) - unread:
+            first = next(one for one in found.networks if of in ("", one.method))
             raise UserError(
-                f"the layers of {run.folder.name} ({', '.join(read_layers.places)}) and of "
-                f"{found.networks[0].run.folder.name} ({', '.join(names)}) do not match: choose runs of one model by "
-                "where, or name layers that all have",
+                f"the layers of {run.folder.name} ({', '.join(known.places)}) and of "
+                f"{first.run.folder.name} ({', '.join(names)}) do not match: "
+                + (
+                    "give them a column that tells them apart, or common names by layers"
+                    if of
+                    else "choose runs of one model by where, or name layers that all have"
+                ),
                 "layers",
             )
-        names += [name for name in read_layers.places if name not in names]
-        found.places.update(read_layers.places)
-        network = Network(method, run, task, {}, {})
+        names += [name for name in known.places if name not in names]
+        found.places.update(known.places)
         found.left_out.extend(
-            LeftOut(method, run.folder.name, task, one.name, "layer", one.why) for one in read_layers.left_out
+            LeftOut(method, run.folder.name, task, layer, what, why, count)
+            for layer, what, why, count in known.left_out
         )
-        try:
-            _reduce(read_layers, network, stimuli, measure, found.left_out)
-        # The measure may be the user's own, and fail in any way.
-        except Exception as error:
-            raise UserError(f"{run.folder.name}, after task {task}, {one_line(error)}", "rdm") from error
-        found.networks.append(network)
-    found.layers.extend(name for name in names if any(name in one.rdms for one in found.networks))
+        found.networks.append(Network(method, run, task, known.rdms, known.centroids))
+    in_order = list(dict.fromkeys(name for names in alike.values() for name in names))
+    found.layers.extend(name for name in in_order if any(name in one.rdms for one in found.networks))
     if not found.layers:
-        one = next(one for one in found.left_out if one.layer in names)
+        one = next(one for one in found.left_out if one.layer in in_order)
         raise UserError(f"no layer has an RDM; {one.run}, after task {one.task}, layer {one.layer}: {one.why}", "rdm")
     return found
 
 
-def _reduce(
-    read_layers: Activations, network: Network, stimuli: Stimuli, measure: Measure, left_out: list[LeftOut]
-) -> None:
+def _read(
+    run: Any, task: int, stimuli: Stimuli, layers: Sequence[str] | None, measure: Measure, read: Read
+) -> KeptNetwork:
+    """What there is to know of a network that runs."""
+    try:
+        read_now = read_layers(run, task, stimuli, layers, read)
+    except UserError as error:
+        if error.key not in ("layers", "images"):
+            raise
+        raise UserError(f"{run.folder.name}: {error.message}", error.key) from error
+    found = KeptNetwork(places=dict(read_now.places))
+    found.left_out.extend((one.name, "layer", one.why, None) for one in read_now.left_out)
+    # A layer that is not read was asked for all the same.
+    every = [*read_now.places, *(one.name for one in read_now.left_out if one.name not in read_now.places)]
+    if layers is None:
+        found.asked[EVERY] = every
+    else:
+        found.asked.update({name: every if len(layers) == 1 else meant(name, every) for name in layers})
+    try:
+        _reduce(read_now, found, stimuli, measure)
+    # The measure may be the user's own, and fail in any way.
+    except Exception as error:
+        raise UserError(f"{run.folder.name}, after task {task}, {one_line(error)}", "rdm") from error
+    return found
+
+
+def meant(name: str, layers: Sequence[str]) -> list[str]:
+    """The layers that a name or a pattern stood for among those that were read.
+
+    Example:
+        >>> meant("relu", ["relu:1", "relu:2", "relu3"]), meant("conv*", ["conv1", "fc"])
+        (['relu:1', 'relu:2'], ['conv1'])
+    """
+    if is_pattern(name):
+        return matched(name, layers)
+    return [one for one in layers if one == name or one.startswith((f"{name}:", f"{name}["))]
+
+
+def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure: Measure) -> None:
     """The RDMs of all layers of a network, and what has none."""
-    for name, values in read_layers:
-        for what, into in (("RDM", network.rdms), ("centroid RDM", network.centroids)):
-            if into is network.centroids and len(stimuli.classes) < 3:
+    for name, values in read_now:
+        for what, into in (("RDM", found.rdms), ("centroid RDM", found.centroids)):
+            if into is found.centroids and len(stimuli.classes) < 3:
                 continue
             try:
-                patterns = values if into is network.rdms else centroids(values, stimuli.labels)
+                patterns = values if into is found.rdms else centroids(values, stimuli.labels)
                 rdm, why = _dissimilar(measure, patterns)
             except Exception as error:
                 raise UserError(f"layer {name}: {one_line(error)}") from error
-            about = (network.method, network.run.folder.name, network.task, name, what)
             silent = int(undefined(rdm).sum())
             if why:
-                left_out.append(LeftOut(*about, why))
+                found.left_out.append((name, what, why, None))
             else:
                 into[name] = rdm
                 if silent:
-                    of = "classes" if into is network.centroids else "stimuli"
-                    left_out.append(
-                        LeftOut(*about, f"{silent} of {len(patterns)} {of} have no dissimilarity there", silent)
-                    )
+                    of = "classes" if into is found.centroids else "stimuli"
+                    said = f"{silent} of {len(patterns)} {of} have no dissimilarity there"
+                    found.left_out.append((name, what, said, silent))
 
 
 def _dissimilar(measure: Measure, values: Tensor) -> tuple[NDArray[np.float64], str]:

@@ -1,9 +1,11 @@
 """Finds runs, and makes the stimuli that their networks are shown."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,8 +19,12 @@ from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import Seeds
+from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.results.run_folder import Run, find
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.networks.given import GivenNetwork
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,10 @@ class Stimuli:
         per_class: images of each.
         task: which shows them so, from 1; None for the images as their data set holds them.
         digest: SHA-256 of images and labels: equal for equal stimuli only.
-        places: (n,), of the images among the test images.
+        places: (n,), of the images among the test images, or among those that were given.
+        order: (n,), their rows in files of activations; None where those are in this order.
+        given: how many were given, of which these are some; None where that says nothing.
+        named: whether they are of classes at all.
     """
 
     images: Tensor
@@ -42,6 +51,9 @@ class Stimuli:
     task: int | None
     digest: str
     places: Tensor
+    order: Tensor | None = None
+    given: int | None = None
+    named: bool = True
 
     def descriptors(self) -> dict[str, NDArray[Any]]:
         """Of each stimulus: its class and label, and which test image it is."""
@@ -69,7 +81,7 @@ class Network:
     """
 
     method: str
-    run: Run
+    run: Run | GivenNetwork
     task: int
     rdms: dict[str, NDArray[np.float64]]
     centroids: dict[str, NDArray[np.float64]]
@@ -127,7 +139,7 @@ def select(folder: str, where: Mapping[str, Any], trust: Sequence[str] = ()) -> 
     return chosen
 
 
-def tasks_of(run: Run, tasks: str | int | Sequence[int]) -> list[int]:
+def tasks_of(run: Run | GivenNetwork, tasks: str | int | Sequence[int]) -> list[int]:
     """The tasks after which a run's network is looked at: "last", "all", or one or more numbers from 1.
 
     Raises:
@@ -155,7 +167,7 @@ def stream_of(run: Run, source: Any = None) -> Stream:
     return build(config, "stream", source=source or build_dataset(config, seeds.stream), seed=seeds.stream)
 
 
-def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str] | None) -> Stimuli:
+def stimuli_of(run: Run, task: int | None, per_class: int | None, classes: Sequence[str] | None) -> Stimuli:
     """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
 
     In a regression the quarters of the images by their first target are the classes.
@@ -163,7 +175,7 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     Args:
         run: whose stream.
         task: whose images, from 1; None for those of the data set, which are the same for every seed.
-        per_class: images of each class, at least 1.
+        per_class: images of each class, at least 1; None for 20.
         classes: names of the classes, or None for all.
 
     Raises:
@@ -172,12 +184,23 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     stream = stream_of(run)
     if task is not None and not 1 <= task <= stream.tasks:
         raise UserError(f"there are tasks 1 to {stream.tasks} (got {task})", "stimuli.task")
-    if per_class < 1:
-        raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
     test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
     if stream.regression:
         there = tuple(f"{stream.names[0][0]}, quarter {number}" for number in (1, 2, 3, 4))
         test = replace(test, labels=quarters(test.labels[:, 0]))
+    return stimuli_from(test, there, 20 if per_class is None else per_class, classes, task)
+
+
+def stimuli_from(
+    test: Images, there: tuple[str, ...], per_class: int, classes: Sequence[str] | None = None, task: int | None = None
+) -> Stimuli:
+    """The first images of each class of a part of a data set, sorted by class.
+
+    Raises:
+        UserError: fewer than two classes, an unknown class, or too few images of one.
+    """
+    if per_class < 1:
+        raise UserError(f"at least 1 image of each class (got {per_class})", "stimuli.per_class")
     # A task may have some of the classes only.
     shown = [there[label] for label in test.labels.unique().tolist()]
     names = shown if classes is None else [str(name) for name in classes]
@@ -201,8 +224,12 @@ def stimuli_of(run: Run, task: int | None, per_class: int, classes: Sequence[str
     places = torch.cat(index)
     chosen = test.take(places)
     inputs = chosen.inputs()
-    digest = hashlib.sha256(inputs.contiguous().numpy().tobytes() + chosen.labels.numpy().tobytes()).hexdigest()
-    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest, places)
+    return Stimuli(inputs, chosen.labels, tuple(names), per_class, task, digest_of(inputs, chosen.labels), places)
+
+
+def digest_of(inputs: Tensor, labels: Tensor) -> str:
+    """SHA-256 of stimuli and their labels."""
+    return hashlib.sha256(inputs.contiguous().numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
 
 
 def quarters(values: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.core.digests import DamagedFileError, digest_of
+from orthotrace.core.digests import DamagedFileError, digest_of, recorded
 from orthotrace.core.errors import UserError, one_line
-from orthotrace.core.files import check_schema, read, read_json, whole, write_json
+from orthotrace.core.files import check_schema, link, read, read_json, whole, write_json
 
 HDF5 = (".h5", ".hdf5")
 COPY = "put a good copy in its place"
@@ -20,13 +20,14 @@ THEIRS = {"squared euclidean": "squared_euclidean", "squared mahalanobis": "maha
 DESCRIPTORS = ("descriptors", "rdm_descriptors", "pattern_descriptors")
 
 
-def write_rdms(path: Path | str, rdms: RDMs) -> None:
+def write_rdms(path: Path | str, rdms: RDMs, kept: Path | None = None) -> None:
     """Write RDMs and their descriptors.
 
     Args:
         path: ending in .safetensors, beside which a .json says what the RDMs are of; or in .h5 or .hdf5, which
             rsatoolbox reads. It reads lists of text in ASCII alone: of others .safetensors is for.
         rdms: descriptors of the whole must be what JSON or HDF5 holds.
+        kept: a .safetensors file that has these dissimilarities already, and is given a second name.
 
     Raises:
         UserError: another suffix, a descriptor that cannot be kept (nothing is written then), or a file that cannot be
@@ -57,10 +58,13 @@ def write_rdms(path: Path | str, rdms: RDMs) -> None:
                 json.dumps(about[which][name], allow_nan=False)
             except (TypeError, ValueError) as error:
                 raise UserError(f"{path}: {which}['{name}'] cannot be kept in JSON: {one_line(error)}") from error
-    with whole(path) as temporary:
-        save_file({"dissimilarities": np.ascontiguousarray(rdms.dissimilarities)}, temporary)
-        # Two files are replaced one after the other: by this a reader knows that they belong together.
-        about["sha256"] = digest_of(temporary)
+    if kept is not None:
+        link(kept, path)
+    else:
+        with whole(path) as temporary:
+            save_file({"dissimilarities": np.ascontiguousarray(rdms.dissimilarities)}, temporary)
+    # Two files are replaced one after the other: by this a reader knows that they belong together.
+    about["sha256"] = max(recorded(path)) if len(recorded(path)) == 1 else digest_of(path)
     write_json(path.with_suffix(".json"), about)
 
 

@@ -18,6 +18,7 @@ from orthotrace import __version__
 from orthotrace.analysis.inference.ceilings import Ceiling, warning
 from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
+from orthotrace.analysis.networks.read import AnyGroup
 from orthotrace.analysis.report.repeated import Link, Repeated, analysis_command
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
@@ -37,14 +38,17 @@ PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 
 
 def write_report(
-    folder: Path, grouped: Sequence[Group], results: Mapping[str, Any], pictures: Mapping[str, Path]
+    folder: Path, grouped: Sequence[AnyGroup], results: Mapping[str, Any], pictures: Mapping[str, Path]
 ) -> Path:
     """Write report.html, from the content of results.json and pictures (caption -> PNG), and tables/*.tex.
+
+    Networks that were given have no scores, and are told by what makes them.
 
     Returns:
         The report.
     """
-    scores, pairs = score_table(grouped), comparisons(grouped)
+    runs = [group for group in grouped if isinstance(group, Group)]
+    scores, pairs = (score_table(runs), comparisons(runs)) if runs else ([], [])
     tables = {
         "consistency": consistency_table(results["consistency"], results["layers"], (0, 1)),
         "centroids": consistency_table(results["centroid_consistency"], results["layers"], (0, 1)),
@@ -58,8 +62,10 @@ def write_report(
         "concepts": concepts_table(results["concepts"]),
     }
     left_out = left_out_table([LeftOut(**one) for one in results["left_out"]], results["networks"])
-    write_text(folder / "tables" / "scores.tex", score_latex(grouped))
-    written = {"scores"}
+    written: set[str] = set()
+    if runs:
+        write_text(folder / "tables" / "scores.tex", score_latex(runs))
+        written.add("scores")
     if pairs:
         tables["tests"] = comparison_table(pairs)
     for name, table in tables.items():
@@ -76,10 +82,12 @@ def write_report(
         (files("orthotrace.analysis.report") / "report.html.j2").read_text(encoding="utf-8")
     )
     page = template.render(
-        scores=parts(scores, WIDTH, keep=2),
+        labels=[group.label for group in grouped],
+        scores=parts(scores, WIDTH, keep=2) if runs else [],
+        given=given_table(results.get("given", ())),
         tables=tables,
-        told=group_lines(grouped),
-        repeated=Repeated.of(grouped, folder),
+        told=group_lines(runs),
+        repeated=Repeated.of(runs, folder) if runs else None,
         figures=[(caption, path.stem, *embedded(path), _files_of(path, folder)) for caption, path in pictures.items()],
         files=[Link.to(folder / name, folder, name) for name in ("results.json", "stimuli.csv")]
         + [Link.to(folder / "tables" / f"{name}.tex", folder, f"tables/{name}.tex") for name in sorted(written)],
@@ -97,6 +105,26 @@ def write_report(
     )
     write_text(folder / "report.html", page)
     return folder / "report.html"
+
+
+def given_table(given: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Networks that were given: what makes each, from which file, and its digest; empty without any.
+
+    Example:
+        >>> one = {"group": "a", "network": "a-0", "task": 1, "columns": {"seed": 0}, "made by": "Net", "file": "a.pt"}
+        >>> given_table([{**one, "digest": "0123456789abcdef"}])[1]
+        ['a', 'a-0', 'seed 0', 'Net', 'a.pt', '0123456789ab']
+    """
+    if not given:
+        return []
+    tasks = any(one["task"] != 1 for one in given)
+    rows = [["group", "network", *(["task"] if tasks else []), "columns", "made by", "file", "digest"]]
+    for one in given:
+        columns = ", ".join(f"{key} {value}" for key, value in one["columns"].items())
+        digest = (one["digest"] or "in memory")[:12]
+        task = [str(one["task"])] if tasks else []
+        rows.append([one["group"], one["network"], *task, columns, one["made by"], one["file"] or "–", digest])
+    return rows
 
 
 def _files_of(picture: Path, folder: Path) -> list[Link]:

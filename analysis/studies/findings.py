@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from orthotrace.analysis import similarity
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.networks.given import GivenNetwork
+from orthotrace.analysis.networks.kept import KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.names import names_of
-from orthotrace.analysis.networks.read import Members, NetworkReadings, members_of
+from orthotrace.analysis.networks.read import AnyGroup, Members, NetworkReadings, members_of
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.rdm.categories import clustering_index
@@ -29,9 +31,7 @@ from orthotrace.analysis.studies.similarities import Similarity, similarities
 from orthotrace.core.digests import remove
 from orthotrace.core.errors import UserError
 from orthotrace.results.columns import SCORES
-
-if TYPE_CHECKING:
-    from orthotrace.results.groups import Group
+from orthotrace.results.groups import Group
 
 # (method, task) -> layer -> what was found.
 PairMeans = dict[tuple[str, int], dict[str, PairMean]]
@@ -121,7 +121,7 @@ class Findings:
         return "1 − r" if self.measure == "correlation" else self.measure.replace("_", " ")
 
     def as_json(
-        self, grouped: Sequence[Group], stimuli: Stimuli, readings: NetworkReadings, options: Mapping[str, Any]
+        self, grouped: Sequence[AnyGroup], stimuli: Stimuli, readings: NetworkReadings, options: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The content of results.json, the planes apart."""
         return {
@@ -142,7 +142,11 @@ class Findings:
             ],
             "left_out": [asdict(one) for one in (*readings.left_out, *self.left_out)],
             "runs": {group.label: [run.folder.name for run in group.runs] for group in grouped},
-            "scores": {group.label: {score: group.values(score) for score in SCORES} for group in grouped},
+            "scores": {
+                group.label: {score: group.values(score) for score in SCORES}
+                for group in grouped
+                if isinstance(group, Group)
+            },
             "consistency": _rows(self.consistency),
             "centroid_consistency": _rows(self.centroids),
             "clustering": [
@@ -206,7 +210,9 @@ def find(
     return Findings(
         consistency=_consistencies(several, readings.layers, "consistency", left_out, interval),
         centroids=_consistencies(several, readings.layers, "centroid consistency", left_out, plain),
-        clustering=_clusterings(members, readings.layers, shown, left_out) if shown.per_class > 1 else {},
+        clustering=_clusterings(members, readings.layers, shown, left_out)
+        if shown.per_class > 1 and shown.named
+        else {},
         similarity=similarities(several, readings, shown, measures, left_out, **_without_stimuli(interval)),
         measures={name: Measured.of(one) for name, one in measures.items()},
         correspondence={
@@ -307,24 +313,30 @@ def corresponding(same: Sequence[Network], layers: Sequence[str], left_out: list
     return Correspondence(tuple(most), accuracy(found), frequency)
 
 
-def keep_rdms(folder: Path, networks: Sequence[Network], stimuli: Stimuli, measure: str) -> None:
-    """Write the RDMs of every network; those of an earlier analysis that are not among them go."""
+def keep_rdms(
+    folder: Path, networks: Sequence[Network], stimuli: Stimuli, measure: str, kept: KeptRdms | None = None
+) -> None:
+    """Write the RDMs of every network; those of an earlier analysis that are not among them go.
+
+    What is kept already takes no more space, see KeptRdms.
+    """
     written, names = set(), names_of(network.run.folder for network in networks)
     for network in networks:
         name = names[network.run.folder]
         path = folder / f"{name}-task{network.task}.safetensors"
-        about = {
-            "method": network.method,
-            "run": name,
-            "task": network.task,
-            **{f"seed_{name}": value for name, value in network.run.scores["seeds"].items()},
-            "stimuli": stimuli.digest,
-        }
+        about = {"method": network.method, "run": name, "task": network.task}
+        if isinstance(network.run, GivenNetwork):
+            # What the user says of a network, under names that are not ours.
+            about |= {key: value for key, value in network.run.columns.items() if key not in about}
+        else:
+            about |= {f"seed_{name}": value for name, value in network.run.scores["seeds"].items()}
+        about["stimuli"] = stimuli.digest
         if not network.rdms:
             continue
         layers = np.array(list(network.rdms))
         stack = np.stack(list(network.rdms.values()))
-        write_rdms(path, RDMs(stack, measure, stimuli.descriptors(), {"name": layers}, about))
+        there = None if kept is None else kept.holding(network.run, network.task, layers.tolist())
+        write_rdms(path, RDMs(stack, measure, stimuli.descriptors(), {"name": layers}, about), there)
         written |= {path, path.with_suffix(".json")}
     for path in folder.iterdir():
         if path not in written and path.suffix in (".safetensors", ".json"):

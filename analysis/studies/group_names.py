@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from omegaconf import OmegaConf
 
+from orthotrace.analysis.networks.given import GivenGroup
 from orthotrace.core.errors import UserError, refuse_unknown
 from orthotrace.results.groups import Group, settings
+
+AnyGroup: TypeAlias = Group | GivenGroup
 
 SCENARIO = "stream.scenario"
 # More panels than these are no better than one.
@@ -18,7 +21,7 @@ PANELS = 4
 TOGETHER = 6
 
 
-def named(grouped: Sequence[Group], labels: Mapping[str, str], order: Sequence[str | int | float]) -> list[Group]:
+def named(grouped: Sequence[AnyGroup], labels: Mapping[str, str], order: Sequence[str | int | float]) -> list[AnyGroup]:
     """Groups by the user's labels and in the user's order.
 
     Both speak of groups by their label, or of all that have a part of it: a method, a setting such as scenario=class,
@@ -37,7 +40,7 @@ def named(grouped: Sequence[Group], labels: Mapping[str, str], order: Sequence[s
     refuse_unknown(map(str, order), known, "no group has", "order")
     place = {str(name): number for number, name in reversed(list(enumerate(order)))}
 
-    def places(group: Group) -> tuple[int, ...]:
+    def places(group: AnyGroup) -> tuple[int, ...]:
         if group.label in place:
             return (place[group.label],)
         return tuple(
@@ -54,7 +57,7 @@ def named(grouped: Sequence[Group], labels: Mapping[str, str], order: Sequence[s
     return found
 
 
-def _renamed(group: Group, labels: Mapping[str, str]) -> Group:
+def _renamed(group: AnyGroup, labels: Mapping[str, str]) -> AnyGroup:
     if group.label in labels and len(group.parts) > 1:
         return replace(group, label=labels[group.label], parts=(("", labels[group.label]),))
     parts = []
@@ -64,7 +67,7 @@ def _renamed(group: Group, labels: Mapping[str, str]) -> Group:
     return replace(group, label=", ".join(text for _, text in parts), parts=tuple(parts))
 
 
-def _names(group: Group) -> list[str]:
+def _names(group: AnyGroup) -> list[str]:
     return [group.label, *(one for _, text in group.parts for one in _aliases(text))]
 
 
@@ -73,12 +76,17 @@ def _aliases(text: str) -> list[str]:
     return list(dict.fromkeys([text, text.partition("=")[2] or text]))
 
 
-def varied(grouped: Sequence[Group]) -> dict[str, list[Any]]:
+def varied(grouped: Sequence[AnyGroup]) -> dict[str, list[Any]]:
     """Keys beside the method in which groups differ -> the value of each group; None where it has no such key.
 
     Values are those of the configurations, so that a group that was started without a key has its default.
     """
-    overrides = [dict(_pair(one) for one in settings(group.runs[0])) for group in grouped]
+    given = [group.factors for group in grouped if isinstance(group, GivenGroup)]
+    if given:
+        keys = dict.fromkeys(key for factors in given for key in factors)
+        columns = {key: [factors.get(key) for factors in given] for key in keys}
+        return {key: values for key, values in columns.items() if len(set(map(str, values))) > 1}
+    overrides = [dict(_pair(one) for one in settings(group.runs[0])) for group in grouped if isinstance(group, Group)]
     found = {}
     for key in dict.fromkeys([SCENARIO, *(key for of in overrides for key in of)]):
         values = [_value(group, key, of.get(key)) for group, of in zip(grouped, overrides, strict=True)]
@@ -92,7 +100,7 @@ def _pair(setting: str) -> tuple[str, str]:
     return key, value
 
 
-def _value(group: Group, key: str, override: str | None) -> Any:
+def _value(group: Any, key: str, override: str | None) -> Any:
     run = group.runs[0]
     if key == SCENARIO:
         return run.scores["scenario"]
@@ -120,7 +128,7 @@ def numeric(found: Mapping[str, Sequence[Any]], least: int = 3) -> dict[str, lis
     }
 
 
-def facet_key(grouped: Sequence[Group], wanted: str | None = "auto") -> str | None:
+def facet_key(grouped: Sequence[AnyGroup], wanted: str | None = "auto") -> str | None:
     """The key whose values have a panel each; None where one panel has all groups.
 
     By itself it is the scenario, or with more than six groups the key with the fewest values, at most four, that every
@@ -135,7 +143,8 @@ def facet_key(grouped: Sequence[Group], wanted: str | None = "auto") -> str | No
     """
     if wanted is None:
         return None
-    found = {"method": [str(group.runs[0].scores["method"]) for group in grouped]} | varied(grouped)
+    methods = {"method": [_method(group) for group in grouped if isinstance(group, Group)]}
+    found = {key: values for key, values in methods.items() if values} | varied(grouped)
     if wanted != "auto":
         refuse_unknown([wanted], found, "the groups do not differ in", "facets")
         return wanted
@@ -150,12 +159,14 @@ def facet_key(grouped: Sequence[Group], wanted: str | None = "auto") -> str | No
     return fewest if fewest and counts[fewest] <= PANELS and len(grouped) > TOGETHER else None
 
 
-def panels_of(grouped: Sequence[Group], key: str | None) -> dict[str, dict[str, str]]:
+def panels_of(grouped: Sequence[AnyGroup], key: str | None) -> dict[str, dict[str, str]]:
     """Title of each panel -> label of each of its groups -> its name there, without what the title says."""
     if key is None:
         return {"": {group.label: group.label for group in grouped}}
-    values = [group.runs[0].scores["method"] for group in grouped] if key == "method" else varied(grouped)[key]
-    found: dict[str, dict[str, str]] = {}
+    found = varied(grouped)
+    # A column may be called so too.
+    values = [_method(group) for group in grouped] if key == "method" and key not in found else found[key]
+    panels: dict[str, dict[str, str]] = {}
     for group, value in zip(grouped, values, strict=True):
         last = key.rpartition(".")[2]
         own = f"{value}-incremental" if key == SCENARIO else str(value) if key == "method" else f"{last}={value}"
@@ -163,8 +174,13 @@ def panels_of(grouped: Sequence[Group], key: str | None) -> dict[str, dict[str, 
         # What the user called it; what has its own name is told as a default is.
         title = own if said.startswith(f"{last}=") else said
         rest = ", ".join(text for of, text in group.parts if of != key) or group.label
-        found.setdefault(title, {})[group.label] = rest
+        panels.setdefault(title, {})[group.label] = rest
     # Whole labels where the rest of them is not enough.
     return {
-        title: of if len(set(of.values())) == len(of) else {label: label for label in of} for title, of in found.items()
+        title: of if len(set(of.values())) == len(of) else {label: label for label in of}
+        for title, of in panels.items()
     }
+
+
+def _method(group: AnyGroup) -> str:
+    return str(group.runs[0].scores["method"]) if isinstance(group, Group) else group.label

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from orthotrace.analysis.networks.activations import activations
+from orthotrace.analysis.networks.given import read_layer
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.runs import Stimuli
@@ -50,7 +50,7 @@ def similarities(
         for one in several[key]:
             place = readings.places[layer]
             try:
-                ((_, of),) = activations(one.run.network(one.task), stimuli.images, [layer], read=place.read)
+                of = read_layer(one.run, one.task, stimuli, layer, place.read)
             except UserError:
                 # It has been said that it cannot be read.
                 continue

@@ -24,12 +24,16 @@ FIGURES = (
 def test_a_folder_holds_what_is_promised(analysed):
     found = {str(path.relative_to(analysed)) for path in analysed.rglob("*") if path.is_file()}
     figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg", "png", "csv")}
-    rest = {name for name in found - figures if not name.startswith("rdms/")}
+    rest = {name for name in found - figures if not name.startswith(("rdms/", ".kept/"))}
     assert figures <= found
     tables = {f"tables/{name}.tex" for name in ("scores", "consistency", "centroids", "tests")}
     digests = {".sha256", "figures/.sha256", "tables/.sha256"}
     assert rest == {"report.html", "results.json", "stimuli.csv", *tables, *digests}
-    assert len([name for name in found if name.endswith(".safetensors")]) == 8 * 2
+    of = {part: [name for name in found if name.startswith(part)] for part in ("rdms/", ".kept/")}
+    assert len([name for name in of["rdms/"] if name.endswith(".safetensors")]) == 8 * 2
+    # What is kept for another analysis takes no more space: each file has two names.
+    kept = [analysed / name for name in of[".kept/"] if name.endswith(".safetensors")]
+    assert len(kept) == 8 * 2 and all(path.stat().st_nlink == 2 for path in kept)
 
 
 def test_numbers_are_those_of_the_networks(analysed, study):
@@ -338,3 +342,17 @@ def test_an_analysis_goes_to_wandb(analyze, study, tmp_path):
     row = {key: value for told in content["history"] for key, value in told.items()}
     assert row["figures/accuracy._type"] == "image-file"
     assert 0 <= row["consistency/gpm/task2/relu1"] <= 1
+
+
+def test_runs_that_were_read_are_not_read_again(analysed, analyze, study, tmp_path, monkeypatch):
+    """By their checkpoints: no network is made anew, and the numbers are the same."""
+    from orthotrace.results.run_folder import Run
+
+    shutil.copytree(analysed, tmp_path / "out")
+    made = []
+    network = Run.network
+    monkeypatch.setattr(Run, "network", lambda self, task=-1: made.append(task) or network(self, task))
+    answer = analyze(f"runs={study}", "out=out", "tasks=all")
+    assert answer.code == 0, answer.err
+    first, again = (json.loads((folder / "results.json").read_text()) for folder in (analysed, tmp_path / "out"))
+    assert not made and again == first

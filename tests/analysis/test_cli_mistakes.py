@@ -23,6 +23,9 @@ BAD = {
     "tasks=some": "tasks: input should be 'last' or 'all' or a valid integer or a valid list",
     "tasks=[9]": "tasks: ",
     "layers=[fc9]": "layers: ",
+    "layers=['rleu*']": "layers: ",
+    "networks=a.yaml": "runs: give runs or networks",
+    "stimuli.path=images": "stimuli.path: runs show the images of their data set; this is for networks=FILE.yaml",
     "stimuli.classes=[3]": "stimuli.classes: stimuli of at least two classes are needed",
     "stimuli.per_class=0": "stimuli.per_class: input should be greater than or equal to 1",
     "stimuli.task=x": "stimuli.task: input should be a valid integer",
@@ -85,6 +88,23 @@ def test_a_mistake_is_one_line(analyze, study, tmp_path, override, monkeypatch):
 def test_runs_must_be_given(analyze):
     answer = analyze()
     assert answer.code == 2 and "runs" in answer.err and len(answer.err.strip().split("\n")) == 1
+
+
+# Of networks that were not trained here; those of the list itself are in test_comparison.py.
+OF_NETWORKS = {
+    ("networks=no.yaml",): "networks: there is no file no.yaml",
+    ("networks=[{model: torch.nn.Flatten}]",): "out: is missing; write out=FOLDER",
+    ("networks=[{model: torch.nn.Flatten}]", "out=out"): "networks: there is one network only",
+    ("networks=[{model: torch.nn.Flatten},{model: torch.nn.Flatten}]", "out=out"): "stimuli: Flatten needs some: dataset=NAME",
+    ("networks=x.yaml", "dataset=nothing"): "dataset=nothing: no such option",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", OF_NETWORKS, ids=" ".join)
+def test_a_mistake_with_networks_is_one_line(analyze, tmp_path, words):
+    answer = analyze(*words)
+    assert answer.code == 2 and answer.err.startswith(f"error: {OF_NETWORKS[words]}"), answer.err
+    assert len(answer.err.strip().split("\n")) == 1 and not list(tmp_path.iterdir())
 
 
 def test_runs_without_checkpoints_and_damaged_ones_are_named(analyze, study, tmp_path):

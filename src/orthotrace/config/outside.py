@@ -112,7 +112,15 @@ TOP = {
         "on_failure": Argument(Literal["continue", "stop"]),
     },
     "analyze": {
-        "runs": Argument(Text),
+        "runs": Argument(_or_null(Text)),
+        "networks": Argument(
+            _or_null(
+                Annotated[str, Field(min_length=1)]
+                | Annotated[list[dict[str, Any]], Field(min_length=1)]
+                | Annotated[dict[str, Any], Field(min_length=1)]
+            )
+        ),
+        "groups": Argument(_or_null(Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)])),
         "out": Argument(Text),
         "name": Argument(Text),
         "where": Argument(dict[str, Any]),

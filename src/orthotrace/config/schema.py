@@ -104,7 +104,7 @@ def check(config: DictConfig, name: str, whole: bool = True) -> None:
 def top(values: Mapping[str, Any], name: str) -> Section:
     """The keys at the top; weights are below a model."""
     places = {path.split(".")[0] for path in PLACES[name]} | {group for group in _groups(name) if group != "weights"}
-    nodes = sorted(place for place in places if place in values or place not in OPTIONAL)
+    nodes = sorted(place for place in places if place in values or place not in _optional(name))
     return Section("", {**TOP[name], **dict.fromkeys(nodes, NODE)})
 
 
@@ -125,7 +125,8 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         if path in READ:
             keys = {key: one if one is NODE else dataclasses.replace(one, default=NOTHING) for key, one in keys.items()}
         yield Section(path, keys, set=given)
-    for path in (*(group for group in _wanted(name) if group != "trainer"), "concepts.sets"):
+    chosen = [group for group in _groups(name) if group not in OPTIONAL and group != "trainer"]
+    for path in (*chosen, "concepts.sets"):
         node = at(values, path)
         if node is None:
             continue
@@ -137,12 +138,17 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
 
 
 def _groups(name: str) -> list[str]:
-    return groups() if name == "train" else ["logger"]
+    return groups() if name == "train" else ["logger", "dataset"]
+
+
+def _optional(name: str) -> tuple[str, ...]:
+    """Groups that may be left out: runs say what their data are."""
+    return OPTIONAL if name == "train" else (*OPTIONAL, "dataset")
 
 
 def _wanted(name: str) -> list[str]:
     """The groups of which one option must be chosen."""
-    return [group for group in _groups(name) if group not in OPTIONAL]
+    return [group for group in _groups(name) if group not in _optional(name)]
 
 
 def targeted(node: Any, path: str) -> Iterator[Section]:

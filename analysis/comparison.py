@@ -1,0 +1,376 @@
+"""Networks compared: from their layers to numbers, figures and a report, whatever they come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orthotrace.analysis.concepts.study import ConceptNetwork, concept_rows, layer_rows
+from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.layer_similarity import layer_by_layer
+from orthotrace.analysis.figures.study import draw
+from orthotrace.analysis.networks.given import BuiltNetwork, GivenGroup, GivenNetwork
+from orthotrace.analysis.networks.kept import KeptRdms
+from orthotrace.analysis.networks.listed import check_layers, check_networks, grouped_networks, networks_of
+from orthotrace.analysis.networks.names import names_of
+from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, members_of, read_networks
+from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
+from orthotrace.analysis.rdm.dissimilarity import MEASURES
+from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.report.report import write_report
+from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
+from orthotrace.analysis.studies.findings import REPEATED, Findings, find, keep_rdms
+from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
+from orthotrace.analysis.studies.references import Reference, read_references
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.files import write_csv, write_json
+from orthotrace.core.folders import held
+from orthotrace.data.sources.base import Source
+from orthotrace.results.groups import Group
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.networks.places import Read
+    from orthotrace.analysis.rdm.rdms import Measure
+    from orthotrace.analysis.studies.similarities import Similarity
+
+INTERVAL = {"method": "jackknife", "level": 0.95, "resamples": 2000, "seed": 0, "stimuli": False}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are compared: the keys of orthotrace-analyze of the same names.
+
+    Attributes:
+        options: that results.json repeats.
+        measure: of dissimilarity; its name is options["rdm"].
+        layers: names or patterns; None for all.
+        read: where layers are read.
+        tasks: after which.
+        measures: of similarity of activations.
+        references: data from outside.
+        interval: of means over pairs.
+        formats: of figures.
+        style: of figures.
+    """
+
+    options: Mapping[str, Any]
+    measure: Measure
+    layers: Sequence[str] | None = None
+    read: Read = "post"
+    tasks: Any = "last"
+    measures: Mapping[str, Similarity] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
+    formats: Sequence[str] = ("pdf", "svg", "png")
+    style: str = "nature"
+
+
+@dataclass(frozen=True)
+class NetworkComparison:
+    """What a comparison found.
+
+    Attributes:
+        results: the content of results.json.
+        readings: the networks, and where their layers were read.
+        findings: the numbers as they were found.
+        stimuli: that all saw.
+        report: report.html; None where nothing was written.
+        pictures: caption -> figure.
+    """
+
+    results: Mapping[str, Any] = field(repr=False)
+    readings: NetworkReadings = field(repr=False)
+    findings: Findings = field(repr=False)
+    stimuli: Stimuli = field(repr=False)
+    report: Path | None = None
+    pictures: Mapping[str, Path] = field(default_factory=dict, repr=False)
+
+    @property
+    def rdms(self) -> dict[str, RDMs]:
+        """Name of a network, with its task where there are several -> the RDMs of its layers."""
+        networks = self.readings.networks
+        names = names_of(one.run.folder for one in networks)
+        several = len({one.task for one in networks}) > 1
+        found = {}
+        for one in networks:
+            if one.rdms:
+                layers = {"name": np.array(list(one.rdms))}
+                name = names[one.run.folder] + (f"-task{one.task}" if several else "")
+                stack = np.stack(list(one.rdms.values()))
+                found[name] = RDMs(stack, self.findings.measure, self.stimuli.descriptors(), layers)
+        return found
+
+
+def compare_groups(
+    grouped: Sequence[AnyGroup],
+    stimuli: Stimuli,
+    settings: Settings,
+    out: Path | None,
+    facets: Facets,
+    concepts: Any = None,
+) -> NetworkComparison:
+    """Compare networks, and write the folder of the analysis.
+
+    Args:
+        grouped: runs, or networks that were given.
+        stimuli: that all see.
+        settings: how.
+        out: the folder; None to write nothing.
+        facets: the groups in panels.
+        concepts: a function that reads the concept layers of runs; None where there are none.
+
+    Raises:
+        UserError: whatever the user can mend.
+    """
+    given = [group for group in grouped if isinstance(group, GivenGroup)]
+    kept = (
+        None if out is None else KeptRdms(out, stimuli, str(settings.options["rdm"]), settings.measure, settings.read)
+    )
+    # Files from outside are read before the networks, which take long.
+    rdms = read_references(settings.references, stimuli, settings.measure)
+    if given:
+        check_layers([run for group in given for run in group.runs], stimuli, settings.layers, settings.read, kept)
+    if out is None:
+        return _compared(grouped, stimuli, settings, rdms, kept, None, facets, ())
+    # Another analysis that writes there would mix its files with these.
+    with held(out):
+        try:
+            return _compared(grouped, stimuli, settings, rdms, kept, out, facets, concepts)
+        except UserError as error:
+            # What cannot be asked leaves nothing; a file that is damaged, or a full disk, leaves what is done.
+            if kept is not None and str(error.key).split(".")[0] in ("rdm", "measures", "layers"):
+                kept.forget()
+            raise
+
+
+def _compared(
+    grouped: Sequence[AnyGroup],
+    stimuli: Stimuli,
+    settings: Settings,
+    references: Mapping[str, RDMs],
+    kept: KeptRdms | None,
+    out: Path | None,
+    facets: Facets,
+    concepts: Any,
+) -> NetworkComparison:
+    name, level = str(settings.options["rdm"]), settings.interval["level"]
+    readings = read_networks(grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept)
+    concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
+    found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
+    results = found.as_json(grouped, stimuli, readings, settings.options)
+    given = isinstance(grouped[0], GivenGroup)
+    pairs: list[LayerPairs] = []
+    if given:
+        pairs = between_groups(members_of(readings.networks), readings, stimuli, settings.measures)
+        results["between"] = [asdict(one) for one in pairs]
+        results["given"] = given_rows(grouped)
+    results["networks"] = len(readings.networks)
+    results["concepts"], results["concept_layers"] = concept_rows(concept_layers), layer_rows(concept_layers)
+    if out is None:
+        return NetworkComparison(results, readings, found, stimuli)
+    scored = [group for group in grouped if isinstance(group, Group)]
+    pictures, plane = draw(
+        out / "figures", scored, stimuli, readings, found, concept_layers, settings.formats, facets, level,
+        settings.style, between_drawings(pairs),
+    )  # fmt: skip
+    results["mds"] = plane
+    if given:
+        pictures = {of_given(caption, grouped): path for caption, path in pictures.items()}
+    keep_rdms(out / "rdms", readings.networks, stimuli, name, kept)
+    write_csv(out / "stimuli.csv", stimuli.rows())
+    report = write_report(out, grouped, results, pictures)
+    write_json(out / "results.json", results)
+    return NetworkComparison(results, readings, found, stimuli, report, pictures)
+
+
+def between_drawings(pairs: Sequence[LayerPairs]) -> dict[str, tuple[str, Any]]:
+    """A figure for each measure: the layers of one group against those of another, of the last task."""
+    drawings = {}
+    last = max((one.task for one in pairs), default=0)
+    for measure in dict.fromkeys(one.measure for one in pairs):
+        own = [one for one in pairs if one.measure == measure and one.task == last]
+        by = "the Pearson correlation of RDMs" if measure == RDMS else measure
+        label = "Correlation of RDMs (r)" if measure == RDMS else f"Similarity ({measure})"
+        matrices = {f"{one.group} and {one.other}": (one.matrix, one.layers, one.others) for one in own}
+        drawings["layers" if measure == RDMS else f"layers-{measure}"] = (
+            f"Similarity of every layer of one group (rows, the first at the bottom) to every layer of another "
+            f"(columns), by {by}, after task {last}: the mean over {own[0].pairs} pairs of networks. Titles name the "
+            "group of the rows first.",
+            lambda matrices=matrices, label=label: layer_by_layer(matrices, label),
+        )
+    return drawings
+
+
+def of_given(caption: str, grouped: Sequence[AnyGroup]) -> str:
+    """A caption without what networks that were given have not: test images, and tasks where there is one.
+
+    Example:
+        >>> of_given("RDMs of 9 test images after task 1, mean over seeds.", [])
+        'RDMs of 9 stimuli, mean over seeds.'
+    """
+    caption = caption.replace("test images", "stimuli")
+    if any(run.tasks != [1] for group in grouped for run in group.runs):
+        return caption
+    return re.sub(r",? after task \d+", "", caption)
+
+
+def given_rows(grouped: Sequence[AnyGroup]) -> list[dict[str, Any]]:
+    """What networks were given: by name, with their columns, what makes them, and the digest of their file."""
+    rows = []
+    for group in grouped:
+        for run in group.runs:
+            assert isinstance(run, GivenNetwork)
+            for task, stage in run.stages.items():
+                rows.append(
+                    {
+                        "group": group.label,
+                        "network": run.name,
+                        "task": task,
+                        "columns": dict(run.columns),
+                        "made by": stage.called,
+                        "file": None if stage.weights is None else str(stage.weights),
+                        "digest": stage.digest,
+                    }
+                )
+    return rows
+
+
+def given_groups(
+    networks: Any, groups: Sequence[str] | None = None, trust: Sequence[str] = ()
+) -> tuple[list[GivenGroup], int | None]:
+    """The groups of networks that were given, checked, and the number of stimuli of activations; None without any.
+
+    Raises:
+        UserError: as listed.networks_of, grouped_networks and check_networks, or fewer than two networks.
+    """
+    found = networks_of(networks, trust)
+    grouped = grouped_networks(found, groups)
+    if sum(len(one.stages) for one in found) < 2:
+        raise UserError("there is one network only: to compare takes two or more", "networks")
+    return grouped, check_networks(found)
+
+
+def given_stimuli(
+    grouped: Sequence[GivenGroup],
+    stimuli: Any,
+    rows: int | None,
+    labels: Any = None,
+    per_class: int | None = None,
+    classes: Sequence[str] | None = None,
+    size: Any = None,
+    mean: Any = None,
+    std: Any = None,
+) -> Stimuli:
+    """The stimuli of networks that were given.
+
+    Args:
+        grouped: the networks.
+        stimuli: a data set, a path, an array; None for activations alone.
+        rows: of activations.
+        labels: as for shown.of_array, as what follows.
+        per_class: images of each class.
+        classes: which.
+        size: of the images of a folder.
+        mean: subtracted.
+        std: divided by.
+
+    Raises:
+        UserError: none where a network needs some, or another number than there are activations of.
+    """
+    if stimuli is None:
+        for run in (run for group in grouped for run in group.runs):
+            if rows is None or any(isinstance(stage, BuiltNetwork) for stage in run.stages.values()):
+                raise UserError(f"{run.name} needs some: dataset=NAME, or stimuli.path=FOLDER or FILE.npy", "stimuli")
+        assert rows is not None
+        return of_number(rows, labels, per_class, classes)
+    if isinstance(stimuli, Source):
+        found = of_source(stimuli, per_class, classes)
+    elif isinstance(stimuli, (str, Path)):
+        found = of_file(stimuli, labels, per_class, classes, size)
+    else:
+        found = of_array(stimuli, labels, per_class, classes)
+    there = len(found.labels) if found.given is None else found.given
+    if rows is not None and rows != there:
+        raise UserError(f"activations are of {rows} stimuli, but there are {there}", "networks")
+    return scaled(found, mean, std)
+
+
+def compare_networks(
+    networks: Any,
+    stimuli: Any = None,
+    labels: Any = None,
+    *,
+    out: Path | str | None = None,
+    layers: Sequence[str] | None = None,
+    read: Read = "post",
+    rdm: str | Measure = "correlation",
+    measures: Mapping[str, Similarity] | None = None,
+    references: Mapping[str, Reference] | None = None,
+    groups: Sequence[str] | None = None,
+    tasks: Any = "last",
+    per_class: int | None = None,
+    classes: Sequence[str] | None = None,
+    trust: Sequence[str] = (),
+    formats: Sequence[str] = ("pdf", "svg", "png"),
+    style: str = "nature",
+    **interval: Any,
+) -> NetworkComparison:
+    """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
+
+    Networks are held one at a time, unless they are given as modules.
+
+    Args:
+        networks: name -> module, or a list, or a YAML file, as for listed.networks_of: modules, callables with weights
+            from a file, activations as arrays or from a file, and columns that say which seed and group they are of.
+        stimuli: an array (n, ...) as the networks take it, a folder of images, a .npy file, or a data set of
+            orthotrace.data.sources; None where all networks are activations.
+        labels: the class of each, (n,); None for no classes.
+        out: a folder for figures, tables, RDMs and the report, in which RDMs are found again; None to write nothing.
+        layers: names or patterns such as conv*; None for all.
+        read: where a layer is read, see networks.activations.activations.
+        rdm: dissimilarity of two stimuli: a name of rdm.dissimilarity, or a function.
+        measures: name -> similarity of two activations.
+        references: name -> data from outside.
+        groups: columns whose values make groups; None for all that are no seeds.
+        tasks: which values of the column task, see networks.runs.tasks_of.
+        per_class: stimuli of each class; None for all of an array, 20 of a data set.
+        classes: which, None for all.
+        trust: callables, modules or packages of your own that a YAML file may call.
+        formats: of the figures; an empty list draws none.
+        style: of the figures: nature, neurips, icml, cvpr or slides.
+        interval: as for consistency.between_networks.
+
+    Raises:
+        UserError: whatever the user can mend, in one line, before anything is written.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> wide = nn.Sequential(nn.Linear(4, 9), nn.ReLU())
+        >>> deep = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+        >>> found = compare_networks({"wide": wide, "deep": deep}, torch.eye(4))
+        >>> (pair,) = found.results["between"]
+        >>> pair["layers"], pair["others"], len(pair["similarity"][0])
+        (('1',), ('1', '2'), 2)
+    """
+    name = rdm if isinstance(rdm, str) else getattr(rdm, "__name__", "own")
+    if isinstance(rdm, str) and rdm not in MEASURES:
+        raise UserError(f"there is no measure '{rdm}'; {nearest(rdm, MEASURES)}; or a function", "rdm")
+    measure = MEASURES[rdm] if isinstance(rdm, str) else rdm
+    grouped, rows = given_groups(networks, groups, trust)
+    shown = given_stimuli(grouped, stimuli, rows, labels, per_class, classes)
+    grouped = named(grouped, {}, ())
+    asked = {"layers": None if layers is None else list(layers), "read": read, "tasks": tasks, "rdm": name}
+    asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
+    asked |= {key: asked.get(key) for key in REPEATED}
+    settings = Settings(
+        asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"], list(formats), style
+    )
+    facets = Facets(panels_of(grouped, facet_key(grouped)))
+    return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)
