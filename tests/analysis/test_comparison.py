@@ -104,6 +104,7 @@ def test_everything_is_written_and_said(tmp_path):
     figures = {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
     assert figures == {
         "rdms", "mds", "consistency", "centroids", "clustering", "correspondence", "similarity-cka", "layers", "layers-cka",
+        "exemplars", "layer-similarity", "second-level", "images-one", "images-two",
     }  # fmt: skip
     page = found.report.read_text()
     assert page.count("no training scores") == 1 and "one-0.pt" in page and "test images" not in page

@@ -76,6 +76,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),
+    "analyze.style": (["nature", "slides"], ["science", None, 1]),
     "analyze.read": (["post", "pre", "module"], ["after", None, True]),
     "analyze.labels": ([None, {"gpm": "GPM"}], [{}, {"gpm": ""}, "gpm", {"gpm": 1}]),
     "analyze.order": ([[], ["gpm", 1, 0.5]], [[""], "gpm", None]),
