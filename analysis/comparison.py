@@ -198,11 +198,12 @@ def between_drawings(pairs: Sequence[LayerPairs]) -> dict[str, tuple[str, Any]]:
         by = "the Pearson correlation of RDMs" if measure == RDMS else measure
         label = "Correlation of RDMs (r)" if measure == RDMS else f"Similarity ({measure})"
         matrices = {f"{one.group} and {one.other}": (one.matrix, one.layers, one.others) for one in own}
+        names = (own[0].group, own[0].other) if len(own) == 1 else ("one group", "the other group")
         drawings["layers" if measure == RDMS else f"layers-{measure}"] = (
             f"Similarity of every layer of one group (rows, the first at the bottom) to every layer of another "
             f"(columns), by {by}, after task {last}: the mean over {own[0].pairs} pairs of networks. Titles name the "
             "group of the rows first.",
-            lambda matrices=matrices, label=label: layer_by_layer(matrices, label),
+            lambda matrices=matrices, label=label, names=names: layer_by_layer(matrices, label, names),
         )
     return drawings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.results.run_folder import Run, find
-
-if TYPE_CHECKING:
-    from orthotrace.analysis.networks.given import GivenNetwork
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Network:
 
     Attributes:
         method: label of its group.
-        run: where it comes from.
+        run: where it comes from: a Run, or a given.GivenNetwork.
         task: after how many tasks.
         rdms: layer -> RDM (upper triangle), missing entries NaN; of the layers that have one.
         centroids: layer -> RDM (upper triangle) of the mean activations of each class, likewise; none below three
@@ -81,7 +78,7 @@ class Network:
     """
 
     method: str
-    run: Run | GivenNetwork
+    run: Any
     task: int
     rdms: dict[str, NDArray[np.float64]]
     centroids: dict[str, NDArray[np.float64]]
@@ -139,7 +136,7 @@ def select(folder: str, where: Mapping[str, Any], trust: Sequence[str] = ()) -> 
     return chosen
 
 
-def tasks_of(run: Run | GivenNetwork, tasks: str | int | Sequence[int]) -> list[int]:
+def tasks_of(run: Any, tasks: str | int | Sequence[int]) -> list[int]:
     """The tasks after which a run's network is looked at: "last", "all", or one or more numbers from 1.
 
     Raises:
