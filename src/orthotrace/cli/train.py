@@ -277,7 +277,10 @@ def assemble(
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    own = ("max_epochs", "batch_size", "threads", "save_every", "workers", "evaluate_inside", "compile", "loss")
+    own = (
+        "max_epochs", "batch_size", "threads", "save_every", "workers", "checkpoints", "evaluate_inside", "compile",
+        "loss",
+    )  # fmt: skip
     trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})

@@ -126,6 +126,9 @@ def _whole(file: Path) -> DictConfig:
     """An option with the files that its defaults list names: beside it, or /FILE@PACKAGE at the top of conf/."""
     content, found = _load(file), OmegaConf.create()
     for entry in content.pop("defaults", []):
+        if OmegaConf.is_dict(entry):
+            # Chooses an option of another group.
+            continue
         name, _, package = str(entry).partition("@")
         base = conf_folder() / f"{name[1:]}.yaml" if name.startswith("/") else file.with_name(f"{name}.yaml")
         if base.is_file():

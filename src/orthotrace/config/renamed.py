@@ -35,9 +35,9 @@ for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "
     _MOVED |= {f"{_old}.{was}": f"{_new}.{now}" for was, now in (pair.split(":") for pair in _names.split())}
 # Group -> keys that came after version 0.1, with the values at which all is as it was without them.
 ADDED: dict[str, dict[str, Any]] = {
-    "dataset": {"classes": None, "limit": None},
+    "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
-    "trainer": {"loss": None},
+    "trainer": {"loss": None, "checkpoints": None},
 }
 # The same, of no group.
 ADDED_ALONE: dict[str, Any] = {"init_digest": None}

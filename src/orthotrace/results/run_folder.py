@@ -191,7 +191,7 @@ class Run:
     @property
     def generations(self) -> list[Path]:
         """The checkpoints that a run can go on from, the one to take first."""
-        tasks = [path for path in self.checkpoints.glob("task*.ckpt") if path.is_file()]
+        tasks = [path for path in self.checkpoints.glob("task*.ckpt") if path.stem[4:].isdigit() and path.is_file()]
         others = [*tasks, *([self.previous] if self.previous.is_file() else [])]
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         return [*([self.last] if self.last.is_file() else []), *others]
@@ -199,6 +199,15 @@ class Run:
     def checkpoint(self, task: int) -> Path:
         """The checkpoint after a task, counted from 1."""
         return self.checkpoints / f"task{task}.ckpt"
+
+    def epoch_checkpoint(self, task: int, epoch: int) -> Path:
+        """The checkpoint after an epoch of a task, both counted from 1; epoch 0 of the first is the untrained network."""
+        return self.checkpoints / f"task{task}_epoch{epoch}.ckpt"
+
+    def epochs(self, task: int = 1) -> list[int]:
+        """The epochs of a task after which a checkpoint was kept by trainer.checkpoints, 0 for the untrained network."""
+        found = (file.stem.partition("_epoch") for file in self.checkpoints.glob(f"task{task}_epoch*.ckpt"))
+        return sorted(int(epoch) for of, _, epoch in found if of == f"task{task}" and epoch.isdigit())
 
     @property
     def tasks(self) -> list[int]:
@@ -212,11 +221,12 @@ class Run:
             raise UserError(f"{self.folder} has no checkpoints: the run did not finish a task, or they were removed")
         return numbers
 
-    def network(self, task: int = -1) -> nn.Module:
-        """The network as it was after a task, in evaluation mode.
+    def network(self, task: int = -1, epoch: int | None = None) -> nn.Module:
+        """The network as it was after a task, or after an epoch of it, in evaluation mode.
 
         Args:
             task: the task, counted from 1; -1 for the last, -2 for the one before.
+            epoch: one of those that trainer.checkpoints named; None for the end of the task.
 
         Raises:
             UserError: there is no such checkpoint, or it is damaged.
@@ -232,6 +242,9 @@ class Run:
         if task not in tasks:
             listed = ", ".join(str(number) for number in tasks)
             raise UserError(f"{self.folder} has no checkpoint of task {task}; there are: {listed}", "task")
+        if epoch is not None and epoch not in (epochs := self.epochs(task)):
+            listed = ", ".join(str(number) for number in epochs) or "none; trainer.checkpoints=[...] keeps some"
+            raise UserError(f"{self.folder} has no checkpoint of epoch {epoch}; there are: {listed}", "epoch")
 
         def load(path: Path) -> nn.Module:
             saved = read_checkpoint(path)
@@ -245,7 +258,7 @@ class Run:
             model.to(max(dtypes, key=lambda dtype: dtype.itemsize)).load_state_dict(state)
             return model.eval()
 
-        return read(self.checkpoint(task), load)
+        return read(self.checkpoint(task) if epoch is None else self.epoch_checkpoint(task, epoch), load)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -301,14 +314,15 @@ def find(folder: Path | str, trust: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
-def load(folder: Path | str, task: int = -1, trust: Sequence[str] = ()) -> nn.Module:
-    """The network of a run as it was after a task, in evaluation mode.
+def load(folder: Path | str, task: int = -1, trust: Sequence[str] = (), epoch: int | None = None) -> nn.Module:
+    """The network of a run as it was after a task, or after an epoch of it, in evaluation mode.
 
     Args:
         folder: of the run.
         task: the task, counted from 1; -1 for the last, -2 for the one before.
         trust: callables, modules or packages of your own that the run's configuration may call: it may come from
             somebody else, and nothing but orthotrace's own callables and layers of torch.nn is called unless named.
+        epoch: of the task, one of those that trainer.checkpoints named; None for the end of the task.
 
     Raises:
         UserError: there is no such run or checkpoint, it is damaged, or it would call what nobody named.
@@ -316,4 +330,4 @@ def load(folder: Path | str, task: int = -1, trust: Sequence[str] = ()) -> nn.Mo
     run = Run(folder, trust)
     if not run.exists:
         raise UserError(f"{folder} is not a run's folder: it has no .hydra/config.yaml")
-    return run.network(task)
+    return run.network(task, epoch)

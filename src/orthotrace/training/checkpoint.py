@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,11 @@ SCHEMA = 1
 class Checkpoints(Checkpoint):
     """Writes the checkpoints of a run and reads the last one."""
 
-    def __init__(self, run: Run, components: Components, save_every: float) -> None:
+    def __init__(self, run: Run, components: Components, save_every: float, epochs: Sequence[int] = ()) -> None:
         self.run = run
         self.components = components
         self.save_every = save_every
+        self.epochs = frozenset(epochs)
         self._saved = time.perf_counter()
         self._content: dict[str, Any] = {}
 
@@ -115,6 +116,25 @@ class Checkpoints(Checkpoint):
         ):
             let_go(self.run)
         self._saved = time.perf_counter()
+
+    def keep_epoch(self, trainer: pl.Trainer, progress: Progress) -> None:
+        """Keep what a run can go on from where the epoch is one of the chosen."""
+        if progress.epoch not in self.epochs:
+            return
+        learner: Any = trainer.lightning_module
+        others = differing(learner.state_dict())
+        self._content = self.content(progress) | ({"others": others} if any(others) else {})
+        if learner.average is not None:
+            # What would be tested of it.
+            with learner.evaluated():
+                shown = {name: value.clone() for name, value in self.components.model.state_dict().items()}
+            self._content["network"] = shown
+        path = self.run.epoch_checkpoint(progress.task + 1, progress.epoch)
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(path)
+            return
+        with whole(path) as temporary:
+            trainer.save_checkpoint(temporary)
 
     def _keep(self) -> None:
         """Keep the last checkpoint, which was written or restored by this process, until the next but one."""

@@ -91,10 +91,10 @@ class Experiment:
             error=training.loss or stream.active.error,
         )
         self.evaluator = Evaluator(model, method, stream)
-        self.checkpoints = Checkpoints(run, components, training.save_every)
+        self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
-        own = [*inside, Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended)]
+        own = [*inside, Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended, self._started)]
         self.trainer = make_trainer(options, [*callbacks, *own])
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
@@ -196,12 +196,18 @@ class Experiment:
             for one in part.tasks.unique().tolist()
         ]
 
+    def _started(self) -> None:
+        """Keep the untrained network, where it is asked for."""
+        if self.progress.task == self.progress.epoch == 0:
+            self.checkpoints.keep_epoch(self.trainer, self.progress)
+
     def _epoch_ended(self) -> None:
         """Count an epoch; save where it is time, but for a task's last epoch, which is saved with the task."""
         self._mark()
         row = self.progress.epoch_ended(self.trainer.global_step, self.learner.metrics)
         self.tracker.epoch(row, len(self.progress.epochs))
         self._batches.set_epoch(self.progress.epoch)
+        self.checkpoints.keep_epoch(self.trainer, self.progress)
         # From what is recorded, so that a continued run decides alike.
         rows = self.progress.epochs
         stops = self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
@@ -232,10 +238,14 @@ class Experiment:
 
 
 class _EpochEnd(Checkpoint):
-    """Called where Lightning expects checkpoints to be saved: after all other hooks of an epoch."""
+    """Called where Lightning expects checkpoints to be saved: after all other hooks of an epoch, or of the start."""
 
-    def __init__(self, ended: Callable[[], None]) -> None:
+    def __init__(self, ended: Callable[[], None], started: Callable[[], None]) -> None:
         self.ended = ended
+        self.started = started
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.ended()

@@ -71,6 +71,9 @@ class Training:
         threads: of the CPU; another number gives other bits.
         save_every: seconds between checkpoints within a task, at the end of an epoch; 0 for every epoch.
         workers: processes that read images which lie on disk.
+        checkpoints: epochs of each task after which the network is kept beside those after the tasks, for an analysis of
+            how it became what it is; 0 for the untrained one, once. A run that keeps its last epoch can be given more
+            epochs. None for none.
         evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
         compile: train the network as torch.compile makes it.
         loss: "cross_entropy" for classes; "mse", "l1" or "huber" for the targets of a regression; None for
@@ -85,6 +88,7 @@ class Training:
     threads: Annotated[int, Field(ge=1, le=4096)] = 1
     save_every: Annotated[float, Field(ge=0)] = 30.0
     workers: Annotated[int, Field(ge=0, le=4096)] = 2
+    checkpoints: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     evaluate_inside: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
     compile: bool = False
     loss: Loss | None = None

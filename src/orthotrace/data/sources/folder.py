@@ -13,6 +13,7 @@ from orthotrace.core.seeds import generator
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Limit, Source
 from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
+from orthotrace.data.sources.preparation import Preparation, prepared
 from orthotrace.data.sources.table import Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -29,6 +30,7 @@ def folder(
     skip_corrupt: bool = False,
     normalise: bool = True,
     limit: Limit | None = None,
+    preparation: Preparation = "none",
 ) -> Source:
     """Images in a folder for each class.
 
@@ -45,6 +47,8 @@ def folder(
         skip_corrupt: leave out images that cannot be decoded, with a warning.
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
         limit: images of each class in each part at most, the first ones; None for all.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both in
+            place of any other scaling; "none" for neither.
 
     Raises:
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
@@ -68,7 +72,7 @@ def folder(
     decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt, limit)
     files = [row.image for part in rows.values() for row in part if isinstance(row.image, Path)]
     names = {part: [row.label for row in listed] for part, listed in rows.items()}
-    return decoded(
+    source = decoded(
         top.name,
         content_hash(files, names, *decoding.key()),
         {part: Rows(lambda listed=listed: listed, len(listed)) for part, listed in rows.items()},
@@ -77,6 +81,7 @@ def folder(
         None,
         normalise,
     )
+    return prepared(source, preparation)
 
 
 def _files(top: Path) -> dict[str, list[Path]]:

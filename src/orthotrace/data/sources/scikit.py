@@ -10,10 +10,15 @@ from pydantic import Field
 from orthotrace.core.errors import checked
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Limit, Source, within
+from orthotrace.data.sources.preparation import Preparation, prepared
 
 
 @checked
-def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0, limit: Limit | None = None) -> Source:
+def digits(
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0,
+    limit: Limit | None = None,
+    preparation: Preparation = "none",
+) -> Source:
     """The handwritten digits that come with scikit-learn: 1,437 training and 360 test images, 8 x 8 grey.
 
     The test part is stratified, about 36 images of each class, and the same for every seed.
@@ -21,6 +26,8 @@ def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0, limi
     Args:
         scale: factor on the inputs, which lie in [0, 1].
         limit: images of each class in each part at most, the first ones; None for all.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both in
+            place of any other scaling; "none" for neither.
 
     Raises:
         UserError: the scale is not positive.
@@ -46,9 +53,10 @@ def digits(scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0, limi
         for part, among in ((train, within(limit)), (test, within(limit)))
     )
     whole = Images(images, labels, scaling=Scaling(std=(16 / scale,)))
-    return Source(
+    source = Source(
         "digits",
         whole.take(torch.tensor(train)),
         whole.take(torch.tensor(test)),
         tuple(str(name) for name in data.target_names),
     )
+    return prepared(source, preparation)

@@ -14,6 +14,7 @@ from orthotrace.core.errors import UserError, checked, folder_at, one_line, refu
 from orthotrace.data.cache import content_hash
 from orthotrace.data.sources.base import Limit, Source, check_names
 from orthotrace.data.sources.decode import Decoding, Row, Rows, decoded
+from orthotrace.data.sources.preparation import Preparation, prepared
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -37,6 +38,7 @@ def table(
     normalise: bool = True,
     classes: list[str | int] | None = None,
     limit: Limit | None = None,
+    preparation: Preparation = "none",
 ) -> Source:
     """Images from a data set of the Hugging Face hub, or from a local folder of its Parquet files.
 
@@ -57,6 +59,8 @@ def table(
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
         classes: names by label; None for those in the files, or the labels.
         limit: images of each class in each part at most, the first ones; None for all.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both in
+            place of any other scaling; "none" for neither.
 
     Raises:
         UserError: the hub cannot be reached, a file is missing or damaged, a part or a column is absent or not the
@@ -90,6 +94,7 @@ def table(
         _names(features, columns[2]),
         normalise,
     )
+    source = prepared(source, preparation)
     if classes is None:
         return source
     if len(classes) != len(source.classes):

@@ -4,6 +4,7 @@ from orthotrace.data.streams.base import Stream, Task
 from orthotrace.data.streams.permuted import Permuted
 from orthotrace.data.streams.rotated import Rotated
 from orthotrace.data.streams.sequence import Sequence
+from orthotrace.data.streams.single import Single
 from orthotrace.data.streams.split import Split, Superclasses
 
-__all__ = ["Permuted", "Rotated", "Sequence", "Split", "Stream", "Superclasses", "Task"]
+__all__ = ["Permuted", "Rotated", "Sequence", "Single", "Split", "Stream", "Superclasses", "Task"]
