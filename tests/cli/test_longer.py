@@ -15,7 +15,7 @@ from orthotrace.cli.longer import shorter_runs, take_over
 from orthotrace.config.folder_names import hash_of, relevant
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
-from orthotrace.results.run_folder import Run
+from orthotrace.results.run_folder import Run, load
 from orthotrace.training.settings import Components
 
 SMALL = (
@@ -77,6 +77,37 @@ def test_what_cannot_be_gone_on_from_is_told(train, capsys):
     assert told(parts) == "[1/2] runs/three goes on from the 2 tasks of two\n"
     for number in (1, 2):
         assert three.checkpoint(number).read_bytes() == two.checkpoint(number).read_bytes()
+
+
+def epochs(number: int, *more: str, folder: str = "epochs") -> tuple[str, ...]:
+    small = ("stream=single", "model.hidden=[8]", "trainer.batch_size=256", "trainer.accelerator=cpu")
+    return (*small, f"trainer.max_epochs={number}", f"hydra.run.dir={folder}/{number}", *more)
+
+
+def test_two_epochs_and_one_more_are_three(train):
+    keep = "trainer.checkpoints=[0,1,{}]".format
+    for number in (1, 2):
+        assert train(*epochs(number, keep(number))).code == 0
+    before = snapshot(Path("epochs/2"))
+    longer = train(*epochs(3, keep(3)))
+    assert longer.code == 0 and "epochs/3 goes on from the 2 epochs of 2\n" in longer.out, longer.err
+    assert snapshot(Path("epochs/2")) == before and Run("epochs/3").epochs() == [0, 1, 3]
+    # To the same bits as a run that was not continued.
+    afresh = train(*epochs(3, keep(3), folder="afresh"))
+    assert afresh.code == 0 and "goes on" not in afresh.out
+    for epoch in (0, 1, 3):
+        one, other = (load(f"{name}/3", epoch=epoch) for name in ("epochs", "afresh"))
+        assert all(value.equal(other.state_dict()[key]) for key, value in one.state_dict().items()), epoch
+    # What the shorter one did not keep, or would have done otherwise.
+    told = train(*epochs(4, "trainer.checkpoints=[1,2]")).out
+    assert "epochs/4 starts anew, not from the 3 epochs of 3: it did not keep epoch 2\n" in told
+    assert "epochs of" not in train(*epochs(4, "scheduler=cosine", folder="epochs/other")).out
+
+
+def test_a_rate_that_depends_on_the_number_of_epochs_starts_anew(train):
+    assert train(*epochs(2, "trainer.checkpoints=[2]", "scheduler=cosine")).code == 0
+    told = train(*epochs(3, "scheduler=cosine"))
+    assert "epochs/3 starts anew, not from the 2 epochs of 2: its learning rate changed otherwise\n" in told.out
 
 
 # What is asked for, and which tasks of which of these runs are gone on from.

@@ -7,15 +7,17 @@ import torch
 from torch import nn
 
 from orthotrace.core.errors import UserError
+from orthotrace.models.all_cnn import AllCNN
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
+from orthotrace.models.tiny import Tiny10
 
 RGB = (3, 32, 32)
 
 
 @pytest.mark.parametrize(
-    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP]
+    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP, AllCNN, Tiny10]
 )
 @pytest.mark.parametrize("width", [0.1, 1.0])
 def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
@@ -24,10 +26,10 @@ def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
     model(torch.randn(4, *RGB)).square().sum().backward()
     assert model(torch.randn(4, *RGB)).shape == (4, 7)
     assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
-    assert isinstance(model.head, nn.Linear)
+    assert isinstance(model.head, (nn.Linear, nn.Conv2d))
 
 
-@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP])
+@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10])
 def test_widths_that_cannot_be(make):
     with pytest.raises(UserError, match="width"):
         make(RGB, 10, width=0)

@@ -166,7 +166,7 @@ def test_steps_that_call_no_hook_are_never_silent(held):
     [
         ({"subspace": {"0": SvdSubspace, "hed": SvdSubspace}}, "there is no protected layer 'hed'"),
         ({"subspace": {"0": SvdSubspace}}, "no subspace for layer '2'"),
-        ({"subspace": SvdSubspace, "head": "1"}, "head: there is no Linear layer '1'"),
+        ({"subspace": SvdSubspace, "head": "1"}, "head: there is no Linear or Conv2d layer '1'"),
         ({"subspace": SvdSubspace, "rule": "aplied"}, "rule: applied or gradient (got 'aplied')"),
         ({"subspace": SvdSubspace, "normalisation": "tasks"}, "normalisation: frozen or task (got 'tasks')"),
         ({"subspace": SvdSubspace, "normalisation": "task"}, "tasks: normalisation='task' keeps some for each task"),

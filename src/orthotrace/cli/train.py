@@ -159,9 +159,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             write_hydra(run.hydra, config, hydra)
             if not config.overwrite and not run.last.is_file():
                 # Imports torch, which assemble has done.
-                from orthotrace.cli.longer import take_over
+                from orthotrace.cli.longer import more_epochs, take_over
 
                 take_over(run, config, experiment.components, number)
+                more_epochs(run, config, experiment.components, experiment.optimization.schedule, number)
             continues = bool(run.generations)
             run.failed_file.unlink(missing_ok=True)
             scores = learn(experiment, tracker, bar, config, hydra, number)

@@ -19,10 +19,13 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
 
     Read from the files: Hydra takes some .3 s to compose them.
     """
-    found = _load(conf_folder() / f"{config_name}.yaml")
-    options = _defaults(found) | dict(choices)
-    if experiment := _option(f"experiment/{options.get('experiment')}", folders):
-        options |= _defaults(_load(experiment)) | dict(choices)
+    top = conf_folder() / f"{config_name}.yaml"
+    found, options, chosen = _load(top), _defaults(top), dict(choices)
+    if experiment := _option(f"experiment/{chosen.get('experiment')}", folders):
+        chosen = _defaults(experiment) | chosen
+    # A stream may choose its method, where nobody else does.
+    stream = _option(f"stream/{(options | chosen).get('stream')}", folders)
+    options |= (_defaults(stream) if stream else {}) | chosen
     for group, option in options.items():
         file = _option(f"{group}/{option}", folders)
         # An experiment's keys are those of the groups.
@@ -116,10 +119,15 @@ def _option(name: str, folders: Sequence[Path]) -> Path | None:
     return next((file for folder in (conf_folder(), *folders) if (file := folder / f"{name}.yaml").is_file()), None)
 
 
-def _defaults(node: DictConfig) -> dict[str, str]:
-    """Group -> option of a defaults list."""
-    entries = [item for entry in node.get("defaults", []) if OmegaConf.is_dict(entry) for item in entry.items()]
-    return {str(group).removeprefix("override ").lstrip("/"): str(option) for group, option in entries}
+def _defaults(file: Path) -> dict[str, str]:
+    """Group -> option of a defaults list, with those of the files beside it that it names."""
+    found: dict[str, str] = {}
+    for entry in _load(file).get("defaults", []):
+        if OmegaConf.is_dict(entry):
+            found |= {str(key).split("@")[0].split("/")[-1].split(" ")[-1]: str(one) for key, one in entry.items()}
+        elif "/" not in str(entry) and (base := file.with_name(f"{entry}.yaml")).is_file():
+            found |= _defaults(base)
+    return found
 
 
 def _whole(file: Path) -> DictConfig:

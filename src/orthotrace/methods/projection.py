@@ -299,10 +299,15 @@ class CountedProjection(ProjectionMethod):
 def output_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:
     """The name of the layer that gives a network's outputs: the last Linear layer with so many.
 
+    Where there is none, as in an all-convolutional network, a last convolution with so many maps.
+
     Raises:
         UserError: there is none.
     """
     found = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and layer.out_features == outputs]
+    last = next(reversed(layers), None)
+    if not found and last is not None and isinstance(layers[last], nn.Conv2d) and layers[last].out_channels == outputs:
+        found = [last]
     if not found:
         raise UserError(
             f"no Linear layer has {outputs} outputs: the heads of a task-incremental stream cannot be told from the "

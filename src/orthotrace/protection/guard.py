@@ -95,8 +95,8 @@ class Projector(nn.Module):
         # In plain containers: model and layers are not part of the projector's state.
         self._model = (model,)
         self.layers = protectable(model)
-        if head is not None and not isinstance(self.layers.get(head), nn.Linear):
-            raise UserError(f"there is no Linear layer '{head}'; {nearest(head, self.layers)}", "head")
+        if head is not None and not isinstance(self.layers.get(head), (nn.Linear, nn.Conv2d)):
+            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, self.layers)}", "head")
         self.head_name = head or ""
         self.head = None if head is None else Head(self.layers.pop(head))
         self._outputs: range | None = None

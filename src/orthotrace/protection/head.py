@@ -10,7 +10,7 @@ class Head(nn.Module):
     """Puts the weights of all outputs but the active ones back to what they were at the task's start.
 
     Args:
-        layer: Linear.
+        layer: Linear, or Conv2d with a map for each output.
 
     Example:
         >>> layer = nn.Linear(3, 4)
@@ -24,19 +24,19 @@ class Head(nn.Module):
 
     start: Tensor
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         # In a tuple: the layer belongs to the model.
         self._layer = (layer,)
         self.register_buffer("start", self._joined())
 
     @property
-    def layer(self) -> nn.Linear:
+    def layer(self) -> nn.Linear | nn.Conv2d:
         """The output layer."""
         return self._layer[0]
 
     def _joined(self) -> Tensor:
-        weight, bias = self.layer.weight.detach(), self.layer.bias
+        weight, bias = self.layer.weight.detach().flatten(1), self.layer.bias
         return weight.clone() if bias is None else torch.cat([weight, bias.detach()[:, None]], dim=1)
 
     def begin(self) -> None:
@@ -49,7 +49,7 @@ class Head(nn.Module):
         Raises:
             UserError: they are no range within those of the layer.
         """
-        there = self.layer.out_features
+        there = len(self.layer.weight)
         if outputs is not None and not (
             isinstance(outputs, range) and outputs.step == 1 and 0 <= outputs.start < outputs.stop <= there
         ):
@@ -71,6 +71,7 @@ class Head(nn.Module):
             return
         layer = self.layer
         for other in (slice(0, active.start), slice(active.stop, None)):
-            layer.weight[other] = self.start[other, : layer.in_features]
+            weight = layer.weight[other]
+            weight.copy_(self.start[other, : layer.weight[0].numel()].reshape(weight.shape))
             if layer.bias is not None:
                 layer.bias[other] = self.start[other, -1]
