@@ -141,6 +141,7 @@ def analyse(config: DictConfig) -> Path:
         from orthotrace.analysis.concepts.study import read_concepts
         from orthotrace.analysis.figures.facets import Facets
         from orthotrace.analysis.inference.ceilings import warning
+        from orthotrace.analysis.networks.epochs import at_epochs
         from orthotrace.analysis.networks.left_out import left_out_line
         from orthotrace.analysis.networks.runs import select
         from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
@@ -152,8 +153,11 @@ def analyse(config: DictConfig) -> Path:
     similar = measures_of(config)
     outside = references_of(options["references"])
     runs: list[Run] = []
+    tasks = options["tasks"]
     if options["networks"] is None:
         runs = select(str(options["runs"]), options["where"], chosen.trust)
+        if options["epochs"] is not None:
+            runs, tasks = at_epochs(runs, options["epochs"])
         grouped: Any = groups(runs)
         shown = chosen.stimuli
         refuse_for_runs(shown)
@@ -168,20 +172,11 @@ def analyse(config: DictConfig) -> Path:
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     interval = vars(chosen.interval)
     settings = Settings(
-        options,
-        measure,
-        layers,
-        chosen.read,
-        options["tasks"],
-        similar,
-        outside,
-        interval,
-        chosen.formats,
-        chosen.style,
-    )
+        options, measure, layers, chosen.read, tasks, similar, outside, interval, chosen.formats, chosen.style
+    )  # fmt: skip
 
     def concepts() -> Any:
-        return read_concepts(grouped, options["tasks"], stimuli.task, chosen.concepts.images, chosen.interval.level)
+        return read_concepts(grouped, tasks, stimuli.task, chosen.concepts.images, chosen.interval.level)
 
     # Another analysis that writes there would mix its files with these.
     with held(out):

@@ -180,6 +180,8 @@ def _compared(
         settings.style, between_drawings(pairs),
     )  # fmt: skip
     results["mds"] = plane
+    if settings.options.get("epochs") is not None:
+        pictures = {caption.replace("after task", "after epoch"): path for caption, path in pictures.items()}
     if given:
         pictures = {of_given(caption, grouped): path for caption, path in pictures.items()}
     keep_rdms(out / "rdms", readings.networks, stimuli, name, kept)

@@ -215,6 +215,25 @@ def analysed(study, tmp_path_factory) -> Path:
     return made_once(tmp_path_factory, "analysed", make)
 
 
+@pytest.fixture(scope="session")
+def epochs(tmp_path_factory) -> Path:
+    """A folder of runs with networks kept at chosen epochs: of one task, of several, averaged; and one that keeps none."""
+
+    def make(folder: Path) -> None:
+        from orthotrace.cli.train import main
+
+        small = ("trainer.max_epochs=3", "model.hidden=[8]", "trainer.batch_size=256", "trainer.accelerator=cpu")
+        for name, options in {
+            "single": ["stream=single", "trainer.checkpoints=[3,0,2,9]"],
+            "tasks": ["method=gpm", "method.rows=2", "stream.tasks=2", "trainer.checkpoints=[0,1]"],
+            "average": ["stream=single", "regularizer.average=.5", "trainer.checkpoints=[0,3]"],
+            "none": ["stream=single"],
+        }.items():
+            called(main, *options, *small, f"hydra.run.dir={folder / name}")
+
+    return made_once(tmp_path_factory, "epochs", make)
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     """The content of every file below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
