@@ -26,7 +26,12 @@ CASES = {
     "convolutions": ["method=hlop", *CONVOLUTIONS],
     "convolutions, trgp": ["method=trgp", "method.threshold=0", *CONVOLUTIONS],
     "normalisation by task": ["method=gpm", "method.normalisation=task", *CONVOLUTIONS, "stream.scenario=task"],
-    "an average": ["method=gpm", "regularizer.average=.9", "trainer.evaluate_inside=3", "trainer.checkpoints=[0,1,3,4]"],
+    "an average": [
+        "method=gpm",
+        "regularizer.average=.9",
+        "trainer.evaluate_inside=3",
+        "trainer.checkpoints=[0,1,3,4]",
+    ],
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
@@ -41,7 +46,9 @@ def state(run: Run) -> dict[str, torch.Tensor]:
 def shown(path: Path) -> dict[str, torch.Tensor]:
     """The whole state in a checkpoint, and the network that an analysis takes from it."""
     saved = torch.load(path, weights_only=True)
-    return saved["state_dict"] | {f"shown.{key}": value for key, value in saved["orthotrace"].get("network", {}).items()}
+    return saved["state_dict"] | {
+        f"shown.{key}": value for key, value in saved["orthotrace"].get("network", {}).items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -100,7 +107,10 @@ def test_steps_inside_tasks_are_those_chosen(tmp_path):
 def test_looking_inside_changes_nothing(tmp_path):
     overrides = ("method=er", "method.memory.size=30", *SMALL, *EPOCHS, *BUSY)
     plain, watched = Run(tmp_path / "plain"), Run(tmp_path / "watched")
-    built(plain, *overrides).run(), built(watched, *overrides, "trainer.evaluate_inside=2", "trainer.checkpoints=[0,2]").run()
+    (
+        built(plain, *overrides).run(),
+        built(watched, *overrides, "trainer.evaluate_inside=2", "trainer.checkpoints=[0,2]").run(),
+    )
     for key, value in state(plain).items():
         assert torch.equal(value, state(watched)[key])
     assert plain.scores["min_acc"] is None and watched.scores["min_acc"] is not None

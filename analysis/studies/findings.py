@@ -36,7 +36,19 @@ from orthotrace.results.groups import Group
 # (method, task) -> layer -> what was found.
 PairMeans = dict[tuple[str, int], dict[str, PairMean]]
 # Enough to repeat an analysis.
-REPEATED = ("rdm", "measures", "references", "interval", "tasks", "epochs", "layers", "read", "labels", "order", "facets")
+REPEATED = (
+    "rdm",
+    "measures",
+    "references",
+    "interval",
+    "tasks",
+    "epochs",
+    "layers",
+    "read",
+    "labels",
+    "order",
+    "facets",
+)
 NAMES = {"correlation": "correlation distance, 1 - r"}
 
 

@@ -57,7 +57,9 @@ def test_every_model_takes_every_kind_of_weights(model, option):
     # The readout stays free: a Linear layer, which an all-convolutional network has not.
     readout = [name for name in layers if isinstance(found.get_submodule(name), nn.Linear)][-1:]
     assert readout == ([] if model.startswith("all_cnn") else layers[-1:])
-    assert list(deviations(found)) == ([name for name in layers if name not in readout] if option in ("own", "oni", "stiefel") else [])
+    assert list(deviations(found)) == (
+        [name for name in layers if name not in readout] if option in ("own", "oni", "stiefel") else []
+    )
     assert found.eval()(torch.zeros(2, 3, 19, 19)).shape == (2, 4)
     # The configuration stays whole: it is written beside the run.
     assert OmegaConf.select(config, "model.weights.kind") == (None if option == "free" else option)

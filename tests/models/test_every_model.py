@@ -17,7 +17,18 @@ RGB = (3, 32, 32)
 
 
 @pytest.mark.parametrize(
-    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, lambda *a, **k: ResNet18(*a, preactivation=True, **k), MLP, AllCNN, Tiny10]
+    "make",
+    [
+        ConvNet,
+        VGG,
+        AlexNet,
+        LeNet,
+        ResNet18,
+        lambda *a, **k: ResNet18(*a, preactivation=True, **k),
+        MLP,
+        AllCNN,
+        Tiny10,
+    ],
 )
 @pytest.mark.parametrize("width", [0.1, 1.0])
 def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):

@@ -68,5 +68,7 @@ def test_an_epoch_that_was_not_kept_and_one_that_is_damaged(epochs, tmp_path):
 
 def test_without_it_the_name_of_a_folder_is_as_before():
     assert "checkpoints" not in relevant(composed())["trainer"]
-    names = [hash_of(relevant(composed(*more))) for more in ([], ["trainer.checkpoints=null"], ["trainer.checkpoints=[0]"])]
+    names = [
+        hash_of(relevant(composed(*more))) for more in ([], ["trainer.checkpoints=null"], ["trainer.checkpoints=[0]"])
+    ]
     assert names[0] == names[1] != names[2]

@@ -27,8 +27,8 @@ class Guard(Projector):
         model: its Linear layers and convolutions are protected, biases included.
         subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
             label.
-        head: name of a Linear or Conv2d layer whose outputs belong to tasks: all but the active ones stay as they are, and no
-            subspace is needed.
+        head: name of a Linear or Conv2d layer whose outputs belong to tasks: all but the active ones stay as they are,
+            and no subspace is needed.
         rule: "applied" or "gradient".
         patches: of a convolution's inputs, drawn in each call, at most; None for all.
         seed: of that draw.

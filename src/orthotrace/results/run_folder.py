@@ -201,11 +201,11 @@ class Run:
         return self.checkpoints / f"task{task}.ckpt"
 
     def epoch_checkpoint(self, task: int, epoch: int) -> Path:
-        """The checkpoint after an epoch of a task, both counted from 1; epoch 0 of the first is the untrained network."""
+        """The checkpoint after an epoch of a task, both from 1; epoch 0 of the first is the untrained network."""
         return self.checkpoints / f"task{task}_epoch{epoch}.ckpt"
 
     def epochs(self, task: int = 1) -> list[int]:
-        """The epochs of a task after which a checkpoint was kept by trainer.checkpoints, 0 for the untrained network."""
+        """The epochs of a task of which trainer.checkpoints kept the network, 0 for the untrained one."""
         found = (file.stem.partition("_epoch") for file in self.checkpoints.glob(f"task{task}_epoch*.ckpt"))
         return sorted(int(epoch) for of, _, epoch in found if of == f"task{task}" and epoch.isdigit())
 

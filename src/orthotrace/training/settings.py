@@ -71,9 +71,9 @@ class Training:
         threads: of the CPU; another number gives other bits.
         save_every: seconds between checkpoints within a task, at the end of an epoch; 0 for every epoch.
         workers: processes that read images which lie on disk.
-        checkpoints: epochs of each task after which the network is kept beside those after the tasks, for an analysis of
-            how it became what it is; 0 for the untrained one, once. A run that keeps its last epoch can be given more
-            epochs. None for none.
+        checkpoints: epochs of each task after which the network is kept, beside those after the tasks, for an analysis
+            along the training; 0 for the untrained one, once. A run of one task that keeps its last epoch can be given
+            more epochs. None for none.
         evaluate_inside: test inside tasks too: every so many steps, or at these steps of each task; None for never.
         compile: train the network as torch.compile makes it.
         loss: "cross_entropy" for classes; "mse", "l1" or "huber" for the targets of a regression; None for

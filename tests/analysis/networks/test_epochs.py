@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orthotrace.analysis.networks.epochs import EpochsOfRun, at_epochs
+from orthotrace.analysis.networks.epochs import at_epochs
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run, load
 

@@ -78,9 +78,7 @@ def test_an_index_into_a_shared_store_is_followed():
     given = source()
     store = torch.cat([given.test.store, given.train.store])
     both = Images(store, torch.zeros(len(store), dtype=torch.int64))
-    shared = dataclasses.replace(
-        given, train=both.take(torch.arange(9, 49)), test=both.take(torch.arange(9))
-    )
+    shared = dataclasses.replace(given, train=both.take(torch.arange(9, 49)), test=both.take(torch.arange(9)))
     for what in ("gcn", "gcn_zca"):
         for name in ("train", "test"):
             assert torch.equal(prepared(shared, what).part(name).images, prepared(given, what).part(name).images)

@@ -11,13 +11,18 @@ from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.core.files import read
 from orthotrace.data.sources.arrays import NAMES, arrays
 from orthotrace.data.sources.base import Limit, Source, check_names
+from orthotrace.data.sources.preparation import Preparation, prepared
 from orthotrace.data.sources.targets import NAMES as TARGET_NAMES
 from orthotrace.data.sources.targets import TASKS, targets
 
 
 @checked
 def archive(
-    path: str, normalise: bool = True, classes: list[str | int] | None = None, limit: Limit | None = None
+    path: str,
+    normalise: bool = True,
+    classes: list[str | int] | None = None,
+    limit: Limit | None = None,
+    preparation: Preparation = "none",
 ) -> Source:
     """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
 
@@ -29,6 +34,8 @@ def archive(
         normalise: as for arrays.
         classes: names by label; None for those in the file, or the numbers.
         limit: images of each class in each part at most, the first ones; None for all.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
+            in place of any other scaling; "none" for neither.
 
     Raises:
         UserError: the file is missing or damaged, or an array is missing or does not fit.
@@ -51,7 +58,7 @@ def archive(
     more = [name for name in TASKS if has_targets and name in content]
     names = content.get("classes") if classes is None else check_names(classes)
     try:
-        return make(
+        source = make(
             **{name: content[name] for name in (*wanted, *more)},
             classes=names,
             name=Path(path).stem,
@@ -60,3 +67,4 @@ def archive(
         )
     except UserError as error:
         raise UserError(f"{path}, {error.key}: {error.message}", "path") from error
+    return prepared(source, preparation)

@@ -18,7 +18,7 @@ from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source
 
 Preparation = Literal["none", "gcn", "gcn_zca"]
-# Added to the variance of every direction, which that of noise must not fall below.
+# Added to the variance of every direction: those of hardly any would be blown up.
 EPSILON = 0.1
 # Values of one image, whose covariance is held in memory (134 MB) and decomposed.
 LARGEST = 4096

@@ -26,8 +26,8 @@ def digits(
     Args:
         scale: factor on the inputs, which lie in [0, 1].
         limit: images of each class in each part at most, the first ones; None for all.
-        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both in
-            place of any other scaling; "none" for neither.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
+            in place of any other scaling; "none" for neither.
 
     Raises:
         UserError: the scale is not positive.
