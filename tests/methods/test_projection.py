@@ -9,6 +9,7 @@ from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
+from orthotrace.models.all_cnn import AllCNN
 from orthotrace.models.mlp import MLP
 
 PROJECTING = {"gpm": GPM, "hlop": HLOP}
@@ -91,6 +92,17 @@ def test_the_head_of_each_task_is_its_own_where_the_task_is_known():
     for number in range(2):
         method.enter(context_of(stream, number))
         assert method.guard.outputs == range(2 * number, 2 * number + 2)
+
+
+def test_the_head_of_an_all_convolutional_network_is_its_last_convolution():
+    stream = Split(digits(), tasks=5, scenario="task")
+    # Padded to the smallest images that it takes.
+    model = torch.nn.Sequential(torch.nn.ZeroPad2d(2), AllCNN((1, 12, 12), 10, width=0.02))
+    method = GPM(rows=1)
+    method.setup(model, Seeds(), stream)
+    assert method.guard.head.layer is model[1].head and "1.head" not in method.guard.labels
+    with pytest.raises(UserError, match="no Linear layer has 10 outputs: the heads"):
+        GPM(rows=1).setup(AllCNN((1, 12, 12), 3, width=0.02), Seeds(), stream)
 
 
 def test_heads_that_cannot_be_told_are_refused():

@@ -124,7 +124,7 @@ TOP = {
         "out": Argument(Text),
         "name": Argument(Text),
         "where": Argument(dict[str, Any]),
-        "epochs": Argument(Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None),
+        "epochs": Argument(Literal["all"] | None | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]),
         "tasks": Argument(Literal["last", "all"] | Positive | Annotated[list[Positive], Field(min_length=1)]),
         "layers": Argument(_or_null(Annotated[list[str | int], Field(min_length=1)])),
         "read": Argument(Literal["post", "pre", "module"]),
