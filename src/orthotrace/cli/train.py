@@ -350,6 +350,13 @@ def _alignment(config: DictConfig, source: Any, stream: Any, seeds: Any) -> Alig
         return None
     from orthotrace.training.concept_alignment import Alignment
 
+    if config.dataset.get("preparation", "none") != "none" and (
+        config.concepts.sets.get("attributes") or config.concepts.sets.get("path")
+    ):
+        raise UserError(
+            "attributes are measured on, and a folder of concepts has, images as they are: set none, or concepts=classes",
+            "dataset.preparation",
+        )
     sets = build(config, "concepts.sets", source=source)
     options = {name: config.concepts[name] for name in ("every", "batch_size", "freeze", "weight")}
     try:
