@@ -341,7 +341,7 @@ def test_penalties_on_weights_leave_a_trained_rotation_alone(tmp_path, options):
 CONV = ("model=convnet", "model.channels=[4]", "trainer.accelerator=cpu", "method=finetune")
 CLASSES = ("concepts=classes", "concepts.sets.classes=[0,1]", "concepts.layer=bn1")
 BAD = {
-    "prepared images": (["concepts=strokes", "concepts.layer=bn1", "dataset.preparation=gcn"], "dataset.preparation: attributes are measured on"),
+    "prepared images": (["concepts=strokes", "concepts.layer=bn1", "dataset.preparation=gcn"], "dataset.preparation: attributes are measured on images as they are"),
     "no layer": (["concepts=strokes"], "concepts.layer: name the normalisation layer"),
     "no layer in a list": (["concepts=strokes", "concepts.layer=[]"], "concepts.layer: name the normalisation layer"),
     "an unknown layer": ([*CLASSES, "concepts.layer=bn11"], "concepts.layer: there is no layer 'bn11'; did you mean 'bn1'?"),

@@ -354,7 +354,7 @@ def _alignment(config: DictConfig, source: Any, stream: Any, seeds: Any) -> Alig
         config.concepts.sets.get("attributes") or config.concepts.sets.get("path")
     ):
         raise UserError(
-            "attributes are measured on, and a folder of concepts has, images as they are: set none, or concepts=classes",
+            "attributes are measured on images as they are, as those of a folder are: set none, or concepts=classes",
             "dataset.preparation",
         )
     sets = build(config, "concepts.sets", source=source)
