@@ -98,7 +98,7 @@ def test_dead_networks_alone_have_nothing_to_report():
     (group,) = grouped(gpm=4)
     dead = [type(group)("gpm", (group.runs[DEAD["gpm"]],))]
     with pytest.raises(
-        UserError, match=r"rdm: no layer has an RDM; gpm-3, after task 1, layer relu1: 12 of 12 have no"
+        UserError, match=r"rdm: no layer has an RDM; gpm-3, after task 1, layer relu1: 12 of 12 patterns have no"
     ):
         read_networks(dead, SHOWN, "last", None, MEASURES["correlation"])
 
