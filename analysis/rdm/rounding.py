@@ -49,7 +49,7 @@ class WidePatterns:
         shift, length = torch.zeros_like(one), one
         if centre:
             total = sum((part.to(wide) / size).sum(1, keepdim=True) for part in x.split(block, dim=1))
-            shift = total / x.shape[1]
+            shift = torch.as_tensor(total) / x.shape[1]
         if unit:
             squares = sum(part.square().sum(1, keepdim=True) for part in cls(x, size, shift, one).blocks(block))
             length = torch.as_tensor(squares).sqrt()

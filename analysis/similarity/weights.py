@@ -129,6 +129,7 @@ def _matched(
     from scipy.optimize import linear_sum_assignment
 
     orders = [np.arange(len(one)) for one in mine[:-1]]
+    before = orders.copy()
     for sweep, place in itertools.product(range(SWEEPS), range(len(orders))):
         if place == 0:
             before = [one.copy() for one in orders]
