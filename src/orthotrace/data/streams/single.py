@@ -35,7 +35,8 @@ class Single(Split):
         seed: of halves, validation part and noise.
 
     Raises:
-        UserError: an argument out of its range, halves of fewer than two classes, or of a class with one image.
+        UserError: an argument out of its range, halves of fewer than two classes, or of a class with one image, or a
+            regression.
 
     Source: Mehrer et al., Nature Communications 11:5725, 2020, for other images and other categories as controls.
 
@@ -61,6 +62,8 @@ class Single(Split):
         online: bool = False,
         seed: int = 0,
     ) -> None:
+        if source.regression:
+            raise UserError("this is for classes; stream=permuted stream.tasks=1 is one task of a regression too")
         options = {
             "validation": validation, "label_noise": label_noise, "input_noise": input_noise, "outputs": outputs,
             "online": online, "scenario": "class",
