@@ -305,7 +305,7 @@ def output_layer(layers: Mapping[str, nn.Module], outputs: int) -> str:
         UserError: there is none.
     """
     found = [name for name, layer in layers.items() if isinstance(layer, nn.Linear) and layer.out_features == outputs]
-    last = next(reversed(layers), None)
+    last = list(layers)[-1] if layers else None
     if not found and last is not None and isinstance(layers[last], nn.Conv2d) and layers[last].out_channels == outputs:
         found = [last]
     if not found:

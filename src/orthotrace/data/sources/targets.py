@@ -73,8 +73,10 @@ def targets(
             values[place], tasks[place] = values[place][kept], None if of is None else of[kept]
             train, test = (train[kept], test) if place == 0 else (train, test[kept])
     scaling = scaling_of(train, normalise)
-    parts = [Images(of, values[place], scaling=scaling, tasks=tasks[place]) for place, of in enumerate((train, test))]
-    return Source(name, *parts, names, tasks=known)
+    first, second = (
+        Images(of, values[place], scaling=scaling, tasks=tasks[place]) for place, of in enumerate((train, test))
+    )
+    return Source(name, first, second, names, tasks=known)
 
 
 def _values(given: Any, count: int, key: str) -> Tensor:
