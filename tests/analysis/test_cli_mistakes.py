@@ -119,7 +119,8 @@ def test_runs_without_checkpoints_and_damaged_ones_are_named(analyze, study, tmp
     (run / "scores.json").write_text("{")
     answer = analyze("runs=study")
     assert answer.code == 2 and f"{run.name}/scores.json is damaged" in answer.err
-    assert not (tmp_path / "study" / "analysis").exists()
+    # RDMs of the networks before the damaged one are kept for the next try, and nothing else.
+    assert [path.name for path in (tmp_path / "study" / "analysis").iterdir()] == [".kept"]
 
 
 def test_layers_that_do_not_match_name_both_runs(analyze, train, study, tmp_path):

@@ -67,6 +67,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "analyze.name": NAMES,
     "analyze.where": ([{}, {"seed": [0, 1]}], [None, "x", []]),
     "analyze.tasks": (["last", "all", 1, [1, 2]], [0, "first", [], [0], 1.5, None]),
+    "analyze.epochs": ([None, "all", [0], [1, 2]], ["last", [], [-1], 1, [0.5]]),
     "analyze.layers": ([None, ["fc1", 3]], [[], "fc1", [0.5]]),
     "analyze.rdm": (["correlation"], ["", [], None]),
     "analyze.measures": ([{}], [None, []]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from images import encoded
 from pages import PAGES
 
 PAGE = PAGES["docs/howto/concepts.md"]
-COMMANDS = [line.split()[1:] for line in re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)]
+COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^orthotrace-.*$", PAGE, re.MULTILINE)]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_a_comparison_with_batch_normalisation(concepts, train, monkeypatch, cap
     assert np.allclose(found["fit"]["after"], found["fit"]["before"], atol=0.01)
     low, high = np.moveaxis(found["kinds"]["cw"]["axis_interval"], 2, 0)
     assert (low <= found["kinds"]["cw"]["axis"]).all() and (high >= found["kinds"]["cw"]["axis"]).all()
-    assert {path.name for path in Path("docs").glob("[!.]*")} == {
+    assert {path.name for path in Path("docs/figures").glob("[!.]*")} == {
         f"concepts_mnist_{what}.png" for what in ("purity", "separability", "images")
     }
     printed = capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_drift_of_every_method(concepts, train, monkeypatch):
     for of in found["methods"].values():
         assert np.shape(of["purity"]) == np.shape(of["angle"]) == (2, 2, 2)
         assert np.max(np.abs(np.array(of["angle"])[:, 0])) == 0
-    assert [path.name for path in Path("docs").glob("[!.]*")] == ["concept_drift_purity.png"]
+    assert [path.name for path in Path("docs/figures").glob("[!.]*")] == ["concept_drift_purity.png"]
     lines = concepts.drift_table(found)
     means = np.mean(found["methods"]["gpm"]["purity"], axis=2)
     assert lines[3].endswith(f"| {concepts.cell(means[:, 0].tolist())} | {concepts.cell(means[:, 1].tolist())} |")

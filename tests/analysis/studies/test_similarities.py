@@ -24,6 +24,7 @@ def test_a_measure_that_is_not_declared_symmetric_is_the_mean_of_both_directions
     for scale in (1.0, 2.0):
         model = nn.Sequential(nn.Identity(), nn.Linear(3, 3, bias=False))
         nn.init.eye_(model[1].weight).data.mul_(scale)
+        model.eval()
         run = SimpleNamespace(network=lambda task, model=model: model)
         networks.append(SimpleNamespace(run=run, task=1, rdms={"1": np.ones(10)}))
     stimuli = SimpleNamespace(images=torch.rand(5, 3))
