@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy import stats
 
-from orthotrace.analysis.networks.storage import read_rdms
-from orthotrace.analysis.rdm.compare import squared_pearson
 from orthotrace.analysis.studies.forgetting import forgetting
 from orthotrace.core.files import read_json, write_json
 from orthotrace.results.groups import groups
 from orthotrace.results.run_folder import Run, find
+from orthotrace.results.statistics import mean_interval
 
 RUNS = Path("runs/continual_differences")
 RESULTS = Path("scripts/results/continual_differences/results.json")
@@ -41,23 +38,7 @@ def strength() -> str:
 
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Values of independent networks, their mean, and its 95 % interval by Student's t."""
-    mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return {"values": [round(one, 6) for one in values], "mean": mean, "low": mean - half, "high": mean + half}
-
-
-def drift(run_names: Sequence[str], tasks: int) -> list[dict[str, Any]]:
-    """How alike the RDM of a layer after the first task is to that of the same network after each task."""
-    rows = []
-    whole = [
-        [read_rdms(RUNS / "analysis" / "rdms" / f"{name}-task{task}.safetensors") for task in range(1, tasks + 1)]
-        for name in run_names
-    ]
-    for layer in whole[0][0].rdm_descriptors["name"].tolist():
-        stacks = [np.stack([one.subset(name=layer).dissimilarities[0] for one in of]) for of in whole]
-        found = np.array([squared_pearson(stack)[0] for stack in stacks])
-        rows += [{"layer": layer, "task": task + 1, **over_seeds(found[:, task].tolist())} for task in range(tasks)]
-    return rows
+    return {"values": [round(one, 6) for one in values], **asdict(mean_interval(values, 0.95))}
 
 
 def readouts(runs: Sequence[Run], tasks: int) -> list[dict[str, Any]]:
@@ -107,7 +88,7 @@ def results() -> None:
                 for one in analysis["consistency"]
                 if one["method"] == label
             ],
-            "drift": drift(names, tasks),
+            "drift": [one for one in analysis["rdm_drift"] if one["method"] == label],
             "readouts": readouts(of, tasks),
         }
     write_json(RESULTS, content)
