@@ -1,7 +1,7 @@
 """What scripts/continual_differences.sh needs beside the commands: the choice of EWC's strength, and the results.
 
 python scripts/continual_differences.py strength  the strength with the best validation accuracy
-python scripts/continual_differences.py results   numbers as JSON, and figures
+python scripts/continual_differences.py results   all numbers as JSON
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 #   bash scripts/continual_differences.sh [FOLDER_OF_MNIST_PARQUET]
 #
 # Without a folder MNIST comes from the hub. Continues where it was stopped. Runs go to runs/continual_differences, and
-# those of the search for EWC's strength to runs/continual_differences_search; results and figures to
+# those of the search for EWC's strength to runs/continual_differences_search; results to
 # scripts/results/continual_differences. 2 jobs at once (JOBS=n for others): some twenty minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
