@@ -95,6 +95,12 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
             np.corrcoef(rng.random((len(networks) * len(layers), 40))), networks, layers
         ),
         "tradeoff": lambda: figures.stability_against_plasticity(spread[0], spread[1], facets),
+        "agreement": lambda: figures.consistency_against_accuracy(
+            {
+                label: {str(one): (pairs[label][layers[0]], pairs[label][layers[-1]]) for one in (1, 2)}
+                for label in labels
+            }
+        ),
         "trajectory": lambda: figures.trajectory(over),
         "dropout": lambda: figures.dropout_sampling(over),
         "drift": lambda: figures.drift_over_tasks(over),

@@ -21,7 +21,7 @@ from orthotrace.analysis.figures.style import STYLES, styled
 GROUPS = ("pay $5", "$a_$ of $", r"$\alpha$-gpm")
 NAMES = ["$ thick", "slanted left", "two holes", "of a colour", "thin", "one hole", "seven", "very long name", "ninth"]
 # What has a mark for each group.
-GROUPED = ("accuracy", "consistency", "similarity", "reference", "mds", "inside", "sweep", "tradeoff")
+GROUPED = ("accuracy", "consistency", "similarity", "reference", "mds", "inside", "sweep", "tradeoff", "agreement")
 
 
 def cases():
