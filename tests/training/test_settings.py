@@ -26,6 +26,7 @@ def test_steps_are_a_number_or_a_list():
     ("options", "line"),
     [
         ({"logger": True}, "trainer.logger: is set by orthotrace itself"),
+        ({"max_time": "00:00:00:00"}, "trainer.max_time: is set by orthotrace itself: a task ends after"),
         ({"precison": 32}, "trainer.precison: no such option; did you mean 'precision'?"),
         ({"accelerator": "abacus"}, "trainer: "),
     ],

@@ -240,7 +240,7 @@ def _check_section(section: Section, node: Mapping[str, Any]) -> None:
 
     for key, value in node.items():
         if key in section.set and key not in section.keys:
-            raise UserError("is set by orthotrace itself", path(key))
+            raise UserError(_object("orthotrace.training.trainer.set_here")(key), path(key))
         if key not in section.keys:
             if section.others or str(key).startswith("_"):
                 continue

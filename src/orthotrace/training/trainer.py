@@ -20,7 +20,28 @@ OWN = {
     "num_sanity_val_steps": 0,
     "max_epochs": 0,
     "callbacks": [],
+    # A run would look finished, and its tasks be cut short.
+    "fast_dev_run": False,
+    "overfit_batches": 0.0,
+    "max_time": None,
 }
+# What to do in the place of some of them.
+_TRIAL = "for a trial run write dataset.limit=10 trainer.max_epochs=1"
+INSTEAD = {
+    "fast_dev_run": _TRIAL,
+    "overfit_batches": _TRIAL,
+    "max_time": "a task ends after trainer.max_epochs, and a run that was stopped goes on by the same command",
+}
+
+
+def set_here(key: str) -> str:
+    """What a user is told who sets one of them.
+
+    Example:
+        >>> set_here("logger")
+        'is set by orthotrace itself'
+    """
+    return "is set by orthotrace itself" + (f": {INSTEAD[key]}" if key in INSTEAD else "")
 
 
 def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
@@ -32,7 +53,7 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
     own = {**OWN, "callbacks": callbacks}
     taken = sorted(own.keys() & options.keys())
     if taken:
-        raise UserError("is set by orthotrace itself", f"trainer.{taken[0]}")
+        raise UserError(set_here(taken[0]), f"trainer.{taken[0]}")
     try:
         trainer = pl.Trainer(**own, **options)
     except TypeError as error:

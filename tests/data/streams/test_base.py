@@ -107,6 +107,7 @@ def test_classes_divide(count, tasks, each):
         ({"scenario": "online"}, "scenario: input should be 'task', 'domain' or 'class'"),
         ({"scenario": "task", "blur": 0.1}, "scenario: where boundaries are blurred no batch is of one task"),
         ({"repeats": 0}, "repeats: "),
+        ({"repeats": 6000}, "repeats: "),
         ({"blur": 1.0}, "blur: "),
         ({"label_noise": -0.1}, "label_noise: "),
         ({"input_noise": -1}, "input_noise: "),

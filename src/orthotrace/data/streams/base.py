@@ -20,6 +20,11 @@ from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import PartName
 
 
+# Accuracies of all tasks after each task are kept: a square of this side takes 800 MB.
+MOST = 10_000
+Tasks = Annotated[int, Field(ge=1, le=MOST)]
+
+
 @dataclass(frozen=True)
 class Task:
     """One task of a stream: three disjoint parts."""
@@ -83,7 +88,7 @@ class Stream(ABC):
         scaling: Scaling,
         scenario: Scenario = "task",
         validation: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        repeats: Annotated[int, Field(ge=1)] = 1,
+        repeats: Tasks = 1,
         blur: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         label_noise: Annotated[float, Field(ge=0, le=1)] = 0.0,
         input_noise: Annotated[float, Field(ge=0)] = 0.0,
@@ -94,6 +99,8 @@ class Stream(ABC):
         self.names = tuple(tuple(of_task) for of_task in names)
         self.distinct = len(names)
         self.tasks = self.distinct * repeats
+        if self.tasks > MOST:
+            raise UserError(f"{self.tasks} tasks with their repetitions, where {MOST} are the most", "repeats")
         self.shape = tuple(shape)
         self.scaling = scaling
         self.scenario = scenario

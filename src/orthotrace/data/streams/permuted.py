@@ -13,6 +13,7 @@ from orthotrace.core.errors import checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.active_outputs import Scenario
 from orthotrace.data.sources import Source
+from orthotrace.data.streams.base import Tasks
 from orthotrace.data.streams.transformed import Transformed
 
 
@@ -21,7 +22,7 @@ class Permuted(Transformed):
 
     Args:
         source: where the images come from.
-        tasks: number of tasks, at least 1.
+        tasks: number of tasks, from 1 to 10,000.
         scenario: domain-, task- or class-incremental.
         seed: of the permutations and the validation part, which is the same in every task, as the test part is.
         **options: as for Stream.
@@ -45,7 +46,7 @@ class Permuted(Transformed):
     def __init__(
         self,
         source: Source,
-        tasks: Annotated[int, Field(ge=1)] = 5,
+        tasks: Tasks = 5,
         scenario: Scenario = "domain",
         seed: int = 0,
         **options: Any,

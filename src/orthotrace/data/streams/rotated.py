@@ -14,7 +14,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.active_outputs import Scenario
 from orthotrace.data.sources import Source
-from orthotrace.data.streams.base import Stream
+from orthotrace.data.streams.base import Stream, Tasks
 from orthotrace.data.streams.transformed import Transformed
 
 
@@ -23,7 +23,7 @@ class Rotated(Transformed):
 
     Args:
         source: where the images come from.
-        tasks: number of tasks, at least 1.
+        tasks: number of tasks, from 1 to 10,000.
         angles: of each task, in degrees counter-clockwise; None for the multiples of 180 / tasks, from 0 on.
         scenario: domain-, task- or class-incremental.
         seed: of the validation part, which is the same in every task.
@@ -47,7 +47,7 @@ class Rotated(Transformed):
     def __init__(
         self,
         source: Source,
-        tasks: Annotated[int, Field(ge=1)] = 5,
+        tasks: Tasks = 5,
         angles: Sequence[Annotated[float, Field(allow_inf_nan=False)]] | None = None,
         scenario: Scenario = "domain",
         seed: int = 0,
