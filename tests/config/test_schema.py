@@ -145,6 +145,7 @@ def test_generated_command_lines_are_composed_and_checked():
         ("seed", 2**64, "is too large for 64 bits"),
         ("seed", 1e30, "input should be an integer of 64 bits (got 1e+30)"),
         ("rates", {"fc1": 0.0}, "input should be greater than 0"),
+        ("rates", 3, "has keys of its own, which are yours to name: write +rates.NAME=..."),
         ("logger", None, "is missing; write logger=OPTION"),
         ("method", 3, "has keys of its own; write method=OPTION"),
         ("model.weights", {"kind": "x"}, "there is no kind 'x'"),
@@ -163,6 +164,15 @@ def test_what_was_found(key, value, line):
     found = refused.value
     assert str(found.key).startswith(key) and found.message.startswith(line), str(found)
     assert len(str(found)) < 600
+
+
+@pytest.mark.parametrize("key", ["init", "order", "stream", "method", "dropout", "augmentation"])
+def test_a_seed_that_was_deleted_is_missing_although_it_has_a_default(key):
+    config = OmegaConf.create(whole("train", ("optimizer=sgd",)))
+    OmegaConf.set_struct(config, False)
+    del config.seeds[key]
+    with pytest.raises(UserError, match=rf"^seeds\.{key}: is missing; write seeds\.{key}=VALUE"):
+        check(config, "train")
 
 
 def test_which_data_sets_are_read_is_no_choice_of_the_user_s():

@@ -57,7 +57,7 @@ class Argument:
 def _adapter(annotation: Any, finite: bool) -> TypeAdapter[Any]:
     # A dataclass has a configuration of its own.
     plain = isinstance(annotation, type) and annotation.__module__ != "builtins"
-    config = None if plain else ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    config = None if plain else ConfigDict(arbitrary_types_allowed=True)
     return TypeAdapter(strict(annotation, finite), config=config)
 
 
