@@ -23,6 +23,7 @@ from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.report.folder import check_folder
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
 from orthotrace.analysis.studies.findings import REPEATED, Findings, find, keep_rdms
@@ -128,6 +129,8 @@ def compare_groups(
     Raises:
         UserError: whatever the user can mend.
     """
+    if out is not None:
+        check_folder(out)
     given = [group for group in grouped if isinstance(group, GivenGroup)]
     kept = (
         None if out is None else KeptRdms(out, stimuli, str(settings.options["rdm"]), settings.measure, settings.read)

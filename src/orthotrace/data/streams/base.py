@@ -19,7 +19,6 @@ from orthotrace.data.active_targets import ActiveTargets
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import PartName
 
-
 # Accuracies of all tasks after each task are kept: a square of this side takes 800 MB.
 MOST = 10_000
 Tasks = Annotated[int, Field(ge=1, le=MOST)]
