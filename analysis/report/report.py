@@ -24,6 +24,7 @@ from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
+from orthotrace.results.columns import explained, in_common
 from orthotrace.results.comparisons import comparisons
 from orthotrace.results.groups import Group
 from orthotrace.results.summary import comparison_table, score_latex, score_table
@@ -84,6 +85,7 @@ def write_report(
     page = template.render(
         labels=[group.label for group in grouped],
         scores=parts(scores, WIDTH, keep=2) if runs else [],
+        explained=explained(scores[0], in_common(group.score for group in runs)) if runs else "",
         given=given_table(results.get("given", ())),
         tables=tables,
         told=group_lines(runs),

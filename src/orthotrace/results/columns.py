@@ -13,12 +13,14 @@ class Column:
         better: 1 where higher is better, -1 where lower is.
         digits: behind the point.
         always: whether it has a column where no run has it.
+        meaning: in half a sentence; empty where the title says it.
     """
 
     title: str
     better: int = 1
     digits: int = 3
     always: bool = False
+    meaning: str = ""
 
 
 # What the scores of a run are made of, as scores.json names it: in a sentence, and at the head of a column. In both
@@ -29,19 +31,33 @@ SHORT = {"accuracy": "ACC", "r2": "R²"}
 # Name of a score -> its column, in order. Those that are no fields of scores.json are made of them: see Group.values,
 # and comparisons.against_references.
 COLUMNS = {
-    "acc": Column("ACC", always=True),
-    "bwt": Column("BWT", always=True),
-    "fwt": Column("FWT", always=True),
-    "forgetting": Column("forgetting", -1, always=True),
-    "learning_accuracy": Column("learning acc.", always=True),
-    "aia": Column("AIA"),
-    "min_acc": Column("min-ACC"),
-    "wc_acc": Column("WC-ACC"),
-    "val_acc": Column("val. ACC"),
-    "intransigence": Column("intransigence", -1),
-    "transfer": Column("FWT (single-task)"),
-    "seconds": Column("seconds", -1, 1),
-    "megabytes": Column("MB", -1, 2),
+    "acc": Column("ACC", always=True, meaning="mean accuracy on all tasks after the last one"),
+    "bwt": Column(
+        "BWT",
+        always=True,
+        meaning="mean change of the earlier tasks' accuracy since each was learned, 0 without forgetting",
+    ),
+    "fwt": Column(
+        "FWT", always=True, meaning="mean accuracy on tasks before they were learned, less that of an untrained network"
+    ),
+    "forgetting": Column(
+        "forgetting", -1, always=True, meaning="mean loss of the earlier tasks' accuracy from its highest"
+    ),
+    "learning_accuracy": Column(
+        "learning acc.", always=True, meaning="mean accuracy on each task just after it was learned"
+    ),
+    "aia": Column("AIA", meaning="mean over tasks of the accuracy on all tasks so far"),
+    "min_acc": Column("min-ACC", meaning="mean lowest accuracy on earlier tasks at any step"),
+    "wc_acc": Column(
+        "WC-ACC", meaning="worst-case accuracy: the last task's after it, the lowest at any step of the others"
+    ),
+    "val_acc": Column(
+        "val. ACC", meaning="mean accuracy on all tasks after the last one, on images held out of the training"
+    ),
+    "intransigence": Column("intransigence", -1, meaning="what is lacking to the accuracy of joint training"),
+    "transfer": Column("FWT (single-task)", meaning="accuracy just after learning, less that of a network of one task"),
+    "seconds": Column("seconds", -1, 1, meaning="of training"),
+    "megabytes": Column("MB", -1, 2, meaning="what a method keeps beside the network"),
 }
 
 
@@ -70,3 +86,17 @@ def in_common(scores: Iterable[str]) -> str:
 # Those of each run alone.
 SCORES = tuple(name for name in COLUMNS if name not in ("intransigence", "transfer"))
 BETTER = {titled(name, score): column.better for score in SHORT for name, column in COLUMNS.items()}
+
+
+def explained(titles: Iterable[str], score: str = "accuracy") -> str:
+    """What the columns of a table are, in one sentence; those that need no words are left out.
+
+    Example:
+        >>> explained(["method", "ACC", "MB"])
+        'ACC: mean accuracy on all tasks after the last one; MB: what a method keeps beside the network.'
+        >>> explained(["R²"], "r2")
+        'R²: mean R² on all tasks after the last one.'
+    """
+    known = {titled(name, score): column.meaning.replace("accuracy", WORDS[score]) for name, column in COLUMNS.items()}
+    said = [f"{title}: {known[title]}" for title in titles if known.get(title)]
+    return "; ".join(said) + "." if said else ""

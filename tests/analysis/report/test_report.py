@@ -198,6 +198,7 @@ def test_the_command_and_the_versions_of_the_analysis_are_told(analysed, study):
     # With every figure, and once for all.
     assert page.count(command) == page.count("<figure") + 1
     assert "matplotlib " in page and "<td>interval.level</td><td>0.95</td>" in page
+    assert "ACC: mean accuracy on all tasks after the last one; BWT: mean change" in page
 
 
 def test_it_stays_small_with_ten_seeds_and_nine_layers(tmp_path):
