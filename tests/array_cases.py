@@ -9,6 +9,7 @@ import array_oracles as oracle
 import concept_oracles
 import numpy as np
 import readout_oracles
+import spike_oracles
 import torch
 from array_draws import Arrays, Case, Draw
 from incomplete_cases import INCOMPLETE
@@ -18,7 +19,7 @@ from torch import nn
 from orthotrace.analysis import inference, rdm, similarity
 from orthotrace.analysis.concepts import axes, drift, importance, purity, roc
 from orthotrace.analysis.networks import activations
-from orthotrace.analysis.rdm import categories, compare, mds, noise, rdms, triangles
+from orthotrace.analysis.rdm import categories, compare, mds, noise, rdms, spike_trains, triangles
 from orthotrace.analysis.studies import consistency, correspondence, readout
 
 
@@ -120,6 +121,14 @@ CASES: dict[str, Case] = {
         )
         for name, (tolerance, beside) in PATTERNS.items()
     },
+    "rdm.spike_trains.van_rossum": Case(
+        lambda d: {"spikes": d.has(5, 3)}, lambda spikes: spike_trains.van_rossum(spikes, 2.0),
+        lambda spikes: oracle.over_pairs(lambda a, b: spike_oracles.van_rossum(a[:, None], b[:, None], 2.0))(spikes), tolerance=1e-7,
+    ),
+    "rdm.spike_trains.victor_purpura": Case(
+        lambda d: {"spikes": d.has(5, 3)}, lambda spikes: spike_trains.victor_purpura(spikes, 0.7),
+        lambda spikes: oracle.over_pairs(lambda a, b: spike_oracles.victor_purpura(a[:, None], b[:, None], 0.7))(spikes),
+    ),
     "rdm.dissimilarity.custom": Case(
         x_of, lambda patterns: rdm.custom(patterns, lambda a, b: np.abs(a - b).max()),
         oracle.over_pairs(lambda a, b: np.abs(a - b).max()), beside="result",
