@@ -41,6 +41,7 @@ PLACES = {
 NEEDY = (
     "dataset=parquet",
     "dataset=arrays",
+    "dataset=events",
     "dataset=folder",
     "concepts=folder",
     "concepts=strokes",

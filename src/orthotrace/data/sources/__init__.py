@@ -3,10 +3,11 @@
 from orthotrace.data.sources.archive import archive
 from orthotrace.data.sources.arrays import arrays
 from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.events import events
 from orthotrace.data.sources.folder import folder
 from orthotrace.data.sources.scikit import digits
 from orthotrace.data.sources.several import several
 from orthotrace.data.sources.table import table
 from orthotrace.data.sources.targets import targets
 
-__all__ = ["Source", "archive", "arrays", "digits", "folder", "several", "table", "targets"]
+__all__ = ["Source", "archive", "arrays", "digits", "events", "folder", "several", "table", "targets"]

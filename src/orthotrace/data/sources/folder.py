@@ -54,17 +54,7 @@ def folder(
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image
             that is corrupt or of another size.
     """
-    top = folder_at(path)
-    divided = [(top / part).is_dir() for part in (train, test)]
-    if any(divided) and not all(divided):
-        raise UserError(f"{path} has only one of the folders {train} and {test}", "path")
-    if all(divided):
-        parts = {"train": _files(top / train), "test": _files(top / test)}
-    else:
-        parts = _divided(_files(top), test_share)
-    if list(parts["train"]) != list(parts["test"]):
-        other = sorted(set(parts["train"]) ^ set(parts["test"]))
-        raise UserError(f"the class {other[0]} has images in one part only", "path")
+    top, parts = parts_of(path, train, test, test_share)
     rows = {
         part: [Row(str(file), file, name) for name, files in classes.items() for file in files]
         for part, classes in parts.items()
@@ -84,31 +74,61 @@ def folder(
     return prepared(source, preparation)
 
 
-def _files(top: Path) -> dict[str, list[Path]]:
-    """Class -> its images, both sorted."""
+def parts_of(
+    path: str, train: str, test: str, test_share: float, suffixes: tuple[str, ...] = SUFFIXES, what: str = "images"
+) -> tuple[Path, dict[str, dict[str, list[Path]]]]:
+    """The folder, and its training and test part: class -> its files, both sorted.
+
+    Args:
+        path: as for folder, like the three below.
+        train: folder of the training part.
+        test: folder of the test part.
+        test_share: of each class.
+        suffixes: of the files that count, in small letters.
+        what: the files are, in words.
+
+    Raises:
+        UserError: as folder, of its folders and files.
+    """
+    top = folder_at(path)
+    divided = [(top / part).is_dir() for part in (train, test)]
+    if any(divided) and not all(divided):
+        raise UserError(f"{path} has only one of the folders {train} and {test}", "path")
+    if all(divided):
+        parts = {"train": _files(top / train, suffixes, what), "test": _files(top / test, suffixes, what)}
+    else:
+        parts = _divided(_files(top, suffixes, what), test_share, what)
+    if list(parts["train"]) != list(parts["test"]):
+        other = sorted(set(parts["train"]) ^ set(parts["test"]))
+        raise UserError(f"the class {other[0]} has {what} in one part only", "path")
+    return top, parts
+
+
+def _files(top: Path, suffixes: tuple[str, ...], what: str) -> dict[str, list[Path]]:
+    """Class -> its files, both sorted."""
     classes = {}
     for folder in sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")):
         classes[folder.name] = sorted(
             file
             for file in folder.rglob("*")
-            if file.suffix.lower() in SUFFIXES
+            if file.suffix.lower() in suffixes
             and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         )
         if not classes[folder.name]:
-            raise UserError(f"{folder} has no images ({', '.join(SUFFIXES)})", "path")
+            raise UserError(f"{folder} has no {what} ({', '.join(suffixes)})", "path")
     if not classes:
         raise UserError(f"{top} has no folders: one for each class is needed", "path")
     return classes
 
 
-def _divided(classes: dict[str, list[Path]], share: float) -> dict[str, dict[str, list[Path]]]:
+def _divided(classes: dict[str, list[Path]], share: float, what: str) -> dict[str, dict[str, list[Path]]]:
     parts: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
     for number, (name, files) in enumerate(classes.items()):
         held = round(share * len(files))
         if not 0 < held < len(files):
-            todo = "at least two of each class are needed" if len(files) < 2 else "give another share, or more images"
+            todo = "at least two of each class are needed" if len(files) < 2 else f"give another share, or more {what}"
             raise UserError(
-                f"{share} of the {len(files)} images of class {name} leaves one part empty; {todo}", "test_share"
+                f"{share} of the {len(files)} {what} of class {name} leaves one part empty; {todo}", "test_share"
             )
         order = torch.randperm(len(files), generator=generator(0, number)).tolist()
         parts["test"][name] = sorted(files[place] for place in order[:held])
