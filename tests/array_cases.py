@@ -255,7 +255,7 @@ CASES: dict[str, Case] = {
     "studies.readout.fitted_readout": Case(
         lambda d: {"features": d.array(12, d.p)}, lambda features: readout.fitted_readout(features, THIRDS, 0.5),
         lambda features: readout_oracles.fitted(features, THIRDS), of=lambda found: np.ptp(found.weight, axis=0),
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     "studies.readout.diagnose_readout": Case(
         turned, lambda old, new: readout.diagnose_readout((old, new), (old, new), THIRDS, THIRDS),
