@@ -193,6 +193,8 @@ def valid_cases(rng: random.Random) -> Iterator[Case]:
             any(one.startswith(f"{key}.") for one in keys)
             or schema is None
             or key.endswith(("._target_", "._partial_", "weights.kind"))
+            # A file that must be there.
+            or key == "init_from"
         ):
             continue
         value = drawn(schema.schema, rng)

@@ -103,6 +103,19 @@ def test_a_boolean_is_true_or_false_and_no_other_word():
     assert not found.wrong and found.refused == len(cases) > 50
 
 
+def test_nothing_takes_the_place_of_keys():
+    """Values of what has keys of its own, below the groups."""
+    cases = {
+        (case.name, case.key, case.kind): case
+        for case in bad_cases()
+        if case.kind in ("null", "text", "zero", "list")
+        and case.key not in GROUPS
+        and typed_keys(case.name, case.base).get(case.key, (None,))[0] is NODE
+    }
+    found = counted(cases.values())
+    assert not found.wrong and found.refused == len(cases) > 20
+
+
 def test_valid_values_are_accepted():
     found = counted(itertools.islice(valid_cases(random.Random(5)), 60))
     assert not found.wrong and found.taken == 60

@@ -97,6 +97,8 @@ def check(config: DictConfig, name: str, whole: bool = True) -> None:
         if section.path == "concepts" and name == "train":
             if "sets" not in node:
                 raise UserError("has no keys; write concepts=OPTION to choose one that has", "concepts")
+            if node["sets"] is None:
+                raise UserError("has keys of its own; write concepts=OPTION", "concepts.sets")
             concept_layers_of(config)
         _check_section(section, node)
 
