@@ -89,6 +89,7 @@ class Options:
     stimuli: StimulusOptions
     concepts: ConceptOptions
     interval: IntervalOptions
+    readout: bool
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -105,6 +106,7 @@ def checked_options(
     stimuli: StimulusOptions,
     concepts: ConceptOptions,
     interval: IntervalOptions,
+    readout: bool,
     trust: list[str],
     formats: list[Literal["pdf", "svg", "png"]],
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"],
@@ -119,7 +121,9 @@ def checked_options(
     Raises:
         UserError: a value of another type or out of its range.
     """
-    return Options(layers, read, stimuli, concepts, interval, trust, formats, style, labels, order, facets, groups)
+    return Options(
+        layers, read, stimuli, concepts, interval, readout, trust, formats, style, labels, order, facets, groups
+    )
 
 
 def analyse(config: DictConfig) -> Path:
@@ -137,13 +141,14 @@ def analyse(config: DictConfig) -> Path:
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
     with deferred():
-        from orthotrace.analysis.comparison import Settings, compare_groups
+        from orthotrace.analysis.comparison import compare_groups
         from orthotrace.analysis.concepts.study import read_concepts
         from orthotrace.analysis.figures.facets import Facets
         from orthotrace.analysis.inference.ceilings import warning
         from orthotrace.analysis.networks.epochs import at_epochs
         from orthotrace.analysis.networks.left_out import left_out_line
         from orthotrace.analysis.networks.runs import select
+        from orthotrace.analysis.settings import Settings
         from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
         from orthotrace.results.groups import groups
         from orthotrace.results.summary import print_summary
@@ -172,7 +177,8 @@ def analyse(config: DictConfig) -> Path:
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     interval = vars(chosen.interval)
     settings = Settings(
-        options, measure, layers, chosen.read, tasks, similar, outside, interval, chosen.formats, chosen.style
+        options, measure, layers, chosen.read, tasks, similar, outside, interval, chosen.readout,
+        chosen.formats, chosen.style,
     )  # fmt: skip
 
     def concepts() -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthotrace.analysis.concepts.study import ConceptNetwork, concept_rows, layer_rows
+from orthotrace.analysis.extras import check_extras, extra_studies
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.study import draw
@@ -25,6 +26,7 @@ from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.report.folder import check_folder
 from orthotrace.analysis.report.report import write_report
+from orthotrace.analysis.settings import INTERVAL, Settings
 from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
 from orthotrace.analysis.studies.findings import REPEATED, Findings, find, keep_rdms
 from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
@@ -39,37 +41,6 @@ if TYPE_CHECKING:
     from orthotrace.analysis.networks.places import Read
     from orthotrace.analysis.rdm.rdms import Measure
     from orthotrace.analysis.studies.similarities import Similarity
-
-INTERVAL = {"method": "jackknife", "level": 0.95, "resamples": 2000, "seed": 0, "stimuli": False}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How networks are compared: the keys of orthotrace-analyze of the same names.
-
-    Attributes:
-        options: that results.json repeats.
-        measure: of dissimilarity; its name is options["rdm"].
-        layers: names or patterns; None for all.
-        read: where layers are read.
-        tasks: after which.
-        measures: of similarity of activations.
-        references: data from outside.
-        interval: of means over pairs.
-        formats: of figures.
-        style: of figures.
-    """
-
-    options: Mapping[str, Any]
-    measure: Measure
-    layers: Sequence[str] | None = None
-    read: Read = "post"
-    tasks: Any = "last"
-    measures: Mapping[str, Similarity] = field(default_factory=dict)
-    references: Mapping[str, Reference] = field(default_factory=dict)
-    interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
-    formats: Sequence[str] = ("pdf", "svg", "png")
-    style: str = "nature"
 
 
 @dataclass(frozen=True)
@@ -132,6 +103,7 @@ def compare_groups(
     if out is not None:
         check_folder(out)
     given = [group for group in grouped if isinstance(group, GivenGroup)]
+    check_extras(grouped, settings)
     kept = (
         None if out is None else KeptRdms(out, stimuli, str(settings.options["rdm"]), settings.measure, settings.read)
     )
@@ -175,12 +147,15 @@ def _compared(
         results["given"] = given_rows(grouped)
     results["networks"] = len(readings.networks)
     results["concepts"], results["concept_layers"] = concept_rows(concept_layers), layer_rows(concept_layers)
+    extras = extra_studies(grouped, settings, facets)
+    results |= {key: one.rows for key, one in extras.items()}
     if out is None:
         return NetworkComparison(results, readings, found, stimuli)
     scored = [group for group in grouped if isinstance(group, Group)]
+    more = between_drawings(pairs) | {name: of for one in extras.values() for name, of in one.drawings.items()}
     pictures, plane = draw(
         out / "figures", scored, stimuli, readings, found, concept_layers, settings.formats, facets, level,
-        settings.style, between_drawings(pairs),
+        settings.style, more,
     )  # fmt: skip
     results["mds"] = plane
     if settings.options.get("epochs") is not None:
@@ -189,7 +164,7 @@ def _compared(
         pictures = {of_given(caption, grouped): path for caption, path in pictures.items()}
     keep_rdms(out / "rdms", readings.networks, stimuli, name, kept)
     write_csv(out / "stimuli.csv", stimuli.rows())
-    report = write_report(out, grouped, results, pictures)
+    report = write_report(out, grouped, results, pictures, [one.section for one in extras.values()])
     write_json(out / "results.json", results)
     return NetworkComparison(results, readings, found, stimuli, report, pictures)
 
@@ -376,7 +351,8 @@ def compare_networks(
     asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
-        asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"], list(formats), style
-    )
+        asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
+        formats=list(formats), style=style,
+    )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

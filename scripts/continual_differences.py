@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from orthotrace.analysis.studies.forgetting import forgetting
 from orthotrace.core.files import read_json, write_json
 from orthotrace.results.groups import groups
-from orthotrace.results.run_folder import Run, find
+from orthotrace.results.run_folder import find
 from orthotrace.results.statistics import mean_interval
 
 RUNS = Path("runs/continual_differences")
 RESULTS = Path("scripts/results/continual_differences/results.json")
 METHODS = ("finetune", "hlop", "gpm", "ewc")
-READOUTS = ("trained", "kept", "aligned", "refitted")
+# Of the first task: accuracies by four readouts, and how much of the drift the networks' own readout sees.
+QUANTITIES = ("trained", "kept", "aligned", "refitted", "size", "seen", "expected")
 
 
 def strength() -> str:
@@ -39,24 +39,6 @@ def strength() -> str:
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Values of independent networks, their mean, and its 95 % interval by Student's t."""
     return {"values": [round(one, 6) for one in values], **asdict(mean_interval(values, 0.95))}
-
-
-def readouts(runs: Sequence[Run], tasks: int) -> list[dict[str, Any]]:
-    """Accuracy on the first task by four readouts after each task, and the share of the drift that the readout sees."""
-    found = [[one for one in forgetting(run) if one.task == 1] for run in runs]
-    rows = []
-    for layer in dict.fromkeys(one.layer for one in found[0]):
-        for after in range(1, tasks + 1):
-            same = [next(one for one in of if (one.layer, one.after) == (layer, after)) for of in found]
-            for name in READOUTS:
-                values = [one.trained if name == "trained" else getattr(one.diagnosis, name) for one in same]
-                rows.append({"layer": layer, "task": after, "readout": name, **over_seeds(values)})
-            drifts = [one.drift for one in same if one.drift is not None]
-            if drifts and after > 1:
-                for name in ("size", "seen", "expected"):
-                    values = [getattr(one, name) for one in drifts]
-                    rows.append({"layer": layer, "task": after, "drift": name, **over_seeds(values)})
-    return rows
 
 
 def results() -> None:
@@ -79,7 +61,6 @@ def results() -> None:
     for method, of in runs.items():
         names = [run.folder.name for run in of]
         label = next(label for label, members in labels.items() if set(members) == set(names))
-        tasks = len(of[0].scores["accuracy"])
         content["methods"][method] = {
             "overrides": list(of[0].overrides),
             "scores": {score: over_seeds([run.scores[score] for run in of]) for score in ("acc", "bwt")},
@@ -89,7 +70,11 @@ def results() -> None:
                 if one["method"] == label
             ],
             "drift": [one for one in analysis["rdm_drift"] if one["method"] == label],
-            "readouts": readouts(of, tasks),
+            "readouts": [
+                {key: one[key] for key in ("layer", "after", "quantity", "values", "mean", "low", "high")}
+                for one in analysis["readouts"]
+                if (one["method"], one["task"]) == (label, 1) and one["quantity"] in QUANTITIES
+            ],
         }
     write_json(RESULTS, content)
 

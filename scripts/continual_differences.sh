@@ -28,6 +28,6 @@ train method=hlop method.rows_from=runs/continual_differences seed=0,1,2,3,4
 train method=ewc "method.strength=$strength" seed=0,1,2,3,4
 
 # Stimuli as the first task shows them, which all networks were taught first.
-orthotrace-analyze runs=runs/continual_differences tasks=all stimuli.task=1 stimuli.per_class=50 \
+orthotrace-analyze runs=runs/continual_differences tasks=all stimuli.task=1 stimuli.per_class=50 readout=true \
   out=runs/continual_differences/analysis
 python scripts/continual_differences.py results

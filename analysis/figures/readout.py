@@ -22,6 +22,7 @@ def readout_diagnosis(
     label: str = "Accuracy on the first task",
     along: str = "After task",
     chance: float | None = None,
+    first: int = 1,
 ) -> Drawn:
     """A value by several readouts of the same layer after every task, a panel for each group or layer.
 
@@ -35,6 +36,7 @@ def readout_diagnosis(
         label: of the values.
         along: of the tasks.
         chance: accuracy by chance, a dashed line; None for none.
+        first: number of the first task that there are values after.
 
     Raises:
         UserError: values that are no matrix of seeds and tasks.
@@ -57,7 +59,7 @@ def readout_diagnosis(
                 raise UserError(f"{title}, {name}: a matrix of seeds and tasks is needed, got shape {values.shape}")
             mean, style = values.mean(axis=0), look(readouts.index(name))
             # Side by side, so that equal curves do not hide each other.
-            x = np.arange(1, len(mean) + 1) + dodged(place, len(of), 0.08)
+            x = np.arange(first, len(mean) + first) + dodged(place, len(of), 0.08)
             spread = values.std(axis=0, ddof=1).tolist() if len(values) > 1 else [None] * len(mean)
             if len(values) > 1:
                 axes.errorbar(
@@ -66,7 +68,7 @@ def readout_diagnosis(
             axes.plot(x, mean, **style)
             rows += [
                 {"panel": title, "readout": name, "task": task, "mean": m, "sd": s, "seeds": len(values)}
-                for task, (m, s) in enumerate(zip(mean.tolist(), spread, strict=True), start=1)
+                for task, (m, s) in enumerate(zip(mean.tolist(), spread, strict=True), start=first)
             ]
         axes.set_title(filled(title, 26) if len(found) > 1 else "")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 # Figures with these names, or that begin with them, are ours to remove.
 NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
-    "matrices", "mds", "rdms", "second-level", "tradeoff",
+    "matrices", "mds", "rdms", "readout", "second-level", "tradeoff",
 )  # fmt: skip
 # Of networks that were given.
 GIVEN = ("layers",)
-PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-", "layers-")
+PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-", "layers-", "readout-")
 
 
 def draw(

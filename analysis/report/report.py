@@ -20,6 +20,7 @@ from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.networks.read import AnyGroup
 from orthotrace.analysis.report.repeated import Link, Repeated, analysis_command
+from orthotrace.analysis.report.sections import Section, cell
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
@@ -39,9 +40,15 @@ PACKAGES = ("numpy", "scipy", "torch", "matplotlib")
 
 
 def write_report(
-    folder: Path, grouped: Sequence[AnyGroup], results: Mapping[str, Any], pictures: Mapping[str, Path]
+    folder: Path,
+    grouped: Sequence[AnyGroup],
+    results: Mapping[str, Any],
+    pictures: Mapping[str, Path],
+    sections: Sequence[Section] = (),
 ) -> Path:
     """Write report.html, from the content of results.json and pictures (caption -> PNG), and tables/*.tex.
+
+    Sections are those of what was asked beside the usual comparisons.
 
     Networks that were given have no scores, and are told by what makes them.
 
@@ -61,6 +68,7 @@ def write_report(
         },
         "references": references_table(results),
         "concepts": concepts_table(results["concepts"]),
+        **{one.name: one.table for one in sections},
     }
     left_out = left_out_table([LeftOut(**one) for one in results["left_out"]], results["networks"])
     written: set[str] = set()
@@ -88,6 +96,7 @@ def write_report(
         explained=explained(scores[0], in_common(group.score for group in runs)) if runs else "",
         given=given_table(results.get("given", ())),
         tables=tables,
+        sections=sections,
         told=group_lines(runs),
         repeated=Repeated.of(runs, folder) if runs else None,
         figures=[(caption, path.stem, *embedded(path), _files_of(path, folder)) for caption, path in pictures.items()],
@@ -172,7 +181,7 @@ def consistency_table(
         return []
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for one in entries:
-        rows.setdefault((one["method"], str(one["task"]), _interval(one, entries)), {})[one["layer"]] = _cell(
+        rows.setdefault((one["method"], str(one["task"]), _interval(one, entries)), {})[one["layer"]] = cell(
             one, bounds
         )
     header = ["method", "after task", "interval", *layers]
@@ -193,7 +202,7 @@ def references_table(results: Mapping[str, Any]) -> list[list[str]]:
         limits = one["ceiling"]
         ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
         key = (one["reference"], one["method"], str(one["task"]), one["by"], ceiling)
-        rows.setdefault(key, {})[one["layer"]] = _cell(one)
+        rows.setdefault(key, {})[one["layer"]] = cell(one)
     layers = results["layers"]
     header = ["reference", "method", "after task", "by", "noise ceiling", *layers]
     body = [[*key, *(cells.get(layer, "–") for layer in layers)] for key, cells in rows.items()]
@@ -217,11 +226,3 @@ def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
                 cells.append(f"{sum(values) / len(values):.3f}" if values else "–")
             rows.append([method, layer, str(task), name, *cells])
     return rows
-
-
-def _cell(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
-    """A mean and its interval, if it has one, clipped to the range of the values as in the figures."""
-    mean = f"{one['mean']:.3f}"
-    if one["low"] is None:
-        return mean
-    return f"{mean} [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"

@@ -41,6 +41,7 @@ REPEATED = (
     "measures",
     "references",
     "interval",
+    "readout",
     "tasks",
     "epochs",
     "layers",

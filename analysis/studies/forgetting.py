@@ -33,6 +33,7 @@ class Forgetting:
     Attributes:
         task: the task, from 1.
         after: after how many tasks.
+        classes: of the task.
         layer: name; of the readout itself its inputs are looked at.
         trained: accuracy of the whole network on all test images of the task, as in scores.json.
         diagnosis: accuracies of the old, the turned and a new readout of the layer.
@@ -41,6 +42,7 @@ class Forgetting:
 
     task: int
     after: int
+    classes: int
     layer: str
     trained: float
     diagnosis: ReadoutDiagnosis
@@ -52,8 +54,9 @@ def forgetting(
 ) -> list[Forgetting]:
     """Accuracy by old, turned and new readouts on each task, after it and after every later one.
 
-    At the inputs of the network's own readout, its last linear layer, the old readout is the network's own after the
-    task; elsewhere it is fitted to the activations after the task.
+    At the inputs of the network's own readout, the last linear layer that gives all its outputs, the old readout is the
+    network's own after the task; elsewhere, and in a network that ends otherwise, it is fitted to the activations after
+    the task.
 
     Args:
         run: finished, of images with classes.
@@ -63,21 +66,24 @@ def forgetting(
         strength: of readout.fitted_readout.
 
     Raises:
-        UserError: a network without a linear layer, layers that cannot be read, or a damaged checkpoint.
+        UserError: a run of a regression, layers that cannot be read, or a damaged checkpoint.
     """
     whole(per_class, "per_class", 2)
     stream, accuracy = stream_of(run), run.scores["accuracy"]
+    if stream.regression:
+        raise UserError(f"{run.folder.name} is of a regression: readouts are of classes", "run")
     tasks = run.tasks
+    shown: dict[int, tuple[_Shown, _Shown]] = {}
     old: dict[int, dict[str, _Seen]] = {}
     found = []
     for after in tasks:
         model = run.network(after)
-        head = _readout_of(model)
+        part = stream.task(after - 1)
+        shown[after] = _Shown.first(part.train, per_class), _Shown.first(part.test, per_class)
         for task in [one for one in tasks if one <= after]:
-            part = stream.task(task - 1)
-            train, test = (_first(one, per_class) for one in (part.train, part.test))
+            train, test = shown[task]
             outputs = stream.active.for_evaluation(task - 1, task)
-            new = _seen(model, head, (train, test), layers, read, outputs)
+            new, own = _seen(model, shown[task], layers, read, outputs)
             if task == after:
                 old[task] = {
                     name: one if one.readout else one.with_readout(train.labels, strength) for name, one in new.items()
@@ -89,9 +95,25 @@ def forgetting(
                 diagnosis = diagnose_readout(
                     (one.train, now.train), (one.test, now.test), train.labels, test.labels, one.readout, strength
                 )
-                drift = drift_split(one.test, now.test, one.readout.weight) if name == head and one.readout else None
-                found.append(Forgetting(task, after, name, accuracy[after - 1][task - 1], diagnosis, drift))
+                drift = drift_split(one.test, now.test, one.readout.weight) if name == own and one.readout else None
+                score, classes = accuracy[after - 1][task - 1], len(test.labels.unique())
+                found.append(Forgetting(task, after, classes, name, score, diagnosis, drift))
     return found
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Some images of a task, as a network takes them, and their labels."""
+
+    images: Tensor
+    labels: Tensor
+
+    @classmethod
+    def first(cls, part: Images, per_class: int) -> _Shown:
+        """The first images of each class."""
+        places = [(part.labels == label).nonzero().flatten()[:per_class] for label in part.labels.unique()]
+        chosen = part.take(torch.cat(places))
+        return cls(chosen.inputs(), chosen.labels)
 
 
 @dataclass(frozen=True)
@@ -106,43 +128,33 @@ class _Seen:
         return _Seen(self.train, self.test, fitted_readout(self.train, labels, strength))
 
 
-def _readout_of(model: nn.Module) -> str:
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not names:
-        raise UserError("the network has no linear layer that could be its readout", "layers")
-    return names[-1]
-
-
-def _first(part: Images, per_class: int) -> Images:
-    """The first images of each class."""
-    places = [(part.labels == label).nonzero().flatten()[:per_class] for label in part.labels.unique()]
-    return part.take(torch.cat(places))
-
-
 def _seen(
-    model: nn.Module, head: str, parts: tuple[Images, Images], layers: Sequence[str] | None, read: Read, outputs: range
-) -> dict[str, _Seen]:
-    """Activations of the layers, and of the inputs of the readout."""
-    of_layers = [dict(activations(model, part.inputs(), layers, read=read)) for part in parts]
-    train, test = (_inputs_of(model, head, part.inputs()) for part in parts)
+    model: nn.Module, parts: tuple[_Shown, _Shown], layers: Sequence[str] | None, read: Read, outputs: range
+) -> tuple[dict[str, _Seen], str | None]:
+    """Activations of the layers, and of the inputs of the network's own readout, where it has one; and its name."""
+    of_layers = [dict(activations(model, part.images, layers, read=read)) for part in parts]
     found = {name: _Seen(values, of_layers[1][name]) for name, values in of_layers[0].items() if name in of_layers[1]}
-    layer = model.get_submodule(head)
-    assert isinstance(layer, nn.Linear)
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        return found, None
+    name, layer = linear[-1]
+    (train, answers), (test, _) = (_inputs_of(model, layer, part.images) for part in parts)
+    if answers.shape[1:] != (layer.out_features,) or train.shape != (len(answers), layer.in_features):
+        return found, None
     chosen = slice(outputs.start, outputs.stop)
     bias = layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias
     weight, bias = (one.detach()[chosen].double().numpy() for one in (layer.weight, bias))
-    return {**found, head: _Seen(train, test, LinearReadout(weight, bias, np.array(outputs)))}
+    return {**found, name: _Seen(train, test, LinearReadout(weight, bias, np.array(outputs)))}, name
 
 
-def _inputs_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
-    """What a module is given, (n, features)."""
+def _inputs_of(model: nn.Module, module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """What a module is given, (n, features), and what the network answers."""
     given: list[Tensor] = []
-    hook = model.get_submodule(name).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].flatten(1)))
+    hook = module.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].flatten(1)))
     parameter = next(model.parameters())
     try:
         with torch.no_grad():
-            for batch in images.split(256):
-                model(batch.to(parameter))
+            answers = [model(batch.to(parameter)) for batch in images.split(256)]
     finally:
         hook.remove()
-    return torch.cat(given)
+    return torch.cat(given), torch.cat(answers)

@@ -99,6 +99,7 @@ def fitted_readout(features: ArrayLike, classes: ArrayLike, strength: float = 1.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     x, y = _labelled(features, classes, "features", "classes")
     strength = number(strength, "strength", "a strength above 0", lambda one: one > 0)
@@ -112,7 +113,8 @@ def fitted_readout(features: ArrayLike, classes: ArrayLike, strength: float = 1.
     # Less their mean, which the bias takes up, it converges in fewer steps.
     mean = x.mean(axis=0)
     model = LogisticRegression(C=strength, max_iter=2000, tol=1e-6)
-    with warnings.catch_warnings():
+    # By several threads such small products take many times as long.
+    with warnings.catch_warnings(), threadpool_limits(1):
         # Steps that end early classify as well.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit((x - mean) / size, which)
@@ -238,9 +240,11 @@ def _turned(features: Matrix, source: Matrix, target: Matrix) -> Matrix:
     a, b = source - middle, target - target.mean(axis=0)
     # In units of their largest: products of very large and very small numbers are no numbers.
     a, b = (one / (np.abs(one).max() or 1.0) for one in (a, b))
-    # Through the smaller of images and features: R = Q_a U V^T Q_b^T, with A^T = Q_a R_a and B^T = Q_b R_b.
-    (q_a, r_a), (q_b, r_b) = (np.linalg.qr(one.T) for one in (a, b))
+    wide = a.shape[1] > len(a)
+    # Of more features than images through the images: R = Q_a U V^T Q_b^T, with A^T = Q_a R_a and B^T = Q_b R_b.
+    (q_a, r_a), (q_b, r_b) = (np.linalg.qr(one.T) if wide else (None, one.T) for one in (a, b))
     left, values, right = np.linalg.svd(r_a @ r_b.T)
     told = values > values[0] * max(a.shape) * np.finfo(np.float64).eps
-    rotation = (q_a @ left[:, told]) @ (right[told] @ q_b.T)
+    left, right = left[:, told], right[told]
+    rotation = left @ right if q_a is None or q_b is None else (q_a @ left) @ (right @ q_b.T)
     return (features - middle) @ rotation + target.mean(axis=0)

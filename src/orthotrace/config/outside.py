@@ -128,6 +128,7 @@ TOP = {
         "rdm": Argument(Annotated[str, Field(min_length=1)]),
         "measures": Argument(dict[str, Any]),
         "references": Argument(dict[str, Any]),
+        "readout": Argument(bool),
         "trust": Argument(list[Annotated[str, Field(min_length=1)]]),
         "formats": Argument(list[Literal["pdf", "svg", "png"]]),
         "style": Argument(Literal["nature", "neurips", "icml", "cvpr", "slides"]),

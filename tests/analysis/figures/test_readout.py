@@ -17,6 +17,11 @@ def test_a_line_for_each_readout_with_its_deviation():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["trained", "refitted", "chance"]
 
 
+def test_tasks_are_counted_from_the_first_that_has_values():
+    figure, rows = readout_diagnosis({"gpm": {"seen": [[0.2, 0.4]]}}, first=2)
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [2, 3] and [row["task"] for row in rows] == [2, 3]
+
+
 def test_what_is_no_matrix_of_seeds_and_tasks():
     with pytest.raises(UserError, match=r"relu1, trained: a matrix of seeds and tasks is needed, got shape \(2,\)"):
         readout_diagnosis({"relu1": {"trained": [0.9, 0.2]}})

@@ -61,3 +61,29 @@ def test_mistakes_are_one_line(run):
         forgetting(run, per_class=1)
     with pytest.raises(UserError, match="fc9"):
         forgetting(run, ["fc9"])
+
+
+def test_a_network_that_ends_in_no_linear_layer_has_readouts_of_its_layers_alone(run, monkeypatch):
+    """Also one whose last linear layer gives something else than the answers."""
+    from orthotrace.results.run_folder import Run
+
+    made = Run.network
+
+    def ended(self, task=-1):
+        return torch.nn.Sequential(made(self, task), torch.nn.Softmax(1), torch.nn.Unflatten(1, (5, 2))).eval()
+
+    monkeypatch.setattr(Run, "network", ended)
+    found = forgetting(run, ["0.relu1"], per_class=5)
+    assert [(one.layer, one.drift) for one in found] == [("0.relu1", None)] * 3
+
+
+def test_a_regression_has_no_readouts_of_classes(run):
+    from types import SimpleNamespace
+
+    from orthotrace.analysis.studies.readouts import check_readouts
+    from orthotrace.results.groups import Group
+
+    scores = {"score": "r2", "accuracy": [[0.5, 0.1], [0.4, 0.6]]}
+    regression = Group("finetune", (SimpleNamespace(folder=run.folder, scores=scores),))
+    with pytest.raises(UserError, match="readout: .* is of a regression: readouts are of classes"):
+        check_readouts([regression])

@@ -1,0 +1,61 @@
+"""What is asked of an analysis beside its usual comparisons: rows of results.json, figures, a part of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from orthotrace.analysis.figures.forgetting import drawings_of_forgetting
+from orthotrace.analysis.report.sections import Section, forgetting_section
+from orthotrace.analysis.studies.readouts import check_readouts, over_earlier_tasks, readouts
+from orthotrace.core.errors import UserError
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.figures.facets import Facets
+    from orthotrace.analysis.figures.scores import Drawings
+    from orthotrace.analysis.settings import Settings
+
+
+@dataclass(frozen=True)
+class ExtraStudy:
+    """What one more study found.
+
+    Attributes:
+        rows: of results.json.
+        drawings: its figures.
+        section: its part of the report.
+    """
+
+    rows: list[dict[str, Any]]
+    drawings: Drawings
+    section: Section
+
+
+def check_extras(grouped: Sequence[Any], settings: Settings) -> None:
+    """Refuse what cannot be asked of these networks, before any is read.
+
+    Raises:
+        UserError: as readouts.check_readouts.
+    """
+    if settings.readout:
+        if settings.options.get("epochs") is not None:
+            raise UserError("is of tasks, not of epochs: leave out epochs", "readout")
+        check_readouts(grouped)
+
+
+def extra_studies(grouped: Sequence[Any], settings: Settings, facets: Facets) -> Mapping[str, ExtraStudy]:
+    """What the settings ask for, by its name in results.json.
+
+    Raises:
+        UserError: as readouts.readouts.
+    """
+    level, found = settings.interval["level"], {}
+    if settings.readout:
+        rows = readouts(grouped, settings.layers, settings.read, level)
+        found["readouts"] = ExtraStudy(
+            [asdict(one) for one in rows],
+            drawings_of_forgetting(rows, facets),
+            forgetting_section(over_earlier_tasks(rows, level), level),
+        )
+    return found

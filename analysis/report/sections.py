@@ -1,0 +1,65 @@
+"""Parts of a report on what was asked beside the usual comparisons: a table each, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.studies.readouts import ForgettingOfGroup
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report.
+
+    Attributes:
+        name: of the file of its table.
+        title: of the part.
+        table: rows, the first their heads; empty for no part at all.
+        text: below the table.
+    """
+
+    name: str
+    title: str
+    table: list[list[str]]
+    text: str
+
+
+def cell(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.inf)) -> str:
+    """A mean and its interval, if it has one, clipped to the range of the values as in the figures.
+
+    Example:
+        >>> cell({"mean": 0.5, "low": 0.25, "high": 1.25}, (0, 1)), cell({"mean": 0.5, "low": None, "high": None})
+        ('0.500 [0.250, 1.000]', '0.500')
+    """
+    mean = f"{one['mean']:.3f}"
+    if one["low"] is None:
+        return mean
+    return f"{mean} [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"
+
+
+def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Section:
+    """Readouts by group and layer: means over the tasks before the last, of readouts.over_earlier_tasks."""
+    heads = {
+        "before": "just after", "trained": "trained", "kept": "kept", "aligned": "aligned", "refitted": "refitted",
+        "seen": "drift seen",
+    }  # fmt: skip
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for one in means:
+        layer = f"{one.layer} (readout)" if one.own else one.layer
+        found.setdefault((one.method, layer), {})[one.quantity] = cell(asdict(one), (0, 1))
+    table = [["method", "layer", *heads.values()]] if found else []
+    table += [[*key, *(of.get(name, "–") for name in heads)] for key, of in found.items()]
+    return Section(
+        "readout",
+        "Forgetting taken apart",
+        table,
+        f"Accuracy after the last task, mean over the tasks before it, with the {100 * level:g} % interval over "
+        "networks by Student's t. Just after: the readout of a task just after it; trained: the whole network, on all "
+        "test images; kept: the readout of then on the activations of now; aligned: the same after the best "
+        "rotation; refitted: a readout that is fitted again. Drift seen: the share of the movement of the activations "
+        "that the network's own readout sees.",
+    )

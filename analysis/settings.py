@@ -1,0 +1,46 @@
+"""How networks are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orthotrace.analysis.networks.places import Read
+    from orthotrace.analysis.rdm.rdms import Measure
+    from orthotrace.analysis.studies.references import Reference
+    from orthotrace.analysis.studies.similarities import Similarity
+
+INTERVAL = {"method": "jackknife", "level": 0.95, "resamples": 2000, "seed": 0, "stimuli": False}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How networks are compared: the keys of orthotrace-analyze of the same names.
+
+    Attributes:
+        options: that results.json repeats.
+        measure: of dissimilarity; its name is options["rdm"].
+        layers: names or patterns; None for all.
+        read: where layers are read.
+        tasks: after which.
+        measures: of similarity of activations.
+        references: data from outside.
+        interval: of means over pairs.
+        readout: take forgetting apart, see studies.readouts.
+        formats: of figures.
+        style: of figures.
+    """
+
+    options: Mapping[str, Any]
+    measure: Measure
+    layers: Sequence[str] | None = None
+    read: Read = "post"
+    tasks: Any = "last"
+    measures: Mapping[str, Similarity] = field(default_factory=dict)
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
+    readout: bool = False
+    formats: Sequence[str] = ("pdf", "svg", "png")
+    style: str = "nature"

@@ -1,0 +1,71 @@
+"""What an analysis is asked beside its usual comparisons: numbers, figures, tables and the report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import called, made_once
+
+from orthotrace.analysis.networks.runs import select
+from orthotrace.analysis.studies.forgetting import forgetting
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def taken_apart(study, tmp_path_factory):
+    """An analysis of the study with its forgetting taken apart."""
+
+    def make(folder):
+        from orthotrace.analysis.cli import main
+
+        called(main, f"runs={study}", f"out={folder}", "where.method=[finetune,gpm]", "readout=true", "formats=[svg]")
+
+    return made_once(tmp_path_factory, "taken_apart", make)
+
+
+def test_readouts_are_those_of_each_network_in_numbers_figures_table_and_report(taken_apart, study):
+    results = results_of(taken_apart)
+    rows = {
+        (one["method"], one["layer"], one["task"], one["after"], one["quantity"]): one for one in results["readouts"]
+    }
+    (run,) = (one for one in select(str(study), {"method": "gpm", "seed": 0}) if one.scores["seeds"]["init"] == 0)
+    for one in forgetting(run):
+        at = ("gpm", one.layer, one.task, one.after)
+        assert rows[*at, "kept"]["values"][0] == one.diagnosis.kept
+        assert rows[*at, "refitted"]["values"][0] == one.diagnosis.refitted
+        assert rows[*at, "trained"]["values"][0] == one.trained and len(rows[*at, "trained"]["values"]) == 3
+        if one.drift is not None and one.after > one.task:
+            assert rows[*at, "seen"]["values"][0] == one.drift.seen and rows[*at, "seen"]["own"]
+    assert ("gpm", "head", 1, 1, "seen") not in rows and ("gpm", "relu1", 1, 2, "seen") not in rows
+    own = rows["gpm", "head", 1, 2, "kept"]
+    assert own["low"] < own["mean"] < own["high"] and own["classes"] == 10
+    assert results["options"]["readout"] is True
+    figures = {path.name for path in (taken_apart / "figures").glob("readout*.svg")}
+    assert figures == {"readout.svg", "readout-relu1.svg", "readout-drift.svg"}
+    said = (taken_apart / "figures" / "readout.csv").read_text().splitlines()
+    assert said[0].startswith("panel,readout,task,mean,sd,seeds") and said[1].startswith("finetune,trained,1,")
+    assert "head (readout) & " in (taken_apart / "tables" / "readout.tex").read_text()
+    page = (taken_apart / "report.html").read_text()
+    assert "<h2>Forgetting taken apart</h2>" in page and "the inputs of head, the networks&#39; own readout" in page
+
+
+MISTAKES = {
+    ("runs=EPOCHS/single", "readout=true"): "readout: all runs have one task",
+    ("runs=EPOCHS/single", "readout=true", "epochs=all"): "readout: is of tasks, not of epochs: leave out epochs",
+    ("runs=STUDY", "readout=3"): "readout: input should be a valid boolean",
+    ("networks=[{model:torch.nn.Flatten,name:a},{model:torch.nn.Flatten,name:b}]", "dataset=digits", "readout=true"): (
+        "readout: networks that were given have no tasks"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES, ids=" ".join)
+def test_what_cannot_be_asked_is_one_line_before_anything_is_read(analyze, study, epochs, tmp_path, words):
+    given = [word.replace("STUDY", str(study)).replace("EPOCHS", str(epochs)) for word in words]
+    answer = analyze(*given, f"out={tmp_path}/out")
+    assert answer.code == 2 and answer.err.startswith(f"error: {MISTAKES[words]}"), answer.err
+    assert len(answer.err.strip().split("\n")) == 1 and not list(tmp_path.iterdir())
