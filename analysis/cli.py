@@ -93,6 +93,7 @@ class Options:
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
+    figures: list[str] | None
     labels: dict[str, str] | None
     order: list[str | int | float]
     facets: str | None
@@ -110,6 +111,7 @@ def checked_options(
     trust: list[str],
     formats: list[Literal["pdf", "svg", "png"]],
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"],
+    figures: list[str] | None,
     labels: dict[str, str] | None,
     order: list[str | int | float],
     facets: str | None,
@@ -122,7 +124,20 @@ def checked_options(
         UserError: a value of another type or out of its range.
     """
     return Options(
-        layers, read, stimuli, concepts, interval, readout, trust, formats, style, labels, order, facets, groups
+        layers,
+        read,
+        stimuli,
+        concepts,
+        interval,
+        readout,
+        trust,
+        formats,
+        style,
+        figures,
+        labels,
+        order,
+        facets,
+        groups,
     )
 
 
@@ -178,7 +193,7 @@ def analyse(config: DictConfig) -> Path:
     interval = vars(chosen.interval)
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, chosen.readout,
-        chosen.formats, chosen.style,
+        chosen.formats, chosen.style, chosen.figures,
     )  # fmt: skip
 
     def concepts() -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from orthotrace.analysis.concepts.study import ConceptNetwork, concept_rows, layer_rows
 from orthotrace.analysis.extras import check_extras, extra_studies
+from orthotrace.analysis.figures.chosen import check_figures
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.study import draw
@@ -24,7 +25,7 @@ from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.report.folder import check_folder
+from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.settings import INTERVAL, Settings
 from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
@@ -103,6 +104,7 @@ def compare_groups(
     if out is not None:
         check_folder(out)
     given = [group for group in grouped if isinstance(group, GivenGroup)]
+    check_figures(settings.figures or ())
     check_extras(grouped, settings)
     kept = (
         None if out is None else KeptRdms(out, stimuli, str(settings.options["rdm"]), settings.measure, settings.read)
@@ -155,7 +157,7 @@ def _compared(
     more = between_drawings(pairs) | {name: of for one in extras.values() for name, of in one.drawings.items()}
     pictures, plane = draw(
         out / "figures", scored, stimuli, readings, found, concept_layers, settings.formats, facets, level,
-        settings.style, more,
+        settings.style, more, settings.figures, settings.figures is not None and is_repeated(out, results),
     )  # fmt: skip
     results["mds"] = plane
     if settings.options.get("epochs") is not None:
@@ -300,6 +302,7 @@ def compare_networks(
     trust: Sequence[str] = (),
     formats: Sequence[str] = ("pdf", "svg", "png"),
     style: str = "nature",
+    figures: Sequence[str] | None = None,
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -325,6 +328,7 @@ def compare_networks(
         trust: callables, modules or packages of your own that a YAML file may call.
         formats: of the figures; an empty list draws none.
         style: of the figures: nature, neurips, icml, cvpr or slides.
+        figures: names or patterns of those to draw; None for all.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -352,7 +356,7 @@ def compare_networks(
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
-        formats=list(formats), style=style,
+        formats=list(formats), style=style, figures=figures,
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

@@ -31,6 +31,7 @@ class Settings:
         readout: take forgetting apart, see studies.readouts.
         formats: of figures.
         style: of figures.
+        figures: names or patterns of those to draw; None for all.
     """
 
     options: Mapping[str, Any]
@@ -44,3 +45,4 @@ class Settings:
     readout: bool = False
     formats: Sequence[str] = ("pdf", "svg", "png")
     style: str = "nature"
+    figures: Sequence[str] | None = None

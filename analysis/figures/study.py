@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from orthotrace.analysis.figures.chosen import chosen, is_figure
 from orthotrace.analysis.figures.concept_study import concept_drawings
 from orthotrace.analysis.figures.consistency import consistency_by_layer, marks
 from orthotrace.analysis.figures.correspondence import layer_correspondence
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
     from orthotrace.analysis.studies.findings import Findings
     from orthotrace.results.groups import Group
 
-# Figures with these names, or that begin with them, are ours to remove.
-NAMES = (
-    "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
-    "matrices", "mds", "rdms", "readout", "second-level", "tradeoff",
-)  # fmt: skip
-# Of networks that were given.
-GIVEN = ("layers",)
-PREFIXES = ("drift", "images-", "inside", "sweep-", "similarity-", "reference-", "concepts-", "layers-", "readout-")
-
 
 def draw(
     folder: Path,
@@ -59,6 +51,8 @@ def draw(
     level: float = 0.95,
     style: str = "nature",
     more: Mapping[str, tuple[str, Any]] | None = None,
+    wanted: Sequence[str] | None = None,
+    repeated: bool = False,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Draw all figures, of the last task that was chosen where one task is shown; none where no format is given.
 
@@ -74,9 +68,14 @@ def draw(
         level: of intervals over seeds.
         style: a name of style.STYLES.
         more: other figures of layers: name -> caption, and what draws it.
+        wanted: names of figures, or patterns; None for all.
+        repeated: the numbers are those of the earlier analysis in this folder: its other figures stay.
 
     Returns:
         Caption -> PNG, and the points of the plane, None where there are too few RDMs for one.
+
+    Raises:
+        UserError: there is no such figure.
     """
     last = max(network.task for network in readings.networks)
     shown = [network for network in readings.networks if network.task == last]
@@ -97,16 +96,22 @@ def draw(
         drawings |= concept_drawings(concepts, stimuli.task)
     if not formats:
         drawings = {}
+    named = chosen(wanted if formats else None, drawings)
     pictures = {}
     with styled(style):
         for name, (caption, make) in drawings.items():
+            if name not in named:
+                if repeated and (path := folder / f"{name}.png").is_file():
+                    pictures[caption] = path
+                continue
             figure, rows = make()
             rows = [{**row, "read": read} for row in rows] if name in of_layers else rows
             pictures[caption] = save(figure, folder, name, rows, formats)
             plt.close(figure)
     # What an earlier analysis drew here and this one has no numbers for.
+    shown_now = {path.stem for path in pictures.values()}
     for path in folder.glob("*"):
-        if (path.stem in (*NAMES, *GIVEN) or path.stem.startswith(PREFIXES)) and path.stem not in drawings:
+        if is_figure(path.stem) and path.stem not in shown_now:
             remove(path)
     return pictures, plane
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,13 +83,17 @@ class Repeated:
         )
 
 
-def analysis_command() -> str:
-    """The command of the analysis that is running; nothing where it was called from Python."""
+def analysis_command(figure: str | None = None) -> str:
+    """The command that makes this analysis, or one of its figures; nothing where it was called from Python."""
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():
         return ""
-    return shlex.join(["orthotrace-analyze", *HydraConfig.get().overrides.task])
+    words = [one for one in HydraConfig.get().overrides.task if not one.startswith("figures=")]
+    if figure is not None:
+        # In quotes what Hydra would read as something else than a name.
+        words.append(f"figures=[{figure}]" if re.fullmatch(r"[\w.-]+", figure) else f"figures=['{figure}']")
+    return shlex.join(["orthotrace-analyze", *words])
 
 
 def settings_table(grouped: Sequence[Group]) -> list[list[str]]:

@@ -99,7 +99,10 @@ def write_report(
         sections=sections,
         told=group_lines(runs),
         repeated=Repeated.of(runs, folder) if runs else None,
-        figures=[(caption, path.stem, *embedded(path), _files_of(path, folder)) for caption, path in pictures.items()],
+        figures=[
+            (caption, path.stem, *embedded(path), _files_of(path, folder), analysis_command(path.stem))
+            for caption, path in pictures.items()
+        ],
         files=[Link.to(folder / name, folder, name) for name in ("results.json", "stimuli.csv")]
         + [Link.to(folder / "tables" / f"{name}.tex", folder, f"tables/{name}.tex") for name in sorted(written)],
         results=results,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import called, made_once
+from conftest import called, made_once, snapshot
 
 from orthotrace.analysis.networks.runs import select
 from orthotrace.analysis.studies.forgetting import forgetting
@@ -15,6 +15,9 @@ def results_of(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+APART = ("where.method=[finetune,gpm]", "readout=true", "formats=[svg]")
+
+
 @pytest.fixture(scope="session")
 def taken_apart(study, tmp_path_factory):
     """An analysis of the study with its forgetting taken apart."""
@@ -22,7 +25,7 @@ def taken_apart(study, tmp_path_factory):
     def make(folder):
         from orthotrace.analysis.cli import main
 
-        called(main, f"runs={study}", f"out={folder}", "where.method=[finetune,gpm]", "readout=true", "formats=[svg]")
+        called(main, f"runs={study}", f"out={folder}", *APART, "figures=[readout*,clustering]")
 
     return made_once(tmp_path_factory, "taken_apart", make)
 
@@ -51,6 +54,28 @@ def test_readouts_are_those_of_each_network_in_numbers_figures_table_and_report(
     assert "head (readout) & " in (taken_apart / "tables" / "readout.tex").read_text()
     page = (taken_apart / "report.html").read_text()
     assert "<h2>Forgetting taken apart</h2>" in page and "the inputs of head, the networks&#39; own readout" in page
+
+
+def test_only_the_named_figures_are_drawn_and_others_stay_where_the_numbers_do(analyze, study, tmp_path):
+    figures = tmp_path / "out" / "figures"
+    keys = (f"runs={study}", "out=out", "where.method=finetune", "layers=[head]", "formats=[png]")
+    assert analyze(*keys, "figures=[clustering,exem*]").code == 0
+    assert {path.stem for path in figures.glob("*.csv")} == {"clustering", "exemplars"}
+    written = (figures / "exemplars.png").stat().st_mtime_ns
+    assert analyze(*keys, "figures=[consistency]").code == 0
+    assert (figures / "exemplars.png").stat().st_mtime_ns == written and (figures / "consistency.png").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<figure ") == 3 and page.count("figures=[exemplars]&#39;</pre>") == 1
+    # What cannot be drawn is told before anything changes.
+    before = snapshot(figures)
+    answer = analyze(*keys, "figures=[capacty]")
+    assert answer.code == 2 and answer.err.startswith("error: figures: there is no figure 'capacty'; did you mean 'cap")
+    answer = analyze(*keys, "figures=[capacity]")
+    assert answer.code == 2 and answer.err.startswith("error: figures: of these networks there is no 'capacity' to dra")
+    assert snapshot(figures) == before
+    # Of other numbers they go.
+    assert analyze(*keys, "where.seed=[0,1]", "figures=[clustering]").code == 0
+    assert {path.name for path in figures.iterdir()} == {"clustering.png", "clustering.csv", ".sha256"}
 
 
 MISTAKES = {

@@ -131,6 +131,7 @@ TOP = {
         "readout": Argument(bool),
         "trust": Argument(list[Annotated[str, Field(min_length=1)]]),
         "formats": Argument(list[Literal["pdf", "svg", "png"]]),
+        "figures": Argument(_or_null(Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)])),
         "style": Argument(Literal["nature", "neurips", "icml", "cvpr", "slides"]),
         "labels": Argument(_or_null(Annotated[dict[str, Annotated[str, Field(min_length=1)]], Field(min_length=1)])),
         "order": Argument(list[Annotated[str, Field(min_length=1)] | int | float]),

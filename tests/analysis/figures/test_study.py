@@ -1,6 +1,6 @@
 import shutil
 
-from orthotrace.analysis.figures.study import NAMES
+from orthotrace.analysis.figures.chosen import NAMES
 
 
 def test_figures_of_an_earlier_analysis_without_numbers_now_go(analyze, study, tmp_path):

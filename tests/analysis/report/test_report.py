@@ -194,9 +194,12 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(opened):
 
 def test_the_command_and_the_versions_of_the_analysis_are_told(analysed, study):
     page = (analysed / "report.html").read_text(encoding="utf-8")
-    command = f"<pre>orthotrace-analyze runs={study} out={analysed} tasks=all</pre>"
-    # With every figure, and once for all.
-    assert page.count(command) == page.count("<figure") + 1
+    command = f"<pre>orthotrace-analyze runs={study} out={analysed} tasks=all"
+    assert page.count(f"{command}</pre>") == 1
+    # That of each figure draws it alone.
+    names = re.findall('<figure id="(.*?)">', page)
+    assert [page.count(f"{command} &#39;figures=[{name}]&#39;</pre>") for name in names] == [1] * len(names)
+    assert page.count(command) == len(names) + 1 > 10
     assert "matplotlib " in page and "<td>interval.level</td><td>0.95</td>" in page
     assert "ACC: mean accuracy on all tasks after the last one; BWT: mean change" in page
 
