@@ -6,7 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,9 +80,14 @@ class IntervalOptions:
     stimuli: bool
 
 
+@checked
 @dataclass(frozen=True)
 class Options:
-    """The keys that have types and ranges; others are checked where they are used."""
+    """The keys that have types and ranges; others are checked where they are used.
+
+    Raises:
+        UserError: a value of another type or out of its range.
+    """
 
     layers: list[str | int] | None
     read: Literal["post", "pre", "module"]
@@ -90,6 +95,7 @@ class Options:
     concepts: ConceptOptions
     interval: IntervalOptions
     readout: bool
+    factors: list[str]
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -98,47 +104,6 @@ class Options:
     order: list[str | int | float]
     facets: str | None
     groups: list[str] | None
-
-
-@checked
-def checked_options(
-    layers: list[str | int] | None,
-    read: Literal["post", "pre", "module"],
-    stimuli: StimulusOptions,
-    concepts: ConceptOptions,
-    interval: IntervalOptions,
-    readout: bool,
-    trust: list[str],
-    formats: list[Literal["pdf", "svg", "png"]],
-    style: Literal["nature", "neurips", "icml", "cvpr", "slides"],
-    figures: list[str] | None,
-    labels: dict[str, str] | None,
-    order: list[str | int | float],
-    facets: str | None,
-    groups: list[str] | None,
-    **others: Any,
-) -> Options:
-    """The options of an analysis.
-
-    Raises:
-        UserError: a value of another type or out of its range.
-    """
-    return Options(
-        layers,
-        read,
-        stimuli,
-        concepts,
-        interval,
-        readout,
-        trust,
-        formats,
-        style,
-        figures,
-        labels,
-        order,
-        facets,
-        groups,
-    )
 
 
 def analyse(config: DictConfig) -> Path:
@@ -151,7 +116,7 @@ def analyse(config: DictConfig) -> Path:
         UserError: whatever the user can mend.
     """
     options: dict[str, Any] = plain(config)
-    chosen = checked_options(**options)
+    chosen = Options(**{one.name: options[one.name] for one in fields(Options)})
     out = out_of(options)
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
@@ -192,8 +157,8 @@ def analyse(config: DictConfig) -> Path:
     layers = None if chosen.layers is None else [str(layer) for layer in chosen.layers]
     interval = vars(chosen.interval)
     settings = Settings(
-        options, measure, layers, chosen.read, tasks, similar, outside, interval, chosen.readout,
-        chosen.formats, chosen.style, chosen.figures,
+        options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
+        factors=chosen.factors, formats=chosen.formats, style=chosen.style, figures=chosen.figures,
     )  # fmt: skip
 
     def concepts() -> Any:

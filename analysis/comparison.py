@@ -140,6 +140,7 @@ def _compared(
     readings = read_networks(grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept)
     concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
     found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
+    extras = extra_studies(grouped, readings, settings, facets, found.left_out)
     results = found.as_json(grouped, stimuli, readings, settings.options)
     given = isinstance(grouped[0], GivenGroup)
     pairs: list[LayerPairs] = []
@@ -149,7 +150,6 @@ def _compared(
         results["given"] = given_rows(grouped)
     results["networks"] = len(readings.networks)
     results["concepts"], results["concept_layers"] = concept_rows(concept_layers), layer_rows(concept_layers)
-    extras = extra_studies(grouped, settings, facets)
     results |= {key: one.rows for key, one in extras.items()}
     if out is None:
         return NetworkComparison(results, readings, found, stimuli)
@@ -303,6 +303,7 @@ def compare_networks(
     formats: Sequence[str] = ("pdf", "svg", "png"),
     style: str = "nature",
     figures: Sequence[str] | None = None,
+    factors: Sequence[str] = (),
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -329,6 +330,7 @@ def compare_networks(
         formats: of the figures; an empty list draws none.
         style: of the figures: nature, neurips, icml, cvpr or slides.
         figures: names or patterns of those to draw; None for all.
+        factors: columns of which it is told how much of the variance of RDMs each explains, see studies.factors.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -353,10 +355,11 @@ def compare_networks(
     grouped = named(grouped, {}, ())
     asked = {"layers": None if layers is None else list(layers), "read": read, "tasks": tasks, "rdm": name}
     asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
+    asked |= {"factors": list(factors)} if factors else {}
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
-        formats=list(formats), style=style, figures=figures,
+        formats=list(formats), style=style, figures=figures, factors=list(factors),
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

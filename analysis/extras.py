@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.figures.factors import drawings_of_shares
 from orthotrace.analysis.figures.forgetting import drawings_of_forgetting
-from orthotrace.analysis.report.sections import Section, forgetting_section
+from orthotrace.analysis.networks.runs import tasks_of
+from orthotrace.analysis.report.sections import Section, factors_section, forgetting_section
+from orthotrace.analysis.studies.factors import check_shares, factor_shares
 from orthotrace.analysis.studies.readouts import check_readouts, over_earlier_tasks, readouts
 from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
     from orthotrace.analysis.figures.facets import Facets
     from orthotrace.analysis.figures.scores import Drawings
+    from orthotrace.analysis.networks.left_out import LeftOut
+    from orthotrace.analysis.networks.read import NetworkReadings
     from orthotrace.analysis.settings import Settings
 
 
@@ -36,19 +41,24 @@ def check_extras(grouped: Sequence[Any], settings: Settings) -> None:
     """Refuse what cannot be asked of these networks, before any is read.
 
     Raises:
-        UserError: as readouts.check_readouts.
+        UserError: as readouts.check_readouts and factors.check_shares.
     """
     if settings.readout:
         if settings.options.get("epochs") is not None:
             raise UserError("is of tasks, not of epochs: leave out epochs", "readout")
         check_readouts(grouped)
+    if settings.factors:
+        runs = [run for group in grouped for run in group.runs]
+        check_shares([(run, task) for run in runs for task in tasks_of(run, settings.tasks)], settings.factors)
 
 
-def extra_studies(grouped: Sequence[Any], settings: Settings, facets: Facets) -> Mapping[str, ExtraStudy]:
+def extra_studies(
+    grouped: Sequence[Any], readings: NetworkReadings, settings: Settings, facets: Facets, left_out: list[LeftOut]
+) -> Mapping[str, ExtraStudy]:
     """What the settings ask for, by its name in results.json.
 
     Raises:
-        UserError: as readouts.readouts.
+        UserError: as readouts.readouts and factors.factor_shares.
     """
     level, found = settings.interval["level"], {}
     if settings.readout:
@@ -57,5 +67,10 @@ def extra_studies(grouped: Sequence[Any], settings: Settings, facets: Facets) ->
             [asdict(one) for one in rows],
             drawings_of_forgetting(rows, facets),
             forgetting_section(over_earlier_tasks(rows, level), level),
+        )
+    if settings.factors:
+        shares = factor_shares(readings.networks, readings.layers, settings.factors, level, left_out)
+        found["factors"] = ExtraStudy(
+            [asdict(one) for one in shares], drawings_of_shares(shares), factors_section(shares, readings.layers, level)
         )
     return found

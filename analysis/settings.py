@@ -29,6 +29,7 @@ class Settings:
         references: data from outside.
         interval: of means over pairs.
         readout: take forgetting apart, see studies.readouts.
+        factors: of which it is told how much of the variance of RDMs each explains, see studies.factors.
         formats: of figures.
         style: of figures.
         figures: names or patterns of those to draw; None for all.
@@ -43,6 +44,7 @@ class Settings:
     references: Mapping[str, Reference] = field(default_factory=dict)
     interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
     readout: bool = False
+    factors: Sequence[str] = ()
     formats: Sequence[str] = ("pdf", "svg", "png")
     style: str = "nature"
     figures: Sequence[str] | None = None

@@ -17,6 +17,7 @@ from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.inference.ceilings import Ceiling
 from orthotrace.analysis.inference.evaluation import evaluate
 from orthotrace.analysis.studies.consistency import pair_mean
+from orthotrace.analysis.studies.factors import FactorShare
 from orthotrace.analysis.studies.findings import Correspondence
 from orthotrace.results.heat_map import untaught
 
@@ -104,6 +105,14 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         "trajectory": lambda: figures.trajectory(over),
         "dropout": lambda: figures.dropout_sampling(over),
         "drift": lambda: figures.drift_over_tasks(over),
+        "factors": lambda: figures.shares_by_layer(
+            {
+                name: {
+                    layer: FactorShare(1, layer, name, 3, 0.4, 0.4, 0.1, 0.7, ("method",), 9, 0.95) for layer in layers
+                }
+                for name in ("method", "seeds.init", "residual")
+            }
+        ),
         "readout": lambda: figures.readout_diagnosis(
             {
                 label: {name: rng.random((3, tasks)) for name in ("trained", "refitted", "aligned")}

@@ -18,6 +18,7 @@ from orthotrace.analysis.figures.consistency import consistency_by_layer
 from orthotrace.analysis.figures.correspondence import layer_correspondence
 from orthotrace.analysis.figures.exemplars import exemplar_against_centroid
 from orthotrace.analysis.figures.facets import Facets
+from orthotrace.analysis.figures.factors import shares_by_layer
 from orthotrace.analysis.figures.images import images_in_a_plane
 from orthotrace.analysis.figures.inside import accuracy_inside
 from orthotrace.analysis.figures.layer_similarity import layer_by_layer
@@ -39,5 +40,6 @@ __all__ = [
     "drift_over_tasks", "dropout_sampling", "exemplar_against_centroid", "images_in_a_plane", "importance_by_class",
     "layer_by_layer", "layer_correspondence", "model_comparison", "panel", "purity_by_concept", "rdm_maps",
     "rdms_in_a_plane", "readout_diagnosis", "save", "score_by_value", "second_level", "separability_maps",
-    "slice_of_axes", "stability_against_plasticity", "styled", "top_images_grid", "trajectory", "values_by_layer",
+    "shares_by_layer", "slice_of_axes", "stability_against_plasticity", "styled", "top_images_grid",
+    "trajectory", "values_by_layer",
 ]  # fmt: skip

@@ -59,32 +59,54 @@ def variance_components(values: ArrayLike, factors: Mapping[str, ArrayLike]) -> 
     if y.ndim != 2 or not y.size:
         raise UserError(f"numbers (n,) or RDMs (n, m) are needed, got shape {y.shape}", "values")
     n = len(y)
-    designs = _designs(factors, n)
+    contrasts, designs, basis = _within(factors, n)
     largest = float(np.abs(y).max()) or 1.0
     y = y / largest
-    # Without the mean of each entry: n - 1 contrasts are left.
-    contrasts = np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, : n - 1]]))[0][:, 1:]
     rest = contrasts.T @ y
     size = float((rest**2).mean())
     if size <= 1e-24:
         raise UserError("all observations are the same: there is no variance to explain", "values")
-    within = [contrasts.T @ one for one in designs.values()]
-    together = np.column_stack(within)
-    basis, heights, _ = np.linalg.svd(together, full_matrices=False)
-    basis = basis[:, heights > 1e-9 * heights.max()]
-    if basis.shape[1] >= n - 1:
-        raise UserError(
-            f"{n} observations leave nothing beside the levels of {', '.join(designs)}: more are needed", "factors"
-        )
     if float(((rest - basis @ (basis.T @ rest)) ** 2).mean()) <= 1e-20 * size:
         raise UserError("the factors explain all of the variance: there is no residual to compare with", "values")
-    kernels = [one @ one.T for one in within]
+    kernels = [one @ one.T for one in designs.values()]
     found = _reml(rest @ rest.T / y.shape[1] / size, kernels) * size
     back = [float(one) for one in scaled_back(found, largest, 2, "values")]
     names = [*designs, "residual"]
     return VarianceComponents(
         dict(zip(names, back, strict=True)), dict(zip(names, (found / found.sum()).tolist(), strict=True)), n
     )
+
+
+def check_factors(factors: Mapping[str, ArrayLike], number: int) -> None:
+    """Refuse factors that so many observations cannot tell apart, as variance_components does.
+
+    Args:
+        factors: name -> the level of each observation, (number,).
+        number: of observations.
+
+    Raises:
+        UserError: names the factor.
+
+    Example:
+        >>> check_factors({"seed": [0, 0, 0]}, 3)
+        Traceback (most recent call last):
+        orthotrace.core.errors.UserError: factors['seed']: has one level (0): a factor needs two or more
+    """
+    _within(factors, number)
+
+
+def _within(factors: Mapping[str, ArrayLike], n: int) -> tuple[Matrix, dict[str, Matrix], Matrix]:
+    """The contrasts (n, n - 1) that are left without the mean, the levels of each factor in them, and their span."""
+    designs = _designs(factors, n)
+    contrasts = np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, : n - 1]]))[0][:, 1:]
+    within = {name: contrasts.T @ one for name, one in designs.items()}
+    basis, heights, _ = np.linalg.svd(np.column_stack(list(within.values())), full_matrices=False)
+    basis = basis[:, heights > 1e-9 * heights.max()]
+    if basis.shape[1] >= n - 1:
+        raise UserError(
+            f"{n} observations leave nothing beside the levels of {', '.join(designs)}: more are needed", "factors"
+        )
+    return contrasts, within, basis
 
 
 def _designs(factors: Mapping[str, ArrayLike], n: int) -> dict[str, Matrix]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orthotrace.analysis.studies.factors import FactorShare
     from orthotrace.analysis.studies.readouts import ForgettingOfGroup
 
 
@@ -62,4 +63,25 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Sect
         "test images; kept: the readout of then on the activations of now; aligned: the same after the best "
         "rotation; refitted: a readout that is fitted again. Drift seen: the share of the movement of the activations "
         "that the network's own readout sees.",
+    )
+
+
+def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level: float) -> Section:
+    """Shares of variance by task and factor, layer by layer."""
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for one in shares:
+        key = (one.factor, str(one.levels or "–"), "all" if one.task is None else str(one.task))
+        of = {"mean": one.share, "low": one.low, "high": one.high}
+        found.setdefault(key, {})[one.layer] = cell(of, (0, 1))
+    table = [["factor", "levels", "after task", *layers]] if found else []
+    table += [[*key, *(of.get(layer, "–") for layer in layers)] for key, of in found.items()]
+    resampled = list(dict.fromkeys(name for one in shares for name in one.resampled))
+    interval = f", with the {100 * level:g} % interval by a jackknife over the levels of {', '.join(resampled)}"
+    return Section(
+        "factors",
+        "Variance explained by factors",
+        table,
+        f"Share of the variance between the RDMs of networks{interval if resampled else ''}. Each network is one "
+        "observation of a linear mixed model with crossed random effects, of RDMs that are scaled to mean 0 and "
+        "variance 1. Residual: what no factor explains.",
     )

@@ -42,6 +42,7 @@ REPEATED = (
     "references",
     "interval",
     "readout",
+    "factors",
     "tasks",
     "epochs",
     "layers",
@@ -126,7 +127,7 @@ class Findings:
     compared: Mapping[str, Reference]
     measure: str
     drift: Drift
-    left_out: Sequence[LeftOut]
+    left_out: list[LeftOut]
 
     @property
     def called(self) -> str:

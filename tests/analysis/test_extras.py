@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from conftest import called, made_once, snapshot
 
+from orthotrace.analysis import compare_networks
 from orthotrace.analysis.networks.runs import select
+from orthotrace.analysis.networks.storage import read_rdms
+from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.studies.forgetting import forgetting
+from orthotrace.core.errors import UserError
 
 
 def results_of(folder):
@@ -78,9 +83,59 @@ def test_only_the_named_figures_are_drawn_and_others_stay_where_the_numbers_do(a
     assert {path.name for path in figures.iterdir()} == {"clustering.png", "clustering.csv", ".sha256"}
 
 
+def test_factors_of_runs_in_numbers_figure_table_and_report(analyze, study, tmp_path):
+    keys = (f"runs={study}", "out=out", "factors=[method,seeds.init]", "figures=[factors]", "formats=[svg]")
+    answer = analyze(*keys)
+    assert answer.code == 0, answer.err
+    results = results_of(tmp_path / "out")
+    rows = [one for one in results["factors"] if one["layer"] == "relu1"]
+    assert [(one["factor"], one["levels"], one["networks"]) for one in rows] == [
+        ("method", 3, 8), ("seeds.init", 3, 8), ("residual", None, 8),
+    ]  # fmt: skip
+    assert sum(one["share"] for one in rows) == pytest.approx(1) and results["options"]["factors"] == [
+        "method",
+        "seeds.init",
+    ]
+    stack = [read_rdms(path) for path in sorted((tmp_path / "out" / "rdms").glob("*.safetensors"))]
+    r = pearson([one.subset(name="relu1").dissimilarities[0] for one in stack])
+    # Two networks differ by the sum of the variances, about: the design is not balanced.
+    assert sum(one["variance"] for one in rows) == pytest.approx(1 - r[np.triu_indices(8, 1)].mean(), rel=0.3)
+    assert {path.name for path in (tmp_path / "out" / "figures").glob("*.*v*")} == {"factors.svg", "factors.csv"}
+    assert "seeds.init & 3 & 2 & " in (tmp_path / "out" / "tables" / "factors.tex").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h2>Variance explained by factors</h2>" in page and "levels: method 3, seeds.init 3" in page
+
+
+def test_factors_of_networks_that_were_given_are_their_columns():
+    rng = np.random.default_rng(0)
+    of = {kind: rng.random((12, 6)) for kind in ("a", "b")}
+    networks = [
+        {"activations": {"fc": of[kind] + 0.1 * rng.random((12, 6))}, "columns": {"kind": kind, "seed": seed}}
+        for kind in of
+        for seed in range(3)
+    ]
+    found = compare_networks(networks, formats=[], factors=["kind"])
+    assert [one["factor"] for one in found.results["factors"]] == ["kind", "residual"]
+    assert found.results["factors"][0]["share"] > 0.9
+    with pytest.raises(UserError, match="factors: no network has 'knd'; did you mean 'kind'?"):
+        compare_networks(networks, formats=[], factors=["knd"])
+
+
 MISTAKES = {
     ("runs=EPOCHS/single", "readout=true"): "readout: all runs have one task",
     ("runs=EPOCHS/single", "readout=true", "epochs=all"): "readout: is of tasks, not of epochs: leave out epochs",
+    ("runs=STUDY", "factors=[seeds.inti]"): "factors: no network has 'seeds.inti'; did you mean 'seeds.init'?",
+    (
+        "runs=STUDY",
+        "factors=[method,stream]",
+    ): "factors['stream']: has one level (permuted): a factor needs two or more",
+    ("runs=STUDY", "factors=[seeds.init,seeds.order]"): "factors['seeds.order']: has the levels of 'seeds.init'",
+    (
+        "runs=STUDY",
+        "where.method=gpm",
+        "factors=[seed]",
+    ): "factors['seed']: has as many levels as there are observations",
+    ("runs=STUDY", "factors=method"): "factors: input should be a valid list",
     ("runs=STUDY", "readout=3"): "readout: input should be a valid boolean",
     ("networks=[{model:torch.nn.Flatten,name:a},{model:torch.nn.Flatten,name:b}]", "dataset=digits", "readout=true"): (
         "readout: networks that were given have no tasks"

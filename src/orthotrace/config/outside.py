@@ -129,6 +129,7 @@ TOP = {
         "measures": Argument(dict[str, Any]),
         "references": Argument(dict[str, Any]),
         "readout": Argument(bool),
+        "factors": Argument(list[Annotated[str, Field(min_length=1)]]),
         "trust": Argument(list[Annotated[str, Field(min_length=1)]]),
         "formats": Argument(list[Literal["pdf", "svg", "png"]]),
         "figures": Argument(_or_null(Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)])),
