@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orthotrace import analysis as analysis
     from orthotrace.core.errors import UserError as UserError
+    from orthotrace.layers import IF as IF
+    from orthotrace.layers import LIF as LIF
     from orthotrace.layers import ConceptWhitening as ConceptWhitening
     from orthotrace.layers import Orthogonal as Orthogonal
     from orthotrace.layers import Whitening as Whitening
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import orthogonal_init as orthogonal_init
     from orthotrace.layers import orthogonalise as orthogonalise
     from orthotrace.layers import replace_norm as replace_norm
+    from orthotrace.layers import spiking as spiking
     from orthotrace.methods.ewc import EWC as EWC
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
@@ -63,6 +66,8 @@ _PUBLIC = {
     "layers": [
         "Whitening", "ConceptWhitening", "replace_norm", "fit",
         "Orthogonal", "orthogonalise", "orthogonal_init", "fold",
+        # spiking networks
+        "spiking", "LIF", "IF",
     ],
     # representational similarity analysis
     "analysis": ["analysis"],

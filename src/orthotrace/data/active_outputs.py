@@ -84,7 +84,14 @@ class ActiveOutputs:
             labels: (n,), numbers of outputs.
             task: the task in training.
             tasks: (n,), the task of each image; None where all are of the task in training.
+
+        Logits that are a mean over steps of time, of a network that learns online, have those of each step as
+        ``over_steps``, (steps, n, outputs): the mean of their losses is taken.
         """
+        over_steps = getattr(logits, "over_steps", None)
+        if over_steps is not None:
+            steps, logits = len(over_steps), over_steps.flatten(0, 1)
+            labels, tasks = (None if each is None else torch.cat([each] * steps) for each in (labels, tasks))
         if tasks is None or self.scenario != "task":
             return self._loss(logits, labels, self.for_training(task))
         total = logits.new_zeros(())

@@ -15,3 +15,15 @@ def is_normalisation(module: nn.Module) -> bool:
         (True, False)
     """
     return isinstance(module, NORMALISATIONS) or getattr(module, "is_normalisation", False) is True
+
+
+def drifts(module: nn.Module) -> bool:
+    """Whether a module moves old outputs beside the weights of layers.
+
+    A normalisation does, and what says so by an attribute ``drifts = True``: neurons whose threshold is trained.
+
+    Example:
+        >>> drifts(nn.LayerNorm(3)), drifts(nn.Linear(3, 3))
+        (True, False)
+    """
+    return is_normalisation(module) or getattr(module, "drifts", False) is True

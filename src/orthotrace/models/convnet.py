@@ -49,6 +49,7 @@ class ConvNet(nn.Sequential):
         channels: output channels of each convolution.
         bias: whether the convolutions have biases; the head has one.
         width: factor on all channels, above 0.
+        norm: whether there is batch normalisation; without it initial weights are from N(0, 2 / fan_in).
 
     Raises:
         UserError: a value out of its range, or images too small for so many poolings.
@@ -69,13 +70,18 @@ class ConvNet(nn.Sequential):
         channels: Sequence[Units] = (64, 128, 256),
         bias: bool = False,
         width: Annotated[float, Field(gt=0)] = 1.0,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         before, *sides = shape
         for number, planes in enumerate(channels, start=1):
             planes = scaled(planes, width)
-            self.add_module(f"conv{number}", nn.Conv2d(before, planes, 3, padding=1, bias=bias))
-            self.add_module(f"bn{number}", nn.BatchNorm2d(planes))
+            layer = nn.Conv2d(before, planes, 3, padding=1, bias=bias)
+            self.add_module(f"conv{number}", layer)
+            if norm:
+                self.add_module(f"bn{number}", nn.BatchNorm2d(planes))
+            else:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             self.add_module(f"relu{number}", nn.ReLU())
             self.add_module(f"pool{number}", nn.AvgPool2d(2))
             before, sides = planes, [side // 2 for side in sides]

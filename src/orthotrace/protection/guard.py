@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import derived
+from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.linalg import leak
 from orthotrace.protection import checks
 from orthotrace.protection.head import Head
@@ -103,7 +104,8 @@ class Projector(nn.Module):
         self.parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
         self.rule: Rule = rule
         self.seed = seed
-        self.taps = Taps(self.layers, patches)
+        # A spiking network says itself what its layers learn from.
+        self.taps = Taps(self.layers, patches, model.observed if isinstance(model, SpikingNetwork) else None)
         self.labels = [part.label for part in self.parts]
         makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.labels, subspace)
         checks.one_for_each(makers, self.labels)

@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError
-from orthotrace.layers.normalisation import is_normalisation
+from orthotrace.layers.normalisation import drifts
 from orthotrace.subspace.base import Subspace
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -180,9 +180,9 @@ def protectable(model: nn.Module) -> dict[str, Any]:
     """
     layers = {name: module for name, module in model.named_modules() if type(module) in LAYERS}
     # Normalisations are frozen whole, with what is inside them: a rotation that is trained.
-    norms = tuple(f"{name}." for name, module in model.named_modules() if is_normalisation(module))
+    norms = tuple(f"{name}." for name, module in model.named_modules() if drifts(module))
     for name, module in model.named_modules():
-        if name not in layers and not is_normalisation(module) and not name.startswith(norms):
+        if name not in layers and not drifts(module) and not name.startswith(norms):
             _refuse_trainable(name, module)
     if not layers:
         raise UserError("the model has no Linear layer and no convolution that could be protected")

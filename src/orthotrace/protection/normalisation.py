@@ -1,4 +1,4 @@
-"""Normalisation layers: their statistics and affine drift beside the weights, so they are frozen or kept by task."""
+"""Normalisation layers and trained neurons: they drift beside the weights, so they are frozen or kept by task."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.layers.normalisation import is_normalisation
+from orthotrace.layers.normalisation import drifts, is_normalisation
 
 Mode = Literal["frozen", "task"]
 
@@ -18,7 +18,8 @@ class Normalisation(nn.Module):
     """The normalisation layers of a model, from task to task.
 
     "frozen": the first task learns statistics and affine; from then on the layers work in evaluation mode and their
-    affine does not move, so that what follows sees the inputs that it saw.
+    affine does not move, so that what follows sees the inputs that it saw. So it is with the thresholds and decays of
+    spiking neurons, where they are trained.
     "task": each task has statistics and affine of its own, which go on from those of the task before; at the test one
     must know which task an image is of.
 
@@ -46,7 +47,7 @@ class Normalisation(nn.Module):
 
     def __init__(self, model: nn.Module, mode: Mode = "frozen", tasks: int = 0) -> None:
         super().__init__()
-        layers: list[Any] = [module for module in model.modules() if is_normalisation(module)]
+        layers: list[Any] = [module for module in model.modules() if drifts(module)]
         if mode not in get_args(Mode):
             raise UserError(f"frozen or task (got {mode!r})", "normalisation")
         if mode == "task" and layers and tasks < 1:
@@ -65,7 +66,7 @@ class Normalisation(nn.Module):
     @staticmethod
     def _values(model: nn.Module) -> list[Tensor]:
         """Statistics and affine of all normalisation layers of a model, in order."""
-        found = (module for module in model.modules() if is_normalisation(module))
+        found = (module for module in model.modules() if drifts(module))
         return [value for layer in found for value in layer.state_dict(keep_vars=True).values()]
 
     def enter(self, started: int) -> None:
@@ -86,7 +87,8 @@ class Normalisation(nn.Module):
 
     def attach(self) -> Callable[[], None]:
         """Frozen layers stay in evaluation mode, whoever calls train(), until the function returned is called."""
-        layers = self._layers if self.frozen else []
+        # Neurons have no statistics, and no other mode of evaluation.
+        layers = [layer for layer in self._layers if is_normalisation(layer)] if self.frozen else []
         held = {id(layer) for layer in layers}
         for layer in layers:
             layer.eval()

@@ -1,6 +1,6 @@
 """Taps collect what layers see, as rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ class Taps:
     Args:
         layers: Linear layers and convolutions by name.
         patches: of a convolution's inputs at most this many are drawn in each call; None for all.
+        observed: name of a layer, and the inputs of its calls -> what is seen of them; None for the inputs.
 
     Raises:
         UserError: fewer than one patch.
@@ -33,12 +34,18 @@ class Taps:
         [torch.Size([1, 5, 4])]
     """
 
-    def __init__(self, layers: Mapping[str, Any], patches: int | None = None) -> None:
+    def __init__(
+        self,
+        layers: Mapping[str, Any],
+        patches: int | None = None,
+        observed: Callable[[str, Sequence[Tensor]], Sequence[Tensor]] | None = None,
+    ) -> None:
         if patches is not None and patches < 1:
             raise UserError(f"at least 1, or None for all (got {patches})", "patches")
         # Their inputs become rows after the forward pass: what patches are drawn is nothing for torch.compile to trace.
         self._convolutions = {name: layer for name, layer in layers.items() if not isinstance(layer, nn.Linear)}
         self.patches = patches
+        self._observed = observed
         # Whether patches are drawn, so that a seed counts.
         self.draws = patches is not None and bool(self._convolutions)
         self._inputs: dict[str, list[Tensor]] | None = None
@@ -54,7 +61,7 @@ class Taps:
             if self._inputs is not None and module is layer:
                 # A copy: a later in-place operation on the input must not reach the rows.
                 inputs = (args[0] if args else kwargs["input"]).detach().clone()
-                if not convolution:
+                if not convolution and self._observed is None:
                     inputs = inputs.reshape(1, -1, inputs.shape[-1])
                 self._inputs.setdefault(name, []).append(inputs)
 
@@ -70,8 +77,14 @@ class Taps:
             self._generator.manual_seed(seed)
             for name, calls in self._inputs.items():
                 layer = self._convolutions.get(name)
+                if self._observed is not None:
+                    calls = self._observed(name, calls)
+                    if layer is None:
+                        calls = [inputs.reshape(1, -1, inputs.shape[-1]) for inputs in calls]
                 found[name] = (
-                    calls if layer is None else [rows(layer, inputs, self.patches, self._generator) for inputs in calls]
+                    list(calls)
+                    if layer is None
+                    else [rows(layer, inputs, self.patches, self._generator) for inputs in calls]
                 )
         finally:
             self._inputs = before

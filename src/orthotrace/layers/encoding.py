@@ -1,0 +1,49 @@
+"""How an image becomes the input of a spiking network at each step of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Encoding = Literal["constant", "rate", "latency"]
+
+
+def encoded(images: Tensor, steps: int, encoding: Encoding, seed: int | None = None) -> Iterator[Tensor]:
+    """The input at each step, one after the other.
+
+    "constant": the image itself, a current. "rate": a pixel p, scaled to [0, 1] by the smallest and the largest of its
+    image, spikes with probability p. "latency": it spikes once, at step round((1 - p) (steps - 1)), and never where
+    p = 0.
+
+    Args:
+        images: (n, ...).
+        steps: of time.
+        encoding: of the three.
+        seed: of the spikes of a rate; None for torch's own generator.
+
+    Yields:
+        (n, ...), so many times.
+
+    Example:
+        >>> [step.flatten().tolist() for step in encoded(torch.tensor([[0.0, 2.0, 4.0]]), 3, "latency")]
+        [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    if encoding == "constant":
+        for _ in range(steps):
+            yield images
+        return
+    flat = images.flatten(1)
+    least, most = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    shares = ((flat - least) / (most - least).clamp_min(torch.finfo(flat.dtype).tiny)).view_as(images)
+    if encoding == "latency":
+        times = ((1 - shares) * (steps - 1)).round()
+        for step in range(steps):
+            yield ((times == step) & (shares > 0)).to(images.dtype)
+        return
+    generator = None if seed is None else torch.Generator(images.device).manual_seed(seed)
+    for _ in range(steps):
+        drawn = torch.rand(shares.shape, generator=generator, dtype=shares.dtype, device=shares.device)
+        yield (drawn < shares).to(images.dtype)

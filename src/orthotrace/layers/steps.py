@@ -1,0 +1,64 @@
+"""One step of a network that runs through time, and the state that is handed from each to the next."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """What a network keeps from one step to the next, nothing at rest.
+
+    Attributes:
+        steps: that were made.
+        values: membranes of neurons and traces of layers, in the order in which they are called.
+    """
+
+    steps: int = 0
+    values: tuple[Tensor | None, ...] = ()
+
+
+class Step:
+    """A step of a network in the making: within the block neurons and layers take their state from it, in turn."""
+
+    def __init__(self, state: State) -> None:
+        self._before = state
+        self._values: list[Tensor | None] = []
+        self._token: Token[Step | None] | None = None
+
+    def __enter__(self) -> Step:
+        self._token = _STEP.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        assert self._token is not None
+        _STEP.reset(self._token)
+
+    def take(self) -> Tensor | None:
+        """What the next in turn kept; None at the first step."""
+        return self._before.values[len(self._values)] if self._before.steps else None
+
+    def keep(self, value: Tensor | None) -> None:
+        """What is kept of it for the step to come."""
+        self._values.append(None if value is None else value.detach())
+
+    @property
+    def number(self) -> int:
+        """Of the step, from 0."""
+        return self._before.steps
+
+    @property
+    def after(self) -> State:
+        """The state after the step."""
+        return State(self._before.steps + 1, tuple(self._values))
+
+
+_STEP: ContextVar[Step | None] = ContextVar("step", default=None)
+
+
+def current_step() -> Step | None:
+    """The step that is being made, if one is."""
+    return _STEP.get()
