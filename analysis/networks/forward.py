@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from orthotrace.analysis.networks.operations import Kind, kind_of_function, kind_of_module, name_of
+from orthotrace.layers.spiking import SpikingNetwork
 
 
 @dataclass
@@ -72,6 +73,8 @@ class Call:
 class Forward(TorchFunctionMode):
     """Follows a forward pass, or reads tensors at events that an earlier one has found.
 
+    What a spiking network has for each step of time is seen as its mean over time: firing rates.
+
     Args:
         model: in evaluation mode.
         follow: keep every step; all tensors of the pass are held.
@@ -99,9 +102,13 @@ class Forward(TorchFunctionMode):
         self._open: list[Call] = []
         self._inside = 0
         self._count: dict[str, int] = {}
+        # Rows of what a spiking network folds time into.
+        self._folded = 0
 
     def run(self, batch: Tensor) -> None:
         """One pass, of a batch."""
+        if isinstance(self.model, SpikingNetwork) and self.model.steps > 1:
+            self._folded = self.model.steps * len(batch)
         with ExitStack() as stack:
             for name, module in self.model.named_modules():
                 # The weights of a parametrised layer do not depend on the input; a ScriptModule takes no hooks.
@@ -152,7 +159,7 @@ class Forward(TorchFunctionMode):
             self._count[name] = self._count.get(name, 0) + 1
             given = tensors_in([*args, *kwargs.values()])
             call = Call(name, self._count[name], self._event(f"into {name}", given))
-            call.given = tuple(next(iter(given.values())).shape) if given else ()
+            call.given = self._shape(next(iter(given.values()))) if given else ()
             call.inputs = {item: self._step_of(one) for item, one in given.items()}
             self._open.append(call)
             self._inside += kind is not None
@@ -162,7 +169,7 @@ class Forward(TorchFunctionMode):
             call = self._open.pop()
             made = tensors_in(found)
             call.left = self._event(f"out of {name}", made)
-            call.shapes = {item: tuple(one.shape) for item, one in made.items()}
+            call.shapes = {item: self._shape(one) for item, one in made.items()}
             if self.follow:
                 inputs = tuple(dict.fromkeys(step for step in call.inputs.values() if step is not None))
                 if kind is not None and not self._inside and made:
@@ -186,7 +193,7 @@ class Forward(TorchFunctionMode):
             if item in made:
                 # A copy: an in-place operation later in the network would overwrite it. It is no step of the network.
                 self._inside += 1
-                self.read[number, item] = made[item].detach().clone()
+                self.read[number, item] = self._over_time(made[item].detach()).clone()
                 self._inside -= 1
         return number
 
@@ -207,15 +214,25 @@ class Forward(TorchFunctionMode):
             call = self._count.get(module, 1)
         if kind == "same" and len(inputs) == 1 and len(made) == 1:
             number = inputs[0]
-            self.steps[number].places.append((event, item, tuple(first.shape)))
+            self.steps[number].places.append((event, item, self._shape(first)))
         else:
             number = len(self.steps)
-            shape = tuple(first.shape)
+            shape = self._shape(first)
             kind = "other" if kind == "same" else kind
             self.steps.append(Operation(kind, name, module, call, inputs, shape, function, [(event, item, shape)]))
         self._made.update((id(one), number) for one in made.values())
         self._whole.difference_update(map(id, made.values()))
         self._whole.add(id(first))
+
+    def _over_time(self, value: Tensor) -> Tensor:
+        folded = self._folded and value.shape[:1] == (self._folded,)
+        return self.model.over_time(value) if folded and isinstance(self.model, SpikingNetwork) else value
+
+    def _shape(self, value: Tensor) -> tuple[int, ...]:
+        shape = tuple(value.shape)
+        if self._folded and shape[:1] == (self._folded,) and isinstance(self.model, SpikingNetwork):
+            return (shape[0] // self.model.steps, *shape[1:])
+        return shape
 
     def _inputs(self, values: Any) -> tuple[int, ...]:
         found = (self._step_of(one) for one in tensors_in(values).values())

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
 
+from orthotrace.layers.neurons import LIF
 from orthotrace.layers.whitening import Whitening
 
 # affine: adds or multiplies what does not depend on the input; sum, product: of two things that do; reduce: a mean or
@@ -19,7 +20,7 @@ Kind = Literal["weighted", "norm", "nonlinear", "affine", "sum", "product", "red
 
 NONLINEAR = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
-    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign,
+    nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, LIF,
 )  # fmt: skip
 WEIGHTED = (nn.Linear, nn.Bilinear, conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 NORMS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)

@@ -41,7 +41,9 @@ def images(count=6, dtype=torch.float32):
 @pytest.mark.parametrize("encoding", ["constant", "rate", "latency"])
 def test_it_is_called_as_before(name, learning, encoding):
     if learning == "ottt" and name not in ("mlp", "convnet"):
-        with pytest.raises(UserError, match="learning: ottt learns step by step, and layer '(layer1.0.)?bn1' .* needs all steps"):
+        with pytest.raises(
+            UserError, match="learning: ottt learns step by step, and layer '(layer1.0.)?bn1' .* needs all steps"
+        ):
             made(name, learning=learning)
         return
     model, plain = made(name, learning=learning, steps=3, encoding=encoding), MAKERS[name]()

@@ -196,3 +196,21 @@ def test_an_energy_that_rounding_hides_gives_a_warning():
     space.consolidate()
     # What is missing is a millionth of the energy: not worth a word.
     assert space.rank >= 20
+
+
+@pytest.mark.parametrize(("levels", "least"), [(40, 0.995), (1, 0.7)])
+def test_lateral_neurons_that_spike_find_the_same_directions(levels, least):
+    found = []
+    for given in (None, levels):
+        space = HebbianSubspace(64, rows=10, levels=given)
+        stream(space, ROWS, epochs=2)
+        space.consolidate()
+        found.append((space.basis, shares(space, ROWS, 0)[0]))
+    assert least * found[0][1] <= found[1][1] <= 1.001 * found[0][1]
+    assert not torch.equal(found[0][0], found[1][0])
+
+
+def test_lateral_neurons_that_spike_are_silent_without_input():
+    space = HebbianSubspace(6, rows=2, levels=40)
+    space.observe(torch.zeros(5, 6))
+    assert space.correlation.isfinite().all() and space.trace.isfinite().all()

@@ -37,6 +37,7 @@ for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "
 ADDED: dict[str, dict[str, Any]] = {
     "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
+    "method": {"levels": None},
     "trainer": {"loss": None, "checkpoints": None},
 }
 # The same, of no group.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -81,21 +81,26 @@ class SpikingNetwork(nn.Module):
         if state is not None:
             with Step(state) as step:
                 return run(input), step.after
-        seed = None if self.training else 0
-        if self.learning == "ottt":
-            return self._online(input, seed)
-        shown = input if self.repeats else torch.cat(list(encoded(input, self.steps, self.encoding, seed)))
-        over_steps = run(shown).unflatten(0, (self.steps, -1))
+        if self.learning == "ottt" and torch.is_grad_enabled():
+            return self._online(input)
+        return self.over_time(run(input if self.repeats else torch.cat(list(self._encoded(input)))))
+
+    def over_time(self, values: Tensor) -> Tensor:
+        """The mean over time of values (steps * n, ...) that are folded: under dsr weighted as rates are, (n, ...)."""
+        over_steps = values.unflatten(0, (self.steps, -1))
         if self.learning == "dsr":
-            return torch.tensordot(step_weights(self.steps, self.decay, like=over_steps), over_steps, dims=1)
+            return torch.inner(over_steps.movedim(0, -1), step_weights(self.steps, self.decay, like=values))
         return over_steps.mean(0)
 
-    def _online(self, images: Tensor, seed: int | None) -> Tensor:
-        if self.training and torch.is_grad_enabled():
+    def _encoded(self, images: Tensor) -> Iterator[Tensor]:
+        return encoded(images, self.steps, self.encoding, None if self.training else 0)
+
+    def _online(self, images: Tensor) -> Tensor:
+        if self.training:
             over_steps = online_logits(self, images)
         else:
             found, state = [], self.rest
-            for inputs in encoded(images, self.steps, self.encoding, seed):
+            for inputs in self._encoded(images):
                 outputs, state = self(inputs, state)
                 found.append(outputs)
             over_steps = torch.stack(found)
@@ -107,23 +112,21 @@ class SpikingNetwork(nn.Module):
         """What a Hebbian rule sees of a layer's inputs in a forward pass: what its weights' gradient is made of.
 
         Under dsr the weighted firing rates, under bptt the spikes of all steps, under ottt the spikes of each step and
-        their trace before it, decayed.
+        their trace.
 
         Args:
             name: of the layer.
             calls: its inputs, call by call.
         """
         if self.learning == "dsr" and name not in self.before_neurons:
-            return [
-                torch.tensordot(step_weights(self.steps, self.decay, like=call), call, dims=1)
-                for call in (one.unflatten(0, (self.steps, -1)) for one in calls)
-            ]
-        if self.learning != "ottt" or len(calls) < 2 or (leak := leaking(self.get_submodule(name))) is None:
+            return [self.over_time(call) for call in calls]
+        if self.learning != "ottt" or (leak := leaking(self.get_submodule(name))) is None:
             return list(calls)
-        found, trace = [calls[0]], calls[0]
-        for call in calls[1:]:
-            trace = torch.add(call, trace, alpha=leak)
-            found += [call, trace]
+        by_step = list(calls[0].unflatten(0, (self.steps, -1))) if len(calls) == 1 else list(calls)
+        found, trace = by_step[:1], by_step[0]
+        for inputs in by_step[1:]:
+            trace = torch.add(inputs, trace, alpha=leak)
+            found += [inputs, trace]
         return found
 
 

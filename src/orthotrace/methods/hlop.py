@@ -18,7 +18,7 @@ class HLOP(CountedProjection):
     """Lateral weights learn the principal directions of each layer's inputs while the task is trained.
 
     Args:
-        step, momentum, iterations, interval, max_rows: of the Hebbian rule, see HebbianSubspace.
+        step, momentum, iterations, interval, max_rows, levels: of the Hebbian rule, see HebbianSubspace.
         start_epoch: of each task, from 1: from which epoch the rule learns.
         closing_pass: end a task with one pass over its training images, without updates of the weights, in which
             the trace is averaged. Not in the paper, and not possible where a stream may be seen once only.
@@ -42,6 +42,7 @@ class HLOP(CountedProjection):
         start_epoch: Annotated[int, Field(ge=1)] = 1,
         closing_pass: bool = False,
         patches: Annotated[int, Field(ge=1)] | None = 1024,
+        levels: Annotated[int, Field(ge=1)] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(patches=patches, **options)
@@ -51,6 +52,7 @@ class HLOP(CountedProjection):
             "iterations": iterations,
             "interval": interval,
             "max_rows": max_rows,
+            "levels": levels,
         }
         self.start_epoch = start_epoch
         self.epochs_needed = 1 if closing_pass else start_epoch

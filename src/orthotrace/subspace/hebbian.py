@@ -55,6 +55,8 @@ class HebbianSubspace(CountedSubspace):
         iterations: times that each batch is learned from, at least 1; beyond 1 each is a step, whatever the interval.
         interval: batches for one step, at least 1. The first ``interval`` batches are a step each.
         max_rows: rows that learn under an energy, at least 1.
+        levels: of lateral neurons that spike: responses are rounded to multiples of the largest of a batch over so
+            many, at least 1; None for real-valued responses.
         seed: of the first rows.
 
     Source: Xiao et al., Hebbian Learning based Orthogonal Projection, ICLR 2024, eq. 4 and 5; the trace in the
@@ -91,6 +93,7 @@ class HebbianSubspace(CountedSubspace):
         iterations: Annotated[int, Field(ge=1)] = 1,
         interval: Annotated[int, Field(ge=1)] = 5,
         max_rows: Annotated[int, Field(ge=1)] = 100,
+        levels: Annotated[int, Field(ge=1)] | None = None,
         seed: int = 0,
         **options: Any,
     ) -> None:
@@ -100,6 +103,7 @@ class HebbianSubspace(CountedSubspace):
         self.iterations = iterations
         self.interval = interval
         self.max_rows = max_rows
+        self.levels = levels
         self.seed = seed
         # Whether a task was begun; rows and batches since the last step; steps since the task's start; in a closing
         # pass, what it averages.
@@ -163,7 +167,10 @@ class HebbianSubspace(CountedSubspace):
         if not len(rows):
             return
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
-        self.correlation.addmm_((rows @ self.learning.T).T, rows)
+        responses = rows @ self.learning.T
+        if self.levels is not None:
+            responses = rounded(responses, self.levels)
+        self.correlation.addmm_(responses.T, rows)
         # One batch in its own type, the sum over batches in float64.
         flat = rows.flatten()
         energy = torch.dot(flat, flat).double()
@@ -272,3 +279,19 @@ class HebbianSubspace(CountedSubspace):
                     stacklevel=2,
                 )
         return directions[: min(count, answered)]
+
+
+def rounded(responses: Tensor, levels: int) -> Tensor:
+    """Responses as counts of spikes, of either sign: multiples of the largest over so many levels.
+
+    Source: Xiao et al., ICLR 2024, whose neurons have the range +-20 and 1000 or 40 levels; here the range is that of
+    the responses, so that the rule stays free of scale.
+
+    Example:
+        >>> rounded(torch.tensor([1.0, -0.3, 0.2]), 4).tolist()
+        [1.0, -0.25, 0.25]
+    """
+    if not responses.numel():
+        return responses
+    step = responses.abs().amax() / levels
+    return torch.where(step > 0, (responses / step).round() * step, 0)
