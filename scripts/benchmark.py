@@ -6,6 +6,7 @@
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
     python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
+    python scripts/benchmark.py spiking [--json] [--rounds 15]   beside snntorch and spikingjelly
 
 Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa and
 alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over the
@@ -247,6 +248,21 @@ def whitening(rounds: int) -> list[dict[str, Any]]:
     return records
 
 
+def spiking(rounds: int) -> list[dict[str, Any]]:
+    """A step of spiking networks beside those of snntorch, of spikingjelly, and of the ordinary network; 1 thread."""
+    import benchmark_spiking as cases
+
+    records = []
+    for case, peer, times, most in cases.speed(rounds):
+        found = record(case, peer, times)
+        records.append(found if most is None else {**found, "promised": most})
+    for case, peer, ours, theirs, most in cases.memory():
+        ratio = round(ours / theirs, 3)
+        found = {"case": case, "peer": peer, "ours_peak_mb": ours, "peer_peak_mb": theirs}
+        records.append({**found, "ours_over_peer_mb": ratio, "promised": most})
+    return records
+
+
 def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """The record of a case."""
     ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
@@ -271,10 +287,10 @@ def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "rounding", "whitening"])
+    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "rounding", "whitening", "spiking"])
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
-    parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3")
+    parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3, of spiking 15")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     # Lightning 2.6 on torch >= 2.13.
@@ -284,11 +300,12 @@ def main() -> None:
     given = [] if arguments.folder is None else [arguments.folder]
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "rounding": rounding, "whitening": whitening,
+        "spiking": spiking,
     }  # fmt: skip
     run = runs[arguments.benchmark]
-    rounds = arguments.rounds or (3 if arguments.benchmark in ("rsa", "rounding", "whitening") else 7)
+    rounds = arguments.rounds or {"rsa": 3, "rounding": 3, "whitening": 3, "spiking": 15}.get(arguments.benchmark, 7)
     for entry in run(rounds, *given):
-        if arguments.json or "relative_error" in entry:
+        if arguments.json or "relative_error" in entry or "ours_over_peer_mb" in entry:
             print(json.dumps(entry), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"
