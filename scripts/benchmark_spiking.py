@@ -132,6 +132,7 @@ def made(name: str, steps: int = STEPS) -> Callable[[], Tensor]:
         model = ordinary()
         return step_of(lambda: model(shown), model)
     peers = {"snntorch": Stepwise, "spikingjelly": Multistep}
+    kind: Any
     kind, _, shows = name.partition(" ")
     frames = trains(steps) if shows else shown.flatten(1).expand(steps, -1, -1)
     if kind in peers:

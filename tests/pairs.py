@@ -36,6 +36,8 @@ CASES = {
     **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]},
     "learned scales": [*of_method("finetune"), *CONVOLUTIONS, "weights=own", "model.weights.learn_scale=true"],
     "resnet": [*of_method("gpm"), "model=resnet18", "model.channels=2"],
+    **{f"spiking, {way}": [*of_method("hlop"), "model=spiking_mlp", "model.hidden=[8]", "model.steps=3",
+                           f"model.learning={way}"] for way in ("dsr", "bptt", "ottt")},
     "whitening": [*of_method("finetune"), "model=custom", "model._target_=paired.Whitened", "regularizer.average=.9"],
     "whitening, gpm": [*of_method("gpm"), "model=custom", "model._target_=paired.Whitened"],
     "concepts": [*of_method("finetune"), *CONCEPTS],

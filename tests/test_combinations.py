@@ -1,6 +1,7 @@
 """Methods, streams and scenarios, generated from the configurations: each combination runs, or says why not.
 
 Every pair of method and stream, method and scenario, stream and scenario; all three together in make test-whole.
+Spiking networks: every pair of method and way of learning, in one of the combinations; all in make test-whole.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ DATA = {
         *(f"dataset.sources.{name}.size=8" for name in FIVE),
     ],
 }
+WAYS = ("dsr", "bptt", "ottt")
 TINY = ("trainer.max_epochs=1", "model.hidden=[8]", "trainer.batch_size=64", "trainer.accelerator=cpu")
 
 
@@ -51,17 +53,24 @@ def combinations():
         if ONE_TASK.get(stream, scenario) != scenario:
             continue
         chosen = (i + j) % len(SCENARIOS) == k or (stream, scenario) in REFUSED or stream in ONE_TASK
-        yield pytest.param(method, stream, scenario, marks=[] if chosen else pytest.mark.whole)
+        yield pytest.param(method, stream, scenario, None, marks=[] if chosen else pytest.mark.whole)
+        for place, way in enumerate(WAYS):
+            # A stream of its own for each way, and the scenarios in turn.
+            chosen = stream == ("permuted", "split", "repeated")[place] and k == (i + place) % len(SCENARIOS)
+            yield pytest.param(method, stream, scenario, way, marks=[] if chosen else pytest.mark.whole)
 
 
 def test_every_pair_is_chosen():
+    every = [one.values for one in combinations()]
     chosen = [one.values for one in combinations() if not one.marks]
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert {(one[a], one[b]) for one in chosen} == {(one.values[a], one.values[b]) for one in combinations()}
+    for spikes, pairs in ((False, ((0, 1), (0, 2), (1, 2))), (True, ((0, 3), (2, 3)))):
+        for a, b in pairs:
+            of = [{(one[a], one[b]) for one in some if bool(one[3]) == spikes} for some in (every, chosen)]
+            assert of[0] == of[1]
 
 
-@pytest.mark.parametrize(("method", "stream", "scenario"), [*combinations()])
-def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scenario):
+@pytest.mark.parametrize(("method", "stream", "scenario", "spikes"), [*combinations()])
+def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scenario, spikes):
     tasks = [] if stream in DATA or stream in ONE_TASK else ["stream.tasks=2"]
     chosen = [] if stream in ONE_TASK else [f"stream.scenario={scenario}"]
     memory = ["method.memory.size=60"] if "memory" in KEYS[method] else []
@@ -69,8 +78,9 @@ def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scen
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
     # The paper's alpha is for more and larger batches: here it would hold nothing.
     alpha = ["method.alpha=.1"] if method == "owm" else []
+    spiking = ["model=spiking_mlp", f"model.learning={spikes}", "model.steps=2"] if spikes else []
     overrides = [
-        f"method={method}", f"stream={stream}", *chosen, *tasks, *memory, *rows, *alpha, *TINY
+        f"method={method}", f"stream={stream}", *chosen, *tasks, *memory, *rows, *alpha, *spiking, *TINY
     ]  # fmt: skip
     run = Run(tmp_path / "run")
     if (stream, scenario) in REFUSED:

@@ -17,6 +17,7 @@ SMALL = ("stream=split", "stream.tasks=3", "stream.classes_per_task=2", "stream.
 EPOCHS = ("trainer.max_epochs=4", "trainer.batch_size=32", "trainer.save_every=0", "trainer.accelerator=cpu")
 # What draws or remembers within a task, all at once.
 BUSY = ("regularizer.dropout=.1", "regularizer.dropconnect=.1", "regularizer.input_noise=.1", "augmentation.shift=1")
+SPIKING = ("model=spiking_mlp", "model.steps=3")
 CONVOLUTIONS = ("model=convnet", "model.channels=[3,4]", "method.patches=20")
 CASES = {
     **{method: [f"method={method}", *BUSY, "trainer.evaluate_inside=3"] for method in GROUPS["method"]},
@@ -35,6 +36,9 @@ CASES = {
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
+    "spiking, dsr": ["method=hlop", *SPIKING, "model.learning=dsr", "method.levels=4", "method.start_epoch=2", *BUSY],
+    "spiking, bptt": ["method=gpm", *SPIKING, "model.learning=bptt", "model.trained=[threshold,decay]", *BUSY],
+    "spiking, ottt": ["method=derpp", *SPIKING, "model.learning=ottt", "model.encoding=rate", "regularizer.dropout=.1"],
 }
 CASES["scheduler step"] += ["scheduler.every=1", "scheduler.gamma=.5"]
 

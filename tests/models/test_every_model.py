@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -11,9 +13,15 @@ from orthotrace.models.all_cnn import AllCNN
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
+from orthotrace.models.spiking import SpikingConvNet, SpikingMLP, SpikingResNet18
 from orthotrace.models.tiny import Tiny10
 
 RGB = (3, 32, 32)
+SPIKING = [
+    partial(kind, learning=way, steps=2)
+    for kind, ways in ((SpikingMLP, ("dsr", "ottt")), (SpikingConvNet, ("dsr",)), (SpikingResNet18, ("bptt",)))
+    for way in ways
+]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +36,7 @@ RGB = (3, 32, 32)
         MLP,
         AllCNN,
         Tiny10,
+        *SPIKING,
     ],
 )
 @pytest.mark.parametrize("width", [0.1, 1.0])
@@ -40,7 +49,7 @@ def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
     assert isinstance(model.head, (nn.Linear, nn.Conv2d))
 
 
-@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10])
+@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10, *SPIKING])
 def test_widths_that_cannot_be(make):
     with pytest.raises(UserError, match="width"):
         make(RGB, 10, width=0)
