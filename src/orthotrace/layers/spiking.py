@@ -15,7 +15,7 @@ from orthotrace.layers.encoding import Encoding, encoded
 from orthotrace.layers.firing import Surrogate, step_weights
 from orthotrace.layers.neurons import IF, LIF, Decay, Learning, Threshold, Trained
 from orthotrace.layers.online import keep_traces, leaking, online_logits
-from orthotrace.layers.steps import State, Step
+from orthotrace.layers.steps import State, TimeStep
 
 Neuron = Literal["lif", "if"]
 STEPS: dict[Learning, int] = {"dsr": 20, "bptt": 6, "ottt": 6}
@@ -79,7 +79,7 @@ class SpikingNetwork(nn.Module):
         """Logits (n, classes) of images; with a state the outputs of one step, and the state after it."""
         run: Any = super().forward
         if state is not None:
-            with Step(state) as step:
+            with TimeStep(state) as step:
                 return run(input), step.after
         if self.learning == "ottt" and torch.is_grad_enabled():
             return self._online(input)

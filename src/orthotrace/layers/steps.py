@@ -21,15 +21,15 @@ class State:
     values: tuple[Tensor | None, ...] = ()
 
 
-class Step:
+class TimeStep:
     """A step of a network in the making: within the block neurons and layers take their state from it, in turn."""
 
     def __init__(self, state: State) -> None:
         self._before = state
         self._values: list[Tensor | None] = []
-        self._token: Token[Step | None] | None = None
+        self._token: Token[TimeStep | None] | None = None
 
-    def __enter__(self) -> Step:
+    def __enter__(self) -> TimeStep:
         self._token = _STEP.set(self)
         return self
 
@@ -56,9 +56,9 @@ class Step:
         return State(self._before.steps + 1, tuple(self._values))
 
 
-_STEP: ContextVar[Step | None] = ContextVar("step", default=None)
+_STEP: ContextVar[TimeStep | None] = ContextVar("step", default=None)
 
 
-def current_step() -> Step | None:
+def current_step() -> TimeStep | None:
     """The step that is being made, if one is."""
     return _STEP.get()
