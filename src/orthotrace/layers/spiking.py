@@ -15,11 +15,11 @@ from orthotrace.layers.encoding import Encoding, encoded
 from orthotrace.layers.firing import Surrogate, step_weights
 from orthotrace.layers.neurons import IF, LIF, Decay, Learning, Threshold, Trained
 from orthotrace.layers.online import keep_traces, leaking, online_logits
+from orthotrace.layers.rates import LAYERS, learn_from_rates
 from orthotrace.layers.steps import State, TimeStep
 
 Neuron = Literal["lif", "if"]
 STEPS: dict[Learning, int] = {"dsr": 20, "bptt": 6, "ottt": 6}
-SYNAPSES = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # What has no meaning within a step: statistics over time and batch, and what looks at a whole sequence.
 WHOLE = (nn.modules.batchnorm._BatchNorm, nn.RNNBase, nn.MultiheadAttention)
 
@@ -226,7 +226,9 @@ def _make_spiking(
     network.decay = float(neurons[0].decay)
     network.repeats, network.before_neurons = chain, frozenset(before)
     if learning == "ottt":
-        keep_traces(network, SYNAPSES)
+        keep_traces(network, LAYERS)
+    elif learning == "dsr" and isinstance(model, nn.Sequential):
+        learn_from_rates(network, count, network.decay)
 
 
 def _refuse(model: nn.Module, learning: Learning) -> None:
