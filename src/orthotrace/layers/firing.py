@@ -88,15 +88,15 @@ def surrogate_spikes(
 class _SurrogateSpikes(torch.autograd.Function):
     @staticmethod
     def forward(currents: Any, before: Any, threshold: Any, decay: Any, surrogate: Any) -> Any:
-        level = float(threshold)
-        return fire(currents, before, level, float(decay), level, 1.0)
+        level = number(threshold)
+        return fire(currents, before, level, number(decay), level, 1.0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         _, before, threshold, decay, ctx.surrogate = inputs
         ctx.mark_non_differentiable(output[2])
         ctx.numbers = (isinstance(threshold, Tensor), isinstance(decay, Tensor))
-        ctx.level, ctx.leak = float(threshold), float(decay)
+        ctx.level, ctx.leak = number(threshold), number(decay)
         ctx.save_for_backward(output[2], before)
 
     @staticmethod
@@ -191,7 +191,7 @@ def rate_spikes(currents: Tensor, threshold: float | Tensor, decay: float, fires
 class _RateSpikes(torch.autograd.Function):
     @staticmethod
     def forward(currents: Any, threshold: Any, decay: Any, fires: Any) -> Any:
-        level = float(threshold)
+        level = number(threshold)
         spikes, left, _ = fire(currents, None, level, decay, fires * level, level)
         return spikes, left
 
@@ -199,7 +199,7 @@ class _RateSpikes(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         currents, threshold, ctx.decay, _ = inputs
         ctx.mark_non_differentiable(output[1])
-        level = float(threshold)
+        level = number(threshold)
         ctx.trained = isinstance(threshold, Tensor)
         mean = weighted_mean(currents, ctx.decay)
         ctx.save_for_backward((mean > 0) & (mean < level), mean >= level if ctx.trained else None)
@@ -233,6 +233,16 @@ def step_weights(steps: int, decay: float, like: Tensor) -> Tensor:
 def weighted_mean(values: Tensor, decay: float) -> Tensor:
     """The mean of (steps, ...) over the steps, weighted by step_weights."""
     return torch.tensordot(step_weights(len(values), decay, like=values), values, dims=1)
+
+
+def number(value: float | Tensor) -> float:
+    """A number, also of a tensor that is trained.
+
+    Example:
+        >>> number(torch.tensor(0.5, requires_grad=True))
+        0.5
+    """
+    return float(value.detach()) if isinstance(value, Tensor) else value
 
 
 def _first(value: Tensor, place: int | None, size: int) -> Tensor:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.layers.firing import Surrogate, fire, rate_spikes, surrogate_spikes
+from orthotrace.layers.firing import Surrogate, fire, number, rate_spikes, surrogate_spikes
 from orthotrace.layers.steps import current_step
 
 Learning = Literal["dsr", "bptt", "ottt"]
@@ -122,9 +122,9 @@ class LIF(nn.Module):
         """
         threshold, decay = self._limited(self.threshold, math.inf), self._limited(self.decay, 1.0)
         if not torch.is_grad_enabled():
-            level, dsr = float(threshold), self.learning == "dsr"
+            level, dsr = number(threshold), self.learning == "dsr"
             least, height = (FIRES * level, level) if dsr else (level, 1.0)
-            return _spikes_alone(currents, state, level, float(decay), least, height)
+            return _spikes_alone(currents, state, level, number(decay), least, height)
         if self.learning == "dsr":
             if state is not None:
                 raise UserError("a rate is one of all steps: under dsr there is no state to go on from", "state")
@@ -137,7 +137,7 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         """What it is made with."""
-        numbers = f"threshold={float(self.threshold):g}, decay={float(self.decay):g}"
+        numbers = f"threshold={number(self.threshold):g}, decay={number(self.decay):g}"
         return f"steps={self.steps}, learning={self.learning}, {numbers}"
 
 

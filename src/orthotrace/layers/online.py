@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from orthotrace.layers.encoding import encoded
+from orthotrace.layers.firing import number
 from orthotrace.layers.neurons import LIF
 from orthotrace.layers.steps import current_step
 
@@ -24,7 +25,7 @@ def keep_traces(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     for module in model.modules():
         if isinstance(module, LIF):
             for layer in waiting:
-                layer.register_forward_hook(_Trace(float(module.decay)))
+                layer.register_forward_hook(_Trace(number(module.decay)))
             waiting = []
         elif isinstance(module, kinds):
             waiting.append(module)
@@ -57,7 +58,7 @@ class _Trace:
             product = layer._conv_forward(past, layer.weight, None)
         if layer.bias is not None:
             # The constant input of a bias has a trace too.
-            ones = sum(self.decay ** (1 + number) for number in range(step.number))
+            ones = sum(self.decay ** (1 + past) for past in range(step.number))
             bias = layer.bias if isinstance(layer, nn.Linear) else layer.bias.view(-1, *[1] * len(layer.kernel_size))
             product = product + bias * ones
         return outputs + (product - product.detach())

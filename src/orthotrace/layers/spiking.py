@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.layers.encoding import Encoding, encoded
-from orthotrace.layers.firing import Surrogate, step_weights
+from orthotrace.layers.firing import Surrogate, number, step_weights
 from orthotrace.layers.neurons import IF, LIF, Decay, Learning, Threshold, Trained
 from orthotrace.layers.online import keep_traces, leaking, online_logits
 from orthotrace.layers.rates import LAYERS, learn_from_rates
@@ -223,7 +223,7 @@ def _make_spiking(
     if not isinstance(model, SpikingNetwork):
         network.__class__ = _spiking_class(type(model))
     network.steps, network.learning, network.encoding = count, learning, encoding
-    network.decay = float(neurons[0].decay)
+    network.decay = number(neurons[0].decay)
     network.repeats, network.before_neurons = chain, frozenset(before)
     if learning == "ottt":
         keep_traces(network, LAYERS)
