@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orthotrace.layers.encoding import encoded
+from orthotrace.core.errors import UserError
+from orthotrace.layers.encoding import encoded, frame_shape
 
 IMAGES = torch.tensor([[[0.0, 1.0], [2.0, 4.0]], [[-3.0, -2.0], [-1.0, 1.0]]])
 
@@ -35,3 +36,20 @@ def test_bright_pixels_spike_first_and_black_ones_never():
 def test_an_image_of_one_brightness_gives_nothing(encoding, dtype):
     steps = list(encoded(torch.ones(2, 3, dtype=dtype), 4, encoding, seed=0))
     assert not torch.stack(steps).any() and steps[0].dtype == dtype
+
+
+def test_frames_are_shown_one_after_the_other():
+    frames = torch.arange(2 * 6 * 3).view(2, 6, 3).float()
+    steps = list(encoded(frames, 3, "frames"))
+    assert len(steps) == 3 and torch.equal(torch.cat(steps, 1), frames)
+    assert torch.equal(steps[1], frames[:, 2:4])
+
+
+@pytest.mark.parametrize(
+    ("channels", "line"),
+    [(8, "images of 8 channels are recordings of 4 steps"), (3, "images of 3 channels are no rec")],
+)
+def test_frames_of_another_number_of_steps(channels, line):
+    assert frame_shape((6, 4, 5), 3) == (2, 4, 5)
+    with pytest.raises(UserError, match=f"^steps: the network has 3 steps, and {line}"):
+        frame_shape((channels, 4, 5), 3)

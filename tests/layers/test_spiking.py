@@ -16,6 +16,7 @@ from orthotrace.layers.spiking import SpikingNetwork, spiking
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
+from orthotrace.models.spiking import SpikingMLP
 
 WAYS = ("dsr", "bptt", "ottt")
 MAKERS = {
@@ -255,3 +256,22 @@ def test_mixed_precision(learning):
         loss = cross_entropy(model(images()), labels)
     loss.backward()
     assert all(value.grad.isfinite().all() and value.grad.dtype == torch.float32 for value in model.parameters())
+
+
+@pytest.mark.parametrize("learning", WAYS)
+def test_frames_are_the_inputs_of_the_steps(learning):
+    torch.manual_seed(0)
+    model = SpikingMLP((8, 2, 3), 5, hidden=[12], learning=learning, steps=4, encoding="frames")
+    assert model.fc1.in_features == 12
+    frames = torch.randn(3, 8, 2, 3, generator=torch.Generator().manual_seed(1))
+    logits = model(frames)
+    # The last frame cannot be seen before its step, and the first one is.
+    later, sooner = frames.clone(), frames.clone()
+    later[:, 6:], sooner[:, :2] = 0, 0
+    assert not torch.equal(model(later), logits) and not torch.equal(model(sooner), logits)
+    model.encoding, same = "constant", frames[:, :2]
+    constant = model(same)
+    model.encoding = "frames"
+    torch.testing.assert_close(model(same.repeat(1, 4, 1, 1)), constant)
+    with pytest.raises(UserError, match="steps: the network has 3 steps"):
+        SpikingMLP((8, 2, 3), 5, steps=3, encoding="frames")

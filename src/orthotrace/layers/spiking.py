@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.layers.encoding import Encoding, encoded
+from orthotrace.layers.encoding import Encoding, encoded, frame_shape
 from orthotrace.layers.firing import Surrogate, number, step_weights
 from orthotrace.layers.neurons import IF, LIF, Decay, Learning, Threshold, Trained
 from orthotrace.layers.online import keep_traces, leaking, online_logits
@@ -36,7 +36,8 @@ class SpikingNetwork(nn.Module):
     mean loss. Its memory does not grow with the steps, since its backward pass runs each step anew.
 
     Args:
-        shape, classes: of the network below.
+        shape: of images; with frames (2 steps, height, width), of which the network below has (2, height, width).
+        classes: of the network below.
         neuron, learning, steps, threshold, decay, encoding, surrogate, trained: see spiking.
         **options: of the network below.
 
@@ -70,6 +71,8 @@ class SpikingNetwork(nn.Module):
         trained: Sequence[Trained] | None = None,
         **options: Any,
     ) -> None:
+        if encoding == "frames":
+            shape = frame_shape(shape, STEPS[learning] if steps is None else steps)
         build: Any = super().__init__
         build(shape, classes, **options)
         _make_spiking(self, neuron, learning, steps, encoding, threshold, decay, surrogate, trained)
@@ -154,7 +157,8 @@ def spiking(
         neuron: "lif", leaky integrate-and-fire, or "if", without a leak.
         threshold: above 0; None for 6 under dsr, where a spike is as high as the threshold, else 1.
         decay: of the membrane at a step, in (0, 1]; None for exp(-.05) under dsr, else .5. Of if neurons it is 1.
-        encoding: "constant", the image is the current of each step; "rate" or "latency", spikes, see encoded.
+        encoding: "constant", the image is the current of each step; "rate" or "latency", spikes; "frames", a frame for
+            each step, see encoded.
         surrogate: slope of a spike under bptt and ottt, "sigmoid" or "atan".
         trained: beside the weights: "threshold", "decay" (under bptt); None for the threshold under dsr.
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -82,3 +84,25 @@ def test_what_cannot_be(tmp_path, change, options, line):
     change(tmp_path / "data")
     with pytest.raises(UserError, match=line):
         events(path, **options)
+
+
+def test_a_spiking_network_learns_which_came_first(train, tmp_path):
+    """Classes of the same events, in other orders: no sum over time tells them apart."""
+    rng = np.random.default_rng(0)
+    for number, order in enumerate(([0, 1], [1, 0], [2, 3], [3, 2])):
+        (tmp_path / "data" / str(number)).mkdir(parents=True)
+        for one in range(20):
+            # Four events at each of two places, the one before the other; and one of noise.
+            x = np.repeat(order, 4)
+            t = np.concatenate([rng.integers(0, 400, 4), rng.integers(600, 1000, 4)])
+            x, t = np.append(x, rng.integers(0, 4)), np.append(t, rng.integers(0, 1000))
+            np.savez(tmp_path / "data" / str(number) / f"{one}.npz", x=x, y=0 * x, t=t, p=0 * x + 1)
+    answer = train(
+        "dataset=events", f"dataset.path={tmp_path}/data", "dataset.steps=4", "dataset.size=[1,4]", "stream=split",
+        "stream.tasks=2", "stream.class_order=['0','1','2','3']", "model=spiking_mlp", "model.encoding=frames",
+        "model.steps=4", "model.learning=bptt", "model.hidden=[24]", "trainer.max_epochs=20", "trainer.batch_size=8",
+        "method=finetune", "hydra.run.dir=run",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["learning_accuracy"] > 0.9
