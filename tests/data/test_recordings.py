@@ -1,4 +1,6 @@
 import itertools
+import sys
+import types
 
 import h5py
 import numpy as np
@@ -104,24 +106,40 @@ def test_the_clock_of_nmnist_turns_over(tmp_path):
     assert found.p.tolist() == [0, 1, 0]
 
 
-def test_tonic_reads_aedat(tmp_path, monkeypatch):
-    import sys
-    import types
-
+@pytest.fixture
+def tonic(monkeypatch):
+    """What stands for tonic.io, whose functions give these events."""
     events = np.zeros(2, [("x", "<i2"), ("y", "<i2"), ("t", "<i8"), ("p", "?")])
     events["x"], events["t"] = [7, 8], [1, 2]
     module = types.ModuleType("tonic.io")
     monkeypatch.setattr(module, "read_dvs_128", lambda path: ((128, 128), events), raising=False)
+    monkeypatch.setattr(module, "read_davis_346", lambda path: ((346, 260), None, events), raising=False)
     monkeypatch.setitem(sys.modules, "tonic", types.ModuleType("tonic"))
     monkeypatch.setitem(sys.modules, "tonic.io", module)
-    assert read_recording(tmp_path / "a.aedat", "dvs_128").x.tolist() == [7, 8]
+
+
+HEADER = b"#!AER-DAT2.0\r\n# a comment\r\n"
+
+
+@pytest.mark.parametrize("camera", ["dvs_128", "davis_346"])
+@pytest.mark.parametrize("content", [HEADER + bytes(16), HEADER + b"#" + bytes(15), b"#!AER-DAT3.1\r\n" + bytes(99)])
+def test_tonic_reads_aedat(tonic, tmp_path, camera, content):
+    (tmp_path / "a.aedat").write_bytes(content)
+    assert read_recording(tmp_path / "a.aedat", camera).x.tolist() == [7, 8]
     with pytest.raises(UserError, match=r"camera: .*a\.aedat: the camera of \.aedat files must be told"):
         read_recording(tmp_path / "a.aedat")
 
 
-def test_without_tonic(tmp_path, monkeypatch):
-    import sys
+@pytest.mark.parametrize(
+    ("content", "count"), [(bytes(24), "3"), (b"#" + bytes(6) + b"\n" + bytes(16), "3"), (bytes(20), "2.5")]
+)
+def test_events_that_are_taken_for_the_header_are_missed(tonic, tmp_path, content, count):
+    (tmp_path / "a.aedat").write_bytes(HEADER + content)
+    with pytest.raises(UserError, match=f"tonic reads 2 events where there are {count}: write it as .npz"):
+        read_recording(tmp_path / "a.aedat", "dvs_128")
 
+
+def test_without_tonic(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tonic", None)
     monkeypatch.setitem(sys.modules, "tonic.io", None)
     with pytest.raises(UserError, match="AEDAT files need the package tonic: pip install tonic"):

@@ -162,8 +162,27 @@ def _nmnist(path: Path) -> list[Any]:
 def _by_tonic(path: Path, camera: Camera | None) -> list[Any]:
     if camera is None:
         raise UserError("the camera of .aedat files must be told, such as dvs_128", "camera")
-    _, events = getattr(_installed("tonic.io", "AEDAT"), f"read_{camera}")(str(path))
+    # Some readers give the time of the start too.
+    *_, events = getattr(_installed("tonic.io", "AEDAT"), f"read_{camera}")(str(path))
+    _check_length(path, len(events))
     return [events[name] for name in FIELDS]
+
+
+def _check_length(path: Path, count: int) -> None:
+    """Events of version 2 take eight bytes each; tonic takes some for lines of the header, see findings/.
+
+    Raises:
+        UserError: there are more, or other ones, in the file.
+    """
+    content = path.read_bytes()
+    if not content.startswith(b"#!AER-DAT2"):
+        return
+    start = 0
+    while content[start : start + 1] == b"#" and (end := content.find(b"\n", start)) > 0 and content[end - 1] == 13:
+        start = end + 1
+    if len(content) - start != 8 * count:
+        there = (len(content) - start) / 8
+        raise UserError(f"tonic reads {count} events where there are {there:g}: write it as .npz, with x, y, t and p")
 
 
 def _installed(module: str, what: str) -> Any:
