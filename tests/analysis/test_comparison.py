@@ -120,6 +120,14 @@ def test_everything_is_written_and_said(tmp_path):
     assert rdms.descriptors["kind"] == "two" and rdms.descriptors["seed"] == 1
 
 
+def test_files_of_something_else_are_not_overwritten(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("mine")
+    with pytest.raises(UserError, match=r"^out: .*out holds report\.html of something else"):
+        compare_networks(saved(tmp_path, kind="one"), **SHOWN, out=tmp_path / "out", formats=[])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+
+
 def test_layers_by_common_names_and_patterns(tmp_path):
     entries = saved(tmp_path)
     entries[1] |= {"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.ReLU()), "layers": {"early": "2"}}

@@ -208,3 +208,8 @@ def test_windows_do_not_depend_on_where_time_begins():
     later = Recording.of(recording.x, recording.y, recording.t - 10**9, recording.p)
     for steps, windows in itertools.product((1, 3), ("time", "count")):
         assert (later.frames(steps, (5, 7), windows) == recording.frames(steps, (5, 7), windows)).all()
+
+
+def test_events_of_one_time_keep_their_order():
+    x = np.random.default_rng(0).permutation(200)
+    assert (Recording.of(x, 0 * x, 0 * x, 0 * x).x == x).all()
