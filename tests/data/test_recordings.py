@@ -211,5 +211,5 @@ def test_windows_do_not_depend_on_where_time_begins():
 
 
 def test_events_of_one_time_keep_their_order():
-    x = np.random.default_rng(0).permutation(200)
-    assert (Recording.of(x, 0 * x, 0 * x, 0 * x).x == x).all()
+    x, t = np.random.default_rng(0).permutation(2000), np.arange(2000) % 3
+    assert (Recording.of(x, 0 * x, t, 0 * x).x == np.concatenate([x[t == time] for time in range(3)])).all()
