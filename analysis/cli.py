@@ -82,6 +82,16 @@ class IntervalOptions:
 
 @checked
 @dataclass(frozen=True)
+class DropoutOptions:
+    """Dropout masks that are drawn at test too: the keys below dropout."""
+
+    samples: Annotated[int, Field(ge=1)] | None
+    average: Literal["activations", "rdms"]
+    seed: Annotated[int, Field(ge=0)]
+
+
+@checked
+@dataclass(frozen=True)
 class Options:
     """The keys that have types and ranges; others are checked where they are used.
 
@@ -96,6 +106,7 @@ class Options:
     interval: IntervalOptions
     readout: bool
     factors: list[str]
+    dropout: DropoutOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -129,6 +140,7 @@ def analyse(config: DictConfig) -> Path:
         from orthotrace.analysis.networks.left_out import left_out_line
         from orthotrace.analysis.networks.runs import select
         from orthotrace.analysis.settings import Settings
+        from orthotrace.analysis.studies.dropout import DropoutSampling
         from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
         from orthotrace.results.groups import groups
         from orthotrace.results.summary import print_summary
@@ -158,7 +170,8 @@ def analyse(config: DictConfig) -> Path:
     interval = vars(chosen.interval)
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
-        factors=chosen.factors, formats=chosen.formats, style=chosen.style, figures=chosen.figures,
+        factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), formats=chosen.formats,
+        style=chosen.style, figures=chosen.figures,
     )  # fmt: skip
 
     def concepts() -> Any:

@@ -29,6 +29,7 @@ from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.settings import INTERVAL, Settings
 from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
+from orthotrace.analysis.studies.dropout import DropoutSampling
 from orthotrace.analysis.studies.findings import REPEATED, Findings, find, keep_rdms
 from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
 from orthotrace.analysis.studies.references import Reference, read_references
@@ -140,7 +141,7 @@ def _compared(
     readings = read_networks(grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept)
     concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
     found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
-    extras = extra_studies(grouped, readings, settings, facets, found.left_out)
+    extras = extra_studies(grouped, readings, stimuli, settings, facets, out, found.left_out)
     results = found.as_json(grouped, stimuli, readings, settings.options)
     given = isinstance(grouped[0], GivenGroup)
     pairs: list[LayerPairs] = []
@@ -304,6 +305,7 @@ def compare_networks(
     style: str = "nature",
     figures: Sequence[str] | None = None,
     factors: Sequence[str] = (),
+    dropout: DropoutSampling | None = None,
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -331,6 +333,7 @@ def compare_networks(
         style: of the figures: nature, neurips, icml, cvpr or slides.
         figures: names or patterns of those to draw; None for all.
         factors: columns of which it is told how much of the variance of RDMs each explains, see studies.factors.
+        dropout: masks of dropout that are drawn at test too; None for none.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -356,10 +359,12 @@ def compare_networks(
     asked = {"layers": None if layers is None else list(layers), "read": read, "tasks": tasks, "rdm": name}
     asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
     asked |= {"factors": list(factors)} if factors else {}
+    asked |= {"dropout": asdict(dropout)} if dropout else {}
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
-        formats=list(formats), style=style, figures=figures, factors=list(factors),
+        factors=list(factors), dropout=dropout or DropoutSampling(),
+        formats=list(formats), style=style, figures=figures,
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

@@ -6,19 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.figures.dropout import drawings_of_dropout
 from orthotrace.analysis.figures.factors import drawings_of_shares
 from orthotrace.analysis.figures.forgetting import drawings_of_forgetting
 from orthotrace.analysis.networks.runs import tasks_of
-from orthotrace.analysis.report.sections import Section, factors_section, forgetting_section
+from orthotrace.analysis.report.sections import Section, dropout_section, factors_section, forgetting_section
+from orthotrace.analysis.studies.dropout import check_dropout, courses, dropout_consistency
 from orthotrace.analysis.studies.factors import check_shares, factor_shares
 from orthotrace.analysis.studies.readouts import check_readouts, over_earlier_tasks, readouts
 from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from orthotrace.analysis.figures.facets import Facets
     from orthotrace.analysis.figures.scores import Drawings
     from orthotrace.analysis.networks.left_out import LeftOut
     from orthotrace.analysis.networks.read import NetworkReadings
+    from orthotrace.analysis.networks.runs import Stimuli
     from orthotrace.analysis.settings import Settings
 
 
@@ -41,7 +46,7 @@ def check_extras(grouped: Sequence[Any], settings: Settings) -> None:
     """Refuse what cannot be asked of these networks, before any is read.
 
     Raises:
-        UserError: as readouts.check_readouts and factors.check_shares.
+        UserError: as readouts.check_readouts, factors.check_shares and dropout.check_dropout.
     """
     if settings.readout:
         if settings.options.get("epochs") is not None:
@@ -50,15 +55,23 @@ def check_extras(grouped: Sequence[Any], settings: Settings) -> None:
     if settings.factors:
         runs = [run for group in grouped for run in group.runs]
         check_shares([(run, task) for run in runs for task in tasks_of(run, settings.tasks)], settings.factors)
+    if settings.dropout.samples:
+        check_dropout([(group.runs[0], tasks_of(group.runs[0], settings.tasks)[-1]) for group in grouped])
 
 
 def extra_studies(
-    grouped: Sequence[Any], readings: NetworkReadings, settings: Settings, facets: Facets, left_out: list[LeftOut]
+    grouped: Sequence[Any],
+    readings: NetworkReadings,
+    stimuli: Stimuli,
+    settings: Settings,
+    facets: Facets,
+    out: Path | None,
+    left_out: list[LeftOut],
 ) -> Mapping[str, ExtraStudy]:
     """What the settings ask for, by its name in results.json.
 
     Raises:
-        UserError: as readouts.readouts and factors.factor_shares.
+        UserError: as readouts.readouts, factors.factor_shares and dropout.dropout_consistency.
     """
     level, found = settings.interval["level"], {}
     if settings.readout:
@@ -72,5 +85,20 @@ def extra_studies(
         shares = factor_shares(readings.networks, readings.layers, settings.factors, level, left_out)
         found["factors"] = ExtraStudy(
             [asdict(one) for one in shares], drawings_of_shares(shares), factors_section(shares, readings.layers, level)
+        )
+    if settings.dropout.samples:
+        name = str(settings.options["rdm"])
+        sampled = dropout_consistency(
+            readings, stimuli, settings.measure, settings.dropout, out, name, settings.interval
+        )
+        found["dropout"] = ExtraStudy(
+            [
+                {"method": method, "task": task, "layer": layer, "samples": count, **asdict(one)}
+                for count, of in sampled.items()
+                for (method, task), by_layer in of.items()
+                for layer, one in by_layer.items()
+            ],
+            drawings_of_dropout(courses(sampled), settings.dropout, facets),
+            dropout_section(courses(sampled), settings.dropout, readings.layers, level),
         )
     return found

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.studies.dropout import DropoutSampling
+
 if TYPE_CHECKING:
     from orthotrace.analysis.networks.places import Read
     from orthotrace.analysis.rdm.rdms import Measure
@@ -30,6 +32,7 @@ class Settings:
         interval: of means over pairs.
         readout: take forgetting apart, see studies.readouts.
         factors: of which it is told how much of the variance of RDMs each explains, see studies.factors.
+        dropout: masks of dropout that are drawn at test too.
         formats: of figures.
         style: of figures.
         figures: names or patterns of those to draw; None for all.
@@ -45,6 +48,7 @@ class Settings:
     interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
     readout: bool = False
     factors: Sequence[str] = ()
+    dropout: DropoutSampling = field(default_factory=DropoutSampling)
     formats: Sequence[str] = ("pdf", "svg", "png")
     style: str = "nature"
     figures: Sequence[str] | None = None

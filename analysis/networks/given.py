@@ -115,15 +115,18 @@ class BuiltNetwork:
         if not isinstance(self.model, Mapping):
             return None
         parts = [json.dumps(self.model, sort_keys=True, default=str), source_of(str(self.model["_target_"]))]
-        parts.append(_digest_of_state(self.network()) if self.weights is None else digest_of(self.weights))
+        parts.append(digest_of_state(self.network()) if self.weights is None else digest_of(self.weights))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def read(self, stimuli: Stimuli, layers: Sequence[str] | None, read: Read) -> Activations:
-        """Activations of its layers."""
+    def read(
+        self, stimuli: Stimuli, layers: Sequence[str] | None, read: Read, model: nn.Module | None = None
+    ) -> Activations:
+        """Activations of its layers; of a network that was made already, where there is one."""
+        model = self.network() if model is None else model
         own = self.layers if self.layers is not None else layers
         if not isinstance(own, Mapping):
-            return activations(self.network(), stimuli.images, own, read=read)
-        found = activations(self.network(), stimuli.images, list(own.values()), read=read)
+            return activations(model, stimuli.images, own, read=read)
+        found = activations(model, stimuli.images, list(own.values()), read=read)
         return found.renamed({stands_for(name, list(found.places)): common for common, name in own.items()})
 
     def layer(self, stimuli: Stimuli, name: str, read: Read) -> Tensor:
@@ -271,7 +274,7 @@ def check_fit(model: nn.Module, weights: Mapping[str, Tensor], what: str) -> Non
             raise UserError(f"{what}: '{name}' has values that are not finite", "weights")
 
 
-def _digest_of_state(model: nn.Module) -> str:
+def digest_of_state(model: nn.Module) -> str:
     """A digest of the weights of a network, which may come from a file that its callable reads."""
     found = hashlib.sha256()
     for name, value in model.state_dict().items():
@@ -312,15 +315,27 @@ def source_of(target: str) -> str:
     return digest_of(Path(file)) if file and Path(file).is_file() else ""
 
 
-def read_layers(run: Any, task: int, stimuli: Stimuli, layers: Sequence[str] | None, read: Read) -> Activations:
-    """Activations of the layers of a network after a task: of a run, or of one that was given.
+def read_layers(
+    run: Any,
+    task: int,
+    stimuli: Stimuli,
+    layers: Sequence[str] | None,
+    read: Read,
+    model: nn.Module | None = None,
+) -> Activations:
+    """Activations of the layers of a network after a task: of a run, or of one that was given; or of a model of its.
 
     Raises:
         UserError: as activations.activations; or weights that do not fit.
     """
     if isinstance(run, GivenNetwork):
-        return run.stages[task].read(stimuli, layers, read)
-    return activations(run.network(task), stimuli.images, layers, read=read)
+        stage = run.stages[task]
+        return (
+            stage.read(stimuli, layers, read, model)
+            if isinstance(stage, BuiltNetwork)
+            else stage.read(stimuli, layers, read)
+        )
+    return activations(run.network(task) if model is None else model, stimuli.images, layers, read=read)
 
 
 def read_layer(run: Any, task: int, stimuli: Stimuli, name: str, read: Read | Literal["file"]) -> Tensor:

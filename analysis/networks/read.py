@@ -159,7 +159,7 @@ def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure
                 continue
             try:
                 patterns = values if into is found.rdms else centroids(values, stimuli.labels)
-                rdm, why = _dissimilar(measure, patterns)
+                rdm, why = dissimilar(measure, patterns)
             except Exception as error:
                 raise UserError(f"layer {name}: {one_line(error)}") from error
             silent = int(undefined(rdm).sum())
@@ -173,18 +173,28 @@ def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure
                     found.left_out.append((name, what, said, silent))
 
 
-def _dissimilar(measure: Measure, values: Tensor) -> tuple[NDArray[np.float64], str]:
+def dissimilar(measure: Measure, values: Tensor) -> tuple[NDArray[np.float64], str]:
     """An RDM, and why it can be compared with none: nothing where it can."""
     found = partial_rdm(measure, values)
-    silent = undefined(found)
-    left = without(found, silent)
-    if (~silent).sum() < 3:
-        return found, f"{int(silent.sum())} of {len(silent)} patterns have no dissimilarity there"
-    if bool((values == values[:1]).all()):
+    if bool((values == values[:1]).all()) and (~undefined(found)).sum() >= 3:
         return found, "the layer gives the same for all"
+    return found, incomparable(found)
+
+
+def incomparable(rdm: NDArray[np.float64]) -> str:
+    """Why an RDM can be compared with none: nothing where it can.
+
+    Example:
+        >>> incomparable(np.array([0.5, 0.5, 0.5])), incomparable(np.array([0.5, 0.5, 0.6]))
+        ('all dissimilarities are equal: such RDMs have no correlation', '')
+    """
+    silent = undefined(rdm)
+    left = without(rdm, silent)
+    if (~silent).sum() < 3:
+        return f"{int(silent.sum())} of {len(silent)} patterns have no dissimilarity there"
     if np.ptp(left) <= 1e-12 * np.abs(left).max():
-        return found, "all dissimilarities are equal: such RDMs have no correlation"
-    return found, ""
+        return "all dissimilarities are equal: such RDMs have no correlation"
+    return ""
 
 
 def members_of(networks: Sequence[Network]) -> Members:

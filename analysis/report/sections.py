@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orthotrace.analysis.studies.dropout import DropoutSampling
     from orthotrace.analysis.studies.factors import FactorShare
     from orthotrace.analysis.studies.readouts import ForgettingOfGroup
 
@@ -84,4 +85,26 @@ def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level:
         f"Share of the variance between the RDMs of networks{interval if resampled else ''}. Each network is one "
         "observation of a linear mixed model with crossed random effects, of RDMs that are scaled to mean 0 and "
         "variance 1. Residual: what no factor explains.",
+    )
+
+
+def dropout_section(
+    found: Mapping[str, Mapping[str, Mapping[int, Any]]],
+    sampling: DropoutSampling,
+    layers: Sequence[str],
+    level: float,
+) -> Section:
+    """Consistency by group and number of masks, layer by layer."""
+    table = [["method", "masks", *layers]] if found else []
+    for group, by_layer in found.items():
+        for count in sampling.counts:
+            cells = (by_layer.get(layer, {}).get(count) for layer in layers)
+            table.append([group, str(count), *("–" if one is None else cell(vars(one), (0, 1)) for one in cells)])
+    averaged = "activations, before the RDM" if sampling.average == "activations" else "RDMs, one of each mask"
+    return Section(
+        "dropout",
+        "Dropout at test",
+        table,
+        f"Consistency between networks whose dropout masks are drawn at test too; averaged over masks: {averaged}. "
+        f"Mean over pairs, with the {100 * level:g} % interval over networks. Seed of the masks: {sampling.seed}.",
     )

@@ -140,8 +140,9 @@ def factor_shares(
     of the factors add up; networks that share a level are so left out together. Fewer levels, as of two methods, count
     as fixed.
 
-        error^2 = sum_f (n_f - 1)/n_f sum_l (share without level l - their mean)^2
-        interval = share +- t(min n_f - 1) error
+        interval = share +- sqrt(sum_f t(n_f - 1)^2 (n_f - 1)/n_f sum_l (share without level l - their mean)^2)
+
+    What the factors share counts with each of them, so that the interval is a little too wide.
 
     Args:
         networks: with their RDMs.
@@ -173,14 +174,10 @@ def _of_layer(
     check_factors(levels, len(own))
     values = _few([one.rdms[layer] for one in own])
     shares = variance_components(values, levels)
-    resampled, error = _jackknife(values, levels)
-    if resampled:
-        from scipy.stats import t as student
-
-        error = error * float(student.ppf((1 + level) / 2, min(len(set(levels[one])) for one in resampled) - 1))
+    resampled, half = _jackknife(values, levels, level)
     rows = []
     for place, (name, share) in enumerate(shares.shares.items()):
-        low, high = (share - error[place], share + error[place]) if resampled else (None, None)
+        low, high = (share - half[place], share + half[place]) if resampled else (None, None)
         count = None if name == RESIDUAL else len(set(levels[name]))
         rows.append(
             FactorShare(
@@ -210,9 +207,11 @@ def _few(rdms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def _jackknife(
-    values: NDArray[np.float64], levels: Mapping[str, Sequence[str]]
+    values: NDArray[np.float64], levels: Mapping[str, Sequence[str]], level: float
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The factors whose levels can be left out, and the standard errors of the shares; of none where one cannot."""
+    """The factors whose levels can be left out, and half the intervals of the shares; of none where one cannot."""
+    from scipy.stats import t as student
+
     resampled = tuple(name for name, of in levels.items() if ":" not in name and len(set(of)) >= LEAST)
     total = np.zeros(len(levels) + 1)
     for name in resampled:
@@ -226,5 +225,6 @@ def _jackknife(
                 # Without this level the others cannot be told apart.
                 return (), total
         spread = np.array(shares) - np.mean(shares, axis=0)
-        total += (len(shares) - 1) / len(shares) * (spread**2).sum(axis=0)
+        quantile = float(student.ppf((1 + level) / 2, len(shares) - 1))
+        total += quantile**2 * (len(shares) - 1) / len(shares) * (spread**2).sum(axis=0)
     return resampled, np.sqrt(total)

@@ -43,6 +43,7 @@ REPEATED = (
     "interval",
     "readout",
     "factors",
+    "dropout",
     "tasks",
     "epochs",
     "layers",
@@ -222,8 +223,8 @@ def find(
         for name, one in references.items()
     }
     return Findings(
-        consistency=_consistencies(several, readings.layers, "consistency", left_out, interval),
-        centroids=_consistencies(several, readings.layers, "centroid consistency", left_out, plain),
+        consistency=consistencies(several, readings.layers, "consistency", left_out, interval),
+        centroids=consistencies(several, readings.layers, "centroid consistency", left_out, plain),
         clustering=_clusterings(members, readings.layers, shown, left_out)
         if shown.per_class > 1 and shown.named
         else {},
@@ -247,7 +248,7 @@ def _without_stimuli(interval: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in interval.items() if name != "stimuli"}
 
 
-def _consistencies(
+def consistencies(
     several: Members, layers: Sequence[str], what: str, left_out: list[LeftOut], interval: Mapping[str, Any]
 ) -> PairMeans:
     """Consistency of each layer over the networks that have it and can be compared."""

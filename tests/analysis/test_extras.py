@@ -121,6 +121,28 @@ def test_factors_of_networks_that_were_given_are_their_columns():
         compare_networks(networks, formats=[], factors=["knd"])
 
 
+DROPPED = """
+- model:
+    _target_: torch.nn.Sequential
+    _args_:
+    - {_target_: torch.nn.Flatten}
+    - {_target_: torch.nn.Linear, in_features: 64, out_features: 9}
+    - {_target_: torch.nn.ReLU}
+    - {_target_: torch.nn.Dropout}
+    - {_target_: torch.nn.Linear, in_features: 9, out_features: 5}
+  columns: {seed: SEED}
+"""
+
+
+def test_dropout_at_test_by_the_command(analyze, tmp_path):
+    (tmp_path / "nets.yaml").write_text("".join(DROPPED.replace("SEED", str(seed)) for seed in (0, 1)))
+    keys = ("networks=nets.yaml", "dataset=digits", "stimuli.per_class=2", "dropout.samples=2", "dropout.average=rdms")
+    assert analyze(*keys).code == 0
+    results = results_of(tmp_path / "nets")
+    assert [(one["layer"], one["samples"]) for one in results["dropout"]] == [("2", 1), ("4", 1), ("2", 2), ("4", 2)]
+    assert results["options"]["dropout"] == {"samples": 2, "average": "rdms", "seed": 0}
+
+
 MISTAKES = {
     ("runs=EPOCHS/single", "readout=true"): "readout: all runs have one task",
     ("runs=EPOCHS/single", "readout=true", "epochs=all"): "readout: is of tasks, not of epochs: leave out epochs",
@@ -136,6 +158,9 @@ MISTAKES = {
         "factors=[seed]",
     ): "factors['seed']: has as many levels as there are observations",
     ("runs=STUDY", "factors=method"): "factors: input should be a valid list",
+    ("runs=STUDY", "dropout.samples=2"): "dropout.samples: no network has dropout (nn.Dropout and the like, or",
+    ("runs=STUDY", "dropout.samples=0"): "dropout.samples: input should be greater than or equal to 1",
+    ("runs=STUDY", "dropout.average=both"): "dropout.average: input should be 'activations' or 'rdms' (got 'both')",
     ("runs=STUDY", "readout=3"): "readout: input should be a valid boolean",
     ("networks=[{model:torch.nn.Flatten,name:a},{model:torch.nn.Flatten,name:b}]", "dataset=digits", "readout=true"): (
         "readout: networks that were given have no tasks"

@@ -40,6 +40,7 @@ PLACES = {
     "analyze": {
         "stimuli": "orthotrace.analysis.cli.StimulusOptions",
         "concepts": "orthotrace.analysis.cli.ConceptOptions",
+        "dropout": "orthotrace.analysis.cli.DropoutOptions",
         "interval": "orthotrace.analysis.cli.IntervalOptions",
     },
 }

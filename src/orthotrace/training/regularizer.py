@@ -15,14 +15,9 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.augment import noisy
-from orthotrace.layers.neurons import LIF
+from orthotrace.layers.nonlinearities import NONLINEARITIES
 from orthotrace.layers.whitening import Whitening
 from orthotrace.methods.base import after_steps
-
-NONLINEARITIES = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
-    nn.Softplus, nn.Hardswish, LIF,
-)  # fmt: skip
 
 
 @checked

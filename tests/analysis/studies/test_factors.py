@@ -84,8 +84,13 @@ def test_the_interval_leaves_out_the_levels_of_each_factor():
             kept = np.array(of[name]) != left
             part = {factor: np.array(values)[kept] for factor, values in of.items()}
             shares.append(list(variance_components(y[kept], part).shares.values()))
-        error += (count - 1) / count * np.square(np.array(shares) - np.mean(shares, axis=0)).sum(axis=0)
-    half = student.ppf(0.95, 2) * np.sqrt(error)
+        error += (
+            student.ppf(0.95, count - 1) ** 2
+            * (count - 1)
+            / count
+            * np.square(np.array(shares) - np.mean(shares, axis=0)).sum(axis=0)
+        )
+    half = np.sqrt(error)
     assert [one.high - one.share for one in found] == pytest.approx(half.tolist(), rel=1e-6)
     assert [one.share - one.low for one in found] == pytest.approx(half.tolist(), rel=1e-6)
     assert {one.resampled for one in found} == {FACTORS} and "90 % intervals" in drawings_of_shares(found)["factors"][0]
