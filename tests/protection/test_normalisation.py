@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.layers import ConceptWhitening
+from orthotrace.layers import ConceptWhitening, spiking
 from orthotrace.protection import Guard
 from orthotrace.protection.normalisation import Normalisation
 from orthotrace.subspace import SvdSubspace
@@ -90,3 +90,23 @@ def test_a_model_without_any_is_left_alone(mode):
     norms.enter(1)
     norms.attach()()
     assert norms.of(model, 0) is model and norms.state_dict() == {}
+
+
+@pytest.mark.parametrize(("learning", "trained"), [("dsr", None), ("bptt", ["threshold", "decay"])])
+def test_thresholds_and_decays_are_trained_in_the_first_task_alone(learning, trained):
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 2)]
+    model = spiking(nn.Sequential(*layers), 4, learning, threshold=0.5, trained=trained)
+    guard, images = Guard(model, SvdSubspace, rows=2), torch.randn(20, 6)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    kept = []
+    for task in range(2):
+        with guard.protecting(optimizer):
+            for _ in range(5):
+                optimizer.zero_grad()
+                model(images + task).square().sum().backward()
+                optimizer.step()
+        guard.remember(model, images + task)
+        kept.append([float(value.detach()) for value in model[1].parameters()])
+    start = [0.5, 0.5] if learning == "bptt" else [0.5]
+    assert kept[0] == kept[1] and all(value != first for value, first in zip(kept[0], start, strict=True))

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from orthotrace.protection import Taps
+from orthotrace.layers import spiking
+from orthotrace.protection import Guard, Taps
+from orthotrace.subspace import SvdSubspace
 
 
 def test_rows_of_any_leading_shape_and_of_several_calls():
@@ -73,3 +75,20 @@ def test_a_compiled_network_is_watched_too():
         assert torch.equal(inputs["0"][0], x[None]) and torch.equal(inputs["2"][0], model[:2](x)[None])
     compiled(x)
     assert len(inputs["0"]) == 1
+
+
+@pytest.mark.parametrize(("learning", "rows"), [("dsr", (6, 6)), ("bptt", (6, 24)), ("ottt", (42, 42))])
+def test_of_a_spiking_network_what_its_layers_learn_from(learning, rows):
+    """Weighted rates; the spikes of all steps, where they differ; spikes of 4 steps, and traces of the last 3."""
+    torch.manual_seed(0)
+    model = spiking(nn.Sequential(nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 2)), 4, learning)
+    guard, images = Guard(model, SvdSubspace, rows=1), torch.randn(6, 8)
+    for training in (False, True):
+        model.train(training)
+        with guard.watching() as seen:
+            model(images)
+        assert tuple(sum(call.shape[1] for call in seen[name]) for name in ("0", "2")) == rows
+    if learning == "dsr":
+        with guard.watching() as seen, torch.no_grad():
+            logits = model(images)
+        assert torch.allclose(model[4].forward(seen["4"][0][0]), logits, atol=1e-5)

@@ -95,6 +95,7 @@ class _SurrogateSpikes(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         _, before, threshold, decay, ctx.surrogate = inputs
         ctx.mark_non_differentiable(output[2])
+        ctx.set_materialize_grads(False)
         ctx.numbers = (isinstance(threshold, Tensor), isinstance(decay, Tensor))
         ctx.level, ctx.leak = number(threshold), number(decay)
         ctx.save_for_backward(output[2], before)
@@ -103,6 +104,8 @@ class _SurrogateSpikes(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         of_spikes, of_left, _ = gradients
         membranes, before = ctx.saved_tensors
+        of_spikes = torch.zeros_like(membranes) if of_spikes is None else of_spikes
+        of_left = torch.zeros_like(membranes[0]) if of_left is None else of_left
         errors = _Errors.apply(of_spikes, of_left, membranes, ctx.level, ctx.leak, ctx.surrogate)
         found: list[Any] = [errors, None, None, None, None]
         if ctx.needs_input_grad[1]:
@@ -135,14 +138,17 @@ class _Errors(torch.autograd.Function):
         for gradient, membrane, error in zip(
             reversed(of_spikes.unbind()), reversed(membranes.unbind()), reversed(errors.unbind()), strict=True
         ):
+            # In place where the types are the same.
+            own = error if error.dtype == membrane.dtype else torch.empty_like(membrane)
             if surrogate == "sigmoid":
                 step = (membrane - level).mul_(SHARPNESS).sigmoid_()
-                own = torch.ops.aten.sigmoid_backward(gradient.to(step.dtype), step).mul_(SHARPNESS)
+                torch.ops.aten.sigmoid_backward.grad_input(gradient.to(own.dtype), step, grad_input=own).mul_(SHARPNESS)
             else:
-                own = gradient / (membrane - level).mul_(math.pi).square_().add_(1)
+                torch.div(gradient, (membrane - level).mul_(math.pi).square_().add_(1), out=own)
             # Only the last step is not followed by a leak.
             later = own.add_(later, alpha=leak if later is not of_left else 1)
-            error.copy_(later)
+            if own is not error:
+                error.copy_(own)
         return errors
 
     @staticmethod
@@ -199,6 +205,7 @@ class _RateSpikes(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         currents, threshold, ctx.decay, _ = inputs
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
         level = number(threshold)
         ctx.trained = isinstance(threshold, Tensor)
         mean = weighted_mean(currents, ctx.decay)
@@ -207,6 +214,8 @@ class _RateSpikes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         inside, above = ctx.saved_tensors
+        if gradients[0] is None:
+            return None, None, None, None
         total = gradients[0].sum(0)
         weights = step_weights(len(gradients[0]), ctx.decay, like=total)
         errors = weights.view(-1, *[1] * total.ndim) * (total * inside)
