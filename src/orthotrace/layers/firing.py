@@ -15,7 +15,7 @@ SHARPNESS = 4.0
 
 
 def fire(
-    currents: Tensor, before: Tensor | None, level: float, leak: float, least: float, height: float
+    currents: Tensor, before: Tensor | None, level: float, leak: float, least: float, height: float, keep: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes of leaky neurons, u <- leak u + x, s = height where u >= least, u <- u - level where it fired.
 
@@ -26,9 +26,10 @@ def fire(
         leak: share of the membrane that stays at a step.
         least: membrane from which on a neuron fires.
         height: of a spike.
+        keep: the membranes of all steps, not of the last one alone.
 
     Returns:
-        Spikes (steps, ...), the membrane that is left (...), and the membranes before their resets (steps, ...).
+        Spikes (steps, ...), the membrane that is left (...), and the membranes before their resets (steps or 1, ...).
 
     Example:
         >>> spikes, left, _ = fire(torch.tensor([[0.6], [0.6], [0.6]]), None, 1.0, 1.0, 1.0, 1.0)
@@ -36,19 +37,17 @@ def fire(
         ([0.0, 1.0, 0.0], 0.8)
     """
     kind = torch.float32 if currents.dtype in HALF else currents.dtype
-    membranes = torch.empty(currents.shape, dtype=kind, device=currents.device)
+    steps, *shape = currents.shape
+    membranes = torch.empty(steps if keep else 1, *shape, dtype=kind, device=currents.device)
     spikes = torch.empty(currents.shape, dtype=currents.dtype, device=currents.device)
-    left = before
-    for current, membrane, spike in zip(currents.unbind(), membranes.unbind(), spikes.unbind(), strict=True):
-        if left is None:
-            membrane.copy_(current)
-        else:
-            torch.add(current, left, alpha=leak, out=membrane)
+    left = torch.zeros_like(membranes[0]) if before is None else before.clone()
+    every = membranes.unbind() if keep else membranes.unbind() * steps
+    for current, membrane, spike in zip(currents.unbind(), every, spikes.unbind(), strict=True):
+        torch.add(current, left, alpha=leak, out=membrane)
         torch.ge(membrane, least, out=spike)
-        left = torch.sub(membrane, spike, alpha=level)
+        torch.sub(membrane, spike, alpha=level, out=left)
         if height != 1:
             spike.mul_(height)
-    assert left is not None
     return spikes, left, membranes
 
 
@@ -198,7 +197,7 @@ class _RateSpikes(torch.autograd.Function):
     @staticmethod
     def forward(currents: Any, threshold: Any, decay: Any, fires: Any) -> Any:
         level = number(threshold)
-        spikes, left, _ = fire(currents, None, level, decay, fires * level, level)
+        spikes, left, _ = fire(currents, None, level, decay, fires * level, level, keep=False)
         return spikes, left
 
     @staticmethod

@@ -124,7 +124,7 @@ class LIF(nn.Module):
         if not torch.is_grad_enabled():
             level, dsr = number(threshold), self.learning == "dsr"
             least, height = (FIRES * level, level) if dsr else (level, 1.0)
-            return _spikes_alone(currents, state, level, number(decay), least, height)
+            return fire(currents, state, level, number(decay), least, height, keep=False)[:2]
         if self.learning == "dsr":
             if state is not None:
                 raise UserError("a rate is one of all steps: under dsr there is no state to go on from", "state")
@@ -160,15 +160,3 @@ class IF(LIF):
         if options.pop("decay", None) not in (None, 1) or "decay" in (options.get("trained") or ()):
             raise UserError("IF neurons forget nothing: their decay is 1; take lif", "decay")
         super().__init__(steps, decay=1.0, **options)
-
-
-def _spikes_alone(
-    currents: Tensor, state: Tensor | None, level: float, leak: float, least: float, height: float
-) -> tuple[Tensor, Tensor]:
-    """As fire, without keeping the membranes of all steps."""
-    spikes, left = torch.empty_like(currents, memory_format=torch.contiguous_format), state
-    for current, spike in zip(currents.unbind(), spikes.unbind(), strict=True):
-        found, left, _ = fire(current[None], left, level, leak, least, height)
-        spike.copy_(found[0])
-    assert left is not None
-    return spikes, left
