@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from own_networks import (
     Architecture,
     Attention,
@@ -38,9 +39,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.neurons import LIF
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
+from orthotrace.models.spiking import SpikingConvNet, SpikingMLP
 
 
 def sequential(names: str) -> Callable[[Any, Tensor], dict[str, Tensor]]:
@@ -94,7 +97,27 @@ def with_concepts():
     return model
 
 
+def spikes(m, x):
+    """Firing rates, step by step; of the readout the mean over time."""
+    found, state = {}, {}
+    for _ in range(m.steps):
+        values = x
+        for name, module in m.named_children():
+            if not isinstance(module, LIF):
+                values = module(values)
+                continue
+            fired, state[name] = module.over(values[None], state.get(name))
+            values = fired[0]
+            found.setdefault(name, []).append(values)
+        found.setdefault("head", []).append(values)
+    return {name: torch.stack(values).mean(0) for name, values in found.items()}
+
+
 ARCHITECTURES = {
+    "spiking": Architecture(lambda: SpikingMLP([4], 3, hidden=[5, 6], steps=4), (4,), spikes),
+    "spiking convolutions": Architecture(
+        lambda: SpikingConvNet((2, 8, 8), 3, channels=[4, 6], learning="ottt", norm=False), (2, 8, 8), spikes
+    ),
     "mlp": Architecture(lambda: MLP([4], 3, hidden=[5, 6]), (4,), sequential("relu1 relu2 head")),
     "convnet": Architecture(lambda: ConvNet((2, 8, 8), 3, channels=[4, 6]), (2, 8, 8), sequential("relu1 relu2 head")),
     "convnet with concepts": Architecture(with_concepts, (2, 8, 8), sequential("relu1 relu2 head")),

@@ -56,6 +56,24 @@ def test_rsa_benchmarks_compare_equal_results(monkeypatch):
         benchmark.rsa(rounds=1)
 
 
+def test_spiking_benchmarks_have_their_fields(monkeypatch):
+    """Of a small network: the whole benchmark takes a minute."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark
+    import benchmark_spiking as cases
+
+    for name, value in {"HIDDEN": (12, 9), "BATCH": 8, "STEPS": 3, "ROWS": [4, 3, 2]}.items():
+        monkeypatch.setattr(cases, name, value)
+    monkeypatch.setattr(cases.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cases, "peak", lambda case, steps: 20.0 if "bptt" in case or steps > 10 else 40.0)
+    records = benchmark.spiking(rounds=1)
+    assert [one["peer"] for one in records] == [
+        "snntorch", "ordinary network", "snntorch", "ordinary network", "bptt", "bptt", "finetune", "snntorch", "10 steps",
+    ]  # fmt: skip
+    assert all(one["ours_over_peer"] > 0 for one in records[:-2])
+    assert [one["ours_over_peer_mb"] for one in records[-2:]] == [0.5, 0.5]
+
+
 @pytest.fixture
 def whitening(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPT.parent)
