@@ -10,7 +10,7 @@ from orthotrace.analysis.figures.dropout import drawings_of_dropout
 from orthotrace.analysis.figures.factors import drawings_of_shares
 from orthotrace.analysis.figures.forgetting import drawings_of_forgetting
 from orthotrace.analysis.networks.runs import tasks_of
-from orthotrace.analysis.report.sections import Section, dropout_section, factors_section, forgetting_section
+from orthotrace.analysis.report.sections import ReportSection, dropout_section, factors_section, forgetting_section
 from orthotrace.analysis.studies.dropout import check_dropout, courses, dropout_consistency
 from orthotrace.analysis.studies.factors import check_shares, factor_shares
 from orthotrace.analysis.studies.readouts import check_readouts, over_earlier_tasks, readouts
@@ -39,7 +39,7 @@ class ExtraStudy:
 
     rows: list[dict[str, Any]]
     drawings: Drawings
-    section: Section
+    section: ReportSection
 
 
 def check_extras(grouped: Sequence[Any], settings: Settings) -> None:

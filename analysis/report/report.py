@@ -20,7 +20,7 @@ from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.networks.read import AnyGroup
 from orthotrace.analysis.report.repeated import Link, Repeated, analysis_command
-from orthotrace.analysis.report.sections import Section, cell
+from orthotrace.analysis.report.sections import ReportSection, cell
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
@@ -44,7 +44,7 @@ def write_report(
     grouped: Sequence[AnyGroup],
     results: Mapping[str, Any],
     pictures: Mapping[str, Path],
-    sections: Sequence[Section] = (),
+    sections: Sequence[ReportSection] = (),
 ) -> Path:
     """Write report.html, from the content of results.json and pictures (caption -> PNG), and tables/*.tex.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A part of a report.
 
     Attributes:
@@ -43,7 +43,7 @@ def cell(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.
     return f"{mean} [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"
 
 
-def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Section:
+def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> ReportSection:
     """Readouts by group and layer: means over the tasks before the last, of readouts.over_earlier_tasks."""
     heads = {
         "before": "just after", "trained": "trained", "kept": "kept", "aligned": "aligned", "refitted": "refitted",
@@ -55,7 +55,7 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Sect
         found.setdefault((one.method, layer), {})[one.quantity] = cell(asdict(one), (0, 1))
     table = [["method", "layer", *heads.values()]] if found else []
     table += [[*key, *(of.get(name, "–") for name in heads)] for key, of in found.items()]
-    return Section(
+    return ReportSection(
         "readout",
         "Forgetting taken apart",
         table,
@@ -67,7 +67,7 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Sect
     )
 
 
-def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level: float) -> Section:
+def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level: float) -> ReportSection:
     """Shares of variance by task and factor, layer by layer."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for one in shares:
@@ -78,7 +78,7 @@ def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level:
     table += [[*key, *(of.get(layer, "–") for layer in layers)] for key, of in found.items()]
     resampled = list(dict.fromkeys(name for one in shares for name in one.resampled))
     interval = f", with the {100 * level:g} % interval by a jackknife over the levels of {', '.join(resampled)}"
-    return Section(
+    return ReportSection(
         "factors",
         "Variance explained by factors",
         table,
@@ -93,7 +93,7 @@ def dropout_section(
     sampling: DropoutSampling,
     layers: Sequence[str],
     level: float,
-) -> Section:
+) -> ReportSection:
     """Consistency by group and number of masks, layer by layer."""
     table = [["method", "masks", *layers]] if found else []
     for group, by_layer in found.items():
@@ -101,7 +101,7 @@ def dropout_section(
             cells = (by_layer.get(layer, {}).get(count) for layer in layers)
             table.append([group, str(count), *("–" if one is None else cell(vars(one), (0, 1)) for one in cells)])
     averaged = "activations, before the RDM" if sampling.average == "activations" else "RDMs, one of each mask"
-    return Section(
+    return ReportSection(
         "dropout",
         "Dropout at test",
         table,
