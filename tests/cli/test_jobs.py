@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -155,3 +156,20 @@ def test_what_is_told_to_jobs(tmp_path, monkeypatch):
     finally:
         assert jobs.end() == ["b", "c"]
     assert jobs.may_start(Path("a")) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("failing", [(), ("optimizer.lr=1e30",)], ids=["runs", "failures"])
+def test_a_job_leaves_no_network_and_no_images_behind(train, failing):
+    """Python looks for what refers to each other when many objects are made, and these are few and large."""
+
+    def left():
+        return [one for one in gc.get_objects() if type(one).__name__ in ("Learner", "Images", "Trainer")]
+
+    gc.collect()
+    before = len(left())
+    gc.disable()
+    try:
+        train("--multirun", *TINY, *failing, "method=gpm", "seed=0,1", "hydra.sweep.dir=all")
+        assert len(left()) <= before
+    finally:
+        gc.enable()

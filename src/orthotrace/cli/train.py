@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -86,6 +87,10 @@ def job(config: DictConfig) -> float | None:
         reason = str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
         told_of_failure(config, f"{number}failed: {run.folder.name}: {reason}")
         write_text(run.failed_file, f"{reason}\n\n{traceback.format_exc()}")
+    finally:
+        # A network and what trains it refer to each other, and hold the images: few objects, which Python would not
+        # look through for many runs.
+        gc.collect()
     return None
 
 
