@@ -192,6 +192,9 @@ def analyse(config: DictConfig) -> Path:
         }
         try:
             tracker.figures({f"figures/{path.stem}": path for path in done.pictures.values()}, means)
+            tracker.analysis(
+                out, tables_of(done.results), [(one.label, run.folder) for one in grouped for run in one.runs]
+            )
         finally:
             tracker.finish()
         if left_out := [*done.readings.left_out, *done.findings.left_out]:
@@ -201,6 +204,17 @@ def analyse(config: DictConfig) -> Path:
         else:
             print("no training scores: accuracy, capacity and their tests are left out", flush=True)
         return done.report
+
+
+def tables_of(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """What of results.json is rows.
+
+    Example:
+        >>> tables_of({"schema": 2, "factors": [{"layer": "fc1", "share": 0.5}], "layers": ["fc1"], "concepts": []})
+        {'factors': [{'layer': 'fc1', 'share': 0.5}]}
+    """
+    rows = {key: of for key, of in results.items() if isinstance(of, list)}
+    return {key: of for key, of in rows.items() if of and all(isinstance(one, dict) for one in of)}
 
 
 def out_of(options: Mapping[str, Any]) -> Path:

@@ -142,6 +142,9 @@ class WandbServer:
         ]
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
 
+    def _ArtifactType(self, given: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
+        return {"project": None}
+
     def _CreateArtifact(self, given: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         of, key = given["input"], f"artifact{len(self.artifacts)}"
         self.artifacts[key] = {"about": of, "files": {}, "committed": False}

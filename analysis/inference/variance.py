@@ -11,6 +11,7 @@ from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
 STEPS = 200
+ALL = "the factors explain all of the variance: there is no residual to compare with"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def variance_components(values: ArrayLike, factors: Mapping[str, ArrayLike]) -> 
     if size <= 1e-24:
         raise UserError("all observations are the same: there is no variance to explain", "values")
     if float(((rest - basis @ (basis.T @ rest)) ** 2).mean()) <= 1e-20 * size:
-        raise UserError("the factors explain all of the variance: there is no residual to compare with", "values")
+        raise UserError(ALL, "values")
     kernels = [one @ one.T for one in designs.values()]
     found = _reml(rest @ rest.T / y.shape[1] / size, kernels) * size
     back = [float(one) for one in scaled_back(found, largest, 2, "values")]
@@ -164,6 +165,8 @@ def _reml(second: Matrix, kernels: list[Matrix]) -> Matrix:
     ratios = min(runs, key=lambda one: float(one.fun)).x
     inverse = np.linalg.inv(np.eye(d) + sum(ratio * one for ratio, one in zip(ratios, kernels, strict=True)))
     residual = float(np.sum(inverse * second)) / d
+    if 1 <= 1e-9 * ratios.sum():
+        raise UserError(ALL, "values")
     return _polished(np.array([*(ratios * residual), residual]), second, [*kernels, np.eye(d)])
 
 

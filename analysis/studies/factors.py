@@ -163,7 +163,7 @@ def factor_shares(
             except UserError as error:
                 if left_out is None:
                     raise
-                left_out += [one.left_out(layer, "factors", str(error)) for one in own]
+                left_out += [one.left_out(layer, "factors", error.message) for one in own]
     return found
 
 
@@ -203,7 +203,8 @@ def _few(rdms: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     stack /= size
     stack -= stack.mean(axis=0)
     values, vectors = np.linalg.eigh(stack @ stack.T / stack.shape[1])
-    return vectors * np.sqrt(np.maximum(values, 0) * len(stack))
+    # What is left of 0 is rounding, whose root would be seen.
+    return vectors * np.sqrt(np.where(values > 1e-12 * values[-1], values, 0) * len(stack))
 
 
 def _jackknife(

@@ -1,5 +1,6 @@
 import ast
 import csv
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def test_the_silent_tracker_has_every_hook():
     tracker = Tracker()
     tracker.start(Path(), "train", "g", "n", [], {})
     tracker.figures({}, {})
+    tracker.analysis(Path(), {}, [])
     tracker.finish()
     WandbTracker(mode="offline").finish()
 
@@ -161,6 +163,60 @@ def test_a_whole_run_arrives(served, train):
     assert any("wandb" in path.parts for path in written)
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
     assert KEY not in str(server.runs)
+
+
+def test_an_analysis_arrives_with_its_tables_rdms_and_the_runs_that_it_is_of(served, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "FINISH", 30)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
+    out, rdms = tmp_path / "out", {"a.safetensors": b"of a", "a.json": b"{}"}
+    for name, content in {
+        **{f"rdms/{name}": of for name, of in rdms.items()},
+        "results.json": b"{}",
+        "stimuli.csv": b"s",
+    }.items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(content)
+    (tmp_path / "one" / "wandb").mkdir(parents=True)
+    (tmp_path / "one" / "wandb" / "run_id").write_text("0123abcd")
+    rows = {"factors": [{"layer": "fc1", "share": 0.5, "resampled": ["a", "b"]}, {"layer": "fc2", "networks": 3}]}
+    with served() as server:
+        tracker = started(out)
+        tracker.analysis(out, rows, [("gpm", tmp_path / "one"), ("gpm", tmp_path / "two")])
+        tracker.finish()
+    (run,) = [one for one in server.runs.values() if one.complete]
+    assert run.config["runs_analysed"] == ["0123abcd"]
+    (found,) = [one for one in server.artifacts.values() if one["about"]["artifactTypeName"] == "rdms"]
+    assert found["committed"] and "rdms-" in json.dumps(found["about"])
+    assert json.loads(found["about"]["metadata"]) == {"runs": {"one": "0123abcd", "two": None}}
+    assert {b"of a", b"{}", b"s"} <= set(found["files"].values())
+    tables = {
+        name.split("/")[-1].split("_")[0]: json.loads(of)
+        for name, of in run.files.items()
+        if name.endswith(".table.json")
+    }
+    assert tables["factors"]["columns"] == ["layer", "share", "resampled", "networks"]
+    assert tables["factors"]["data"] == [["fc1", 0.5, '["a", "b"]', None], ["fc2", None, None, 3]]
+    (first, second) = tables["runs"]["data"]
+    assert (
+        first[:3] == ["gpm", "one", "0123abcd"] and first[3].endswith("/runs/0123abcd") and second[2:] == [None, None]
+    )
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_networks_of_a_run_are_an_artifact_where_they_are_asked_for(served, tmp_path, monkeypatch, wanted):
+    monkeypatch.setattr(tracking, "FINISH", 30)
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("task1.ckpt", "task2.ckpt", "last.ckpt"):
+        (tmp_path / "checkpoints" / name).write_bytes(name.encode())
+    with served() as server:
+        tracker = WandbTracker(checkpoints=wanted)
+        tracker.start(tmp_path, "train", "g", "n", [], {})
+        tracker.finish()
+    found = [one for one in server.artifacts.values() if one["about"]["artifactTypeName"] == "model"]
+    assert len(found) == wanted and all(one["committed"] for one in found)
+    assert {b"task1.ckpt", b"task2.ckpt"} <= set(found[0]["files"].values()) if wanted else True
+    assert not any(b"last.ckpt" in one["files"].values() for one in found)
 
 
 def compare(run) -> None:

@@ -47,6 +47,12 @@ class TaskLines(Tracker):
         """Hand it on."""
         self.tracker.figures(pictures, values)
 
+    def analysis(
+        self, folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], runs: Sequence[tuple[str, Path]]
+    ) -> None:
+        """Hand it on."""
+        self.tracker.analysis(folder, rows, runs)
+
     def finish(self, failed: bool = False) -> None:
         """Hand it on."""
         self.tracker.finish(failed)

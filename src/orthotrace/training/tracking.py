@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # What W&B takes of a name.
 LONGEST = 128
+# The id of a run, in its folder.
+MARKER = Path("wandb", "run_id")
 # What a name begins with.
 UNTOLD = ("method", "seed")
 # Seconds for which a server is waited for: for an answer, for a run to be opened, for the end of the uploads.
@@ -64,6 +66,17 @@ class Tracker:
     def figures(self, pictures: Mapping[str, Path], values: Mapping[str, float]) -> None:
         """Pictures by name, with numbers that belong to them."""
 
+    def analysis(
+        self, folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], runs: Sequence[tuple[str, Path]]
+    ) -> None:
+        """An analysis is written.
+
+        Args:
+            folder: of the analysis, with its RDMs.
+            rows: tables by name, each row by its columns.
+            runs: group and folder of each run that it is of.
+        """
+
     def finish(self, failed: bool = False) -> None:
         """Nothing more will be reported."""
 
@@ -81,6 +94,7 @@ class WandbTracker(Tracker):
         entity: user or team; None for the default of the account.
         mode: "online", or "offline" for a local copy that ``wandb sync`` uploads later.
         unreachable: where the server does not answer: "offline" goes on with a local copy, "stop" stops.
+        checkpoints: log the networks after each task as an artifact, at the end of a run.
 
     Raises:
         UserError: an unknown mode; online without a login; no answer, and unreachable is "stop".
@@ -90,6 +104,7 @@ class WandbTracker(Tracker):
     entity: str | None = None
     mode: Literal["online", "offline"] = "online"
     unreachable: Literal["offline", "stop"] = "offline"
+    checkpoints: bool = False
 
     def start(
         self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
@@ -97,7 +112,7 @@ class WandbTracker(Tracker):
         """Open the run; its id stays in the folder."""
         import wandb
 
-        marker = folder / "wandb" / "run_id"
+        self.folder, marker = folder, folder / MARKER
         if not marker.is_file():
             write_text(marker, secrets.token_hex(4))
         logging.getLogger("wandb").setLevel(logging.ERROR)
@@ -188,10 +203,47 @@ class WandbTracker(Tracker):
 
         self.run.log({**values, **{name: wandb.Image(str(path)) for name, path in pictures.items()}})
 
+    def analysis(
+        self, folder: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], runs: Sequence[tuple[str, Path]]
+    ) -> None:
+        """Log tables, the RDMs as an artifact, and the runs by their ids and addresses in this project."""
+        import wandb
+
+        found = []
+        for group, path in runs:
+            marker = path / MARKER
+            name = marker.read_text().strip() if marker.is_file() else None
+            # Offline there is no address yet.
+            place = str(self.run.url).rpartition("/")[0] if self.run.url and name else None
+            address = f"{place}/{name}" if place else None
+            found.append({"group": group, "run": path.name, "id": name, "address": address})
+        tables = {name: of for name, of in {**rows, "runs": found}.items() if of}
+        self.run.log({f"tables/{name}": _table(of) for name, of in tables.items()})
+        self.run.config.update({"runs_analysed": [one["id"] for one in found if one["id"]]})
+        about = {"runs": {one["run"]: one["id"] for one in found}}
+        artifact = wandb.Artifact(f"rdms-{self.run.id}", "rdms", metadata=about)
+        artifact.add_dir(str(folder / "rdms"))
+        for name in ("results.json", "stimuli.csv"):
+            artifact.add_file(str(folder / name))
+        self.run.log_artifact(artifact)
+
+    def _log_checkpoints(self) -> None:
+        """The networks after each task, of a run that has some."""
+        import wandb
+
+        networks = sorted((self.folder / "checkpoints").glob("task*.ckpt"))
+        if networks:
+            artifact = wandb.Artifact(f"checkpoints-{self.run.id}", "model")
+            for path in networks:
+                artifact.add_file(str(path))
+            self.run.log_artifact(artifact)
+
     def finish(self, failed: bool = False) -> None:
         """Close the run, so that the next job of a multirun opens its own; say what is still to be uploaded."""
         if not hasattr(self, "run"):
             return
+        if self.checkpoints and not failed:
+            self._log_checkpoints()
         folder, online = Path(self.run.settings.sync_dir), self.run.settings.mode == "online"
         try:
             self.run.finish(exit_code=int(failed))
@@ -202,6 +254,19 @@ class WandbTracker(Tracker):
             # What began online is skipped without the option.
             option = "--include-online " if online else ""
             print(f"W&B: not all was uploaded; do it later by: wandb sync {option}{folder}", flush=True)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Rows as a table of W&B: lists in a cell as text."""
+    import wandb
+
+    columns: list[Any] = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[row.get(key) for key in columns] for row in rows]
+    return wandb.Table(
+        columns,
+        [[json.dumps(one) if isinstance(one, (list, tuple, dict)) else one for one in row] for row in cells],
+        allow_mixed_types=True,
+    )
 
 
 def title(method: str, seed: int, overrides: Sequence[str], swept: Sequence[str] = ()) -> str:

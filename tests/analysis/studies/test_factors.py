@@ -136,6 +136,15 @@ def test_what_networks_lack_is_left_out():
     assert [one.share for one in found] == pytest.approx([one.share for one in factor_shares(there, ["fc1"], FACTORS)])
 
 
+def test_networks_that_differ_in_no_more_than_their_seed_leave_no_residual():
+    """As after a first task, which every method learns alike."""
+    networks = [Network("gpm", one.run, 1, {"fc1": OF_INIT[one.run.scores["seeds"]["init"]]}, {}) for one in CROSSED]
+    with pytest.raises(UserError, match="the factors explain all of the variance"):
+        factor_shares(networks, ["fc1"], FACTORS)
+    left_out = []
+    assert factor_shares(networks, ["fc1"], FACTORS, left_out=left_out) == [] and len(left_out) == 12
+
+
 MISTAKES = {
     ("seeds.inti",): "factors: no network has 'seeds.inti'; did you mean 'seeds.init'?",
     ("method",): r"factors\['method'\]: has one level \(gpm\): a factor needs two or more",
