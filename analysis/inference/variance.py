@@ -165,7 +165,7 @@ def _reml(second: Matrix, kernels: list[Matrix]) -> Matrix:
     ratios = min(runs, key=lambda one: float(one.fun)).x
     inverse = np.linalg.inv(np.eye(d) + sum(ratio * one for ratio, one in zip(ratios, kernels, strict=True)))
     residual = float(np.sum(inverse * second)) / d
-    if 1 <= 1e-9 * ratios.sum():
+    if 1e-9 * ratios.sum() >= 1:
         raise UserError(ALL, "values")
     return _polished(np.array([*(ratios * residual), residual]), second, [*kernels, np.eye(d)])
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, command
@@ -217,6 +218,18 @@ def test_networks_of_a_run_are_an_artifact_where_they_are_asked_for(served, tmp_
     assert len(found) == wanted and all(one["committed"] for one in found)
     assert {b"task1.ckpt", b"task2.ckpt"} <= set(found[0]["files"].values()) if wanted else True
     assert not any(b"last.ckpt" in one["files"].values() for one in found)
+
+
+def test_an_artifact_that_cannot_be_logged_is_told(tmp_path, monkeypatch, capsys):
+    import wandb
+
+    def refused(artifact):
+        raise wandb.Error("Failed to verify credentials\nof nobody")
+
+    tracker = WandbTracker(mode="offline")
+    monkeypatch.setattr(tracker, "run", SimpleNamespace(log_artifact=refused), raising=False)
+    tracker._log_artifact(SimpleNamespace(name="rdms-1"))
+    assert capsys.readouterr().out == "W&B: the artifact rdms-1 is not logged: Failed to verify credentials\n"
 
 
 def compare(run) -> None:

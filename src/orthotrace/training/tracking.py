@@ -225,7 +225,17 @@ class WandbTracker(Tracker):
         artifact.add_dir(str(folder / "rdms"))
         for name in ("results.json", "stimuli.csv"):
             artifact.add_file(str(folder / name))
-        self.run.log_artifact(artifact)
+        self._log_artifact(artifact)
+
+    def _log_artifact(self, artifact: Any) -> None:
+        """Log an artifact; of a server that has died it is told, since the files stay in their folder."""
+        import wandb
+
+        try:
+            # It asks the server first.
+            self.run.log_artifact(artifact)
+        except wandb.Error as error:
+            print(f"W&B: the artifact {artifact.name} is not logged: {str(error).splitlines()[0]}", flush=True)
 
     def _log_checkpoints(self) -> None:
         """The networks after each task, of a run that has some."""
@@ -236,7 +246,7 @@ class WandbTracker(Tracker):
             artifact = wandb.Artifact(f"checkpoints-{self.run.id}", "model")
             for path in networks:
                 artifact.add_file(str(path))
-            self.run.log_artifact(artifact)
+            self._log_artifact(artifact)
 
     def finish(self, failed: bool = False) -> None:
         """Close the run, so that the next job of a multirun opens its own; say what is still to be uploaded."""
