@@ -2,8 +2,11 @@
 
 orthotrace-train --multirun hydra.sweep.dir=runs/gallery method=finetune,gpm seed=0,1,2 stream.tasks=4 \
   'model.hidden=[64,64]' trainer.max_epochs=3 trainer.batch_size=128
-orthotrace-analyze runs=runs/gallery tasks=all
-python scripts/gallery.py runs/gallery/analysis
+orthotrace-analyze runs=runs/gallery tasks=all readout=true 'factors=[method,seeds.init]'
+orthotrace-train --multirun hydra.sweep.dir=runs/dropped stream=single seed=0,1,2,3,4 'model.hidden=[64,64]' \
+  trainer.max_epochs=10 regularizer=dropout
+orthotrace-analyze runs=runs/dropped dropout.samples=32
+python scripts/gallery.py runs/gallery/analysis runs/dropped/analysis
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ def drawn(name: str, figure: Figure) -> None:
     keep(name, content.getvalue())
 
 
-def main(analysis: Path) -> None:
-    """Draw all of them."""
+def main(analysis: Path, dropped: Path) -> None:
+    """Draw all of them: of an analysis, and of one of networks with dropout."""
+    keep("dropout", (dropped / "figures" / "dropout.png").read_bytes())
     for path in sorted((analysis / "figures").glob("*.png")):
         keep(path.stem, path.read_bytes())
     with (analysis / "stimuli.csv").open(encoding="utf-8", newline="") as file:
@@ -86,7 +90,7 @@ def main(analysis: Path) -> None:
 
 
 def made_up(rng: np.random.Generator) -> None:
-    """Figures whose numbers are made up here."""
+    """A figure whose numbers are made up here."""
 
     def around(mean: float) -> Any:
         return mean_interval((mean + 0.03 * rng.standard_normal(5)).tolist())
@@ -100,18 +104,7 @@ def made_up(rng: np.random.Generator) -> None:
         }
 
     drawn("trajectory", figures.trajectory(courses([0, 1, 2, 5, 10, 20, 35], -0.005))[0])
-    drawn("dropout", figures.dropout_sampling(courses([1, 2, 4, 8, 16, 32], 0.1))[0])
-    tasks = np.arange(5)
-    readouts = {"trained": 0.35, "aligned": 0.12, "refitted": 0.04}
-    of = {
-        name: {
-            readout: 0.95 * np.exp(-slope * loss * tasks) + 0.01 * rng.standard_normal((5, 5))
-            for readout, loss in readouts.items()
-        }
-        for name, slope in (("finetune", 1.0), ("gpm", 0.2))
-    }
-    drawn("readout", figures.readout_diagnosis(of, chance=0.1)[0])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
