@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-import rsatoolbox
+from rsatoolbox.rdm.compare import compare as compare_theirs
+from rsatoolbox.rdm.rdms import RDMs
 
 from orthotrace.analysis.rdm.compare import bures, cosine, pearson, spearman, tau_b
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 
-RDMS = 4
+COUNT = 4
 COMPARISONS = (pearson, cosine, spearman, tau_b, bures)
 
 
@@ -31,9 +32,9 @@ def main(stimuli: int, features: int, common: float = 0.0) -> None:
             + rng.standard_normal((stimuli, features)),
             0,
         )
-        for _ in range(RDMS)
+        for _ in range(COUNT)
     ]
-    apart = ~np.eye(RDMS, dtype=bool)
+    apart = ~np.eye(COUNT, dtype=bool)
     for kind in ("correlation", "squared_euclidean"):
         rdms = np.stack([np.asarray(MEASURES[kind](one)) for one in patterns])
         kept = rdms.astype(np.float32).astype(np.float64)
@@ -44,8 +45,8 @@ def main(stimuli: int, features: int, common: float = 0.0) -> None:
             own = compare(rdms)
             line = f"{kind}, {compare.__name__}: float32 {abs(own - compare(kept))[apart].max():.1e}"
             if compare is bures:
-                theirs = rsatoolbox.rdm.RDMs(rdms)
-                other = rsatoolbox.rdm.compare(theirs, theirs, method="bures")
+                theirs = RDMs(rdms)
+                other = np.asarray(compare_theirs(theirs, theirs, method="bures"))
                 line += f", rsatoolbox {abs(own - other).max():.1e}"
             print(line, flush=True)
 
