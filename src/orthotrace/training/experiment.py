@@ -20,6 +20,7 @@ from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
 from orthotrace.methods import TaskContext
 from orthotrace.results.run_folder import Run
+from orthotrace.training.activity import Silence, activity
 from orthotrace.training.checkpoint import Checkpoints
 from orthotrace.training.checks import check, check_network
 from orthotrace.training.evaluation import Evaluator
@@ -94,7 +95,7 @@ class Experiment:
         self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
-        own = [*inside, Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended, self._started)]
+        own = [*inside, Silence(model), Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended, self._started)]
         self.trainer = make_trainer(options, [*callbacks, *own])
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
@@ -179,6 +180,7 @@ class Experiment:
             self.progress.validation = self.evaluator.on_validation(after=number + 1)
         self._mark()
         self.progress.task_ended(accuracy, by_class, outcome)
+        self.progress.fired(activity(self.learner.model, self.stream.test(number)))
         # First to the tracker: what is reported twice after a kill it drops, what is never reported is lost.
         self.tracker.task(self.progress, self.progress.scores(self.stream.shared_head))
         self.checkpoints.save(self.trainer, self.progress)

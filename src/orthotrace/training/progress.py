@@ -28,6 +28,7 @@ class Progress:
         inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
         leak: for each task that has ended the largest leak of its layers, None where nothing is protected.
         capacity: layer -> features, and for each task rank, captured and exact share, leak and memory_bytes.
+        activity: of a spiking network: layer -> what its neurons did, or cost, for each task; see activity.
         seconds: spent on each task.
         epochs: the rows of metrics.csv.
         score: what is named accuracy above: "accuracy", or in a regression "r2", where chance is 0.
@@ -46,6 +47,7 @@ class Progress:
     inside: list[dict[str, Any]] = field(default_factory=list)
     leak: list[float | None] = field(default_factory=list)
     capacity: dict[str, dict[str, Any]] = field(default_factory=dict)
+    activity: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     score: str = "accuracy"
@@ -92,16 +94,25 @@ class Progress:
         self.task += 1
         self.epoch = 0
 
+    def fired(self, activity: dict[str, dict[str, float]]) -> None:
+        """Keep what neurons did after a task."""
+        for name, values in activity.items():
+            for key, value in values.items():
+                self.activity.setdefault(name, {}).setdefault(key, []).append(value)
+
     def after(self, number: int) -> "Progress":
         """As it was when so many tasks had ended."""
         capacity = {
             name: {key: value[:number] if key in GAUGE else value for key, value in entry.items()}
             for name, entry in self.capacity.items()
         }
+        activity = {
+            name: {key: value[:number] for key, value in entry.items()} for name, entry in self.activity.items()
+        }
         rows = [row for row in self.epochs if row["task"] <= number]
         return replace(
             self, task=number, epoch=0, accuracy=self.accuracy[:number], by_class=self.by_class[:number],
-            leak=self.leak[:number], capacity=capacity, epochs=rows,
+            leak=self.leak[:number], capacity=capacity, activity=activity, epochs=rows,
         )  # fmt: skip
 
     @property

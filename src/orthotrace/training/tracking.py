@@ -187,6 +187,8 @@ class WandbTracker(Tracker):
         for name, entry in progress.capacity.items():
             values[f"cl/free_{name}"] = entry["features"] - entry["rank"][-1]
             values |= {f"cl/{key}_{name}": entry[key][-1] for key in GAUGE if entry[key][-1] is not None}
+        for name, entry in progress.activity.items():
+            values |= {f"cl/{key}_{name}": value[-1] for key, value in entry.items()}
         if scores is not None:
             summary = {f"cl/{name}": value for name, value in scores.as_dict().items() if value is not None}
             values |= summary

@@ -53,6 +53,8 @@ def report(parts: Components, progress: Progress, machine: Mapping[str, Any]) ->
         "val_acc": fmean(progress.validation) if progress.validation else None,
         "leak": progress.leak if any(leak is not None for leak in progress.leak) else None,
         "capacity": progress.capacity or None,
+        # Of spiking networks alone.
+        **({"activity": progress.activity} if progress.activity else {}),
         "parameters": sum(value.numel() for value in parts.model.parameters()),
         "extra_memory_bytes": parts.method.extra_memory_bytes,
         "seconds": [round(seconds, 3) for seconds in progress.seconds],
