@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import ConceptWhitening as ConceptWhitening
     from orthotrace.layers import Orthogonal as Orthogonal
     from orthotrace.layers import Whitening as Whitening
+    from orthotrace.layers import feedback as feedback
     from orthotrace.layers import fit as fit
     from orthotrace.layers import fold as fold
     from orthotrace.layers import orthogonal_init as orthogonal_init
@@ -67,7 +68,7 @@ _PUBLIC = {
         "Whitening", "ConceptWhitening", "replace_norm", "fit",
         "Orthogonal", "orthogonalise", "orthogonal_init", "fold",
         # spiking networks
-        "spiking", "LIF", "IF",
+        "spiking", "LIF", "IF", "feedback",
     ],
     # representational similarity analysis
     "analysis": ["analysis"],

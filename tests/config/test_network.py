@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from orthotrace import load
 from orthotrace.config.build import write_hydra
+from orthotrace.config.folder_names import relevant
 from orthotrace.config.network import make_network
 from orthotrace.core.errors import UserError
 from orthotrace.layers import deviations, orthogonalise
@@ -197,3 +198,30 @@ def test_a_concept_layer_begins_with_what_the_layer_knew_whose_place_it_takes(we
 def test_weights_that_fit_no_stage_of_a_network_are_refused():
     with pytest.raises(UserError, match="^init_from: the network has other weights: .* has no"):
         started(states(*CONCEPTS), "weights=own")
+
+
+@pytest.mark.parametrize("kind", ["alignment", "sign_symmetric"])
+@pytest.mark.parametrize("model", ["mlp", "spiking_mlp"])
+def test_any_model_takes_other_ways_back(tmp_path, kind, model):
+    option = (f"model={model}", f"+model.feedback={kind}")
+    network, plain = made(*option), made(f"model={model}")
+    kept = network.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in plain.state_dict().items())
+    assert set(kept) - set(plain.state_dict()) == {
+        f"{layer}.{'feedback' if kind == 'alignment' else 'feedback_size'}" for layer in ("fc1", "head")
+    }
+    # Weights that were trained without it, and with it.
+    torch.manual_seed(1)
+    for weights in (plain.state_dict(), kept):
+        again = make_network(composed("model.hidden=[24]", *option), SHAPE, 10, weights=weights)
+        assert torch.equal(again.head.weight, plain.head.weight)
+    assert torch.equal(again.state_dict()[next(key for key in kept if "feedback" in key)], next(
+        value for key, value in kept.items() if "feedback" in key
+    ))  # fmt: skip
+    told = [relevant(composed(f"model={model}", *more)) for more in ((), ("+model.feedback=backprop",))]
+    assert told[0] == told[1]
+
+
+def test_another_way_back_needs_weights_that_are_free():
+    with pytest.raises(UserError, match="model.feedback: the weight of layer 'fc1' is parametrised"):
+        made("weights=own", "+model.feedback=alignment")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from orthotrace.config.build import build_a, plain
+from orthotrace.config.outside import FEEDBACK
 from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def make_network(
 
     Args:
         config: the whole configuration; ``model.weights`` with a ``kind`` holds the arguments of ``orthogonalise``,
-            anything else below ``model`` goes to the model's own class.
+            ``model.feedback`` is the kind of ``feedback``, anything else below ``model`` goes to the model's own class.
         shape: of one input.
         classes: outputs.
         concepts: names, where ``concepts.layer`` names layers.
@@ -49,7 +50,22 @@ def make_network(
         )
     """
     start = _Start(weights, classes)
+    ways = OmegaConf.select(config, "model.feedback")
+    # A model of the user's own may have an argument of this name.
+    if ways in get_args(FEEDBACK.annotation):
+        config = copy.deepcopy(config)
+        with open_dict(config):
+            del config.model["feedback"]
     model = _weighted(config, shape, classes, start)
+    if ways in get_args(FEEDBACK.annotation):
+        from orthotrace.layers.feedback import feedback
+
+        # Weights that were trained without it have no others.
+        start(model)
+        try:
+            feedback(model, ways)
+        except UserError as error:
+            raise UserError(error.message, "model.feedback") from error
     layers = concept_layers_of(config)
     start(model, last=not layers)
     if layers:

@@ -149,4 +149,9 @@ WHERE = Argument(
 # Of ours, where a configuration gives something else than the signature takes: path -> key.
 LAYER = Argument(Annotated[str, Field(min_length=1)] | int | Annotated[list[str | int], Field(min_length=1)])
 ROWS_FROM = Argument(_or_null(Annotated[str, Field(min_length=1)]), None)
+FEEDBACK = Argument(
+    Literal["backprop", "alignment", "sign_symmetric"],
+    "backprop",
+    "weights by which errors go back: those of the layers; fixed random ones; the signs of those of the layers",
+)
 WEIGHTED = Argument(_or_null(Annotated[list[str | int], Field(min_length=1)]), None)

@@ -38,6 +38,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
     "method": {"levels": None},
+    "model": {"feedback": "backprop"},
     "trainer": {"loss": None, "checkpoints": None},
 }
 # The same, of no group.

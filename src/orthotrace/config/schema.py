@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from orthotrace.config.dataset import SEVERAL
 from orthotrace.config.keys import at, groups, write_keys
 from orthotrace.config.network import concept_layers_of
-from orthotrace.config.outside import LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
+from orthotrace.config.outside import FEEDBACK, LAYER, OPTIMIZER, ROWS_FROM, TOP, TRAINER, WEIGHTED, WHERE
 from orthotrace.config.renamed import current
 from orthotrace.config.signatures import NOTHING, Argument, Signature, signature
 from orthotrace.config.values import FINITE, MISSING, checked_values, is_missing
@@ -179,6 +179,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
         keys["rows_from"] = ROWS_FROM
     nested = {key: one for key, one in keys.items() if dataclasses.is_dataclass(one.annotation)}
     keys |= dict.fromkeys(nested, NODE)
+    if path == "model" and not said.others:
+        keys.setdefault("feedback", FEEDBACK)
     if path == "model" and isinstance(node.get("weights"), Mapping) and "kind" in node["weights"]:
         keys["weights"] = NODE
     # Of what is not partial nothing would be made.

@@ -1,6 +1,7 @@
 """Layers that can be read: whitening, concept whitening, orthogonal weights; and spiking neurons."""
 
 from orthotrace.layers.concept_whitening import ConceptWhitening
+from orthotrace.layers.feedback import feedback
 from orthotrace.layers.fit import fit
 from orthotrace.layers.neurons import IF, LIF
 from orthotrace.layers.orthogonal import ONI, OWN, Orthogonal, Stiefel
@@ -19,6 +20,7 @@ __all__ = [
     "Stiefel",
     "Whitening",
     "deviations",
+    "feedback",
     "fit",
     "fold",
     "orthogonal_init",
