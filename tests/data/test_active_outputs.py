@@ -62,3 +62,15 @@ def test_predictions_of_several_tasks():
     expected = [int(predicted(row[None], OWN[task])) for row, task in zip(LOGITS, tasks, strict=True)]
     assert active.predicted(LOGITS, 0, tasks).tolist() == expected
     assert torch.equal(ActiveOutputs("domain", (range(5),)).predicted(LOGITS, 0), LOGITS.argmax(1))
+
+
+@pytest.mark.parametrize("tasks", [None, torch.tensor([0, 1, 0])])
+def test_logits_of_every_step_have_a_loss_at_every_step(tasks):
+    active = ActiveOutputs("task", (range(0, 2), range(2, 4)))
+    over_steps, labels = torch.randn(5, 3, 4), torch.tensor([0, 2 if tasks is not None else 1, 1])
+    mean = over_steps.mean(0)
+    alone = active.loss(mean, labels, 0, tasks)
+    mean.over_steps = over_steps
+    steps = torch.stack([active.loss(logits, labels, 0, tasks) for logits in over_steps])
+    assert torch.allclose(active.loss(mean, labels, 0, tasks), steps.mean())
+    assert not torch.allclose(alone, steps.mean())
