@@ -137,12 +137,11 @@ def test_neurons_that_never_and_that_always_fire(learning, current, rate):
         assert not x.grad.any()
 
 
-snntorch = pytest.importorskip("snntorch")
-
-
 @pytest.mark.parametrize("decay", [1.0, 0.9, 0.5])
 @pytest.mark.parametrize("threshold", [1.0, 0.4])
 def test_spike_for_spike_as_snntorch(decay, threshold):
+    import snntorch  # seconds, which no other test pays
+
     # With a delay it resets after the leak; without one twice where more than the threshold is left. At the threshold
     # itself it does not fire.
     theirs = snntorch.Leaky(beta=decay, threshold=threshold, reset_delay=decay == 1, reset_mechanism="subtract")
