@@ -11,6 +11,9 @@ from images import write_tables
 # Experiment -> what its data needs, and where the network is made small enough for a test.
 PUBLISHED = {
     "permuted_mnist": (lambda folder: write_tables(folder, 10, 3, side=28), ["stream.tasks=2", "method.rows=4", "model.hidden=[12]"], (2, 10)),
+    "permuted_mnist_spiking": (
+        lambda folder: write_tables(folder, 10, 3, side=28), ["stream.tasks=2", "model.hidden=[12]", "model.steps=2"], (2, 10),
+    ),
     "split_mnist": (lambda folder: write_tables(folder, 10, 3, side=28), ["model.hidden=[12]", "method=ewc"], (5, 10)),
     "permuted_mnist_gpm": (
         lambda folder: write_tables(folder, 10, 3, side=28), ["stream.tasks=2", "model.hidden=[12]"], (2, 10),

@@ -48,6 +48,29 @@ def test_rates_and_operations_are_those_counted_step_by_step(learning, encoding)
         assert found[name]["synaptic_operations"] == pytest.approx(share * adds[name])
 
 
+class Shared(nn.Module):
+    """Neurons and a layer that are called twice, over two tokens, and one that never is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.relu, self.unused = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+
+    def forward(self, values):
+        for _ in range(2):
+            values = self.relu(self.layer(values))
+        return values.mean(1)
+
+
+def test_what_is_called_several_times_or_never():
+    torch.manual_seed(0)
+    model = spiking(Shared(), 4, threshold=0.01)
+    nn.init.ones_(model.layer.weight)
+    found = activity(model, Images(torch.ones(5, 2, 3), torch.zeros(5, dtype=torch.int64)))
+    assert found == {
+        "layer": {"synaptic_operations": 2 * 4 * 18, "multiply_adds": 18}, "relu": {"firing_rate": 1.0},
+    }  # fmt: skip
+
+
 def test_scores_have_what_neurons_did_after_each_task(tmp_path):
     run = Run(tmp_path / "spiking")
     built(run, *SPIKING).run()

@@ -48,11 +48,13 @@ def activity(model: nn.Module, part: Images, batch_size: int = 100) -> dict[str,
         return {}
     few = part.take(torch.arange(min(FEW, len(part)), device=part.labels.device))
     counts: dict[str, Tensor] = {}
+    seen: dict[str, int] = {}
     found: dict[str, dict[str, float]] = {}
     handles = []
 
     def count(name: str, share: Tensor) -> None:
         counts[name] = counts.get(name, torch.zeros((), dtype=torch.float64)) + share.double().cpu()
+        seen[name] = seen.get(name, 0) + shown
 
     def hook(name: str) -> Any:
         def look(module: Any, args: tuple[Tensor, ...], outputs: Tensor) -> None:
@@ -60,7 +62,7 @@ def activity(model: nn.Module, part: Images, batch_size: int = 100) -> dict[str,
             # Of every step; where the input repeats it is the same in each.
             count(name, (spikes != 0).double().mean() * shown)
             if not isinstance(module, LIF):
-                places = math.prod(outputs.shape[2:])
+                places = math.prod(outputs.shape[1:-1] if isinstance(module, nn.Linear) else outputs.shape[2:])
                 found[name] = {"multiply_adds": float(module.weight.numel() * places)}
 
         return look
@@ -76,12 +78,12 @@ def activity(model: nn.Module, part: Images, batch_size: int = 100) -> dict[str,
         for handle in handles:
             handle.remove()
     answers = {}
+    # One that is never called has none; one that is called several times has its mean rate, and the sum of the costs.
     for name, module in names.items():
-        share = float(counts[name]) / len(few)
-        if isinstance(module, LIF):
-            answers[name] = {"firing_rate": share}
-        else:
-            operations = found[name]["multiply_adds"]
+        if name in counts and isinstance(module, LIF):
+            answers[name] = {"firing_rate": float(counts[name]) / seen[name]}
+        elif name in counts:
+            share, operations = float(counts[name]) / len(few), found[name]["multiply_adds"]
             answers[name] = {"synaptic_operations": share * operations * model.steps, "multiply_adds": operations}
     return answers
 
