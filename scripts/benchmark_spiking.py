@@ -85,7 +85,7 @@ class Multistep(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from spikingjelly.activation_based import neuron, surrogate
+        from spikingjelly.activation_based import neuron, surrogate  # pyright: ignore[reportMissingImports] (elsewhere)
 
         self.fc1, self.fc2, self.head = (one for one in ordinary().children() if isinstance(one, nn.Linear))
         self.lif1, self.lif2 = (
