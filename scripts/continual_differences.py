@@ -1,13 +1,14 @@
 """What scripts/continual_differences.sh needs beside the commands: the choice of EWC's strength, and the results.
 
 python scripts/continual_differences.py strength  the strength with the best validation accuracy
-python scripts/continual_differences.py results   all numbers as JSON
+python scripts/continual_differences.py results   all numbers as JSON, and the figures
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from orthotrace.results.statistics import mean_interval
 
 RUNS = Path("runs/continual_differences")
 RESULTS = Path("scripts/results/continual_differences/results.json")
+FIGURES = ("consistency", "drift", "readout")
 METHODS = ("finetune", "hlop", "gpm", "ewc")
 # Of the first task: accuracies by four readouts, and how much of the drift the networks' own readout sees.
 QUANTITIES = ("trained", "kept", "aligned", "refitted", "size", "seen", "expected")
@@ -42,7 +44,7 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 
 def results() -> None:
-    """All numbers."""
+    """All numbers, and the figures."""
     runs = {
         method: sorted(
             (run for run in find(RUNS) if run.scores["method"] == method), key=lambda run: run.scores["seeds"]["init"]
@@ -62,7 +64,7 @@ def results() -> None:
         names = [run.folder.name for run in of]
         label = next(label for label, members in labels.items() if set(members) == set(names))
         content["methods"][method] = {
-            "overrides": list(of[0].overrides),
+            "overrides": [one for one in of[0].overrides if not one.startswith("dataset.path=")],
             "scores": {score: over_seeds([run.scores[score] for run in of]) for score in ("acc", "bwt")},
             "consistency": [
                 {key: one[key] for key in ("layer", "task", "mean", "low", "high", "pairs")}
@@ -77,6 +79,10 @@ def results() -> None:
             ],
         }
     write_json(RESULTS, content)
+    for name in FIGURES:
+        drawn = RUNS / "analysis" / "figures" / name
+        shutil.copyfile(drawn.with_suffix(".pdf"), RESULTS.parent / f"{name}.pdf")
+        shutil.copyfile(drawn.with_suffix(".png"), Path("docs/figures") / f"continual_differences_{name}.png")
 
 
 def main() -> None:
