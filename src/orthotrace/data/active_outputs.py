@@ -91,7 +91,8 @@ class ActiveOutputs:
         over_steps = getattr(logits, "over_steps", None)
         if over_steps is not None:
             steps, logits = len(over_steps), over_steps.flatten(0, 1)
-            labels, tasks = (None if each is None else torch.cat([each] * steps) for each in (labels, tasks))
+            labels = torch.cat([labels] * steps)
+            tasks = None if tasks is None else torch.cat([tasks] * steps)
         if tasks is None or self.scenario != "task":
             return self._loss(logits, labels, self.for_training(task))
         total = logits.new_zeros(())
