@@ -20,8 +20,9 @@ RESULTS = ROOT / "scripts" / "results"
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made from something else."""
     files.append(File.generated(config, "changelog.md", content=(ROOT / "CHANGELOG.md").read_text()))
-    for path in sorted(RESULTS.iterdir()):
-        files.append(File.generated(config, f"results/data/{path.name}", abs_src_path=str(path)))
+    for path in sorted(path for path in RESULTS.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        name = path.relative_to(RESULTS).as_posix()
+        files.append(File.generated(config, f"results/data/{name}", abs_src_path=str(path)))
     for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb")):
         text, images = page_of(path)
         files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
@@ -86,7 +87,10 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     )
     if page.file.src_uri.startswith("tutorials/"):  # made from a notebook, which its last link is to
         return markdown
-    return markdown.replace("](../../scripts/results/", "](data/").replace(".ipynb)", ".md)")
+    markdown = markdown.replace("](../../scripts/results/", "](data/").replace(
+        "](../scripts/results/", "](results/data/"
+    )
+    return markdown.replace(".ipynb)", ".md)")
 
 
 def on_page_content(html_text: str, **_: Any) -> str:
