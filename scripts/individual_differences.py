@@ -36,22 +36,20 @@ def consistency(content: dict[str, Any], what: str = "consistency") -> list[dict
 
 
 def correspondences(runs: Sequence[Run], layers: Sequence[str]) -> dict[str, float]:
-    """How often the most similar layer of another network is the same one, by CKA and by CCA.
+    """How often the most similar layer of another network is the same one, by linear CKA and by SVCCA.
 
-    CKA of all activations. CCA of the means over each map, since of more values than images it is 1 for all layers; its
-    score is the mean correlation.
+    CCA itself is 1 for all layers of more values than images; SVCCA takes the directions of 99 % of the variance.
     """
     stimuli = stimuli_of(runs[0], None, 100, None)
     grams: list[list[NDArray[Any]]] = []
-    bases: list[list[NDArray[Any]]] = []
     for run in runs:
-        found = dict(activations(run.network(), stimuli.images, list(layers)))
-        values = [found[layer] for layer in layers]
-        grams.append([_unit_gram(one.flatten(1)) for one in values])
-        bases.append([_basis(one.mean((2, 3)) if one.ndim == 4 else one) for one in values])
+        # One network in memory at a time. In float32, which is exact enough to tell layers apart.
+        found = activations(run.network(), stimuli.images, list(layers))
+        grams.append([_unit_gram(values) for _, values in found])
+    bases = [[_basis(gram) for gram in of] for of in grams]
     scores = {
         "cka": (grams, lambda a, b: float((a * b).sum())),
-        "cca": (bases, lambda a, b: float(np.linalg.svd(a.T @ b, compute_uv=False).mean())),
+        "svcca": (bases, lambda a, b: float(np.linalg.svd(a.T @ b, compute_uv=False).mean())),
     }
     return {
         name: accuracy(
@@ -65,15 +63,15 @@ def correspondences(runs: Sequence[Run], layers: Sequence[str]) -> dict[str, flo
 
 
 def _unit_gram(values: torch.Tensor) -> NDArray[Any]:
-    # In float32, which is exact enough to tell layers apart: in float64 it takes minutes.
     centred = values - values.mean(0)
     gram = (centred @ centred.T).double()
     return (gram / gram.norm()).numpy()
 
 
-def _basis(values: torch.Tensor) -> NDArray[Any]:
-    left, singular, _ = torch.linalg.svd((values - values.mean(0)).double(), full_matrices=False)
-    return left[:, singular > 1e-6 * singular[0]].numpy()
+def _basis(gram: NDArray[Any]) -> NDArray[Any]:
+    variances, directions = np.linalg.eigh(gram)
+    kept = 1 + int((np.cumsum(variances[::-1]) < 0.99 * variances.sum()).sum())
+    return directions[:, -kept:]
 
 
 def main() -> None:

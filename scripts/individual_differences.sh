@@ -52,6 +52,6 @@ fi
 analyze +where.seeds.order=0 "out=$out/weights"
 # The measure of which the replication printed numbers.
 analyze +where.seeds.order=0 rdm=euclidean "out=$out/weights_euclidean" formats=[]
-analyze +where.seeds.order=0 epochs=all "out=$out/epochs" formats=[]
+analyze +where.seeds.order=0 epochs=all "out=$out/epochs"
 
 python scripts/individual_differences.py "$out"
