@@ -20,6 +20,6 @@ def test_the_code_of_the_page():
 
 
 def test_the_first_command_of_the_page(train):
-    command, _ = re.findall(r"^orthotrace-train (.*)$", PAGE, re.MULTILINE)
+    command, _, _ = re.findall(r"^orthotrace-train (.*)$", PAGE, re.MULTILINE)
     answer = train(*command.split(), "trainer.max_epochs=1", "stream.tasks=2")
     assert answer.code == 0, answer.err
