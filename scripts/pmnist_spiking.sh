@@ -15,7 +15,7 @@ data=()
 train() {
   orthotrace-train --multirun experiment=permuted_mnist_spiking "${data[@]}" hydra/launcher=joblib \
     "hydra.launcher.n_jobs=${JOBS:-1}" "$@"
-  python scripts/pmnist_spiking.py
+  python scripts/family.py pmnist_spiking
 }
 
 # Rows of HLOP's paper, energies of GPM's. Without an audit of what is held: one pass over all images for each task.
