@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-from conftest import command
+from conftest import command, read_once
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -51,13 +51,19 @@ def _of_options(*overrides: str):
     return composed(*overrides)
 
 
-def built(run: Run, *overrides: str, tracker: Tracker | None = None):
+def configured(*overrides: str):
     # Composing takes as long as training a tiny run: once for each choice of options, whose keys are then set.
     keys = [one for one in overrides if "." in one.partition("=")[0]]
     config = copy.deepcopy(_of_options(*(one for one in overrides if one not in keys)))
     for key in OverridesParser.create().parse_overrides(keys):
         assert not (key.is_add() or key.is_delete())
         OmegaConf.update(config, key.key_or_group, key.value(), force_add=False)
+    return config
+
+
+def built(run: Run, *overrides: str, tracker: Tracker | None = None):
+    read_once()
+    config = configured(*overrides)
     choices = {key: value for key, _, value in (one.partition("=") for one in overrides) if "." not in key}
     hydra = SimpleNamespace(runtime=SimpleNamespace(choices=SimpleNamespace(**choices)))
     return assemble(config, run, hydra, tracker=tracker)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
@@ -79,12 +80,23 @@ def _inductor_cache(tmp_path_factory) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(tmp_path_factory.mktemp("inductor"))
 
 
+@functools.cache
+def read_once() -> None:
+    """Keep what every run reads anew and no test changes: the table of the digits, and the plugins of Lightning."""
+    import lightning_fabric.utilities.registry as plugins
+    import sklearn.datasets
+
+    for module, name in ((sklearn.datasets, "load_digits"), (plugins, "entry_points")):
+        setattr(module, name, functools.cache(getattr(module, name)))
+
+
 @pytest.fixture
 def train(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     """orthotrace-train in this process, in an empty folder."""
     import orthotrace.cli.multirun
     import orthotrace.cli.train
 
+    read_once()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(orthotrace.cli.multirun.Multirun, "failed", False)
     return lambda *arguments: call(orthotrace.cli.train.main, list(arguments), monkeypatch, capsys)

@@ -15,6 +15,8 @@ from orthotrace.training.tracking import Tracker
 
 SMALL = ("stream=split", "stream.tasks=3", "stream.classes_per_task=2", "stream.scenario=class", "model.hidden=[12]")
 EPOCHS = ("trainer.max_epochs=4", "trainer.batch_size=32", "trainer.save_every=0", "trainer.accelerator=cpu")
+# Two batches of each task, and a remainder.
+FEW = "dataset.limit=36"
 # What draws or remembers within a task, all at once.
 BUSY = ("regularizer.dropout=.1", "regularizer.dropconnect=.1", "regularizer.input_noise=.1", "augmentation.shift=1")
 SPIKING = ("model=spiking_mlp", "model.steps=3")
@@ -29,7 +31,7 @@ CASES = {
     "normalisation by task": ["method=gpm", "method.normalisation=task", *CONVOLUTIONS, "stream.scenario=task"],
     "an average": [
         "method=gpm",
-        "regularizer.average=.9",
+        "regularizer.average=.5",
         "trainer.evaluate_inside=3",
         "trainer.checkpoints=[0,1,3,4]",
     ],
@@ -62,7 +64,7 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     rows = ["method.rows=2"] if method in GROUPS["method"] and "rows" in KEYS[method] else []
     small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
     alpha = ["method.alpha=.1"] if case == "owm" else []
-    overrides = [*small, *EPOCHS, *CASES[case], *memory, *rows, *alpha]
+    overrides = [*small, *EPOCHS, FEW, *CASES[case], *memory, *rows, *alpha]
     whole, cut = Run(tmp_path / "whole"), Run(tmp_path / "cut")
     progress = built(whole, *overrides, tracker=Copying(whole, cut, task=2)).run()
     assert Run(cut.folder).scores["acc"] is None
@@ -174,8 +176,8 @@ def test_every_task_starts_with_the_rate_of_the_first(tmp_path, schedule):
         assert (len(set(rates[0])) == 1) == (schedule == "constant")
 
 
-GROWN = ("stream=permuted", "model.hidden=[12]", "trainer.max_epochs=1", "trainer.batch_size=256",
-       "trainer.accelerator=cpu")  # fmt: skip
+GROWN = ("stream=permuted", "model.hidden=[12]", "trainer.max_epochs=1", "trainer.batch_size=128", FEW,
+         "trainer.accelerator=cpu")  # fmt: skip
 
 
 def overrides_of(method: str, tasks: int) -> list[str]:
@@ -185,27 +187,33 @@ def overrides_of(method: str, tasks: int) -> list[str]:
     return [f"method={method}", f"stream.tasks={tasks}", *GROWN, *rows, *memory, *alpha]
 
 
-@pytest.mark.parametrize("tasks", [3, pytest.param(10, marks=pytest.mark.whole)])
-def test_nets_grown_over_tasks_continue_in_a_fresh_process(tmp_path, tasks):
-    """Every method: stopped when the last task has been trained, finished by another process, to the same bits."""
-    for method in GROUPS["method"]:
+# What grows with the tasks: subspaces, their complement, importances, a memory with logits, networks.
+GROWING = ("hlop", "trgp", "nscl", "ewc", "derpp", "independent")
+
+
+@pytest.mark.parametrize(
+    ("methods", "tasks"), [(GROWING, 3), pytest.param(GROUPS["method"], 10, marks=pytest.mark.whole)], ids=["3", "10"]
+)
+def test_nets_grown_over_tasks_continue_in_a_fresh_process(tmp_path, methods, tasks):
+    """Stopped when the last task has been trained, finished by another process, to the same bits."""
+    for method in methods:
         whole, cut = Run(tmp_path / "whole" / method), Run(tmp_path / "cut" / method)
         built(whole, *overrides_of(method, tasks), tracker=Copying(whole, cut, task=tasks)).run()
         assert Run(cut.folder).scores["acc"] is None
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path\n"
-        "from test_continuing import GROUPS, Run, built, overrides_of\n"
-        "for method in GROUPS['method']:\n"
+        "from test_continuing import Run, built, overrides_of\n"
+        "for method in sys.argv[4:]:\n"
         "    built(Run(Path(sys.argv[2]) / method), *overrides_of(method, int(sys.argv[3]))).run()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, str(Path(__file__).parent), str(tmp_path / "cut"), str(tasks)],
+        [sys.executable, "-W", "ignore", "-c", program, Path(__file__).parent, tmp_path / "cut", str(tasks), *methods],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for method in GROUPS["method"]:
+    for method in methods:
         whole, cut = Run(tmp_path / "whole" / method), Run(tmp_path / "cut" / method)
         assert {**cut.scores, "seconds": 0} == {**whole.scores, "seconds": 0}, method
         for key, value in state(whole).items():
