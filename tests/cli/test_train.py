@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -159,7 +157,7 @@ def test_the_scale_of_the_input_takes_nothing_from_the_protection(train, seeds):
     for scale, rates in SCALED.items():
         answer = train(
             "--multirun", f"dataset.scale={scale}", *rates, "method=hlop", "method.energy=[.97,.99,.99]",
-            "method.max_rows=150", "stream.tasks=3", f"seed={seeds}", f"hydra.sweep.dir={scale}",
+            "method.max_rows=150", "stream.tasks=3", f"seed={seeds}", f"hydra.sweep.dir={scale}", "trainer.max_epochs=3",
         )  # fmt: skip
         assert answer.code == 0, answer.err
         runs = [scores(path.parent) for path in Path(scale).glob("*/scores.json")]
@@ -170,7 +168,8 @@ def test_the_scale_of_the_input_takes_nothing_from_the_protection(train, seeds):
     assert abs(means["0.05"] - means["1.0"]) <= 0.05
 
 
-LONG = ("stream.tasks=4", "trainer.max_epochs=8", "trainer.batch_size=64", "trainer.save_every=0", "model.hidden=[24]")
+LONG = ("stream.tasks=4", "trainer.max_epochs=8", "trainer.batch_size=64", "trainer.save_every=0", "model.hidden=[24]",
+        "dataset.limit=60")  # fmt: skip
 
 
 def killed(folder: Path, overrides: list[str], when) -> None:
@@ -188,20 +187,18 @@ def killed(folder: Path, overrides: list[str], when) -> None:
     ("stop", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.whole)]
 )
 def test_a_signal_is_told_and_is_no_success(tmp_path, stop, code):
-    program = Path(sys.executable).with_name("orthotrace-train")
-    overrides = ["method=finetune", *LONG, "hydra.run.dir=run"]
-    # A shell in the background hands on that interrupts are ignored.
-    process = subprocess.Popen(
-        [program, *overrides], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    process = started(
+        "orthotrace-train", "method=finetune", *LONG, "hydra.run.dir=run", cwd=tmp_path, err=tmp_path / "err"
+    )
     metrics = tmp_path / "run" / "metrics.csv"
     deadline = time.monotonic() + 100
     while not (metrics.is_file() and "\n1,2," in metrics.read_text()) and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(stop)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.pid is not None
+    os.kill(process.pid, stop)
+    process.join(60)
+    said = (tmp_path / "err").read_text()
+    assert process.exitcode == code
     assert said.startswith("interrupted: ") and said.endswith("run; the same command continues\n")
     assert said.count("\n") == 1
 
@@ -299,12 +296,15 @@ def test_a_net_of_ones_own(train, analyze, tmp_path, monkeypatch):
     assert scores(Path("held"))["capacity"]["0"]["features"] == 9
 
 
-@pytest.mark.parametrize("seeds", ["0", pytest.param("0,1,2", marks=pytest.mark.whole)])
-def test_each_job_is_a_run_in_wandb(tmp_path, seeds):
+# Processes side by side share an id least of all, and take longest to start.
+@pytest.mark.parametrize(
+    ("seeds", "launcher"),
+    [("0", ()), pytest.param("0,1,2", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), marks=pytest.mark.whole)],
+)
+def test_each_job_is_a_run_in_wandb(tmp_path, seeds, launcher):
     done = command(
-        "orthotrace-train", "--multirun", f"seed={seeds}", "method=finetune,hlop", "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2", "logger=wandb_offline", "name=six", "stream.tasks=2", "trainer.max_epochs=2",
-        "model.hidden=[24]", cwd=tmp_path, timeout=300, forked=False,
+        "orthotrace-train", "--multirun", f"seed={seeds}", "method=finetune,hlop", *launcher, "logger=wandb_offline",
+        "name=six", "trainer.max_epochs=2", *TINY[:1], *TINY[2:], cwd=tmp_path, timeout=300, forked=not launcher,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     folders = [path for path in (tmp_path / "runs" / "six").iterdir() if path.is_dir()]
@@ -332,7 +332,7 @@ def test_each_job_is_a_run_in_wandb(tmp_path, seeds):
 
 
 def test_a_continued_run_is_the_same_run_in_wandb(tmp_path):
-    overrides = ["method=finetune", "logger=wandb_offline", "hydra.run.dir=run", *LONG]
+    overrides = ["method=finetune", "logger=wandb_offline", "hydra.run.dir=run", *LONG, "trainer.max_epochs=4"]
     killed(tmp_path, overrides, lambda: (tmp_path / "run/checkpoints/task2.ckpt").is_file())
     done = command("orthotrace-train", *overrides, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

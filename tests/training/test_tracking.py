@@ -282,7 +282,7 @@ def test_runs_of_a_sweep_have_names_of_their_own(train, monkeypatch):
     monkeypatch.setattr(WandbTracker, "start", start)
     for hook in ("epoch", "task", "finish"):
         monkeypatch.setattr(WandbTracker, hook, lambda *given: None)
-    logged = ["logger=wandb_offline", *TINY]
+    logged = ["logger=wandb_offline", "dataset.limit=20", *TINY]
     sweep = ["method=finetune", "seed=0,1", "optimizer.lr=.1,.2", "++trainer.max_epochs=1"]
     assert train("--multirun", "hydra.sweep.dir=swept", *sweep, *logged).code == 0
     assert names == [f"finetune seed {seed} optimizer.lr={rate}" for seed in (0, 1) for rate in (0.1, 0.2)]

@@ -75,6 +75,8 @@ def job(config: DictConfig) -> float | None:
         remove_if_empty(run.folder)
         return None
     number = label_of(hydra)
+    # What is there now, modules above all, is passed over in the look for what this job leaves.
+    gc.freeze()
     try:
         with worker():
             return train(config, run, hydra, number)
@@ -91,6 +93,7 @@ def job(config: DictConfig) -> float | None:
         # A network and what trains it refer to each other, and hold the images: few objects, which Python would not
         # look through for many runs.
         gc.collect()
+        gc.unfreeze()
     return None
 
 
