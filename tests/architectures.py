@@ -114,7 +114,7 @@ def spikes(m, x):
 
 
 ARCHITECTURES = {
-    "spiking": Architecture(lambda: SpikingMLP([4], 3, hidden=[5, 6], steps=4), (4,), spikes),
+    "spiking": Architecture(lambda: SpikingMLP([4], 3, hidden=[5, 6], steps=4, learning="bptt"), (4,), spikes),
     "spiking convolutions": Architecture(
         lambda: SpikingConvNet((2, 8, 8), 3, channels=[4, 6], learning="ottt", norm=False), (2, 8, 8), spikes
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from composed import GROUPS, composed
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from part import part
 
 from orthotrace.config.build import plain
 from orthotrace.config.folder_names import run_name
@@ -57,6 +59,8 @@ PRESETS = {
     "concepts=strokes": ("attributes",),
     "logger=wandb_offline": ("mode",),
     "method=er": ("size",), "method=derpp": ("size",), "method=agem": ("size",),
+    # Networks as they were published.
+    "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
     "stream=blurred": ("scenario", "blur"), "stream=online": ("online",), "stream=repeated": ("repeats",),
@@ -91,17 +95,46 @@ def disagreements(node: dict[str, Any], target: Any, given: tuple[str, ...], pre
     return found
 
 
-@pytest.mark.parametrize("command", NAMES)
-def test_an_option_is_what_it_configures_and_its_folder_that_of_0_1(command):
+def group_of(command: str) -> str:
+    return command.split("=")[0]
+
+
+# One of each group; the defaults of all are below.
+FIRST = {group_of(command): command for command in reversed(NAMES)}
+
+
+@pytest.mark.parametrize("command", part(NAMES, FIRST.values()))
+def test_the_folder_of_a_command_is_that_of_0_1(command):
     overrides = command.split()
     config = composed(*overrides)
     assert run_name(overrides, config) == NAMES[command]
     if command not in NEVER:
         check(config, "train")
-    group = overrides[0].split("=")[0] if overrides else ""
-    # An experiment chooses among the options, and further overrides are no defaults but where an option needs them.
-    if group in ("", "experiment", "weights") or (len(overrides) > 1 and overrides[0] not in NEEDY):
-        return
+
+
+def rounds() -> list[list[str]]:
+    """All options, of each group one at a time: composing takes as long for many groups as for one.
+
+    An experiment chooses among the options, and weights are a part of a model.
+    """
+    needs = {command.split()[0]: command for command in NAMES if command.split()[:1] and command.split()[0] in NEEDY}
+    groups = [
+        [needs.get(f"{group}={option}", f"{group}={option}") for option in options if option != "custom"]
+        for group, options in GROUPS.items()
+        if group not in ("experiment", "weights")
+    ]
+    return [[command for command in of if command] for of in zip_longest(*groups)]
+
+
+@pytest.mark.parametrize("commands", rounds(), ids=lambda of: of[0])
+def test_an_option_is_what_it_configures(commands):
+    config = composed(*(override for command in commands for override in command.split()))
+    assert not {command: found for command in commands if (found := wrong(config, command))}
+
+
+def wrong(config: Any, command: str) -> list[str]:
+    """What an option configures otherwise than its default, or does not have."""
+    overrides, group = command.split(), group_of(command)
     found = []
     needed = tuple(one.split("=")[0].rpartition(".")[2] for one in overrides[1:])
     for path in (group, f"{group}.sets", *(place for place in PLACES if place.split(".")[0] == group)):
@@ -117,4 +150,4 @@ def test_an_option_is_what_it_configures_and_its_folder_that_of_0_1(command):
         # Those of torch are torch's.
         presets = tuple(values) if group == "optimizer" else PRESETS.get(overrides[0], ())
         found += disagreements(values, target, GIVEN.get(path, ()), (*presets, *needed))
-    assert not found
+    return found

@@ -67,7 +67,7 @@ def pairs():
     """Every method on both networks; where it looks at no layers, one of both in make test."""
     for number, method in enumerate(GROUPS["method"]):
         for place, network in enumerate(("without hidden layers", "frozen")):
-            chosen = "patches" in KEYS[method] or number % 2 == place
+            chosen = number % 2 == place
             yield pytest.param(method, network, marks=[] if chosen else pytest.mark.whole)
 
 

@@ -38,7 +38,8 @@ class SpikingNetwork(nn.Module):
     Args:
         shape: of images; with frames (2 steps, height, width), of which the network below has (2, height, width).
         classes: of the network below.
-        neuron, learning, steps, threshold, decay, encoding, surrogate, trained: see spiking.
+        neuron, learning, steps, threshold, decay, encoding, surrogate, trained: see spiking; here dsr is the default,
+            as in the paper of HLOP.
         **options: of the network below.
 
     Attributes:
@@ -62,7 +63,7 @@ class SpikingNetwork(nn.Module):
         shape: Sequence[int],
         classes: int,
         neuron: Neuron = "lif",
-        learning: Learning = "bptt",
+        learning: Learning = "dsr",
         steps: Annotated[int, Field(ge=1)] | None = None,
         threshold: Threshold | None = None,
         decay: Decay | None = None,
