@@ -64,7 +64,7 @@ def plain(tmp_path_factory):
 
 
 def pairs():
-    """Every method on both networks; where it looks at no layers, one of both in make test."""
+    """Every method on both networks; in make test on one of both, in turn."""
     for number, method in enumerate(GROUPS["method"]):
         for place, network in enumerate(("without hidden layers", "frozen")):
             chosen = number % 2 == place
