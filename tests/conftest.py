@@ -82,10 +82,16 @@ def _inductor_cache(tmp_path_factory) -> None:
 
 @functools.cache
 def read_once() -> None:
-    """Keep what every run reads anew and no test changes: the table of the digits, and the plugins of Lightning."""
+    """Keep what every run reads anew and no test changes: the table of the digits, and the plugins of Lightning.
+
+    Hydra composes once more to see whether hydra.mode is set, which no test in this process does: commands in processes
+    of their own run as they are.
+    """
     import lightning_fabric.utilities.registry as plugins
     import sklearn.datasets
+    from hydra._internal.hydra import Hydra
 
+    Hydra.get_mode = lambda self, config_name, overrides: None
     for module, name in ((sklearn.datasets, "load_digits"), (plugins, "entry_points")):
         setattr(module, name, functools.cache(getattr(module, name)))
 
@@ -107,6 +113,7 @@ def analyze(monkeypatch, capsys, tmp_path) -> Callable[..., Answer]:
     """orthotrace-analyze in this process, in an empty folder; no figures, unless formats are given."""
     import orthotrace.analysis.cli
 
+    read_once()
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Answer:
@@ -182,6 +189,7 @@ def made_once(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Path
 
 def called(main: Callable[[], None], *arguments: str) -> str:
     """The output of a command's main function in this process, which must succeed; for fixtures of a session."""
+    read_once()
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
         patch.setattr(sys, "argv", [main.__module__, *arguments])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

@@ -22,8 +22,9 @@ SMALL = (
     "method=finetune",
     "trainer.max_epochs=1",
     "model.hidden=[8]",
-    "trainer.batch_size=256",
+    "trainer.batch_size=128",
     "trainer.accelerator=cpu",
+    "dataset.limit=30",
 )
 
 
@@ -80,7 +81,8 @@ def test_what_cannot_be_gone_on_from_is_told(train, capsys):
 
 
 def epochs(number: int, *more: str, folder: str = "epochs") -> tuple[str, ...]:
-    small = ("stream=single", "model.hidden=[8]", "trainer.batch_size=256", "trainer.accelerator=cpu")
+    small = ("stream=single", "model.hidden=[8]", "trainer.batch_size=128", "trainer.accelerator=cpu",
+             "dataset.limit=30")  # fmt: skip
     return (*small, f"trainer.max_epochs={number}", f"hydra.run.dir={folder}/{number}", *more)
 
 
