@@ -92,6 +92,16 @@ class DropoutOptions:
 
 @checked
 @dataclass(frozen=True)
+class SpikeOptions:
+    """How spiking networks are read over time: the keys below spikes."""
+
+    windows: Annotated[int, Field(ge=1)] | None
+    tau: Annotated[float, Field(gt=0)]
+    cost: Annotated[float, Field(ge=0)]
+
+
+@checked
+@dataclass(frozen=True)
 class Options:
     """The keys that have types and ranges; others are checked where they are used.
 
@@ -107,6 +117,7 @@ class Options:
     readout: bool
     factors: list[str]
     dropout: DropoutOptions
+    spikes: SpikeOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -146,7 +157,7 @@ def analyse(config: DictConfig) -> Path:
         from orthotrace.results.summary import print_summary
 
     tracker = build(config, "logger")
-    measure = measure_of(options["rdm"])
+    measure = measure_of(options["rdm"], chosen.spikes)
     similar = measures_of(config)
     outside = references_of(options["references"])
     runs: list[Run] = []
@@ -170,8 +181,8 @@ def analyse(config: DictConfig) -> Path:
     interval = vars(chosen.interval)
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
-        factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), formats=chosen.formats,
-        style=chosen.style, figures=chosen.figures,
+        factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), windows=chosen.spikes.windows,
+        formats=chosen.formats, style=chosen.style, figures=chosen.figures,
     )  # fmt: skip
 
     def concepts() -> Any:
@@ -269,18 +280,20 @@ def given_of(config: DictConfig, chosen: Options) -> tuple[Any, Stimuli]:
     return grouped, given_stimuli(grouped, source, rows, **shown)
 
 
-def measure_of(name: Any) -> Measure:
+def measure_of(name: Any, spikes: SpikeOptions) -> Measure:
     """A measure of dissimilarity by its name, or a function of the user's by its path.
 
     Raises:
         UserError: there is none.
     """
     from orthotrace.analysis.rdm.dissimilarity import MEASURES
+    from orthotrace.analysis.rdm.spike_trains import CONSTANTS, named_measure
 
-    if name in MEASURES:
-        return MEASURES[name]
+    if (found := named_measure(str(name), spikes.tau, spikes.cost)) is not None:
+        return found
     if not isinstance(name, str) or "." not in name:
-        raise UserError(f"there is no measure '{name}'; {nearest(str(name), MEASURES)}; or package.function", "rdm")
+        hint = nearest(str(name), [*MEASURES, *CONSTANTS])
+        raise UserError(f"there is no measure '{name}'; {hint}; or package.function", "rdm")
     return imported(name, "rdm")
 
 

@@ -20,11 +20,13 @@ from orthotrace.analysis.networks.given import BuiltNetwork, GivenGroup, GivenNe
 from orthotrace.analysis.networks.kept import KeptRdms
 from orthotrace.analysis.networks.listed import check_layers, check_networks, grouped_networks, networks_of
 from orthotrace.analysis.networks.names import names_of
-from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, members_of, read_networks
-from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, check_time, members_of, read_networks
+from orthotrace.analysis.networks.runs import Stimuli, tasks_of
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
+from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.spike_trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.settings import INTERVAL, Settings
@@ -107,13 +109,15 @@ def compare_groups(
     given = [group for group in grouped if isinstance(group, GivenGroup)]
     check_figures(settings.figures or ())
     check_extras(grouped, settings)
-    kept = (
-        None if out is None else KeptRdms(out, stimuli, str(settings.options["rdm"]), settings.measure, settings.read)
-    )
+    firsts = [(group.runs[0], tasks_of(group.runs[0], settings.tasks)[-1]) for group in grouped]
+    check_time(firsts, settings.time, str(settings.options["rdm"]))
+    name = settings.called + settings.time.called
+    kept = None if out is None else KeptRdms(out, stimuli, name, settings.measure, settings.read)
     # Files from outside are read before the networks, which take long.
     rdms = read_references(settings.references, stimuli, settings.measure)
     if given:
-        check_layers([run for group in given for run in group.runs], stimuli, settings.layers, settings.read, kept)
+        runs = [run for group in given for run in group.runs]
+        check_layers(runs, stimuli, settings.layers, settings.read, kept, settings.time)
     if out is None:
         return _compared(grouped, stimuli, settings, rdms, kept, None, facets, ())
     # Another analysis that writes there would mix its files with these.
@@ -122,7 +126,7 @@ def compare_groups(
             return _compared(grouped, stimuli, settings, rdms, kept, out, facets, concepts)
         except UserError as error:
             # What cannot be asked leaves nothing; a file that is damaged, or a full disk, leaves what is done.
-            if kept is not None and str(error.key).split(".")[0] in ("rdm", "measures", "layers"):
+            if kept is not None and str(error.key).split(".")[0] in ("rdm", "measures", "layers", "spikes"):
                 kept.forget()
             raise
 
@@ -137,8 +141,10 @@ def _compared(
     facets: Facets,
     concepts: Any,
 ) -> NetworkComparison:
-    name, level = str(settings.options["rdm"]), settings.interval["level"]
-    readings = read_networks(grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept)
+    name, level = settings.called, settings.interval["level"]
+    readings = read_networks(
+        grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept, settings.time
+    )
     concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
     found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
     extras = extra_studies(grouped, readings, stimuli, settings, facets, out, found.left_out)
@@ -306,6 +312,9 @@ def compare_networks(
     figures: Sequence[str] | None = None,
     factors: Sequence[str] = (),
     dropout: DropoutSampling | None = None,
+    windows: int | None = None,
+    tau: float = TAU,
+    cost: float = COST,
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -321,7 +330,8 @@ def compare_networks(
         out: a folder for figures, tables, RDMs and the report, in which RDMs are found again; None to write nothing.
         layers: names or patterns such as conv*; None for all.
         read: where a layer is read, see networks.activations.activations.
-        rdm: dissimilarity of two stimuli: a name of rdm.dissimilarity, or a function.
+        rdm: dissimilarity of two stimuli: a name of rdm.dissimilarity, or a function; of spiking networks also
+            van_rossum or victor_purpura, of their spikes at every step.
         measures: name -> similarity of two activations.
         references: name -> data from outside.
         groups: columns whose values make groups; None for all that are no seeds.
@@ -334,6 +344,9 @@ def compare_networks(
         figures: names or patterns of those to draw; None for all.
         factors: columns of which it is told how much of the variance of RDMs each explains, see studies.factors.
         dropout: masks of dropout that are drawn at test too; None for none.
+        windows: of time in which spiking networks are read, each layer in each; None for their firing rates.
+        tau: of van_rossum, in steps.
+        cost: of victor_purpura, of moving a spike by a step.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -350,9 +363,13 @@ def compare_networks(
         (('1',), ('1', '2'), 2)
     """
     name = rdm if isinstance(rdm, str) else getattr(rdm, "__name__", "own")
-    if isinstance(rdm, str) and rdm not in MEASURES:
-        raise UserError(f"there is no measure '{rdm}'; {nearest(rdm, MEASURES)}; or a function", "rdm")
-    measure = MEASURES[rdm] if isinstance(rdm, str) else rdm
+    measure = named_measure(rdm, tau, cost) if isinstance(rdm, str) else rdm
+    if measure is None:
+        raise UserError(
+            f"there is no measure '{rdm}'; {nearest(str(rdm), [*MEASURES, *CONSTANTS])}; or a function", "rdm"
+        )
+    if windows is not None:
+        windows = whole(windows, "windows", 1)
     grouped, rows = given_groups(networks, groups, trust)
     shown = given_stimuli(grouped, stimuli, rows, labels, per_class, classes)
     grouped = named(grouped, {}, ())
@@ -360,10 +377,11 @@ def compare_networks(
     asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
     asked |= {"factors": list(factors)} if factors else {}
     asked |= {"dropout": asdict(dropout)} if dropout else {}
+    asked["spikes"] = {"windows": windows, "tau": tau, "cost": cost}
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
-        factors=list(factors), dropout=dropout or DropoutSampling(),
+        factors=list(factors), dropout=dropout or DropoutSampling(), windows=windows,
         formats=list(formats), style=style, figures=figures,
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))

@@ -56,6 +56,8 @@ def check_extras(grouped: Sequence[Any], settings: Settings) -> None:
         runs = [run for group in grouped for run in group.runs]
         check_shares([(run, task) for run in runs for task in tasks_of(run, settings.tasks)], settings.factors)
     if settings.dropout.samples:
+        if settings.time.spikes and settings.dropout.average == "activations":
+            raise UserError("a mean of spike trains is none: rdms averages their distances", "dropout.average")
         check_dropout([(group.runs[0], tasks_of(group.runs[0], settings.tasks)[-1]) for group in grouped])
 
 
@@ -75,7 +77,7 @@ def extra_studies(
     """
     level, found = settings.interval["level"], {}
     if settings.readout:
-        rows = readouts(grouped, settings.layers, settings.read, level)
+        rows = readouts(grouped, settings.layers, settings.read, level, settings.windows)
         found["readouts"] = ExtraStudy(
             [asdict(one) for one in rows],
             drawings_of_forgetting(rows, facets),
@@ -87,9 +89,8 @@ def extra_studies(
             [asdict(one) for one in shares], drawings_of_shares(shares), factors_section(shares, readings.layers, level)
         )
     if settings.dropout.samples:
-        name = str(settings.options["rdm"])
         sampled = dropout_consistency(
-            readings, stimuli, settings.measure, settings.dropout, out, name, settings.interval
+            readings, stimuli, settings.measure, settings.dropout, out, settings.called, settings.interval
         )
         found["dropout"] = ExtraStudy(
             [

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.networks.windows import TimeReading
+from orthotrace.analysis.rdm.spike_trains import TrainDistance
 from orthotrace.analysis.studies.dropout import DropoutSampling
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class Settings:
 
     Attributes:
         options: that results.json repeats.
-        measure: of dissimilarity; its name is options["rdm"].
+        measure: of dissimilarity; options["rdm"] is its name.
         layers: names or patterns; None for all.
         read: where layers are read.
         tasks: after which.
@@ -33,6 +35,7 @@ class Settings:
         readout: take forgetting apart, see studies.readouts.
         factors: of which it is told how much of the variance of RDMs each explains, see studies.factors.
         dropout: masks of dropout that are drawn at test too.
+        windows: of time, in which spiking networks are read; None for their firing rates.
         formats: of figures.
         style: of figures.
         figures: names or patterns of those to draw; None for all.
@@ -49,6 +52,17 @@ class Settings:
     readout: bool = False
     factors: Sequence[str] = ()
     dropout: DropoutSampling = field(default_factory=DropoutSampling)
+    windows: int | None = None
     formats: Sequence[str] = ("pdf", "svg", "png")
     style: str = "nature"
     figures: Sequence[str] | None = None
+
+    @property
+    def time(self) -> TimeReading:
+        """How spiking networks are read."""
+        return TimeReading(self.windows, isinstance(self.measure, TrainDistance))
+
+    @property
+    def called(self) -> str:
+        """The measure of dissimilarity, with the constant of a distance of spike trains."""
+        return self.measure.called if isinstance(self.measure, TrainDistance) else str(self.options["rdm"])

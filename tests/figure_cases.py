@@ -68,6 +68,15 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         }
         for label in labels[:4]
     }
+    neurons = {layer: {"firing_rate": rng.uniform(0, 0.3, tasks).tolist()} for layer in layers}
+    weights = {
+        f"fc{number}": {"synaptic_operations": (1e5 * rng.random(tasks)).tolist(), "multiply_adds": [2e5] * tasks}
+        for number in (1, 2)
+    }
+    windows = {
+        label: {layer: dict(zip(((1, 2), (3, 4), (5, 6)), of.values(), strict=False)) for layer, of in by_layer.items()}
+        for label, by_layer in over.items()
+    }
     spread = [{label: rng.uniform(0.5, 1, 3).tolist() for label in labels} for _ in range(2)]
     blank = {label: untaught(tasks, "class") for label in labels}
     return {
@@ -104,6 +113,10 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         ),
         "trajectory": lambda: figures.trajectory(over),
         "dropout": lambda: figures.dropout_sampling(over),
+        "windows": lambda: figures.consistency_over_time(windows),
+        "activity": lambda: figures.activity_by_layer(
+            {label: [{**neurons, **weights}, {**neurons, **weights}] for label in labels[:4]}
+        ),
         "drift": lambda: figures.drift_over_tasks(over),
         "factors": lambda: figures.shares_by_layer(
             {

@@ -8,6 +8,7 @@ figures.save(figure, Path("figures"), "consistency", numbers)
 """
 
 from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
+from orthotrace.analysis.figures.activity import activity_by_layer
 from orthotrace.analysis.figures.agreement import consistency_against_accuracy
 from orthotrace.analysis.figures.capacity import capacity_by_layer
 from orthotrace.analysis.figures.composed import panel
@@ -29,17 +30,17 @@ from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.readout import readout_diagnosis
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.second_level import second_level
-from orthotrace.analysis.figures.steps import drift_over_tasks, dropout_sampling, trajectory
+from orthotrace.analysis.figures.steps import consistency_over_time, drift_over_tasks, dropout_sampling, trajectory
 from orthotrace.analysis.figures.style import STYLES, save, styled
 from orthotrace.analysis.figures.swept import score_by_value
 from orthotrace.analysis.figures.tradeoff import stability_against_plasticity
 
 __all__ = [
-    "STYLES", "Facets", "accuracy_inside", "accuracy_matrices", "accuracy_over_tasks", "capacity_by_layer",
-    "concepts_over_tasks", "consistency_against_accuracy", "consistency_by_layer", "correlation_maps",
-    "drift_over_tasks", "dropout_sampling", "exemplar_against_centroid", "images_in_a_plane", "importance_by_class",
-    "layer_by_layer", "layer_correspondence", "model_comparison", "panel", "purity_by_concept", "rdm_maps",
-    "rdms_in_a_plane", "readout_diagnosis", "save", "score_by_value", "second_level", "separability_maps",
-    "shares_by_layer", "slice_of_axes", "stability_against_plasticity", "styled", "top_images_grid",
-    "trajectory", "values_by_layer",
+    "STYLES", "Facets", "accuracy_inside", "accuracy_matrices", "accuracy_over_tasks", "activity_by_layer",
+    "capacity_by_layer", "concepts_over_tasks", "consistency_against_accuracy", "consistency_by_layer",
+    "consistency_over_time", "correlation_maps", "drift_over_tasks", "dropout_sampling", "exemplar_against_centroid",
+    "images_in_a_plane", "importance_by_class", "layer_by_layer", "layer_correspondence", "model_comparison", "panel",
+    "purity_by_concept", "rdm_maps", "rdms_in_a_plane", "readout_diagnosis", "save", "score_by_value", "second_level",
+    "separability_maps", "shares_by_layer", "slice_of_axes", "stability_against_plasticity", "styled",
+    "top_images_grid", "trajectory", "values_by_layer",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
     "matrices", "mds", "rdms", "second-level", "tradeoff",
 )  # fmt: skip
-OTHERS = ("drift", "dropout", "factors", "inside", "layers", "readout")
+OTHERS = ("activity", "drift", "dropout", "factors", "inside", "layers", "readout", "windows")
 PREFIXES = ("concepts-", "images-", "layers-", "readout-", "reference-", "similarity-", "sweep-")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
+from orthotrace.analysis.figures.activity import activity_by_layer
 from orthotrace.analysis.figures.capacity import capacity_by_layer
 from orthotrace.analysis.figures.inside import accuracy_inside, course_of
 from orthotrace.analysis.figures.matrices import accuracy_matrices
@@ -73,6 +74,15 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
             f"Capacity: the share of each layer's input dimensions that is protected after each task (colour); numbers "
             f"are ranks, means {seeds}, rounded.",
             lambda: capacity_by_layer(facets.ordered(capacities)),
+        )
+    spiking = {group.label: [run.scores.get("activity") for run in group.runs] for group in grouped}
+    if spiking := {label: found for label, found in spiking.items() if all(found)}:
+        drawings["activity"] = (
+            "What neurons do, and what it costs: spikes of a neuron in a step, by layer, and synaptic operations of an "
+            "image (for each input that is not 0 one for each weight that it meets, over all steps) beside the "
+            f"multiply-adds of the layers of an ordinary network. Lines are means {seeds}"
+            f"{', bars ± 1 s.d.' if several else '.'}",
+            lambda: activity_by_layer(facets.ordered(spiking)),
         )
     # Of one task nothing can be forgotten.
     if all(group.values("forgetting") for group in grouped):

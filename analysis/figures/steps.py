@@ -103,6 +103,41 @@ def drift_over_tasks(
     return _courses(found, "task", "After task", label, bounds)
 
 
+@figure_function
+def consistency_over_time(
+    found: Mapping[str, Mapping[str, Mapping[tuple[int, int], Estimate]]],
+    label: str = CONSISTENCY,
+    bounds: tuple[float, float] | None = (0, 1),
+) -> Drawn:
+    """A value of every layer over windows of time, such as the consistency between spiking networks.
+
+    Args:
+        found: group -> layer -> first and last step of a window, from 1 -> mean and interval, drawn at its middle.
+        label: of the values.
+        bounds: of the values; None where they have none.
+
+    Raises:
+        UserError: nothing to draw.
+
+    Example:
+        >>> from orthotrace.analysis.studies.consistency import pair_mean
+        >>> one = pair_mean([[1, 0.5], [0.5, 1]])
+        >>> figure, rows = consistency_over_time({"dsr": {"relu1": {(1, 3): one, (4, 6): one}}})
+        >>> rows[1]["first"], rows[1]["last"], rows[1]["mean"]
+        (4, 6, 0.5)
+    """
+    middles = {
+        group: {layer: {(first + last) / 2: one for (first, last), one in of.items()} for layer, of in by.items()}
+        for group, by in found.items()
+    }
+    figure, rows = _courses(middles, "middle", "Step of time", label, bounds)
+    ends = {sum(window) / 2: window for by in found.values() for of in by.values() for window in of}
+    names = ("method", "layer", "first", "last", "mean", "low", "high")
+    for row in rows:
+        row["first"], row["last"] = ends[row["middle"]]
+    return figure, [{name: row[name] for name in names} for row in rows]
+
+
 def _courses(
     found: Courses, key: str, along: str, label: str, bounds: tuple[float, float] | None, logarithmic: bool = False
 ) -> Drawn:

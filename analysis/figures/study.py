@@ -22,6 +22,7 @@ from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
 from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
 from orthotrace.analysis.figures.style import FORMATS, save, styled
+from orthotrace.analysis.figures.windows import drawings_of_windows
 from orthotrace.analysis.inference.ceilings import warning
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.places import READ
@@ -86,9 +87,13 @@ def draw(
     if plane is not None:
         of_layers |= _in_a_plane(plane, shown, readings.layers, facets)
     of_layers |= _of_findings(findings, last, stimuli, facets) | dict(more or {})
+    if readings.time.windows is not None:
+        of_layers |= drawings_of_windows(at_task(findings.consistency, last), last, facets)
     of_layers |= drawings_of_rdms(compared, readings.layers, facets.labels, stimuli, findings.drift)
     read = next(iter(readings.places.values())).read
     where = f" Layers are read {READ[read]}."
+    if readings.time.windows is not None:
+        where += f" Spiking networks are read in {readings.time.windows} windows of time: @ stands before their steps."
     drawings = drawings_of_scores(grouped, facets, level) | {
         name: (caption + where, make) for name, (caption, make) in of_layers.items()
     }

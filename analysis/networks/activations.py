@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from orthotrace.analysis.networks.forward import Forward
-from orthotrace.analysis.networks.places import LayerPlace, Read, Unread, find_places, readable_layers
+from orthotrace.analysis.networks.places import LayerPlace, Read, Unread, find_places, meant, readable_layers
+from orthotrace.analysis.networks.windows import TimeReading, parted
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import numbers, strided
-from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.errors import UserError, nearest, one_line
+from orthotrace.layers.spiking import SpikingNetwork
 
 __all__ = ["Activations", "activations", "readable_layers"]
 
@@ -60,6 +62,8 @@ def activations(
     layers: Sequence[str] | None = None,
     batch_size: int = 256,
     read: Read = "post",
+    windows: int | None = None,
+    spikes: bool = False,
 ) -> Activations:
     """Activations of the layers of any torch module, whether its operations are modules or functions.
 
@@ -70,6 +74,10 @@ def activations(
     The block of a layer is found as the network runs. A network that does not run while its functions are watched is
     read at the outputs of its modules, with a warning; their places say so.
 
+    Of a spiking network firing rates are read, the means over time. In windows of time every layer is read several
+    times, as relu1@1-3 and relu1@4-6: steps 1 to 3, and 4 to 6. What is the same at all times, as before the first
+    neurons or in any other network, is read once, as relu1.
+
     Args:
         model: in evaluation mode; otherwise dropout would be in the activations, and normalisation would learn.
         images: the stimuli, (n, ...): a tensor, or any array that arrays.real takes.
@@ -79,14 +87,19 @@ def activations(
             layers with weights (pre), or all nonlinearities and the readout (module).
         batch_size: stimuli at once.
         read: which of the three.
+        windows: of time, at least 1 and at most the steps of a spiking network; None for one mean over all steps. A
+            layer may be named with a window, as relu1@1-3.
+        spikes: of a spiking network every step apart, for rdm.spike_trains; dsr's are as high as the threshold.
 
     Returns:
-        An iterator over layer and activations, (n, features), once: keep ``dict(found)``. Its ``places`` say after what
+        An iterator over layer and activations, (n, features), with spikes (n, steps, features), once: keep
+        ``dict(found)``. Its ``places`` say after what
         each layer is read, its ``left_out`` what could not be read, such as a module that is never called, and why.
 
     Raises:
         UserError: a model that is no module, or is in training mode; there is no such layer, or none that can be read;
-            images that are no array of finite numbers, or that the network does not take.
+            images that are no array of finite numbers, or that the network does not take; more windows than steps, or
+            spikes of a network that does not spike.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU()).eval()
@@ -95,6 +108,12 @@ def activations(
         [('2', torch.Size([5, 3]))]
         >>> activations(model, torch.ones(5, 4), ["0"]).places["0"].after
         ('1', '2')
+        >>> from orthotrace.layers import spiking
+        >>> model = spiking(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), steps=5).eval()
+        >>> list(activations(model, torch.ones(5, 4), windows=2).places)
+        ['1@1-3', '1@4-5', '2@1-3', '2@4-5']
+        >>> dict(activations(model, torch.ones(5, 4), spikes=True))["1"].shape
+        torch.Size([5, 5, 3])
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a torch module is needed, got {type(model).__name__}; load weights into one first", "model")
@@ -108,7 +127,15 @@ def activations(
     if not torch.isfinite(shown).all():
         raise UserError("some are not finite: a network gives nothing for them", "images")
     whole(batch_size, "batch_size", 1)
-    reader = _Reader(model, layers, read)
+    time = TimeReading(None if windows is None else whole(windows, "windows", 1), spikes)
+    if isinstance(model, SpikingNetwork):
+        time.check(model.steps)
+    elif spikes:
+        raise UserError(f"{type(model).__name__} does not spike: it has no spikes of single steps", "spikes")
+    names = layers
+    if windows is not None and layers is not None:
+        names = list(dict.fromkeys(parted(name)[0] for name in layers))
+    reader = _Reader(model, names, read, time)
     parameter = next(model.parameters(), shown)
     values: dict[str, list[Tensor]] = {}
     places: dict[str, LayerPlace] | None = None
@@ -123,8 +150,10 @@ def activations(
         places = {name: place for name, place in places.items() if name in found}
         values = {name: [*values.get(name, []), found[name]] for name in places}
     assert places is not None
+    if layers is not None and list(layers) != names:
+        places = _in_windows(layers, places)
     for name, parts in list(values.items()):
-        if len({one.shape[1] for one in parts}) > 1:
+        if name in places and len({one.shape[1:] for one in parts}) > 1:
             left_out[name] = Unread(name, "its output has another size for some of the stimuli")
             del places[name], values[name]
     if not places:
@@ -133,11 +162,22 @@ def activations(
     return Activations(list(places.values()), list(left_out.values()), values)
 
 
+def _in_windows(layers: Sequence[str], places: Mapping[str, LayerPlace]) -> dict[str, LayerPlace]:
+    """The places that names stand for of which some have a window."""
+    found: dict[str, LayerPlace] = {}
+    for name in layers:
+        there = meant(name, list(places))
+        if not there and (other := meant(parted(name)[0], list(places))):
+            raise UserError(f"there is no window '{name}'; {nearest(name, other)}", "layers")
+        found |= {one: places[one] for one in there}
+    return found
+
+
 class _Reader:
     """Reads batches, by the places of the first as long as the network does the same for each."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] | None, read: Read) -> None:
-        self.model, self.layers = model, layers
+    def __init__(self, model: nn.Module, layers: Sequence[str] | None, read: Read, time: TimeReading) -> None:
+        self.model, self.layers, self.time = model, layers, time
         self.how: Read = read
         self.functions = True
         self.events: list[str] | None = None
@@ -145,7 +185,7 @@ class _Reader:
         self.unread: list[Unread] = []
 
     def read(self, batch: Tensor) -> tuple[dict[str, Tensor], dict[str, LayerPlace], list[Unread]]:
-        """Activations (n, features) of a batch, and where they were read."""
+        """Activations (n, features), of spikes (n, steps, features), of a batch, and where they were read."""
         if self.events is None:
             self._follow(batch[:FEW])
         forward = self._read(batch)
@@ -155,17 +195,21 @@ class _Reader:
             forward = self._read(batch)
             if forward.events != self.events:
                 raise UserError("the network does something else each time that it runs: it cannot be read", "layers")
-        found, unread = {}, list(self.unread)
+        found, places, unread = {}, {}, list(self.unread)
         for place in self.places:
-            value = forward.read.get(place.event)
-            if value is not None and value.shape[:1] == (len(batch),) and value.layout == torch.strided:
-                found[place.name] = value.reshape(len(batch), -1)
-            else:
+            parts = forward.read.get(place.event, {})
+            for end, value in parts.items():
+                if value.shape[:1] == (len(batch),) and value.layout == torch.strided:
+                    name = place.name + end
+                    found[name] = value.reshape(*value.shape[: 1 + self.time.spikes], -1)
+                    places[name] = replace(place, name=name)
+            if not any(place.name + end in found for end in parts):
                 unread.append(Unread(place.name, "it gives no tensor (n, ...) for some of the stimuli"))
-        return found, {one.name: one for one in self.places if one.name in found}, unread
+        return found, places, unread
 
     def _read(self, batch: Tensor) -> Forward:
-        return self._run(batch, Forward(self.model, False, {one.event for one in self.places}, self.functions))
+        picks = {one.event for one in self.places}
+        return self._run(batch, Forward(self.model, False, picks, self.functions, self.time))
 
     def _follow(self, batch: Tensor) -> None:
         followed = self._run(batch, Forward(self.model, True, (), self.functions))

@@ -91,7 +91,9 @@ class Blocks:
             inside.add(number)
             apart = {one for one in inside if one in self.outputs or not inside.issuperset(self.takers[one])}
             whole = all(self.takers[one] for one in inside - {number})
-            if apart <= {number} and whole and step.shape == self.steps[at].shape:
+            # The mean over the steps of a spiking network is none.
+            alike = (step.shape, step.timed) == (self.steps[at].shape, self.steps[at].timed)
+            if apart <= {number} and whole and alike:
                 through = sorted(inside - {at})
                 norm = any(self.steps[one].kind in ("norm", "reduce") for one in through)
                 return number, through, "norm" if norm else "nonlinear"

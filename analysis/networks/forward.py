@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from orthotrace.analysis.networks.operations import Kind, kind_of_function, kind_of_module, name_of
+from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.layers.spiking import SpikingNetwork
 
 
@@ -34,6 +35,7 @@ class Operation:
         places: where its output is seen, alone or in another shape: (event, item), with the shapes.
         shape: of its output.
         function: whether it is a function, not a module.
+        timed: whether its output has all steps of a spiking network, not a mean over them.
     """
 
     kind: Kind
@@ -43,6 +45,7 @@ class Operation:
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
     function: bool
+    timed: bool = False
     places: list[tuple[int, str, tuple[int, ...]]] = field(default_factory=list)
 
 
@@ -73,24 +76,32 @@ class Call:
 class Forward(TorchFunctionMode):
     """Follows a forward pass, or reads tensors at events that an earlier one has found.
 
-    What a spiking network has for each step of time is seen as its mean over time: firing rates.
+    What a spiking network has for each step of time is seen as its mean over time, firing rates, unless time says else.
 
     Args:
         model: in evaluation mode.
         follow: keep every step; all tensors of the pass are held.
         picks: (event, item): the tensors to read.
         functions: whether functions are seen, or modules alone.
+        time: how a spiking network is read.
     """
 
     def __init__(
-        self, model: nn.Module, follow: bool, picks: Collection[tuple[int, str]] = (), functions: bool = True
+        self,
+        model: nn.Module,
+        follow: bool,
+        picks: Collection[tuple[int, str]] = (),
+        functions: bool = True,
+        time: TimeReading | None = None,
     ) -> None:
         super().__init__()
         self.model, self.follow, self.functions = model, follow, functions
+        self.time = time or TimeReading()
         self.events: list[str] = []
         self.steps: list[Operation] = []
         self.calls: list[Call] = []
-        self.read: dict[tuple[int, str], Tensor] = {}
+        # What is seen there: end of the layer's name, of a window of time -> (n, ...), of spikes (n, steps, ...).
+        self.read: dict[tuple[int, str], dict[str, Tensor]] = {}
         self.outputs: list[int] = []
         self._picks: dict[int, list[str]] = {}
         for event, item in picks:
@@ -193,7 +204,8 @@ class Forward(TorchFunctionMode):
             if item in made:
                 # A copy: an in-place operation later in the network would overwrite it. It is no step of the network.
                 self._inside += 1
-                self.read[number, item] = self._over_time(made[item].detach()).clone()
+                parts = self._over_time(made[item].detach())
+                self.read[number, item] = {end: part.clone() for end, part in parts.items()}
                 self._inside -= 1
         return number
 
@@ -219,14 +231,21 @@ class Forward(TorchFunctionMode):
             number = len(self.steps)
             shape = self._shape(first)
             kind = "other" if kind == "same" else kind
-            self.steps.append(Operation(kind, name, module, call, inputs, shape, function, [(event, item, shape)]))
+            places = [(event, item, shape)]
+            timed = shape != tuple(first.shape)
+            self.steps.append(Operation(kind, name, module, call, inputs, shape, function, timed, places))
         self._made.update((id(one), number) for one in made.values())
         self._whole.difference_update(map(id, made.values()))
         self._whole.add(id(first))
 
-    def _over_time(self, value: Tensor) -> Tensor:
-        folded = self._folded and value.shape[:1] == (self._folded,)
-        return self.model.over_time(value) if folded and isinstance(self.model, SpikingNetwork) else value
+    def _over_time(self, value: Tensor) -> dict[str, Tensor]:
+        if isinstance(self.model, SpikingNetwork) and value.ndim:
+            if self._folded and len(value) == self._folded:
+                return self.time.parts(self.model, value.unflatten(0, (self.model.steps, -1)))
+            if self.time.spikes:
+                # The same at every step.
+                return {"": value.unsqueeze(1).expand(-1, self.model.steps, *value.shape[1:])}
+        return {"": value}
 
     def _shape(self, value: Tensor) -> tuple[int, ...]:
         shape = tuple(value.shape)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from orthotrace.analysis.networks.activations import Activations, activations
 from orthotrace.analysis.networks.places import LayerPlace, Read, is_pattern, matched
 from orthotrace.analysis.networks.saved import SavedLayers
+from orthotrace.analysis.networks.windows import TimeReading, parted
 from orthotrace.config.build import build
 from orthotrace.config.renamed import current
 from orthotrace.core.digests import digest_of
@@ -119,21 +120,29 @@ class BuiltNetwork:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def read(
-        self, stimuli: Stimuli, layers: Sequence[str] | None, read: Read, model: nn.Module | None = None
+        self,
+        stimuli: Stimuli,
+        layers: Sequence[str] | None,
+        read: Read,
+        model: nn.Module | None = None,
+        time: TimeReading | None = None,
     ) -> Activations:
         """Activations of its layers; of a network that was made already, where there is one."""
         model = self.network() if model is None else model
-        own = self.layers if self.layers is not None else layers
+        own, over = self.layers if self.layers is not None else layers, vars(time or TimeReading())
         if not isinstance(own, Mapping):
-            return activations(model, stimuli.images, own, read=read)
-        found = activations(model, stimuli.images, list(own.values()), read=read)
-        return found.renamed({stands_for(name, list(found.places)): common for common, name in own.items()})
+            return activations(model, stimuli.images, own, read=read, **over)
+        found = activations(model, stimuli.images, list(own.values()), read=read, **over)
+        names = {name: parted(name) for name in found.places}
+        bases = list(dict.fromkeys(layer for layer, _ in names.values()))
+        common = {stands_for(name, bases): common for common, name in own.items()}
+        return found.renamed({name: common[layer] + end for name, (layer, end) in names.items() if layer in common})
 
-    def layer(self, stimuli: Stimuli, name: str, read: Read) -> Tensor:
+    def layer(self, stimuli: Stimuli, name: str, read: Read, windows: int | None = None) -> Tensor:
         """Activations of one layer, (n, features)."""
-        own = self.layers[name] if isinstance(self.layers, Mapping) else name
-        ((_, values),) = activations(self.network(), stimuli.images, [own], read=read)
-        return values
+        own, end = parted(name)
+        own = self.layers.get(own, own) if isinstance(self.layers, Mapping) else own
+        return only(activations(self.network(), stimuli.images, [own + end], read=read, windows=windows), name)
 
 
 @dataclass(frozen=True)
@@ -184,8 +193,8 @@ class SavedNetwork:
 
     def layer(self, stimuli: Stimuli, name: str, read: Read) -> Tensor:
         """Activations of one layer, (n, features)."""
-        own = self.chosen(None)[name] if isinstance(self.layers, Mapping) else name
-        return self.saved.layer(own, stimuli.order)
+        own = self.layers.get(name, name) if isinstance(self.layers, Mapping) else name
+        return self.saved.layer(self._one(own, list(self.saved.shapes)), stimuli.order)
 
     def read(self, stimuli: Stimuli, layers: Sequence[str] | None, read: Read) -> Activations:
         """Activations of its layers; each is read from the file when it is asked for."""
@@ -322,6 +331,7 @@ def read_layers(
     layers: Sequence[str] | None,
     read: Read,
     model: nn.Module | None = None,
+    time: TimeReading | None = None,
 ) -> Activations:
     """Activations of the layers of a network after a task: of a run, or of one that was given; or of a model of its.
 
@@ -331,21 +341,38 @@ def read_layers(
     if isinstance(run, GivenNetwork):
         stage = run.stages[task]
         return (
-            stage.read(stimuli, layers, read, model)
+            stage.read(stimuli, layers, read, model, time)
             if isinstance(stage, BuiltNetwork)
             else stage.read(stimuli, layers, read)
         )
-    return activations(run.network(task) if model is None else model, stimuli.images, layers, read=read)
+    model = run.network(task) if model is None else model
+    return activations(model, stimuli.images, layers, read=read, **vars(time or TimeReading()))
 
 
-def read_layer(run: Any, task: int, stimuli: Stimuli, name: str, read: Read | Literal["file"]) -> Tensor:
-    """Activations of one layer, (n, features), by the name that it has in an analysis.
+def read_layer(
+    run: Any, task: int, stimuli: Stimuli, name: str, read: Read | Literal["file"], windows: int | None = None
+) -> Tensor:
+    """Activations of one layer, (n, features), by the name that it has in an analysis; of spikes their rates.
 
     Raises:
         UserError: as read_layers.
     """
     how = "post" if read == "file" else read
     if isinstance(run, GivenNetwork):
-        return run.stages[task].layer(stimuli, name, how)
-    ((_, values),) = activations(run.network(task), stimuli.images, [name], read=how)
+        stage = run.stages[task]
+        if isinstance(stage, BuiltNetwork):
+            return stage.layer(stimuli, name, how, windows)
+        return stage.layer(stimuli, name, how)
+    return only(activations(run.network(task), stimuli.images, [name], read=how, windows=windows), name)
+
+
+def only(found: Activations, name: str) -> Tensor:
+    """The activations of the one layer that a name is of.
+
+    Raises:
+        UserError: there is another, or it has several parts: names it.
+    """
+    if len(found.places) != 1:
+        raise UserError(f"there is no layer '{name}': there are {', '.join(found.places)}", "layers")
+    ((_, values),) = found
     return values

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orthotrace.analysis.networks.kept import KeptRdms
     from orthotrace.analysis.networks.places import Read
     from orthotrace.analysis.networks.runs import Stimuli
+    from orthotrace.analysis.networks.windows import TimeReading
 
 KEYS = ("name", "model", "weights", "activations", "layers", "columns")
 # The column of the tasks, or epochs, after which one network is known.
@@ -155,6 +156,7 @@ def check_layers(
     layers: Sequence[str] | None,
     read: Read,
     kept: KeptRdms | None = None,
+    time: TimeReading | None = None,
 ) -> None:
     """Check that one network of each kind takes the stimuli and has the layers, by a few stimuli.
 
@@ -174,7 +176,7 @@ def check_layers(
                 path = None if kept is None else kept.path(network, task)
                 kind = f"{stage.model if isinstance(stage.model, Mapping) else id(stage.model)} {stage.layers}"
                 if kind not in known and not (path is not None and path.is_file()):
-                    stage.read(few, layers, read)
+                    stage.read(few, layers, read, time=time)
                 known.add(kind)
             except UserError as error:
                 if error.key not in ("layers", "images"):

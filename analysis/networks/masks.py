@@ -18,6 +18,7 @@ from orthotrace.analysis.networks.given import BuiltNetwork, GivenNetwork, diges
 from orthotrace.analysis.networks.places import Read
 from orthotrace.analysis.networks.read import dissimilar, incomparable
 from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.analysis.rdm.rdms import Measure
 from orthotrace.analysis.rdm.undefined import partial_rdm
 from orthotrace.layers.nonlinearities import NONLINEARITIES
@@ -60,6 +61,7 @@ def averaged_rdms(
     counts: Sequence[int],
     average: Average,
     seed: int,
+    time: TimeReading | None = None,
 ) -> Iterator[tuple[int, dict[str, Rdm]]]:
     """RDMs of some layers, averaged over the first masks, by the number of masks; of layers that have one.
 
@@ -77,13 +79,14 @@ def averaged_rdms(
         counts: numbers of masks, in order.
         average: activations over masks, of which the RDM is made; or RDMs, one of each mask.
         seed: of the masks.
+        time: how spiking networks are read.
     """
     weights = digest_of_state(model)
     total: dict[str, Any] = {}
     for number in range(1, counts[-1] + 1):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seed(f"{seed} {weights} {number}"))
-            found = read_layers(run, task, stimuli, layers, read, model)
+            found = read_layers(run, task, stimuli, layers, read, model, time)
         for name, values in found:
             if name in layers:
                 one = values if average == "activations" else _counted(partial_rdm(measure, values))

@@ -14,6 +14,7 @@ from torch import nn
 from orthotrace.analysis.networks.blocks import Blocks
 from orthotrace.analysis.networks.forward import Call, Forward
 from orthotrace.analysis.networks.operations import ACTIVATIONS, NONLINEAR, kind_of_module
+from orthotrace.analysis.networks.windows import parted
 from orthotrace.core.errors import UserError, nearest
 
 Read = Literal["post", "pre", "module"]
@@ -116,6 +117,24 @@ def matched(pattern: str, read: Sequence[str], others: Iterable[str] = ()) -> li
         hint = nearest(pattern.replace("*", "").replace("?", ""), [*read, *others])
         raise UserError(f"no layer matches '{pattern}'; {hint}", "layers")
     return list(dict.fromkeys(found))
+
+
+def meant(name: str, layers: Sequence[str]) -> list[str]:
+    """The layers that a name or a pattern stands for among those that were read; without a window for all of a layer.
+
+    Example:
+        >>> meant("relu", ["relu:1", "relu:2", "relu3"]), meant("conv*", ["conv1", "fc"])
+        (['relu:1', 'relu:2'], ['conv1'])
+        >>> meant("fc?", ["fc1@1-2", "fc1@3-4"]), meant("fc1@3-4", ["fc1@1-2", "fc1@3-4"])
+        (['fc1@1-2', 'fc1@3-4'], ['fc1@3-4'])
+    """
+    own, window = parted(name)
+    there = {one: parted(one) for one in layers}
+    if is_pattern(own):
+        wanted = matched(own, [layer for layer, _ in there.values()])
+    else:
+        wanted = [layer for layer, _ in there.values() if layer == own or layer.startswith((f"{own}:", f"{own}["))]
+    return [one for one, (layer, of) in there.items() if layer in wanted and window in ("", of)]
 
 
 class _Finder:

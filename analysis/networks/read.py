@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,14 +11,17 @@ from rich.console import Console
 from rich.progress import track
 
 from orthotrace.analysis.networks.activations import Activations
-from orthotrace.analysis.networks.given import GivenGroup, GivenNetwork, read_layers
+from orthotrace.analysis.networks.given import GivenGroup, GivenNetwork, SavedNetwork, read_layers
 from orthotrace.analysis.networks.kept import EVERY, KeptNetwork, KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
-from orthotrace.analysis.networks.places import LayerPlace, Read, is_pattern, matched
+from orthotrace.analysis.networks.places import LayerPlace, Read, meant
 from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
+from orthotrace.analysis.networks.windows import TimeReading, by_layer, parted
 from orthotrace.analysis.rdm.categories import centroids
+from orthotrace.analysis.rdm.spike_trains import TrainDistance
 from orthotrace.analysis.rdm.undefined import partial_rdm, undefined, without
 from orthotrace.core.errors import UserError, one_line
+from orthotrace.layers.spiking import SpikingNetwork
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 AnyGroup: TypeAlias = "Group | GivenGroup"
 # (method, task) -> the networks of all seeds.
 Members = dict[tuple[str, int], list[Network]]
+# Of runs; networks that were given are named by the user.
+CHOOSE = "such as those of +where.model.steps=6"
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,14 @@ class NetworkReadings:
         layers: of which some network has one, in the order of the network.
         places: layer -> where it was read.
         left_out: what has none.
+        time: how spiking networks are read.
     """
 
     networks: list[Network]
     layers: list[str]
     places: dict[str, LayerPlace]
     left_out: list[LeftOut]
+    time: TimeReading = field(default_factory=TimeReading)
 
 
 def read_networks(
@@ -58,6 +65,7 @@ def read_networks(
     measure: Measure,
     read: Read = "post",
     kept: KeptRdms | None = None,
+    time: TimeReading | None = None,
 ) -> NetworkReadings:
     """Rebuild every network and reduce its activations to RDMs, layer by layer, after the tasks of runs.tasks_of.
 
@@ -66,27 +74,29 @@ def read_networks(
     than three are left, or their dissimilarities are all equal, the layer of that network is left out.
 
     A network whose RDMs are kept already is not read again, and what is made is kept at once. Networks that were given
-    may have other layers in each group.
+    may have other layers in each group. In windows of time, layers of networks that do not spike have none.
 
     Raises:
         UserError: layers that do not match, a checkpoint that is damaged, a measure that fails, or no layer that has an
             RDM in any network.
     """
     jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
-    found = NetworkReadings([], [], {}, [])
+    found = NetworkReadings([], [], {}, [], time or TimeReading())
     # Layers of those that are compared: all runs, or a group of networks that were given.
     alike: dict[str, list[str]] = {}
     unread: set[str] = set()
+    # Layer -> network -> its windows.
+    ends: dict[str, dict[str, list[str]]] = {}
     for method, run, task in track(jobs, "networks", transient=True, disable=not Console().is_terminal):
         known = None if kept is None or (all_known := kept.find(run, task)) is None else all_known.of(layers)
         if known is None:
-            known = _read(run, task, stimuli, layers, measure, read)
+            known = _read(run, task, stimuli, layers, measure, read, found.time)
             if kept is not None:
                 kept.keep(run, task, known)
         unread |= {layer for layer, what, _, _ in known.left_out if what == "layer"}
         of = method if isinstance(run, GivenNetwork) else ""
         names = alike.setdefault(of, [])
-        if names and (set(names) ^ set(known.places)) - unread:
+        if names and ({parted(one)[0] for one in names} ^ {parted(one)[0] for one in known.places}) - unread:
             first = next(one for one in found.networks if of in ("", one.method))
             raise UserError(
                 f"the layers of {run.folder.name} ({', '.join(known.places)}) and of "
@@ -98,6 +108,11 @@ def read_networks(
                 ),
                 "layers",
             )
+        for name in known.places:
+            layer, end = parted(name)
+            if end:
+                ends.setdefault(layer, {}).setdefault(run.folder.name, []).append(end)
+        _check_windows(ends)
         names += [name for name in known.places if name not in names]
         found.places.update(known.places)
         found.left_out.extend(
@@ -105,7 +120,7 @@ def read_networks(
             for layer, what, why, count in known.left_out
         )
         found.networks.append(Network(method, run, task, known.rdms, known.centroids))
-    in_order = list(dict.fromkeys(name for names in alike.values() for name in names))
+    in_order = by_layer(dict.fromkeys(name for names in alike.values() for name in names))
     found.layers.extend(name for name in in_order if any(name in one.rdms for one in found.networks))
     if not found.layers:
         one = next(one for one in found.left_out if one.layer in in_order)
@@ -113,12 +128,74 @@ def read_networks(
     return found
 
 
+def check_time(jobs: Sequence[tuple[Any, int]], time: TimeReading, rdm: str) -> None:
+    """Refuse what cannot be asked of the time of networks, before any is read.
+
+    Args:
+        jobs: networks, and a task of each.
+        time: how spiking ones are read.
+        rdm: name of the measure.
+
+    Raises:
+        UserError: spikes of a network that has none; windows where no network spikes, more than there are steps, or of
+            networks of different numbers of steps.
+    """
+    if time == TimeReading():
+        return
+    steps: dict[str, int] = {}
+    for run, task in jobs:
+        stage = run.stages[task] if isinstance(run, GivenNetwork) else None
+        model = None if isinstance(stage, SavedNetwork) else (stage.network() if stage else run.network(task))
+        name = run.folder.name
+        if isinstance(model, SpikingNetwork):
+            steps[name] = model.steps
+        elif time.spikes:
+            raise UserError(
+                f"{rdm} compares spike trains, and {name} has none: choose spiking networks alone, or another rdm",
+                "rdm",
+            )
+    if time.windows is None:
+        return
+    if not steps:
+        raise UserError("no network spikes, and no other has steps of time: leave it out", "spikes.windows")
+    first = next(iter(steps))
+    if other := next((name for name in steps if steps[name] != steps[first]), None):
+        raise UserError(
+            f"{first} has {steps[first]} steps and {other} {steps[other]}: windows are of networks of one number of "
+            f"steps, {CHOOSE}",
+            "spikes.windows",
+        )
+    try:
+        time.check(steps[first])
+    except UserError as error:
+        raise error.below("spikes") from error
+
+
+def _check_windows(ends: Mapping[str, Mapping[str, list[str]]]) -> None:
+    """Windows of a layer are those of all networks that have it."""
+    for layer, of in ends.items():
+        (first, own), *others = of.items()
+        for name, found in others:
+            if set(found) != set(own):
+                raise UserError(
+                    f"layer {layer} of {first} has the windows {' '.join(own)}, of {name} {' '.join(found)}: windows "
+                    f"are of networks of one number of steps, {CHOOSE}",
+                    "spikes.windows",
+                )
+
+
 def _read(
-    run: Any, task: int, stimuli: Stimuli, layers: Sequence[str] | None, measure: Measure, read: Read
+    run: Any,
+    task: int,
+    stimuli: Stimuli,
+    layers: Sequence[str] | None,
+    measure: Measure,
+    read: Read,
+    time: TimeReading,
 ) -> KeptNetwork:
     """What there is to know of a network that runs."""
     try:
-        read_now = read_layers(run, task, stimuli, layers, read)
+        read_now = read_layers(run, task, stimuli, layers, read, time=time)
     except UserError as error:
         if error.key not in ("layers", "images"):
             raise
@@ -139,23 +216,12 @@ def _read(
     return found
 
 
-def meant(name: str, layers: Sequence[str]) -> list[str]:
-    """The layers that a name or a pattern stood for among those that were read.
-
-    Example:
-        >>> meant("relu", ["relu:1", "relu:2", "relu3"]), meant("conv*", ["conv1", "fc"])
-        (['relu:1', 'relu:2'], ['conv1'])
-    """
-    if is_pattern(name):
-        return matched(name, layers)
-    return [one for one in layers if one == name or one.startswith((f"{name}:", f"{name}["))]
-
-
 def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure: Measure) -> None:
     """The RDMs of all layers of a network, and what has none."""
     for name, values in read_now:
         for what, into in (("RDM", found.rdms), ("centroid RDM", found.centroids)):
-            if into is found.centroids and len(stimuli.classes) < 3:
+            # A mean of spike trains is none.
+            if into is found.centroids and (len(stimuli.classes) < 3 or isinstance(measure, TrainDistance)):
                 continue
             try:
                 patterns = values if into is found.rdms else centroids(values, stimuli.labels)
@@ -175,6 +241,10 @@ def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure
 
 def dissimilar(measure: Measure, values: Tensor) -> tuple[NDArray[np.float64], str]:
     """An RDM, and why it can be compared with none: nothing where it can."""
+    if isinstance(measure, TrainDistance) and not measure.takes(values):
+        return np.full(
+            len(values) * (len(values) - 1) // 2, np.nan
+        ), "it gives no spikes, but other numbers at each step"
     found = partial_rdm(measure, values)
     if bool((values == values[:1]).all()) and (~undefined(found)).sum() >= 3:
         return found, "the layer gives the same for all"

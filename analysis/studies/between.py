@@ -104,8 +104,9 @@ def _of_activations(
     readings: NetworkReadings,
     stimuli: Stimuli,
 ) -> NDArray[np.float64]:
+    places, windows = readings.places, readings.time.windows
     values = [
-        [read_layer(one.run, one.task, stimuli, layer, readings.places[layer].read).double() for layer in of]
+        [read_layer(one.run, one.task, stimuli, layer, places[layer].read, windows).double() for layer in of]
         for one, of in ((a, own), (b, others))
     ]
     try:

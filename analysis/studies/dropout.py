@@ -88,6 +88,7 @@ def dropout_consistency(
     kept = {}
     for count in sampling.counts:
         called = f"{name}, {count} dropout masks of seed {sampling.seed}, mean of {sampling.average}"
+        called += readings.time.called
         kept[count] = None if folder is None else KeptRdms(folder, stimuli, called, measure, read)
     held: dict[tuple[int, int], KeptNetwork] = {}
     having = []
@@ -101,8 +102,9 @@ def dropout_consistency(
             continue
         having.append(place)
         for count, rdms in averaged_rdms(
-            one.run, one.task, model, stimuli, layers, measure, read, sampling.counts, sampling.average, sampling.seed
-        ):
+            one.run, one.task, model, stimuli, layers, measure, read, sampling.counts, sampling.average, sampling.seed,
+            readings.time,
+        ):  # fmt: skip
             known = KeptNetwork(rdms=rdms, asked={layer: [layer] for layer in layers})
             store = kept[count]
             if store is not None and store.path(one.run, one.task) is not None:

@@ -21,6 +21,7 @@ from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.rdm.categories import clustering_index
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.spike_trains import CONSTANTS
 from orthotrace.analysis.rdm.undefined import on_shared, undefined, without
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks, comparable
@@ -53,6 +54,12 @@ REPEATED = (
     "facets",
 )
 NAMES = {"correlation": "correlation distance, 1 - r"}
+# In figures.
+SHOWN = {
+    "correlation": "1 − r",
+    "van_rossum": "van Rossum distance",
+    "victor_purpura": "Victor–Purpura distance",
+}
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,8 @@ class Findings:
     @property
     def called(self) -> str:
         """The measure of dissimilarity, in figures."""
-        return "1 − r" if self.measure == "correlation" else self.measure.replace("_", " ")
+        name, bracket, constant = self.measure.partition(" (")
+        return SHOWN.get(name, name.replace("_", " ")) + bracket + constant
 
     def as_json(
         self, grouped: Sequence[AnyGroup], stimuli: Stimuli, readings: NetworkReadings, options: Mapping[str, Any]
@@ -142,7 +150,7 @@ class Findings:
         return {
             "schema": 2,
             "measure": NAMES.get(self.measure, self.measure),
-            "options": {key: options[key] for key in REPEATED},
+            "options": repeated(options),
             "stimuli": {
                 "sha256": stimuli.digest,
                 "count": len(stimuli.labels),
@@ -189,6 +197,19 @@ class Findings:
                 for row in _rows(found, reference=name, path=self.compared[name].path, by=self.compared[name].method)
             ],
         }
+
+
+def repeated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide what an analysis finds; those of spikes where they decide something.
+
+    Example:
+        >>> options = {**dict.fromkeys(REPEATED), "rdm": "cosine", "spikes": {"windows": None, "tau": 2.0, "cost": 0.5}}
+        >>> "spikes" in repeated(options), repeated({**options, "rdm": "van_rossum"})["spikes"]["tau"]
+        (False, 2.0)
+    """
+    found, spikes = {key: options[key] for key in REPEATED}, options.get("spikes")
+    decides = spikes and (spikes["windows"] is not None or options["rdm"] in CONSTANTS)
+    return {**found, "spikes": spikes} if decides else found
 
 
 def _rows(found: Mapping[tuple[str, int], Mapping[str, Any]], **about: Any) -> list[dict[str, Any]]:

@@ -50,7 +50,12 @@ class Forgetting:
 
 
 def forgetting(
-    run: Run, layers: Sequence[str] | None = None, per_class: int = 100, read: Read = "post", strength: float = 1.0
+    run: Run,
+    layers: Sequence[str] | None = None,
+    per_class: int = 100,
+    read: Read = "post",
+    strength: float = 1.0,
+    windows: int | None = None,
 ) -> list[Forgetting]:
     """Accuracy by old, turned and new readouts on each task, after it and after every later one.
 
@@ -64,6 +69,7 @@ def forgetting(
         per_class: images of each class of a task at most, of its training and of its test part each; at least 2.
         read: layers after their block, before it, or at the output of the module.
         strength: of readout.fitted_readout.
+        windows: of time, in which a spiking network is read; None for its firing rates.
 
     Raises:
         UserError: a run of a regression, layers that cannot be read, or a damaged checkpoint.
@@ -83,7 +89,7 @@ def forgetting(
         for task in [one for one in tasks if one <= after]:
             train, test = shown[task]
             outputs = stream.active.for_evaluation(task - 1, task)
-            new, own = _seen(model, shown[task], layers, read, outputs)
+            new, own = _seen(model, shown[task], layers, read, outputs, windows)
             if task == after:
                 old[task] = {
                     name: one if one.readout else one.with_readout(train.labels, strength) for name, one in new.items()
@@ -129,10 +135,15 @@ class _Seen:
 
 
 def _seen(
-    model: nn.Module, parts: tuple[_Shown, _Shown], layers: Sequence[str] | None, read: Read, outputs: range
+    model: nn.Module,
+    parts: tuple[_Shown, _Shown],
+    layers: Sequence[str] | None,
+    read: Read,
+    outputs: range,
+    windows: int | None,
 ) -> tuple[dict[str, _Seen], str | None]:
     """Activations of the layers, and of the inputs of the network's own readout, where it has one; and its name."""
-    of_layers = [dict(activations(model, part.images, layers, read=read)) for part in parts]
+    of_layers = [dict(activations(model, part.images, layers, read=read, windows=windows)) for part in parts]
     found = {name: _Seen(values, of_layers[1][name]) for name, values in of_layers[0].items() if name in of_layers[1]}
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:

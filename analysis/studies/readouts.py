@@ -68,7 +68,11 @@ def check_readouts(grouped: Sequence[Any]) -> None:
 
 
 def readouts(
-    grouped: Sequence[Group], layers: Sequence[str] | None = None, read: Read = "post", level: float = 0.95
+    grouped: Sequence[Group],
+    layers: Sequence[str] | None = None,
+    read: Read = "post",
+    level: float = 0.95,
+    windows: int | None = None,
 ) -> list[ForgettingOfGroup]:
     """Every task after it and after every later one, layer by layer, over the networks of each group.
 
@@ -77,6 +81,7 @@ def readouts(
         layers: as for forgetting.forgetting.
         read: likewise.
         level: of the intervals, in (0, 1).
+        windows: as for forgetting.forgetting.
 
     Raises:
         UserError: as forgetting.forgetting.
@@ -84,7 +89,7 @@ def readouts(
     jobs = [(group.label, run) for group in grouped for run in group.runs]
     found: dict[tuple[str, str, bool, int, int, int, str], list[float]] = {}
     for label, run in track(jobs, "readouts", transient=True, disable=not Console().is_terminal):
-        for one in forgetting(run, layers, read=read):
+        for one in forgetting(run, layers, read=read, windows=windows):
             key = (label, one.layer, one.drift is not None, one.task, one.after, one.classes)
             for quantity, value in _quantities(one).items():
                 found.setdefault((*key, quantity), []).append(value)

@@ -50,7 +50,7 @@ def similarities(
         for one in several[key]:
             place = readings.places[layer]
             try:
-                of = read_layer(one.run, one.task, stimuli, layer, place.read)
+                of = read_layer(one.run, one.task, stimuli, layer, place.read, readings.time.windows)
             except UserError:
                 # It has been said that it cannot be read.
                 continue

@@ -42,6 +42,7 @@ PLACES = {
         "concepts": "orthotrace.analysis.cli.ConceptOptions",
         "dropout": "orthotrace.analysis.cli.DropoutOptions",
         "interval": "orthotrace.analysis.cli.IntervalOptions",
+        "spikes": "orthotrace.analysis.cli.SpikeOptions",
     },
 }
 # Keys of what Hydra instantiates.

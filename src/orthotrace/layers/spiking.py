@@ -91,9 +91,13 @@ class SpikingNetwork(nn.Module):
 
     def over_time(self, values: Tensor) -> Tensor:
         """The mean over time of values (steps * n, ...) that are folded: under dsr weighted as rates are, (n, ...)."""
-        over_steps = values.unflatten(0, (self.steps, -1))
+        return self.rates(values.unflatten(0, (self.steps, -1)))
+
+    def rates(self, over_steps: Tensor) -> Tensor:
+        """The mean over some steps of values (steps, n, ...): under dsr weighted as rates are, (n, ...)."""
         if self.learning == "dsr":
-            return torch.inner(over_steps.movedim(0, -1), step_weights(self.steps, self.decay, like=values))
+            weights = step_weights(len(over_steps), self.decay, like=over_steps)
+            return torch.inner(over_steps.movedim(0, -1), weights)
         return over_steps.mean(0)
 
     def _encoded(self, images: Tensor) -> Iterator[Tensor]:
