@@ -9,18 +9,21 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from orthotrace.analysis.figures.facets import legend_above
 from orthotrace.analysis.figures.lines import dodged
 from orthotrace.analysis.figures.steps import DARKEST, LIGHTEST, SCALE
-from orthotrace.analysis.figures.style import MARKERS, SIZES, Drawn, figure_function, grid, letter, pt
+from orthotrace.analysis.figures.style import MARKERS, SIZES, Drawn, figure_function, grid, letter, now, pt
 from orthotrace.analysis.figures.text import filled, shown
 
 # Layer -> what its neurons did, or what its weights cost, after each task: activity in scores.json.
 Activity = Mapping[str, Mapping[str, Sequence[float]]]
 # More tasks than this have too many lines: the first, the last, and some between are drawn.
 TASKS = 5
-ORDINARY = {"color": "0.4", "linestyle": "--", "marker": "_", "linewidth": pt(0.8), "markersize": pt(6)}
+# Letters.
+PANELS = 26
+THOUSAND = 1000
 
 
 @figure_function
@@ -37,22 +40,29 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
     Returns:
         The figure, and the numbers in it, of all tasks.
     """
-    figure, panels = grid(2 * len(found), 4, lambda _: 1.9)
+    # The two panels of a group stand beside each other.
+    lines = -(-len(found) // 2)
+    figure, panels = grid(2 * min(2, len(found)) * lines, 4, lambda _: min(1.9, now().tall / lines))
+    for axes in panels.flat[2 * len(found) :]:
+        axes.set_visible(False)
     rows: list[dict[str, Any]] = []
     tasks = max(_tasks(seeds) for seeds in found.values())
     chosen = sorted({round(one) for one in np.linspace(1, tasks, min(tasks, TASKS))})
+    ordinary = {"color": "0.4", "linestyle": "--", "marker": "_", "linewidth": pt(0.8), "markersize": pt(6)}
     looks = {task: _look(place, len(chosen)) for place, task in enumerate(chosen)}
     for number, (group, seeds) in enumerate(found.items()):
         for side, (quantity, label) in enumerate(
-            (("firing_rate", "Firing rate"), ("synaptic_operations", "Operations of an image"))
+            (("firing_rate", "Firing rate"), ("synaptic_operations", "Thousand operations of an image"))
         ):
             axes, place = panels.flat[2 * number + side], 2 * number + side
             layers = [layer for layer, of in seeds[0].items() if quantity in of]
             _name(axes, layers)
             if side:
                 costs = [_over(seeds, layer, "multiply_adds")[0][0] for layer in layers]
-                axes.plot(range(len(layers)), costs, **ORDINARY)
+                axes.plot(range(len(layers)), costs, **ordinary)
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / THOUSAND:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             for nth, task in enumerate(one for one in chosen if one <= _tasks(seeds)):
                 means, spread = zip(*(_at(seeds, layer, quantity, task) for layer in layers), strict=True)
                 x = np.arange(len(layers)) + dodged(nth, len(chosen), 0.1, 0.5)
@@ -60,12 +70,16 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
                 if len(seeds) > 1:
                     axes.errorbar(x, means, spread, fmt="none", ecolor=looks[task]["color"], elinewidth=pt(0.8))
             axes.set(title=filled(group, 26) if len(found) > 1 else "", ylabel=label)
-            letter(axes, place)
+            if side:
+                low, high = np.log10(axes.get_ylim())
+                axes.set_ylim(10.0 ** np.floor(low), 10.0 ** np.ceil(high))
+            if 2 * len(found) <= PANELS:
+                letter(axes, place)
             rows += [row for layer in layers for row in _rows(group, seeds, layer, quantity)]
         panels.flat[2 * number].set_ylim(bottom=0)
     handles = [Line2D([], [], label=f"after task {task}", **look) for task, look in looks.items()]
     handles = handles if tasks > 1 else [Line2D([], [], label="spiking", **looks[1])]
-    legend_above(figure, [*handles, Line2D([], [], label="multiply-adds of an ordinary network", **ORDINARY)])
+    legend_above(figure, [*handles, Line2D([], [], label="multiply-adds of an ordinary network", **ordinary)])
     return figure, rows
 
 

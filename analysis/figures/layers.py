@@ -13,10 +13,11 @@ from orthotrace.analysis.figures.lines import dodged
 from orthotrace.analysis.figures.style import Drawn, canvas, figure_function, letter, now, pt
 from orthotrace.analysis.figures.text import shown as written
 from orthotrace.analysis.inference.ceilings import Ceiling
+from orthotrace.analysis.networks.windows import by_layer
 
 
 def all_layers(by_method: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The layers that any method has, in the order of those that have most.
+    """The layers that any method has, in the order of those that have most; windows of time beside their layer.
 
     Example:
         >>> all_layers({"a": {"x": 1, "z": 1}, "b": {"x": 1, "y": 1, "z": 1}})
@@ -25,7 +26,7 @@ def all_layers(by_method: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found: list[str] = []
     for layers in sorted(map(list, by_method.values()), key=len, reverse=True):
         found += [layer for layer in layers if layer not in found]
-    return found
+    return by_layer(found)
 
 
 def over_layers(layers: Sequence[str], facets: Sequence[str] = ("",), groups: int = 1) -> tuple[Figure, list[Axes]]:

@@ -130,8 +130,12 @@ def consistency_over_time(
         group: {layer: {(first + last) / 2: one for (first, last), one in of.items()} for layer, of in by.items()}
         for group, by in found.items()
     }
-    figure, rows = _courses(middles, "middle", "Step of time", label, bounds)
+    figure, rows = _courses(middles, "middle", "Steps of time", label, bounds)
     ends = {sum(window) / 2: window for by in found.values() for of in by.values() for window in of}
+    ticks = _few(sorted(ends))
+    names = [f"{first}–{last}" if last > first else f"{first}" for first, last in (ends[tick] for tick in ticks)]
+    for axes in figure.axes:
+        axes.set_xticks(ticks, names)
     names = ("method", "layer", "first", "last", "mean", "low", "high")
     for row in rows:
         row["first"], row["last"] = ends[row["middle"]]

@@ -10,7 +10,7 @@ WRONG = {
     "rdm": "figures: there is no figure 'rdm'; did you mean 'rdms'?",
     "consistancy": "did you mean 'consistency'?",
     "imagesgpm": "figures: there is no figure 'imagesgpm'",
-    "x*": "figures: there is no figure 'x\\*'; there are: accuracy, capacity",
+    "x*": "figures: there is no figure 'x\\*'; there are: accuracy, activity, capacity",
 }
 
 
