@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.studies.similarities import similarities
 
@@ -30,7 +31,7 @@ def test_a_measure_that_is_not_declared_symmetric_is_the_mean_of_both_directions
     stimuli = SimpleNamespace(images=torch.rand(5, 3))
     measures = {"plain": first_over_second, "symmetric": declared_symmetric}
     places, left_out = {"1": SimpleNamespace(read="post")}, []
-    readings = SimpleNamespace(layers=["1"], places=places)
+    readings = SimpleNamespace(layers=["1"], places=places, time=TimeReading())
     found = similarities({("a", 1): networks}, readings, stimuli, measures, left_out)
     assert not left_out
     assert found["plain"]["a", 1]["1"].mean == pytest.approx(1.25)
