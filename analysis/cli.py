@@ -286,8 +286,8 @@ def measure_of(name: Any, spikes: SpikeOptions) -> Measure:
     Raises:
         UserError: there is none.
     """
+    from orthotrace.analysis.networks.trains import CONSTANTS, named_measure
     from orthotrace.analysis.rdm.dissimilarity import MEASURES
-    from orthotrace.analysis.rdm.spike_trains import CONSTANTS, named_measure
 
     if (found := named_measure(str(name), spikes.tau, spikes.cost)) is not None:
         return found

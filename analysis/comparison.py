@@ -23,10 +23,10 @@ from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, check_time, members_of, read_networks
 from orthotrace.analysis.networks.runs import Stimuli, tasks_of
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
+from orthotrace.analysis.networks.trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.spike_trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.settings import INTERVAL, Settings

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading
-from orthotrace.analysis.rdm.spike_trains import TrainDistance
 from orthotrace.analysis.studies.dropout import DropoutSampling
 
 if TYPE_CHECKING:

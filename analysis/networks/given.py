@@ -324,6 +324,14 @@ def source_of(target: str) -> str:
     return digest_of(Path(file)) if file and Path(file).is_file() else ""
 
 
+def model_of(run: Any, task: int) -> nn.Module | None:
+    """The network of a run, or of one that was given, in evaluation mode; None where there are activations alone."""
+    if not isinstance(run, GivenNetwork):
+        return run.network(task)
+    stage = run.stages[task]
+    return stage.network() if isinstance(stage, BuiltNetwork) else None
+
+
 def read_layers(
     run: Any,
     task: int,
@@ -345,8 +353,8 @@ def read_layers(
             if isinstance(stage, BuiltNetwork)
             else stage.read(stimuli, layers, read)
         )
-    model = run.network(task) if model is None else model
-    return activations(model, stimuli.images, layers, read=read, **vars(time or TimeReading()))
+    over = vars(time or TimeReading())
+    return activations(run.network(task) if model is None else model, stimuli.images, layers, read=read, **over)
 
 
 def read_layer(

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import track
 
 from orthotrace.analysis.networks.activations import Activations
-from orthotrace.analysis.networks.given import GivenGroup, GivenNetwork, SavedNetwork, read_layers
+from orthotrace.analysis.networks.given import GivenGroup, GivenNetwork, model_of, read_layers
 from orthotrace.analysis.networks.kept import EVERY, KeptNetwork, KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.places import LayerPlace, Read, meant
 from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
+from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading, by_layer, parted
 from orthotrace.analysis.rdm.categories import centroids
-from orthotrace.analysis.rdm.spike_trains import TrainDistance
 from orthotrace.analysis.rdm.undefined import partial_rdm, undefined, without
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.layers.spiking import SpikingNetwork
@@ -144,9 +144,7 @@ def check_time(jobs: Sequence[tuple[Any, int]], time: TimeReading, rdm: str) -> 
         return
     steps: dict[str, int] = {}
     for run, task in jobs:
-        stage = run.stages[task] if isinstance(run, GivenNetwork) else None
-        model = None if isinstance(stage, SavedNetwork) else (stage.network() if stage else run.network(task))
-        name = run.folder.name
+        model, name = model_of(run, task), run.folder.name
         if isinstance(model, SpikingNetwork):
             steps[name] = model.steps
         elif time.spikes:

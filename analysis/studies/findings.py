@@ -18,10 +18,10 @@ from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, Members, NetworkReadings, members_of
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
+from orthotrace.analysis.networks.trains import CONSTANTS
 from orthotrace.analysis.rdm.categories import clustering_index
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.rdms import RDMs
-from orthotrace.analysis.rdm.spike_trains import CONSTANTS
 from orthotrace.analysis.rdm.undefined import on_shared, undefined, without
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks, comparable

@@ -81,3 +81,18 @@ def test_runs_that_were_tested_inside_tasks_have_their_figure(tmp_path):
     figure, rows = make()
     assert len(rows) == 8
     plt.close(figure)
+
+
+def test_spiking_networks_have_a_figure_of_what_their_neurons_do(tmp_path):
+    grouped = [group(tmp_path, "gpm"), group(tmp_path, "hlop")]
+    assert "activity" not in drawings(grouped)
+    activity = {
+        "relu1": {"firing_rate": [0.1, 0.2]},
+        "fc1": {"synaptic_operations": [9.0, 8], "multiply_adds": [5.0, 5]},
+    }
+    grouped[1].runs[0].scores["activity"] = activity
+    caption, make = drawings(grouped)["activity"]
+    assert "beside the multiply-adds of the layers of an ordinary network" in caption and "bars ± 1 s.d." in caption
+    figure, rows = make()
+    assert {row["method"] for row in rows} == {grouped[1].label} and len(rows) == 4
+    plt.close(figure)

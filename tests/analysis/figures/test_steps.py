@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from orthotrace.analysis.figures.steps import drift_over_tasks, dropout_sampling, trajectory
+from orthotrace.analysis.figures.steps import consistency_over_time, drift_over_tasks, dropout_sampling, trajectory
 from orthotrace.core.errors import UserError
 from orthotrace.results.statistics import Interval
 
@@ -35,3 +35,14 @@ def test_bad_steps():
         dropout_sampling({"gpm": {"x": {0: Interval(0.1, None, None, 1)}}})
     with pytest.raises(UserError, match="nothing was found at any step"):
         trajectory({"gpm": {}})
+
+
+def test_windows_of_time_stand_at_their_middles():
+    one = Interval(0.4, 0.3, 1.2, 3)
+    found = {"dsr": {"x": {(1, 2): one, (3, 3): Interval(0.5, None, None, 1)}, "y": {(3, 3): one}}}
+    figure, rows = consistency_over_time(found)
+    axes = figure.axes[0]
+    assert axes.lines[0].get_xdata() == pytest.approx([1.5, 3], abs=0.1) and figure.get_supxlabel() == "Steps of time"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1–2", "3"]
+    assert rows[0] == {"method": "dsr", "layer": "x", "first": 1, "last": 2, "mean": 0.4, "low": 0.3, "high": 1}
+    assert [(row["layer"], row["first"], row["last"]) for row in rows[1:]] == [("x", 3, 3), ("y", 3, 3)]
