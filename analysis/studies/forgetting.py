@@ -23,6 +23,7 @@ from orthotrace.analysis.studies.readout import (
 )
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images
+from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.results.run_folder import Run
 
 
@@ -168,4 +169,7 @@ def _inputs_of(model: nn.Module, module: nn.Module, images: Tensor) -> tuple[Ten
             answers = [model(batch.to(parameter)) for batch in images.split(256)]
     finally:
         hook.remove()
+    if isinstance(model, SpikingNetwork) and len(given[0]) == model.steps * len(answers[0]):
+        # Answers are means over time, as are these: what a linear readout makes of them is the same.
+        given = [model.over_time(one) for one in given]
     return torch.cat(given), torch.cat(answers)

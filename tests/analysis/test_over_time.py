@@ -14,13 +14,14 @@ from torch import nn
 
 from orthotrace.analysis import compare_networks
 from orthotrace.analysis.networks.activations import activations
-from orthotrace.analysis.networks.runs import select, stimuli_of
+from orthotrace.analysis.networks.runs import select, stimuli_of, stream_of
 from orthotrace.analysis.networks.storage import read_rdms
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.spike_trains import van_rossum
 from orthotrace.analysis.settings import Settings
 from orthotrace.analysis.similarity import linear_cka
 from orthotrace.analysis.studies.dropout import DropoutSampling
+from orthotrace.analysis.studies.forgetting import forgetting
 from orthotrace.core.errors import UserError
 from orthotrace.layers import spiking
 
@@ -106,6 +107,18 @@ def test_the_default_says_nothing_of_spikes_and_what_it_kept_stays(analyze, spik
     there = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".kept").glob("*.safetensors")}
     assert kept.items() <= there.items() and len(there) == 2 * len(kept) == 4
     assert Settings({"rdm": "correlation"}, MEASURES["correlation"]).called == "correlation"
+
+
+def test_forgetting_is_taken_apart_window_by_window(spikes):
+    run = select(str(spikes), {"model": {"steps": 3}})[0]
+    found = {one.layer: one for one in forgetting(run, ["relu1"], 4, windows=3) if (one.task, one.after) == (2, 2)}
+    assert list(found) == ["relu1@1", "relu1@2", "relu1@3", "head"]
+    assert len({one.diagnosis.refitted for one in found.values()}) > 1
+    # At its inputs the readout is the network's own: it answers as the whole network does.
+    test = stream_of(run).task(1).test
+    shown = torch.cat([(test.labels == label).nonzero().flatten()[:4] for label in test.labels.unique()])
+    right = run.network(2)(test.take(shown).inputs()).argmax(1) == test.labels[shown]
+    assert found["head"].diagnosis.before == pytest.approx(right.float().mean().item())
 
 
 MISTAKES = {

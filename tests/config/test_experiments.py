@@ -7,6 +7,7 @@ import shlex
 import pytest
 from composed import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import instantiate
 from pages import composed_all
 
 from orthotrace.config.conf import conf_folder
@@ -57,3 +58,16 @@ def test_the_keys_of_an_experiment_made_of_another_and_of_a_stream_that_chooses_
     # An experiment's word is above its stream's.
     assert method(experiment="cifar100_superclasses", stream="single") == "GPM"
     assert composed("experiment=cifar100_superclasses", "stream=single").method._target_.endswith("GPM")
+
+
+def test_spiking_and_ordinary_networks_of_a_study_have_the_same_layers():
+    own = ("experiment=spiking_differences",)
+    plain, spiking = (composed(*own, f"model={name}") for name in ("mlp", "spiking_mlp"))
+    assert {line.split(": ")[0].split(".")[0] for line in differences(relevant(plain), relevant(spiking))} == {"model"}
+    layers = [
+        dict(instantiate(one.model, shape=[1, 28, 28], classes=10).named_parameters()) for one in (plain, spiking)
+    ]
+    assert [{name: value.shape for name, value in of.items() if value.ndim} for of in layers] == [
+        {"fc1.weight": (256, 784), "fc2.weight": (256, 256), "head.weight": (10, 256)}
+    ] * 2
+    assert composed_all(["orthotrace-train", *own, "model=spiking_mlp", "model.learning=bptt", "model.steps=6"]) == 1
