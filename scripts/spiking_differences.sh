@@ -18,15 +18,14 @@ runs=runs/spiking_differences
 train() {
   orthotrace-train --multirun experiment=spiking_differences "${data[@]}" "${launch[@]}" seed=0,1,2,3,4 "$@"
 }
-analyze() {
-  orthotrace-analyze "runs=$runs" stimuli.per_class=50 "labels={mlp: ReLUs, spiking_mlp: spiking}" "$@"
-}
+labels='labels={finetune\, model\=mlp: ReLUs, finetune\, learning\=bptt\, steps\=6\, model\=spiking_mlp: spiking}'
+analyze() { orthotrace-analyze "runs=$runs" stimuli.per_class=50 "$@"; }
 
 train model=mlp
 train model=spiking_mlp model.learning=bptt model.steps=6
 
 # Firing rates; every step; and the spikes themselves, which ordinary networks have not.
-analyze "out=$runs/analysis/rates"
-analyze "out=$runs/analysis/windows" spikes.windows=6
-analyze "out=$runs/analysis/trains" rdm=van_rossum +where.model.steps=6 'formats=[]'
+analyze "out=$runs/analysis/rates" "$labels"
+analyze "out=$runs/analysis/windows" "$labels" spikes.windows=6
+analyze "out=$runs/analysis/trains" rdm=van_rossum +where.model.steps=6 'labels={finetune: spiking}' 'formats=[]'
 python scripts/spiking_differences.py

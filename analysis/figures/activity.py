@@ -52,7 +52,7 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
     looks = {task: _look(place, len(chosen)) for place, task in enumerate(chosen)}
     for number, (group, seeds) in enumerate(found.items()):
         for side, (quantity, label) in enumerate(
-            (("firing_rate", "Firing rate"), ("synaptic_operations", "Thousand operations of an image"))
+            (("firing_rate", "Firing rate"), ("synaptic_operations", "Operations (thousands)"))
         ):
             axes, place = panels.flat[2 * number + side], 2 * number + side
             layers = [layer for layer, of in seeds[0].items() if quantity in of]
@@ -76,7 +76,8 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
             if 2 * len(found) <= PANELS:
                 letter(axes, place)
             rows += [row for layer in layers for row in _rows(group, seeds, layer, quantity)]
-        panels.flat[2 * number].set_ylim(bottom=0)
+        axes = panels.flat[2 * number]
+        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     handles = [Line2D([], [], label=f"after task {task}", **look) for task, look in looks.items()]
     handles = handles if tasks > 1 else [Line2D([], [], label="spiking", **looks[1])]
     legend_above(figure, [*handles, Line2D([], [], label="multiply-adds of an ordinary network", **ordinary)])
