@@ -21,7 +21,7 @@ from orthotrace.analysis.networks.kept import KeptRdms
 from orthotrace.analysis.networks.listed import check_layers, check_networks, grouped_networks, networks_of
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, check_time, members_of, read_networks
-from orthotrace.analysis.networks.runs import Stimuli, tasks_of
+from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
 from orthotrace.analysis.networks.trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.rdm.arguments import whole
@@ -109,8 +109,7 @@ def compare_groups(
     given = [group for group in grouped if isinstance(group, GivenGroup)]
     check_figures(settings.figures or ())
     check_extras(grouped, settings)
-    firsts = [(group.runs[0], tasks_of(group.runs[0], settings.tasks)[-1]) for group in grouped]
-    check_time(firsts, settings.time, str(settings.options["rdm"]))
+    check_time(grouped, settings.tasks, settings.time, str(settings.options["rdm"]))
     name = settings.called + settings.time.called
     kept = None if out is None else KeptRdms(out, stimuli, name, settings.measure, settings.read)
     # Files from outside are read before the networks, which take long.

@@ -15,7 +15,7 @@ from orthotrace.results.run_folder import Run
 RUNS = Path("runs/spiking_differences")
 RESULTS = Path("scripts/results/spiking_differences/results.json")
 # Analysis -> its figures.
-FIGURES = {"rates": ("consistency", "activity", "layer-similarity"), "windows": ("windows",)}
+FIGURES = {"rates": ("consistency", "activity"), "windows": ("windows",)}
 
 
 def results() -> dict[str, Any]:
@@ -42,14 +42,12 @@ def results() -> dict[str, Any]:
                     {key: row[key] for key in ("method", "layer", "mean", "low", "high", "pairs")}
                     for row in one["consistency"]
                 ],
+                # How often the most similar layer, or step of one, of another network is the same.
+                "correspondence": {row["method"]: row["accuracy"] for row in one["correspondence"]},
                 "left_out": len(one["left_out"]),
             }
             for name, one in found.items()
         },
-        "correspondence": [
-            {key: row[key] for key in ("method", "layers", "accuracy", "frequency")}
-            for row in found["rates"]["correspondence"]
-        ],
     }
 
 

@@ -25,7 +25,7 @@ train model=mlp
 train model=spiking_mlp model.learning=bptt model.steps=6
 
 # Firing rates; every step; and the spikes themselves, which ordinary networks have not.
-analyze "out=$runs/analysis/rates" "$labels"
-analyze "out=$runs/analysis/windows" "$labels" spikes.windows=6
+analyze "out=$runs/analysis/rates" "$labels" 'figures=[consistency,activity]'
+analyze "out=$runs/analysis/windows" "$labels" spikes.windows=6 'figures=[windows]'
 analyze "out=$runs/analysis/trains" rdm=van_rossum +where.model.steps=6 'labels={finetune: spiking}' 'formats=[]'
 python scripts/spiking_differences.py

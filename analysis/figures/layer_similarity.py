@@ -13,8 +13,8 @@ from orthotrace.analysis.figures.text import filled, shown
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.core.errors import UserError
 
-# Inches of a cell that has room for a number; more names than this are thinned out.
-CELL, NAMED = 0.21, 24
+# Inches of a cell that has room for a number, and of a name; more names than this are thinned out.
+CELL, NAME, NAMED = 0.21, 0.1, 24
 
 
 @figure_function
@@ -54,13 +54,14 @@ def layer_by_layer(
     rows: list[dict[str, Any]] = []
     columns = panels.shape[1]
     room = (size_of(figure)[0] - 0.9 - 0.5 * (1 if alike else columns)) / columns
+    named = min(NAMED, max(4, int(room / NAME)))
     for number, (axes, (title, (_, own, other))) in enumerate(zip(panels.flat, found.items(), strict=False)):
         values = matrices[title]
         axes.imshow(values, norm=norm, cmap=colours, interpolation="nearest", origin="lower")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         lowest, left = number + columns >= len(found) or not alike, number % columns == 0 or not alike
-        along, up = (-(-len(layers) // NAMED) for layers in (other, own))
+        along, up = (-(-len(layers) // named) for layers in (other, own))
         axes.set_xticks(range(0, len(other), along), map(shown, other[::along]) if lowest else [], rotation=90)
         axes.set_yticks(range(0, len(own), up), map(shown, own[::up]) if left else [])
         axes.set_title(filled(title, 24))

@@ -141,7 +141,7 @@ class BuiltNetwork:
     def layer(self, stimuli: Stimuli, name: str, read: Read, windows: int | None = None) -> Tensor:
         """Activations of one layer, (n, features)."""
         own, end = parted(name)
-        own = self.layers.get(own, own) if isinstance(self.layers, Mapping) else own
+        own = _own(self.layers, own)
         return only(activations(self.network(), stimuli.images, [own + end], read=read, windows=windows), name)
 
 
@@ -193,8 +193,7 @@ class SavedNetwork:
 
     def layer(self, stimuli: Stimuli, name: str, read: Read) -> Tensor:
         """Activations of one layer, (n, features)."""
-        own = self.layers.get(name, name) if isinstance(self.layers, Mapping) else name
-        return self.saved.layer(self._one(own, list(self.saved.shapes)), stimuli.order)
+        return self.saved.layer(self._one(_own(self.layers, name), list(self.saved.shapes)), stimuli.order)
 
     def read(self, stimuli: Stimuli, layers: Sequence[str] | None, read: Read) -> Activations:
         """Activations of its layers; each is read from the file when it is asked for."""
@@ -311,6 +310,15 @@ def stands_for(name: str, places: Sequence[str]) -> str:
         said = f"stands for {len(found)} layers ({', '.join(found)})" if found else "is not read"
         raise UserError(f"'{name}' {said}: one is needed for a common name", "layers")
     return found[0]
+
+
+def _own(layers: Layers, name: str) -> str:
+    """The name that a network itself has for a layer."""
+    if not isinstance(layers, Mapping):
+        return name
+    if name not in layers:
+        raise UserError(f"there is no layer '{name}'; {nearest(name, layers)}", "layers")
+    return layers[name]
 
 
 def source_of(target: str) -> str:

@@ -128,11 +128,12 @@ def read_networks(
     return found
 
 
-def check_time(jobs: Sequence[tuple[Any, int]], time: TimeReading, rdm: str) -> None:
-    """Refuse what cannot be asked of the time of networks, before any is read.
+def check_time(grouped: Sequence[AnyGroup], tasks: Any, time: TimeReading, rdm: str) -> None:
+    """Refuse what cannot be asked of the time of networks, by one of each group, before any is read.
 
     Args:
-        jobs: networks, and a task of each.
+        grouped: runs, or networks that were given.
+        tasks: of runs.tasks_of.
         time: how spiking ones are read.
         rdm: name of the measure.
 
@@ -143,8 +144,8 @@ def check_time(jobs: Sequence[tuple[Any, int]], time: TimeReading, rdm: str) -> 
     if time == TimeReading():
         return
     steps: dict[str, int] = {}
-    for run, task in jobs:
-        model, name = model_of(run, task), run.folder.name
+    for run in (group.runs[0] for group in grouped):
+        model, name = model_of(run, tasks_of(run, tasks)[-1]), run.folder.name
         if isinstance(model, SpikingNetwork):
             steps[name] = model.steps
         elif time.spikes:
