@@ -14,10 +14,8 @@ from orthotrace.results.heat_map import heat_map, write_cells
 if TYPE_CHECKING:
     from orthotrace.analysis.studies.findings import Correspondence
 
-# Inches of a cell that has room for a number.
-CELL = 0.19
-# More names than this are thinned out.
-NAMED = 24
+# Inches of a cell that has room for a number, and of a name; more names than this are thinned out.
+CELL, NAME, NAMED = 0.19, 0.1, 24
 
 
 @figure_function
@@ -33,7 +31,7 @@ def layer_correspondence(found: Mapping[str, Correspondence]) -> Drawn:
     room = min((size_of(figure)[0] - 0.6 - 0.7 * (1 if alike else columns)) / columns, 2.0)
     for number, (axes, (method, one)) in enumerate(zip(panels.flat, found.items(), strict=False)):
         values, layers = np.array(one.frequency), one.layers
-        step = -(-len(layers) // NAMED)
+        step = -(-len(layers) // min(NAMED, max(4, int(room / NAME))))
         heat_map(axes, values)
         # Where all have the same layers, the left and lowest panels name them.
         lowest, left = number + columns >= len(found) or not alike, number % columns == 0 or not alike

@@ -1,6 +1,11 @@
 import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from figure_cases import overlapping
 
 from orthotrace.analysis.figures.correspondence import layer_correspondence
+from orthotrace.analysis.figures.layer_similarity import layer_by_layer
+from orthotrace.analysis.figures.style import styled
 from orthotrace.analysis.studies.findings import Correspondence
 
 
@@ -17,3 +22,21 @@ def test_a_matrix_for_each_method_with_its_shares_written_in():
     figure, _ = layer_correspondence(dict.fromkeys("abc", wide))
     assert not figure.axes[0].texts
     plt.close(figure)
+
+
+@pytest.mark.parametrize("figure", ["correspondence", "layer-similarity"])
+def test_names_of_layers_in_windows_beside_those_of_an_ordinary_network_do_not_run_into_each_other(figure):
+    few, many = (
+        ("relu1", "relu2", "head"),
+        tuple(f"{name}@{step}" for name in ("relu1", "head") for step in range(1, 10)),
+    )
+    with styled():
+        if figure == "correspondence":
+            shares = {one: tuple(map(tuple, np.eye(len(one)).tolist())) for one in (few, many)}
+            drawn, _ = layer_correspondence(
+                {str(len(one)): Correspondence(one, 1.0, shares[one]) for one in (few, many)}
+            )
+        else:
+            drawn, _ = layer_by_layer({str(len(one)): (np.eye(len(one)), one, one) for one in (few, many)})
+        assert overlapping(drawn) == []
+    plt.close(drawn)
