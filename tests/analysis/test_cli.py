@@ -9,7 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import command, snapshot
+from conftest import called, command, snapshot
 from own_measures import MINE
 
 from orthotrace.analysis.networks.storage import read_rdms
@@ -25,7 +25,7 @@ FIGURES = (
 
 def test_a_folder_holds_what_is_promised(analysed):
     found = {str(path.relative_to(analysed)) for path in analysed.rglob("*") if path.is_file()}
-    figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "svg", "png", "csv")}
+    figures = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "csv")}
     rest = {name for name in found - figures if not name.startswith(("rdms/", ".kept/"))}
     assert figures <= found
     tables = {f"tables/{name}.tex" for name in ("scores", "consistency", "centroids", "tests")}
@@ -117,7 +117,7 @@ def test_centroids_clustering_and_correspondence_by_another_way(analysed):
 def test_a_measure_is_found_in_the_folder_of_the_command(study, tmp_path):
     (tmp_path / "minehere.py").write_text(MINE)
     done = command(
-        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]", "formats=[png]",
+        "orthotrace-analyze", f"runs={study}", "out=out", "where.method=hlop", "layers=[head]", "formats=[png]", "figures=[similarity-mine]",
         "+measures.mine._target_=minehere.cosine_of_means", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -130,6 +130,7 @@ def test_measures_and_dissimilarities_of_the_users_own(analyze, study, tmp_path,
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[relu1]", "rdm=orthotrace.analysis.rdm.dissimilarity.cosine",
         "+measures.mine._target_=minemeasures.cosine_of_means", "interval.stimuli=true",
         "+measures.rbf._target_=orthotrace.analysis.similarity.rbf_cka", "+measures.rbf.fraction=0.8", "formats=[png]",
+        "figures=[similarity-*]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -179,6 +180,7 @@ def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "+references.brain.path=brain.npy",
         "+references.brain.method=spearman", "+references.units.path=units.npy", "formats=[png]",
+        "figures=[reference-*]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -200,7 +202,7 @@ def test_chance_in_a_noise_ceiling_is_said_in_figure_report_and_once_on_the_cons
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).random((3, 19900)))
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "where.seed=0", "layers=[head]",
-        "+references.noise.path=noise.npy", "formats=[png]",
+        "+references.noise.path=noise.npy", "formats=[png]", "figures=[reference-noise]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     said = "Chance (0) lies within the noise ceiling: its lower bound is -0."
@@ -214,6 +216,7 @@ def test_groups_by_the_users_labels_and_order_in_figures_tables_and_numbers(anal
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "layers=[head]", "where.method=[finetune,gpm]",
         "labels={gpm: 'GPM (ours)', finetune: fine-tuning}", "order=[gpm,finetune]", "facets=null", "formats=[svg]",
+        "figures=[accuracy]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -247,7 +250,10 @@ def test_a_measure_that_works_in_place_reaches_no_other(analyze, study, tmp_path
     (tmp_path / "minemeasures.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
     found = []
-    for first in (["formats=[]"], ["+measures.a._target_=minemeasures.in_place", "formats=[png]"]):
+    for first in (
+        ["formats=[]"],
+        ["+measures.a._target_=minemeasures.in_place", "formats=[png]", "figures=[similarity-b]"],
+    ):
         keys = (f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "layers=[head]")
         assert analyze(*keys, *first, "+measures.b._target_=orthotrace.analysis.similarity.procrustes").code == 0
         results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -269,6 +275,7 @@ def test_another_dissimilarity_and_resampled_stimuli_are_named_everywhere(analyz
         "rdm=squared_euclidean",
         "interval.stimuli=true",
         "formats=[svg]",
+        "figures=[rdms,consistency]",
     )
     assert analyze(*keys).code == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -301,22 +308,34 @@ def test_rdms_of_all_networks_are_read_back_and_joined(analysed, tmp_path):
     assert sorted(seeds) == [0] * 6 + [1] * 6 + [2] * 4
 
 
-def test_figures_come_with_their_numbers_and_repeat_byte_for_byte(analysed, study, analyze):
+def test_figures_come_with_their_numbers(analysed):
     with (analysed / "figures" / "accuracy.csv").open() as file:
         rows = list(csv.DictReader(file))
     results = json.loads((analysed / "results.json").read_text())
     (last,) = [row for row in rows if row["method"] == "gpm" and row["task"] == "2" and row["panel"].startswith("Mean")]
     assert float(last["mean"]) == pytest.approx(np.mean(results["scores"]["gpm"]["acc"]))
-    # Beside the first: a report links to its runs from where it stands.
-    again = analysed.with_name("analysed_again")
-    answer = analyze(f"runs={study}", f"out={again}", "tasks=all", "formats=[pdf,svg,png]")
-    assert answer.code == 0, answer.err
-    first, second = snapshot(analysed), snapshot(again)
+
+
+# Figures of scores, of findings and of images; without the key every one.
+FEW = ("where.method=hlop", "figures=[accuracy,consistency,images-hlop]")
+
+
+@pytest.mark.parametrize("keys", [FEW, pytest.param(("tasks=all",), marks=pytest.mark.whole)], ids=["few", "all"])
+def test_an_analysis_is_in_all_formats_and_repeats_byte_for_byte(study, tmp_path, keys):
+    from orthotrace.analysis.cli import main
+
+    # Side by side: a report links to its runs from where it stands.
+    found = []
+    for name in ("one", "two"):
+        called(main, f"runs={study}", f"out={tmp_path}/{name}", *keys)
+        found.append(snapshot(tmp_path / name))
     # The report says what was typed, and the digests are those of the report too.
-    pages = [of.pop("report.html").decode() for of in (first, second)]
-    typed = ("analysed_again tasks=all &#39;formats=[pdf,svg,png]&#39;", "analysed tasks=all")
-    assert pages[1].replace(*typed) == pages[0] and first.pop(".sha256") != second.pop(".sha256")
-    assert first == second
+    pages = [of.pop("report.html").decode() for of in found]
+    assert pages[1].replace("/two", "/one") == pages[0] and found[0].pop(".sha256") != found[1].pop(".sha256")
+    assert found[0] == found[1]
+    drawn = {name for name in FIGURES if keys is not FEW or name in FEW[1]}
+    figures = {name for name in found[0] if name.startswith("figures/") and not name.endswith(".sha256")}
+    assert figures == {f"figures/{name}.{kind}" for name in drawn for kind in ("pdf", "svg", "png", "csv")}
 
 
 def test_two_networks_have_one_pair_and_no_interval(analysed):
@@ -327,7 +346,13 @@ def test_two_networks_have_one_pair_and_no_interval(analysed):
 
 def test_filters_and_one_seed_alone(analyze, study, tmp_path):
     answer = analyze(
-        f"runs={study}", f"out={tmp_path}/out", "where.method=hlop", "where.seed=0", "layers=[head]", "formats=[png]"
+        f"runs={study}",
+        f"out={tmp_path}/out",
+        "where.method=hlop",
+        "where.seed=0",
+        "layers=[head]",
+        "formats=[png]",
+        "figures=[c*]",
     )
     assert answer.code == 0, answer.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -338,7 +363,13 @@ def test_filters_and_one_seed_alone(analyze, study, tmp_path):
 
 def test_an_analysis_goes_to_wandb(analyze, study, tmp_path):
     answer = analyze(
-        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "logger=wandb_offline", "name=mine", "formats=[png]"
+        f"runs={study}",
+        f"out={tmp_path}/out",
+        "where.method=gpm",
+        "logger=wandb_offline",
+        "name=mine",
+        "formats=[png]",
+        "figures=[accuracy]",
     )
     assert answer.code == 0, answer.err
     from composed import inspect

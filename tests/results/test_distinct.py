@@ -91,9 +91,8 @@ def test_statistics_are_those_of_the_distinct_runs(copied, study, tmp_path, anal
     assert one == two and len(one[0][0]) == 3 and found[1]["scores"]["gpm"]["acc"] == found[0]["scores"]["gpm"]["acc"]
 
 
-@pytest.mark.parametrize("seeds", ["7,7", "7,7.0"])
-def test_a_seed_given_twice_is_one_run(train, tmp_path, seeds):
-    answer = train("--multirun", *TINY, "method=finetune", f"seed={seeds}", "hydra.sweep.dir=all")
+def test_a_seed_given_twice_is_one_run(train, tmp_path):
+    answer = train("--multirun", *TINY, "method=finetune", "seed=7,7,7.0", "hydra.sweep.dir=all")
     assert answer.code == 0, answer.err
     assert len(groups(find(tmp_path / "all"))[0].runs) == 1
     assert "│ finetune │ 1 " in answer.out
@@ -119,8 +118,8 @@ def test_a_prefix_makes_no_other_run(train, tmp_path):
 
 
 def test_tables_on_paper_and_on_the_screen_are_of_the_same_runs(train, tmp_path):
-    for seeds in ("0", "1,2"):
-        answer = train("--multirun", *TINY, "method=finetune", f"seed={seeds}", "hydra.sweep.dir=all")
-    assert "│ finetune │ 3 " in answer.out and "all runs in all" in answer.out
+    for seed in (0, 1):
+        answer = train("--multirun", *TINY, "method=finetune", f"seed={seed}", "hydra.sweep.dir=all")
+    assert "│ finetune │ 2 " in answer.out and "all runs in all" in answer.out
     text = (tmp_path / "all" / "summary.tex").read_text()
-    assert "finetune & 3 &" in text and "all runs in all" in text
+    assert "finetune & 2 &" in text and "all runs in all" in text

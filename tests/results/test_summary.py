@@ -1,7 +1,8 @@
 import statistics
+from itertools import product
 
+import numpy as np
 import pytest
-from conftest import TINY
 from made_runs import written
 from scipy import stats
 
@@ -21,8 +22,9 @@ def test_groups_are_methods_and_cells_mean_and_deviation_of_the_sample(study):
     assert [run.scores["seeds"]["init"] for run in found[0].runs] == [0, 1, 2]
 
 
-def test_one_method_with_two_settings_is_two_groups(train, tmp_path):
-    assert train("--multirun", *TINY, "method=gpm", "method.rows=2,3", "seed=0,1").code == 0
+def test_one_method_with_two_settings_is_two_groups(tmp_path):
+    for rows, seed in product((3, 2), range(2)):
+        written(tmp_path, "gpm", seed, overrides=(f"method.rows={rows}", "trainer.max_epochs=1"))
     labels = [group.label for group in groups(find(tmp_path))]
     assert len(labels) == 2 and labels == ["gpm, rows=2", "gpm, rows=3"]
 
@@ -50,30 +52,34 @@ def test_methods_are_compared_on_the_seeds_that_both_have(study):
     assert all(one.corrected >= one.paired.p for one in found)
 
 
-def test_runs_of_other_streams_are_not_compared(train, tmp_path):
-    given = ("stream=split", "stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "method=finetune,gpm")
-    assert train("--multirun", *given, "stream.scenario=task,class", "seed=0,1").code == 0
+def test_runs_of_other_streams_are_not_compared(tmp_path):
+    for method, scenario, seed in product(("finetune", "gpm"), ("task", "class"), range(2)):
+        written(tmp_path, method, seed, overrides=(f"stream.scenario={scenario}",))
     found = comparisons(groups(find(tmp_path)))
     assert len(found) == 2
     for one in found:
         assert one.first.split("scenario=")[1] == one.second.split("scenario=")[1]
 
 
-def test_runs_of_other_data_are_not_compared(train, tmp_path):
-    given = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "seed=0,1", "hydra.sweep.dir=all")
-    assert train("--multirun", *given, "method=finetune").code == 0
-    assert train("--multirun", *given, "method=joint", "dataset.scale=2").code == 0
+def test_runs_of_other_data_are_not_compared(tmp_path):
+    for (method, more), seed in product({"finetune": (), "joint": ("dataset.scale=2",)}.items(), range(2)):
+        written(tmp_path, method, seed, overrides=more)
     runs = find(tmp_path)
     assert len(groups(runs)) == 2 and comparisons(groups(runs)) == []
     assert against_references(groups(runs)[0], runs) == {}
 
 
-def test_references_are_the_runs_of_the_same_seeds(train, tmp_path):
-    given = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[8]", "method=finetune,joint,independent")
-    answer = train("--multirun", *given, "seed=0,1", "hydra.sweep.dir=all")
-    assert answer.code == 0 and "intransigence" in answer.out and "FWT (single-task)" in answer.out
+def test_references_are_the_runs_of_the_same_seeds(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    of = {key: rng.random((2, 2)).tolist() for key in product(("finetune", "joint", "independent"), range(2))}
+    for (method, seed), accuracy in of.items():
+        written(tmp_path / "all", method, seed, accuracy)
+        # Another network is no reference of these.
+        written(tmp_path / "all", method, seed, rng.random((2, 2)).tolist(), ("model.hidden=[9]",))
     runs = find(tmp_path)
-    of = {(run.scores["method"], run.scores["seeds"]["init"]): run.scores["accuracy"] for run in runs}
+    print_summary(runs)
+    said = capsys.readouterr().out
+    assert "intransigence" in said and "FWT (single-task)" in said
     (finetune,) = [group for group in groups(runs) if group.label == "finetune"]
     found = against_references(finetune, runs)
     for seed in range(2):
@@ -81,7 +87,8 @@ def test_references_are_the_runs_of_the_same_seeds(train, tmp_path):
         expected = (joint[1][0] - ours[0][0] + joint[1][1] - ours[1][1]) / 2
         assert found["intransigence"][seed] == pytest.approx(expected)
         assert found["transfer"][seed] == pytest.approx(ours[1][1] - alone[1][1])
-    text = (tmp_path / "all" / "summary.tex").read_text()
+    write_summary(tmp_path / "summary.tex", runs)
+    text = (tmp_path / "summary.tex").read_text()
     assert text.count(r"\begin{tabular}") == 2 and "p (Holm)" in text
 
 

@@ -3,11 +3,11 @@ import shutil
 from orthotrace.analysis.figures.chosen import NAMES
 
 
-def test_figures_of_an_earlier_analysis_without_numbers_now_go(analyze, study, tmp_path):
-    assert analyze(f"runs={study}", "out=out", "where.method=gpm", "formats=[png]").code == 0
+def test_figures_of_an_earlier_analysis_without_numbers_now_go(analyze, study, analysed, tmp_path):
+    shutil.copytree(analysed, tmp_path / "out")
     (tmp_path / "out" / "figures" / "mine.png").write_bytes(b"kept")
     found = {path.stem for path in (tmp_path / "out" / "figures").glob("[!.]*")}
-    assert found == {*NAMES, "images-gpm", "mine"}
+    assert found == {*NAMES, "drift", *(f"images-{one}" for one in ("finetune", "gpm", "hlop")), "mine"}
     # One network at one layer: no pair, and no plane.
     assert (
         analyze(f"runs={study}", "out=out", "where.method=gpm", "where.seed=0", "layers=[head]", "formats=[png]").code

@@ -194,7 +194,7 @@ def test_it_opens_offline_without_a_broken_picture_or_an_error(opened):
 
 def test_the_command_and_the_versions_of_the_analysis_are_told(analysed, study):
     page = (analysed / "report.html").read_text(encoding="utf-8")
-    command = f"<pre>orthotrace-analyze runs={study} out={analysed} tasks=all"
+    command = f"<pre>orthotrace-analyze runs={study} out={analysed} tasks=all &#39;formats=[png]&#39;"
     assert page.count(f"{command}</pre>") == 1
     # That of each figure draws it alone.
     names = re.findall('<figure id="(.*?)">', page)
