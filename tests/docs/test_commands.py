@@ -57,7 +57,7 @@ def test_the_commands_of_start_run(train, analyze, tmp_path):
         assert (runs[0].parent / name).exists(), name
     answer = train(*job[1:])
     assert answer.code == 0 and "max_epochs: 5" in answer.out
-    answer = analyze(*analysis[1:], "stimuli.per_class=3", "formats=[png]")
+    answer = analyze(*analysis[1:], "stimuli.per_class=3", "formats=[png]", "figures=[accuracy]")
     assert answer.code == 0, answer.err
     for name in ("report.html", "figures", "tables", "results.json", "rdms", "stimuli.csv"):
         assert (tmp_path / "runs" / "mine" / "analysis" / name).exists(), name

@@ -43,7 +43,7 @@ def test_the_commands_of_the_page(pictures, train, analyze):
     assert len(COMMANDS) == 2
     answer = train(*COMMANDS[0], "trainer.max_epochs=3", "seed=0,1")
     assert answer.code == 0, answer.err
-    answer = analyze(*COMMANDS[1], "formats=[png]")
+    answer = analyze(*COMMANDS[1], "formats=[png]", "figures=[concepts-*]")
     assert answer.code == 0, answer.err
     folder = pictures / "runs" / "readable" / "analysis"
     results = json.loads((folder / "results.json").read_text())

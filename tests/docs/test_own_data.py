@@ -33,7 +33,7 @@ def test_the_commands_of_the_page(pictures, train, analyze):
     answer = train(*wrong, "hydra.sweep.dir=wrong")
     assert answer.code == 2 and "method.memory.size: no such key" in answer.err
     for command in right:
-        answer = train(*command, "trainer.max_epochs=1")
+        answer = train(*command, "trainer.max_epochs=1", "seed=0,1")
         assert answer.code == 0, answer.err
     assert (pictures / "runs" / "pictures" / "summary.tex").is_file()
     answer = analyze(*analysis)

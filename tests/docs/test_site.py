@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
+import warnings
 
 import pytest
 from bad_configurations import CHOICES, OF_ANALYSIS, typed_keys
@@ -20,10 +19,19 @@ from orthotrace.config.schema import NODE
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     def make(folder):
-        build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-        environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
+        # In this process, which has imported torch and Lightning: that takes longer than most of the build.
+        from mkdocs.__main__ import cli
+
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("default")
+            patch.setenv("NO_MKDOCS_2_WARNING", "1")
+            patch.chdir(ROOT)
+            patch.setattr(sys, "path", [*sys.path])
+            before = set(sys.modules)
+            cli(["build", "--strict", "--quiet", "--site-dir", str(folder)], standalone_mode=False)
+            # The pages' own modules have names that others might have.
+            for name in {"hooks", "keys", "docstrings"} - before:
+                sys.modules.pop(name, None)
 
     return made_once(tmp_path_factory, "site", make)
 
