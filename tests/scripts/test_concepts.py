@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TINY = (
-    "dataset=digits", "method=finetune", "model=convnet", "model.channels=[4,8]", "trainer.max_epochs=1",
+    "dataset=digits", "dataset.limit=40", "method=finetune", "model=convnet", "model.channels=[4,8]", "trainer.max_epochs=1",
     "trainer.batch_size=32", "seed=0,1",
 )  # fmt: skip
 CONCEPTS = ("concepts=strokes", "concepts.layer=bn2", "concepts.sets.attributes=[thick,one hole]", "concepts.every=4")

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 ROOT = Path(__file__).parents[2]
 TINY = (
     "dataset=digits",
+    "dataset.limit=40",
     "model.stages=[[3],[4]]",
     "model.hidden=[6]",
     "trainer.max_epochs=2",

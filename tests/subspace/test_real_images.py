@@ -16,8 +16,8 @@ present = pytest.mark.skipif(not REAL.is_dir(), reason="no real images beside th
 
 
 def patches(name: str, column: str, kernel: int) -> torch.Tensor:
-    """All patches of 300 images, as a convolution sees them, (n, features)."""
-    images = torch.from_numpy(real(name, column, 300)).float() / 255
+    """All patches of 100 images, as a convolution sees them, (n, features)."""
+    images = torch.from_numpy(real(name, column, 100)).float() / 255
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     images = (images - images.mean()) / images.std()
     return rows(nn.Conv2d(images.shape[1], 1, kernel, padding=kernel // 2), images)[0]
@@ -66,5 +66,7 @@ def test_as_many_rows_are_held_as_were_asked_for(name, column, rank):
         one.consolidate()
         assert one.rank == rank
     x = images.double()
-    captured, exact = energy_shares(x.T @ x, space.basis[:0].double(), space.basis.double())
-    assert captured >= 0.99 * exact
+    # Of the images' products: those of all pixels have the same eigenvalues, and take ten times as long.
+    energies = torch.linalg.eigvalsh(x @ x.T).flip(0)
+    captured = (x @ space.basis.double().T).square().sum()
+    assert captured >= 0.99 * energies[:rank].sum()

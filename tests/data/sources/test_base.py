@@ -64,9 +64,8 @@ def test_a_limit_takes_the_first_images_of_each_class_of_both_parts(tmp_path, ki
     assert small.classes == whole.classes and len(read(limit=1000).train) == len(whole.train)
     for part in ("train", "test"):
         all_of, few = whole.part(part), small.part(part)
-        places = [
-            place for place in range(len(all_of)) if all_of.labels[:place].tolist().count(all_of.labels[place]) < 2
-        ]
+        labels = all_of.labels.tolist()
+        places = [place for place, label in enumerate(labels) if labels[:place].count(label) < 2]
         assert len(few) == 2 * len(whole.classes)
         assert torch.equal(few.images, all_of.images[places]) and torch.equal(few.labels, all_of.labels[places])
     if kind != "digits":

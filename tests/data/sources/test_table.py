@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from images import encoded, pictures, write_tables
+from images import encoded, pictures, real, write_tables
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.sources import table
@@ -203,21 +203,31 @@ present = pytest.mark.skipif(not REAL.is_dir(), reason="the real images are not 
 
 
 @present
-def test_real_test_images(tmp_path):
-    """The smaller files, as both parts."""
+@pytest.mark.parametrize("count", [300, pytest.param(10000, marks=pytest.mark.whole)])
+def test_real_test_images(tmp_path, count):
+    """The smaller files, or their first images, as both parts."""
     found = {}
     for name in ("mnist", "cifar10"):
         (file,) = REAL.glob(f"{name}/**/test-*.parquet")
         (tmp_path / name).mkdir()
         for part in ("train", "test"):
-            (tmp_path / name / f"{part}-0.parquet").symlink_to(file)
+            pq.write_table(pq.read_table(file).slice(0, count), tmp_path / name / f"{part}-0.parquet")
         found[name] = table(path=str(tmp_path / name))
     mnist, cifar = found.values()
-    assert (len(mnist.train), len(mnist.test), mnist.shape) == (10000, 10000, (1, 28, 28))
-    assert mnist.train.scaling.mean[0] / 255 == pytest.approx(0.1325, abs=5e-5)
+    assert (len(mnist.train), len(mnist.test), mnist.shape) == (count, count, (1, 28, 28))
+    if count == 10000:
+        assert mnist.train.scaling.mean[0] / 255 == pytest.approx(0.1325, abs=5e-5)
+        assert torch.bincount(cifar.train.labels).tolist() == [1000] * 10
+    else:
+        assert cifar.train.labels.tolist() == pq.read_table(file)["label"].to_pylist()[:count]
+        pixels, photographs = real("mnist", "image", count), real("cifar10", "img", count)
+        assert mnist.train.scaling.mean[0] == pytest.approx(pixels.mean(), rel=1e-6)
+        assert torch.equal(mnist.test.images[:, 0], torch.from_numpy(pixels))
+        assert torch.equal(cifar.test.images, torch.from_numpy(photographs).permute(0, 3, 1, 2))
     assert mnist.train.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert cifar.shape == (3, 32, 32) and cifar.classes[3] == "cat"
-    assert torch.bincount(cifar.train.labels).tolist() == [1000] * 10
+    assert (
+        cifar.shape == (3, 32, 32) and cifar.classes[3] == "cat"
+    )
 
 
 @present
