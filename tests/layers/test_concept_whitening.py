@@ -78,13 +78,17 @@ def test_the_mean_has_its_maximum_in_one_update():
     assert found == pytest.approx(float(torch.linalg.svdvals(means).sum()), rel=1e-5)
 
 
-def test_a_thousand_updates_leave_the_rotation_orthogonal():
+# Without what is taken from the rotation every 50 updates, 250 of them leave 1.5e-6.
+@pytest.mark.parametrize(
+    ("updates", "bound"), [(250, 5e-7), pytest.param(1000, 1e-5, marks=pytest.mark.whole)], ids=["250", "1000"]
+)
+def test_many_updates_leave_the_rotation_orthogonal(updates, bound):
     _, sets = planted(3, 12, 8, side=3)
     layer = ConceptWhitening(12, list(sets), steps=1).eval()
-    for number in range(1000):
+    for number in range(updates):
         layer.align({name: maps.roll(number, 2) for name, maps in sets.items()})
     rotation = layer.rotation.double()
-    assert float((rotation @ rotation.T - torch.eye(12)).abs().max()) <= 1e-5
+    assert float((rotation @ rotation.T - torch.eye(12)).abs().max()) <= bound
 
 
 def test_the_other_axes_turn_as_little_as_they_can():
@@ -179,11 +183,13 @@ def test_a_subspace_by_the_mean_is_no_procrustes_problem():
     assert found == pytest.approx(best, rel=1e-4)
 
 
+# Seed 21 is that of an axis which no image chooses, and which counted as the others do.
+@pytest.mark.parametrize("seeds", [range(18, 26), pytest.param(range(40), marks=pytest.mark.whole)], ids=["few", "all"])
 @pytest.mark.parametrize("mode", MODES)
-def test_no_update_without_memory_lowers_the_objective(mode):
+def test_no_update_without_memory_lowers_the_objective(mode, seeds):
     """Of subspaces too, some of whose axes no image chooses in some step."""
     worst = 0.0
-    for seed in range(40):
+    for seed in seeds:
         draws = torch.Generator().manual_seed(seed)
         layer = ConceptWhitening(6, ["a", "b"], {"a": 2}, reduction=mode, memory=0.0).double()
         layer(torch.randn(500, 6, generator=draws).double())
