@@ -47,10 +47,11 @@ INSIDE = {
 }  # fmt: skip
 
 
-# Dear calls that check their arrays as others of their module do: every third kind.
+# Dear calls that check their arrays as others of their module do: every third kind, in make test-whole all.
 DEAR = {
     "concepts.purity.linear_probe", "concepts.purity.concept_vector", "concepts.purity.best_filter",
     "concepts.roc.auc_difference", "inference.evaluation.bootstrap", "rdm.compare.tau_a", "rdm.compare.tau_b",
+    "studies.readout.diagnose_readout", "studies.readout.fitted_readout",
 }  # fmt: skip
 
 
@@ -109,14 +110,20 @@ def one_line(name, arrays, key, kind):
     return None
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_every_kind_of_array(name):
+THIRDS = [name for name in CASES if name in DEAR or "(" in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        *(pytest.param(name, 3 if name in THIRDS else 1, id=name) for name in CASES),
+        *(pytest.param(name, 1, id=f"{name}, all", marks=pytest.mark.whole) for name in THIRDS),
+    ],
+)
+def test_every_kind_of_array(name, step):
     case = CASES[name]
     plain = case.make(Draw(0, plain=True))
-    same, rounds, refused, missing = (
-        dict(list(kinds.items())[:: 3 if name in DEAR or "(" in name else 1])
-        for kinds in (SAME, ROUNDED, REFUSED, MISSING)
-    )
+    same, rounds, refused, missing = (dict(list(kinds.items())[::step]) for kinds in (SAME, ROUNDED, REFUSED, MISSING))
     right = answer(name, plain)
     with np.errstate(all="ignore"):
         expected = case.oracle(**plain)

@@ -205,13 +205,14 @@ def test_the_ceiling_is_that_of_as_few_stimuli_as_the_scores():
     assert np.mean(above) > 0
 
 
-CATEGORIES = (lambda lab: (lab[:, None] != lab)[np.triu_indices(8, 1)].astype(float))(np.repeat([0, 1], 4))
+# Of so few stimuli a hundred resamples have some of one kind alone.
+CATEGORIES = (lambda lab: (lab[:, None] != lab)[np.triu_indices(6, 1)].astype(float))(np.repeat([0, 1], 3))
 
 
 @pytest.mark.parametrize("method", ["spearman", "tau_b", "squared_pearson", "pearson", "rho_a"])
 def test_a_model_that_is_constant_in_a_resample_predicts_nothing_there(method):
-    data = CATEGORIES + np.random.default_rng(0).random((5, 28))
-    found = bootstrap({"kinds": CATEGORIES}, data, method, "stimuli", 300)
+    data = CATEGORIES + np.random.default_rng(0).random((5, 15))
+    found = bootstrap({"kinds": CATEGORIES}, data, method, "stimuli", 100)
     assert np.isfinite(found.draws["stimuli"]).all()
 
 
