@@ -10,6 +10,8 @@ import pytest
 from conftest import TINY, made_once, snapshot
 from own_measures import MINE
 
+from orthotrace.results.run_folder import find
+
 BAD = {
     "runs=nowhere": "there is no folder nowhere",
     "runs=empty": "empty holds no runs",
@@ -71,9 +73,9 @@ def few(study, tmp_path_factory):
     """Runs of every method, two of one: most mistakes are found when all have been read."""
 
     def make(folder):
-        for name in ("finetune*seed=0", "gpm*seed=0", "gpm*seed=1", "hlop*seed=0"):
-            (run,) = study.glob(f"*method={name}*")
-            shutil.copytree(run, folder / run.name)
+        for run in find(study):
+            if run.scores["seeds"]["init"] < (2 if run.scores["method"] == "gpm" else 1):
+                shutil.copytree(run.folder, folder / run.folder.name)
 
     return made_once(tmp_path_factory, "few", make)
 
