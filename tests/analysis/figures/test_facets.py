@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import matplotlib.pyplot as plt
 import pytest
 from figure_cases import DEEP, METHODS, drawings, facets_of, legend_share, look_alikes, overlapping
@@ -14,8 +12,13 @@ from orthotrace.analysis.figures.style import CYCLES, styled
 
 LINES = ("accuracy", "consistency", "reference", "mds", "inside", "sweep")
 MAPS = ("matrices", "capacity", "correspondence", "rdms")
-# Three groups are drawn by test_every_figure.
-CASES = [*itertools.product(LINES, (8, 12)), *((name, 8) for name in MAPS), ("capacity", 12)]
+# Three groups are drawn by test_every_figure; eight are in two panels, and twelve in one, as three are: where the legend
+# is the same the others are in make test-whole.
+CROWDED = ("consistency", "mds", "capacity")
+CASES = [
+    *((name, 8) for name in (*LINES, *MAPS)),
+    *(pytest.param(name, 12, marks=[] if name in CROWDED else pytest.mark.whole) for name in (*LINES, "capacity")),
+]
 
 
 @pytest.fixture

@@ -225,9 +225,7 @@ def test_real_test_images(tmp_path, count):
         assert torch.equal(mnist.test.images[:, 0], torch.from_numpy(pixels))
         assert torch.equal(cifar.test.images, torch.from_numpy(photographs).permute(0, 3, 1, 2))
     assert mnist.train.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert (
-        cifar.shape == (3, 32, 32) and cifar.classes[3] == "cat"
-    )
+    assert cifar.shape == (3, 32, 32) and cifar.classes[3] == "cat"
 
 
 @present
