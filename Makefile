@@ -39,7 +39,8 @@ lint: .venv/.dev
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-# Every combination of method, stream and scenario instead of every pair, all of the real images, and more seeds.
+# Every combination of method, stream and scenario instead of every pair, all of the real images, more seeds, the commands
+# of every page of the docs, and every figure twice in all formats.
 test-whole: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --whole
 

@@ -1,4 +1,4 @@
-"""docs/howto/own_data.md: every command and the code, run."""
+"""docs/howto/own_data.md: every command and the code, run; in make test its commands are composed, by test_commands."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def pictures(tmp_path):
     return tmp_path
 
 
+@pytest.mark.whole
 def test_the_commands_of_the_page(pictures, train, analyze):
     assert len(COMMANDS) == 5
     wrong, *right, analysis, _ = [command.split()[1:] for command in COMMANDS]
