@@ -121,7 +121,7 @@ def test_a_multirun_by_joblib_saves_and_ends(tmp_path, stop):
     assert ended(workers) and len(list(tmp_path.glob("runs/x/*/checkpoints/last.ckpt"))) == 2
 
 
-@pytest.mark.parametrize(("choice", "started"), [("stop", 1), ("continue", 3)])
+@pytest.mark.parametrize(("choice", "started"), [("stop", 1), pytest.param("continue", 3, marks=pytest.mark.whole)])
 def test_a_sweep_stops_at_its_first_failure_where_it_is_to(train, study, tmp_path, choice, started):
     # Runs that are finished need no training.
     for run in study.glob("method=gpm*"):
@@ -158,7 +158,9 @@ def test_what_is_told_to_jobs(tmp_path, monkeypatch):
     assert jobs.may_start(Path("a")) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("failing", [(), ("optimizer.lr=1e30",)], ids=["runs", "failures"])
+@pytest.mark.parametrize(
+    "failing", [(), pytest.param(("optimizer.lr=1e30",), marks=pytest.mark.whole)], ids=["runs", "failures"]
+)
 def test_a_job_leaves_no_network_and_no_images_behind(train, failing):
     """Python looks for what refers to each other when many objects are made, and these are few and large."""
 
@@ -169,7 +171,7 @@ def test_a_job_leaves_no_network_and_no_images_behind(train, failing):
     before = len(left())
     gc.disable()
     try:
-        train("--multirun", *TINY, *failing, "method=gpm", "seed=0,1", "hydra.sweep.dir=all")
+        train("--multirun", "dataset.limit=20", *TINY, *failing, "method=gpm", "seed=0,1", "hydra.sweep.dir=all")
         assert len(left()) <= before
     finally:
         gc.enable()

@@ -123,7 +123,7 @@ ALL = [("hlop", SGD, "64-true"), ("hlop", ADAMW, "32-true"), ("gpm", SGD, "32-tr
 )
 def test_nothing_leaks(train, method, optimizer, precision):
     answer = train(
-        "stream.tasks=3", "trainer.max_epochs=3", "model.hidden=[64,64]", f"method={method}",
+        "stream.tasks=3", "trainer.max_epochs=3", "model.hidden=[64,64]", f"method={method}", "dataset.limit=70",
         f"trainer.precision={precision}", "hydra.run.dir=run", *optimizer,
     )  # fmt: skip
     assert answer.code == 0
@@ -212,7 +212,9 @@ def between_tasks(run: Path) -> bool:
 
 
 # Every method, stopped everywhere, is in test_continuing; here processes are killed.
-@pytest.mark.parametrize(("method", "when"), [("hlop", within_task_3), ("gpm", between_tasks)])
+@pytest.mark.parametrize(
+    ("method", "when"), [("hlop", within_task_3), pytest.param("gpm", between_tasks, marks=pytest.mark.whole)]
+)
 def test_a_killed_run_ends_as_if_it_had_not_been(train, tmp_path, method, when):
     overrides = [f"method={method}", *LONG]
     assert train(*overrides, "hydra.run.dir=whole").code == 0
@@ -377,7 +379,7 @@ def test_a_sweeper_gets_the_validation_accuracy_and_no_test_accuracy(train, tmp_
     monkeypatch.setattr(
         Multirun, "on_job_end", lambda self, config, job_return, **kwargs: noted.append(job_return.return_value)
     )
-    command = ("--multirun", "method=finetune", *TINY)
+    command = ("--multirun", "method=finetune", "dataset.limit=20", *TINY)
     swept = ("stream.validation=.1,0", "hydra.sweep.subdir=v${stream.validation}")
     # Trained, and then found finished.
     for _ in range(2):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from images import write_tables
+from part import part
 
 from orthotrace.linalg import is_orthonormal
 
@@ -18,7 +19,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("benchmark", CASES)
+@pytest.mark.parametrize("benchmark", part(CASES, ["overhead", "data"]))
 def test_records_have_their_fields(tmp_path, benchmark, monkeypatch, capsys):
     monkeypatch.syspath_prepend(SCRIPT.parent)
     monkeypatch.chdir(tmp_path)
