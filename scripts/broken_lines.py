@@ -33,8 +33,8 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/training/learner.py",
-        "loss=True), len(part))",
-        "loss=True), 1)",
+        "loss=True, error=error), len(part))",
+        "loss=True, error=error), 1)",
         "tests/training/test_learner.py",
     ),
     Mutation(
@@ -266,7 +266,16 @@ MUTATIONS = [
         "src/orthotrace/config/outside.py", "Field(ge=1, lt=100)", "Field(ge=0, lt=100)", "tests/config/test_outside.py"
     ),
     Mutation(
-        "src/orthotrace/config/outside.py", "Field(gt=0, le=1)", "Field(ge=0, le=1)", "tests/config/test_outside.py"
+        "src/orthotrace/config/outside.py",
+        "Field(gt=0, le=1)] | TIME",
+        "Field(ge=0, le=1)] | TIME",
+        "tests/config/test_outside.py",
+    ),
+    Mutation(
+        "src/orthotrace/config/outside.py",
+        "Field(gt=0, le=1)] | None",
+        "Field(ge=0, le=1)] | None",
+        "tests/config/test_outside.py",
     ),
     Mutation(
         "src/orthotrace/config/outside.py",
