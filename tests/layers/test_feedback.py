@@ -125,3 +125,44 @@ def test_mistakes():
     orthogonalise(model, "own")
     with pytest.raises(UserError, match="model: the weight of layer '0' is parametrised"):
         feedback(model, "alignment")
+
+
+class Full(nn.Module):
+    """As a normalisation that autocast computes in float32."""
+
+    def forward(self, x):
+        return x.float()
+
+
+@pytest.mark.parametrize("kind", ["alignment", "sign_symmetric"])
+@pytest.mark.parametrize("make", [lambda: nn.Conv2d(2, 2, 3, stride=2, groups=2), lambda: nn.Linear(7, 3)])
+def test_mixed_precision_where_inputs_are_of_full_precision(make, kind):
+    torch.manual_seed(0)
+    model = feedback(nn.Sequential(Full(), make()), kind)
+    images, found = torch.randn(3, 2, 7, 7), []
+    for mixed in (False, True):
+        shown = images.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            loss = model(shown).float().sum()
+        loss.backward()
+        found.append(shown.grad)
+    assert found[0].any()
+    torch.testing.assert_close(found[0], found[1], rtol=0.02, atol=0.02)
+
+
+class Named(nn.Module):
+    """Calls its layer with a name."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(input=x)
+
+
+def test_inputs_may_be_named():
+    model = feedback(Named(nn.Linear(4, 3)), "alignment")
+    images = torch.randn(2, 4, requires_grad=True)
+    model(images).sum().backward()
+    torch.testing.assert_close(images.grad, torch.ones(2, 3) @ model.layer.feedback)

@@ -275,3 +275,77 @@ def test_frames_are_the_inputs_of_the_steps(learning):
     torch.testing.assert_close(model(same.repeat(1, 4, 1, 1)), constant)
     with pytest.raises(UserError, match="steps: the network has 3 steps"):
         SpikingMLP((8, 2, 3), 5, steps=3, encoding="frames")
+
+
+class Block(nn.Module):
+    """Calls its nonlinearity twice, and may add what it was shown."""
+
+    def __init__(self, residual: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.relu, self.residual = nn.Linear(4, 4), nn.Linear(4, 4), nn.ReLU(), residual
+
+    def forward(self, x):
+        found = self.second(self.relu(self.first(x)))
+        return self.relu(found + x if self.residual else found)
+
+
+class Added(nn.Sequential):
+    """A Sequential with a way of its own."""
+
+    def forward(self, input):  # noqa: A002
+        return super().forward(input) + input
+
+
+def shared(*, block: bool = False) -> nn.Sequential:
+    """One ReLU, or a block with it, in two places."""
+    relu = nn.ReLU()
+    if block:
+        relu = nn.Sequential(nn.Linear(4, 4), relu)
+    return nn.Sequential(nn.Linear(4, 4), relu, nn.Linear(4, 4), relu, nn.Linear(4, 3))
+
+
+UNLIKE_A_CHAIN = {
+    "called twice": lambda: nn.Sequential(Block(residual=False), nn.Linear(4, 3)),
+    "residual": lambda: nn.Sequential(Block(residual=True), nn.Linear(4, 3)),
+    "own forward": lambda: Added(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)),
+    "one ReLU": shared,
+    "one block": lambda: shared(block=True),
+}
+
+
+@pytest.mark.parametrize("learning", ["dsr", "bptt", "ottt"])
+@pytest.mark.parametrize("name", UNLIKE_A_CHAIN)
+def test_blocks_and_shared_nonlinearities_in_a_sequential(name, learning):
+    torch.manual_seed(0)
+    model, images = UNLIKE_A_CHAIN[name](), 4 * torch.randn(3, 4)
+    over_time = spiking(copy.deepcopy(model), steps=4, learning=learning)
+    assert not any(isinstance(module, nn.ReLU) for module in over_time.modules())
+    with torch.no_grad():
+        # As a module of a network that is no chain, every step is computed.
+        inside = spiking(Outer(model), steps=4, learning=learning)
+        torch.testing.assert_close(over_time(images), inside(images), rtol=0, atol=1e-5)
+
+
+class Outer(nn.Module):
+    """Hands on what it is shown, by its name."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(input=x)
+
+
+def test_traces_of_layers_whose_inputs_are_named():
+    torch.manual_seed(0)
+    layer, images = nn.Linear(4, 4), 4 * torch.randn(3, 4)
+    found = []
+    for first in (layer, Outer(layer)):
+        model = spiking(nn.Sequential(copy.deepcopy(first), nn.ReLU(), nn.Linear(4, 3)), steps=3, learning="ottt")
+        torch.manual_seed(1)
+        nn.init.normal_(model[2].weight)
+        nn.init.zeros_(model[2].bias)
+        model(images).sum().backward()
+        found.append([weight.grad for weight in model.parameters()])
+    torch.testing.assert_close(found[0], found[1])

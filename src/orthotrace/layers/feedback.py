@@ -58,7 +58,7 @@ def feedback(model: nn.Module, kind: Feedback) -> nn.Module:
         else:
             layer.register_buffer("feedback_size", weight.abs().mean())
         path = _Path()
-        layer.register_forward_pre_hook(path.enter)
+        layer.register_forward_pre_hook(path.enter, with_kwargs=True)
         layer.register_forward_hook(path.leave)
     return model
 
@@ -69,12 +69,13 @@ class _Path:
     def __init__(self) -> None:
         self._open: list[Tensor | None] = []
 
-    def enter(self, layer: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        if not args or not torch.is_grad_enabled():
+    def enter(self, layer: Any, args: tuple[Tensor, ...], named: dict[str, Tensor]) -> Any:
+        if not torch.is_grad_enabled():
             self._open.append(None)
             return None
-        self._open.append(args[0])
-        return args[0].detach(), *args[1:]
+        (inputs,) = args or named.values()
+        self._open.append(inputs)
+        return (inputs.detach(),), {}
 
     def leave(self, layer: Any, args: tuple[Tensor, ...], outputs: Tensor) -> Tensor | None:
         inputs = self._open.pop()
@@ -109,5 +110,7 @@ class _Returned(torch.autograd.Function):
         if isinstance(ctx.layer, nn.Linear):
             return errors, errors @ weight, None, None
         # A convolution is linear: where its inputs stand is nothing to its way back.
-        back: Any = vjp(lambda values: ctx.layer._conv_forward(values, weight, None), torch.zeros_like(shown))[1]
-        return errors, back(errors)[0], None, None
+        back: Any = vjp(
+            lambda values: ctx.layer._conv_forward(values, weight, None), torch.zeros_like(shown, dtype=errors.dtype)
+        )[1]
+        return errors, back(errors)[0].to(shown.dtype), None, None

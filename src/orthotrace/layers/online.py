@@ -25,7 +25,7 @@ def keep_traces(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     for module in model.modules():
         if isinstance(module, LIF):
             for layer in waiting:
-                layer.register_forward_hook(_Trace(number(module.decay)))
+                layer.register_forward_hook(_Trace(number(module.decay)), with_kwargs=True)
             waiting = []
         elif isinstance(module, kinds):
             waiting.append(module)
@@ -42,11 +42,13 @@ class _Trace:
     def __init__(self, decay: float) -> None:
         self.decay = decay
 
-    def __call__(self, layer: Any, args: tuple[Tensor, ...], outputs: Tensor) -> Tensor | None:
+    def __call__(
+        self, layer: Any, args: tuple[Tensor, ...], named: dict[str, Tensor], outputs: Tensor
+    ) -> Tensor | None:
         step = current_step()
         if step is None:
             return None
-        (inputs,) = args
+        (inputs,) = args or named.values()
         trace = step.take()
         step.keep(inputs if trace is None else torch.add(inputs.detach(), trace, alpha=self.decay))
         if trace is None or not torch.is_grad_enabled():

@@ -214,15 +214,19 @@ def _make_spiking(
     }
     make = LIF if neuron == "lif" else IF
     # Before the first neuron of a chain a constant current needs one product for all steps.
-    chain = encoding == "constant" and learning != "ottt" and isinstance(model, nn.Sequential)
+    chain = encoding == "constant" and learning != "ottt" and _starts_as_chain(model)
     before: list[str] = []
     network: Any = model
-    modules = dict(model.named_modules())
+    # A ReLU that stands in several places becomes neurons of each.
+    modules = dict(model.named_modules(remove_duplicate=False))
     parameter = next(model.parameters(), torch.zeros(()))
     first = True
     for name, module in modules.items():
         if isinstance(module, nn.ReLU):
             place, _, last = name.rpartition(".")
+            if getattr(model.get_submodule(place), last) is not module:
+                # Of a block that stands in several places.
+                continue
             made = make(**options, repeats=chain and first).to(parameter.device, parameter.dtype)
             setattr(model.get_submodule(place), last, made)
             first = False
@@ -238,6 +242,19 @@ def _make_spiking(
         keep_traces(network, LAYERS)
     elif learning == "dsr" and isinstance(model, nn.Sequential):
         learn_from_rates(network, count, network.decay)
+
+
+def _starts_as_chain(model: nn.Module) -> bool:
+    """Whether nothing but what comes before the first neurons sees the images, and these neurons are called once."""
+    places = list(model.named_modules(remove_duplicate=False))
+    name = next(name for name, module in places if isinstance(module, nn.ReLU))
+    blocks = [module for place, module in places if not place or name.startswith(f"{place}.")]
+    return all(_is_chain(block) and sum(module is block for _, module in places) == 1 for block in blocks)
+
+
+def _is_chain(block: nn.Module) -> bool:
+    kinds = [kind for kind in type(block).__mro__ if kind is not SpikingNetwork]
+    return next(vars(kind)["forward"] for kind in kinds if "forward" in vars(kind)) is nn.Sequential.forward
 
 
 def _refuse(model: nn.Module, learning: Learning) -> None:
