@@ -44,10 +44,7 @@ MUTATIONS = [
         "tests/training/test_learner.py",
     ),
     Mutation(
-        "src/orthotrace/methods/memory.py",
-        "elif self.logits.shape[1]:",
-        "elif False:",
-        "tests/methods/test_replay.py",
+        "src/orthotrace/methods/memory.py", "elif self.logits.shape[1]:", "elif False:", "tests/methods/test_replay.py"
     ),
     Mutation(
         "analysis/studies/similarities.py",
@@ -55,12 +52,7 @@ MUTATIONS = [
         "else [(x, y)]",
         "tests/analysis/studies/test_similarities.py",
     ),
-    Mutation(
-        "analysis/figures/accuracy.py",
-        "row[: i + 1]",
-        "row[: i + 2]",
-        "tests/analysis/figures/test_accuracy.py",
-    ),
+    Mutation("analysis/figures/accuracy.py", "row[: i + 1]", "row[: i + 2]", "tests/analysis/figures/test_accuracy.py"),
     # Signs, transposes, tasks that are one off, missing guards.
     Mutation(
         "src/orthotrace/linalg.py",
@@ -81,10 +73,7 @@ MUTATIONS = [
         "tests/test_linalg.py",
     ),
     Mutation(
-        "src/orthotrace/linalg.py",
-        "return -vectors @ (inside *",
-        "return vectors @ (inside *",
-        "tests/test_linalg.py",
+        "src/orthotrace/linalg.py", "return -vectors @ (inside *", "return vectors @ (inside *", "tests/test_linalg.py"
     ),
     Mutation(
         "src/orthotrace/linalg.py",
@@ -134,12 +123,7 @@ MUTATIONS = [
         "return self.inside(update)",
         "tests/subspace/test_base.py",
     ),
-    Mutation(
-        "src/orthotrace/methods/replay.py",
-        "if against < 0:",
-        "if against > 0:",
-        "tests/methods/test_replay.py",
-    ),
+    Mutation("src/orthotrace/methods/replay.py", "if against < 0:", "if against > 0:", "tests/methods/test_replay.py"),
     Mutation(
         "src/orthotrace/methods/memory.py",
         "extra = self.loss(network, len(batch.labels), context) if context.number else None",
@@ -164,12 +148,7 @@ MUTATIONS = [
         "left = squares - sums**2 / (m - 1) if centre else squares",
         "tests/analysis/rdm/test_correlate.py",
     ),
-    Mutation(
-        "analysis/rdm/compare.py",
-        "centre = (m + 1) / 2",
-        "centre = m / 2",
-        "tests/analysis/rdm/test_compare.py",
-    ),
+    Mutation("analysis/rdm/compare.py", "centre = (m + 1) / 2", "centre = m / 2", "tests/analysis/rdm/test_compare.py"),
     Mutation(
         "analysis/studies/consistency.py",
         "without = (off.sum() - 2 * off.sum(axis=1)) / ((n - 1) * (n - 2))",

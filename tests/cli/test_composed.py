@@ -64,7 +64,12 @@ def test_what_is_refused_leaves_a_finished_run_as_it_is(train, run, overrides):
 def test_a_refused_run_leaves_no_folder(train, tmp_path):
     assert train(*TINY, "stream.tasks=abc", "hydra.run.dir=a/b").code == 2
     assert train("--multirun", *TINY, "stream.tasks=2,abc", "hydra.sweep.dir=c/d").code == 2
+    # What is seen only when it is built, once Hydra has made the folders.
+    assert train(*TINY, "dataset=folder", "dataset.path=nowhere", "name=typo").code == 2
     assert not list(tmp_path.iterdir())
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    assert train(*TINY, "dataset=folder", "dataset.path=nowhere", "name=typo").code == 2
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine"]
 
 
 def imported(program: str, *arguments: str, cwd) -> tuple[list[str], str]:

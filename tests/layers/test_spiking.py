@@ -204,6 +204,42 @@ def test_dropout_draws_the_same_when_a_step_runs_anew():
     torch.testing.assert_close(gradient, torch.stack(masks).mean(0).sum(0).expand(3, -1))
 
 
+class Reordered(nn.Module):
+    """Its modules are registered in another order than that of their calls; one ReLU for all."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        if first == "relu":
+            self.relu = nn.ReLU()
+        self.head, self.fc2, self.fc1 = nn.Linear(6, 5), nn.Linear(7, 6), nn.Linear(8, 7)
+        if first != "relu":
+            self.relu = nn.ReLU()
+
+    def forward(self, x):
+        return self.head(self.relu(self.fc2(self.relu(self.fc1(x)))))
+
+
+@pytest.mark.parametrize("first", ["relu", "layers"])
+def test_traces_follow_the_calls_and_not_the_order_of_registration(first):
+    torch.manual_seed(0)
+    mixed_up, plain = (
+        Reordered(first),
+        nn.Sequential(nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 5)),
+    )
+    for ours, theirs in zip(("fc1", "fc2", "head"), ("0", "2", "4"), strict=True):
+        mixed_up.get_submodule(ours).load_state_dict(plain.get_submodule(theirs).state_dict())
+    shown, labels = torch.randn(6, 8, dtype=torch.float64) * 3, torch.arange(6) % 5
+    for one in (mixed_up, plain):
+        spiking(one.double(), 5, "ottt", decay=0.5)
+        cross_entropy(one(shown).over_steps.flatten(0, 1), torch.cat([labels] * 5)).backward()
+    for ours, theirs in zip(("fc1", "fc2", "head"), ("0", "2", "4"), strict=True):
+        for a, b in zip(
+            *(one.parameters() for one in (mixed_up.get_submodule(ours), plain.get_submodule(theirs))), strict=True
+        ):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+    assert [leaking(mixed_up.get_submodule(name)) for name in ("fc1", "fc2", "head")] == [0.5, 0.5, None]
+
+
 def test_what_layers_learn_from():
     spikes = torch.tensor([[1.0], [0.0], [1.0], [1.0]])
     dsr = made(learning="dsr", steps=4, decay=0.5)
@@ -213,6 +249,7 @@ def test_what_layers_learn_from():
     assert dsr.observed("fc1", [spikes])[0] is spikes
     assert made(learning="bptt", steps=4).observed("fc2", [spikes])[0] is spikes
     ottt = made(learning="ottt", steps=4, decay=0.5)
+    ottt(images())
     seen = torch.stack(ottt.observed("fc2", list(spikes)))
     assert seen.flatten().tolist() == [1, 0, 0.5, 1, 1.25, 1, 1.625]
     # Behind the last neurons nothing leaks.

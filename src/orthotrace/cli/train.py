@@ -70,6 +70,11 @@ def job(config: DictConfig) -> float | None:
                 return train(config, run, hydra)
             finally:
                 remove_if_empty(run.folder)
+                # That of all runs of this name, and that of all names: of another folder nobody knows who made it.
+                ours = Path(hydra.runtime.cwd) / "runs"
+                if run.folder.parent == ours / str(config.name):
+                    remove_if_empty(run.folder.parent)
+                    remove_if_empty(ours)
     if not may_start(run.folder):
         # Hydra has made it.
         remove_if_empty(run.folder)

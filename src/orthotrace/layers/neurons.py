@@ -96,7 +96,7 @@ class LIF(nn.Module):
         """
         if (step := current_step()) is not None:
             spikes, membrane = self.over(currents[None], step.take())
-            step.keep(membrane)
+            step.keep(membrane, number(self.decay))
             return spikes[0]
         if self.repeats:
             over_time = currents.expand(self.steps, *currents.shape)

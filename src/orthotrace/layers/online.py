@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from orthotrace.layers.encoding import encoded
-from orthotrace.layers.firing import number
-from orthotrace.layers.neurons import LIF
 from orthotrace.layers.steps import current_step
 
 
@@ -19,28 +17,24 @@ def keep_traces(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
     """Let the layers that lead to neurons learn from the traces of their inputs.
 
     A layer's weights move a membrane now and, as it leaks, at all later steps: its gradient at a step is the error
-    times a[t] = decay a[t-1] + x[t]. A layer after the last neuron moves no membrane.
+    times a[t] = decay a[t-1] + x[t]. A layer after the last neuron moves no membrane. Which neurons come after a layer
+    is seen at the first step, as the network runs.
     """
-    waiting: list[Any] = []
     for module in model.modules():
-        if isinstance(module, LIF):
-            for layer in waiting:
-                layer.register_forward_hook(_Trace(number(module.decay)), with_kwargs=True)
-            waiting = []
-        elif isinstance(module, kinds):
-            waiting.append(module)
+        if isinstance(module, kinds):
+            module.register_forward_hook(_Trace(), with_kwargs=True)
 
 
 def leaking(layer: nn.Module) -> float | None:
-    """The decay of the trace of a layer's inputs; None where it keeps none."""
+    """The decay of the trace of a layer's inputs; None where it keeps none, or has not run for two steps yet."""
     return next((hook.decay for hook in layer._forward_hooks.values() if isinstance(hook, _Trace)), None)
 
 
 class _Trace:
     """Adds to a layer's outputs what is 0, and has the gradient of its past inputs."""
 
-    def __init__(self, decay: float) -> None:
-        self.decay = decay
+    def __init__(self) -> None:
+        self.decay: float | None = None
 
     def __call__(
         self, layer: Any, args: tuple[Tensor, ...], named: dict[str, Tensor], outputs: Tensor
@@ -49,18 +43,23 @@ class _Trace:
         if step is None:
             return None
         (inputs,) = args or named.values()
-        trace = step.take()
-        step.keep(inputs if trace is None else torch.add(inputs.detach(), trace, alpha=self.decay))
-        if trace is None or not torch.is_grad_enabled():
+        trace, decay = step.take(), step.decay
+        if step.number:
+            self.decay = decay
+        if trace is None or decay is None:
+            step.keep(inputs)
             return None
-        past = trace * self.decay
+        step.keep(torch.add(inputs.detach(), trace, alpha=decay))
+        if not torch.is_grad_enabled():
+            return None
+        past = trace * decay
         if isinstance(layer, nn.Linear):
             product = nn.functional.linear(past, layer.weight)
         else:
             product = layer._conv_forward(past, layer.weight, None)
         if layer.bias is not None:
             # The constant input of a bias has a trace too.
-            ones = sum(self.decay ** (1 + past) for past in range(step.number))
+            ones = sum(decay ** (1 + past) for past in range(step.number))
             bias = layer.bias if isinstance(layer, nn.Linear) else layer.bias.view(-1, *[1] * len(layer.kernel_size))
             product = product + bias * ones
         return outputs + (product - product.detach())

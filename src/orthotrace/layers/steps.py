@@ -15,10 +15,12 @@ class State:
     Attributes:
         steps: that were made.
         values: membranes of neurons and traces of layers, in the order in which they are called.
+        decays: beside each the decay of the neurons that are called next; None where none come after.
     """
 
     steps: int = 0
     values: tuple[Tensor | None, ...] = ()
+    decays: tuple[float | None, ...] = ()
 
 
 class TimeStep:
@@ -27,6 +29,7 @@ class TimeStep:
     def __init__(self, state: State) -> None:
         self._before = state
         self._values: list[Tensor | None] = []
+        self._decays: list[float | None] = []
         self._token: Token[TimeStep | None] | None = None
 
     def __enter__(self) -> TimeStep:
@@ -41,9 +44,15 @@ class TimeStep:
         """What the next in turn kept; None at the first step."""
         return self._before.values[len(self._values)] if self._before.steps else None
 
-    def keep(self, value: Tensor | None) -> None:
-        """What is kept of it for the step to come."""
+    @property
+    def decay(self) -> float | None:
+        """Of the neurons that were called after the next in turn; None at the first step, and where there were none."""
+        return self._before.decays[len(self._values)] if self._before.steps else None
+
+    def keep(self, value: Tensor | None, decay: float | None = None) -> None:
+        """What is kept of it for the step to come; of neurons with their decay."""
         self._values.append(None if value is None else value.detach())
+        self._decays.append(decay)
 
     @property
     def number(self) -> int:
@@ -53,7 +62,12 @@ class TimeStep:
     @property
     def after(self) -> State:
         """The state after the step."""
-        return State(self._before.steps + 1, tuple(self._values))
+        decays: list[float | None] = []
+        following = None
+        for decay in reversed(self._decays):
+            following = following if decay is None else decay
+            decays.append(following)
+        return State(self._before.steps + 1, tuple(self._values), tuple(reversed(decays)))
 
 
 _STEP: ContextVar[TimeStep | None] = ContextVar("step", default=None)

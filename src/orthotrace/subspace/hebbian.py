@@ -269,7 +269,9 @@ class HebbianSubspace(CountedSubspace):
         if count > answered and self.max_rows < self.free:
             reached = f"energy {1 - unlearned / total:.3f} of {self.share:.3g} reached"
             if steps < FEW:
-                reached += f" in {steps} steps, which see less than there is: it needs more batches"
+                reached += (
+                    f" in {steps} training steps, which see less than there is: take more epochs or smaller batches"
+                )
             if answered == len(self.learning):
                 warnings.warn(f"{self.label}all {self.max_rows} rows of max_rows are used: {reached}", stacklevel=2)
             elif unlearned > (1 - self.share + SHORT) * total:
