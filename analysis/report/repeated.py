@@ -63,7 +63,7 @@ class Repeated:
     Attributes:
         settings: a table: what, and its value, or that of each group where they differ.
         commands: that train all runs.
-        origins: a table: versions, machines and commits, with the number of runs.
+        origins: a table: test images, versions, machines and commits, with the number of runs.
         runs: label of each group -> its folders.
     """
 
@@ -181,15 +181,23 @@ def _command(words: Sequence[str]) -> str:
 
 
 def origins_table(runs: Sequence[Run]) -> list[list[str]]:
-    """Versions, machines and commits, each with the number of runs that it was found in."""
+    """Test images, versions, machines and commits, each with the number of runs that it was found in."""
     rows = [["origin", "value", "runs"]]
-    for name, of in (("versions", _versions), ("machine", _machine), ("commit", _commit)):
+    for name, of in (("test images", _images), ("versions", _versions), ("machine", _machine), ("commit", _commit)):
         found: dict[str, int] = {}
         for run in runs:
             text = of(run.scores)
             found[text] = found.get(text, 0) + 1
         rows += [[name, text, str(count)] for text, count in found.items()]
     return rows
+
+
+def _images(scores: Mapping[str, Any]) -> str:
+    """How many each task has, once where they are as many."""
+    counts = scores.get("test_images") or []
+    if not counts:
+        return "not recorded"
+    return f"{counts[0]} of each task" if len(set(counts)) == 1 else f"{', '.join(map(str, counts))} of the tasks"
 
 
 def _versions(scores: Mapping[str, Any]) -> str:

@@ -104,10 +104,16 @@ def test_runs_on_several_machines_are_counted_and_old_ones_named(tmp_path):
     runs = [
         written(tmp_path, seed=0, machine=about, versions={"torch": "2"}, commit={"here": "abc with changes"}),
         written(tmp_path, seed=1, machine={**about, "processor": "other"}, versions={"torch": "2"}),
-        written(tmp_path, seed=2, versions={"torch": "2"}),
+        written(tmp_path, seed=2, versions={"torch": "2"}, test_images=[30, 30]),
+        written(tmp_path, seed=3, versions={"torch": "2"}, test_images=[30, 20]),
     ]
     rows = origins_table(runs)
-    assert ["versions", "torch 2", "3"] in rows and ["commit", "abc with changes (of the study)", "1"] in rows
+    assert [row[1] for row in rows if row[0] == "test images"] == [
+        "360 of each task",
+        "30 of each task",
+        "30, 20 of the tasks",
+    ]
+    assert ["versions", "torch 2", "4"] in rows and ["commit", "abc with changes (of the study)", "1"] in rows
     assert [row[1] for row in rows if row[0] == "machine"][1:] == [
         "other, 2 cores; trained on 1 x cpu; Linux",
         "not recorded",
