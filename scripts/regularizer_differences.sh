@@ -5,7 +5,7 @@
 #
 # Without a folder MNIST comes from the hub. Continues where it was stopped. Runs go to runs/regularizer_differences, and
 # those of the search for learning rates to runs/regularizer_differences_search; results and figures to
-# scripts/results/regularizer_differences. 2 jobs at once (JOBS=n for others). Not run to its end yet.
+# scripts/results/regularizer_differences. 2 jobs at once (JOBS=n for others).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
