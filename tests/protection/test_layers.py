@@ -9,7 +9,8 @@ from torch.nn.functional import pad, unfold
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import protectable
-from orthotrace.protection.layers import rows, weight_matrices
+from orthotrace.protection.layers import weight_matrices
+from orthotrace.protection.products import rows
 
 
 class Odd(nn.Module):
@@ -27,11 +28,10 @@ def tied() -> nn.Sequential:
 UNPROTECTED = [
     (tied(), "layers '0' and '2' share a parameter"),
     (nn.Sequential(nn.Linear(2, 2)).bfloat16(), "layer '0' is torch.bfloat16"),
-    (nn.Sequential(nn.ConvTranspose2d(1, 2, 3), nn.Linear(2, 2)), "layer '0' (ConvTranspose2d)"),
+    (nn.Sequential(nn.Bilinear(1, 2, 3), nn.Linear(2, 2)), "layer '0' (Bilinear)"),
     (nn.Sequential(nn.Linear(2, 2), nn.PReLU()), "parameter weight of layer '1' (PReLU)"),
     (nn.Sequential(nn.Linear(2, 2), Odd()), "parameter scale of layer '1' (Odd)"),
-    (nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2)), "layer '0' (Embedding)"),
-    (nn.Sequential(nn.Embedding(3, 2, sparse=True), nn.Linear(2, 2)), "layer '0' (Embedding)"),
+    (nn.Sequential(nn.EmbeddingBag(3, 2), nn.Linear(2, 2)), "layer '0' (EmbeddingBag)"),
     (nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(2, 2))), "the weight of layer '0' is parametrised"),
     (
         nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(2, 2, bias=False))),

@@ -137,10 +137,25 @@ def test_a_subspace_that_learns_step_by_step_holds_more_after_more_batches():
     assert found[0] < 3 < 3.9 < found[1]
 
 
-def test_steps_between_tasks_that_nothing_guarded_give_a_warning():
+def test_steps_between_tasks_that_nothing_guarded_are_refused_where_they_undo_what_is_held():
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)
     guard.remember(model, rand(20, 20))
     train(model, torch.optim.SGD(model.parameters(), 0.1))
+    with pytest.raises(UserError, match="layer '.' was written after guard.protecting had ended"):
+        guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+    # What the network does now can be remembered instead.
+    with pytest.warns(UserWarning, match="the weights have moved since the last task"):
+        guard.remember(model, rand(20, 20))
+    with guard.protecting(torch.optim.SGD(model.parameters())):
+        pass
+
+
+def test_steps_between_tasks_that_nothing_guarded_give_a_warning_where_they_do_not():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, rand(20, 20))
+    with torch.no_grad():
+        model[0].weight.add_(guard.subspaces["0"].project(rand(*model[0].weight.shape)))
     with pytest.warns(UserWarning, match="the weights have moved since the last task"):
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()

@@ -9,7 +9,7 @@ from torch import nn
 
 from orthotrace.data.sources import digits
 from orthotrace.linalg import energy_shares
-from orthotrace.protection.layers import rows
+from orthotrace.protection.products import rows
 from orthotrace.subspace import HebbianSubspace, SvdSubspace
 
 present = pytest.mark.skipif(not REAL.is_dir(), reason="no real images beside the checkout")

@@ -27,6 +27,7 @@ from orthotrace.methods.sizes import Energies, FoundRows, RowCounts, sizes
 from orthotrace.protection import protectable
 from orthotrace.protection.guard import Projector, Rule
 from orthotrace.protection.layers import weight_matrices
+from orthotrace.protection.matrices import Calls
 from orthotrace.protection.normalisation import Mode
 from orthotrace.subspace import Subspace
 
@@ -215,7 +216,7 @@ class ProjectionMethod(Method):
 
     def inputs(
         self, context: TaskContext, part: Images | None = None, draw: int = 5, size: int = 512
-    ) -> Iterator[Mapping[str, list[Tensor]]]:
+    ) -> Iterator[Calls]:
         """Inputs of the protected layers, batch by batch, without gradients.
 
         Args:
@@ -249,7 +250,8 @@ class ProjectionMethod(Method):
         all_reduce_sum(*moments.values())
         shares: dict[str, Any] = {}
         for label, space in spaces.items():
-            if moments[label].any():
+            # Of a use that came up after the pass there are none.
+            if label in moments and moments[label].any():
                 before = frozen[label] if space.nested else frozen[label][:0]
                 captured, exact = energy_shares(moments[label], before.double(), space.held().double())
                 shares[label] = (captured, exact if space.nested else None)

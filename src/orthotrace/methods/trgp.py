@@ -17,7 +17,8 @@ from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.streams import Stream
 from orthotrace.methods.context import TaskContext
 from orthotrace.methods.gpm import SampledProjection
-from orthotrace.protection.layers import WeightMatrix, protectable
+from orthotrace.protection.layers import protectable
+from orthotrace.protection.matrices import WeightMatrix
 from orthotrace.subspace import RegionSubspace
 
 

@@ -74,7 +74,7 @@ def trains_some(optimizers: Iterable[Optimizer], layers: Iterable[Any]) -> None:
         raise UserError("no optimizer to protect from: with guard.protecting(optimizer)")
     groups = [group for optimizer in optimizers for group in getattr(optimizer, "param_groups", [])]
     trained = {id(value) for group in groups for value in group["params"]}
-    if groups and not any(id(layer.weight) in trained for layer in layers):
+    if groups and not any(id(value) in trained for layer in layers for value in layer.parameters()):
         raise UserError(
             "no optimizer trains a layer that this guard protects: give it those of the model that it was made for "
             "(a deep copy is another model and needs a guard of its own)"
@@ -96,6 +96,17 @@ def report_leak(leaks: Mapping[str, float], allowed: float, exact: bool, optimiz
         "'applied' is exact",
         stacklevel=3,
     )
+
+
+def report_written(leaks: Mapping[str, float], allowed: float) -> None:
+    """Nothing wrote a weight after the block that protected it."""
+    worst = max(leaks, key=leaks.__getitem__, default=None)
+    if worst is not None and leaks[worst] > allowed:
+        raise UserError(
+            f"layer '{worst}' was written after guard.protecting had ended, so what it did for earlier tasks is lost: "
+            "an average that was copied in, an optimizer.eval(), a load_state_dict, or steps that no guard saw; call "
+            "guard.settle() between writing it and guard.remember, or guard.remember again for what it does now"
+        )
 
 
 def are_inputs(given: Sequence[object]) -> None:

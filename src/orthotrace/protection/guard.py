@@ -1,6 +1,6 @@
 """Projects what an optimizer applied, so that protection is exact under any optimizer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, get_args
 
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import derived
 from orthotrace.layers.spiking import SpikingNetwork
-from orthotrace.linalg import leak
 from orthotrace.protection import checks
-from orthotrace.protection.head import Head
-from orthotrace.protection.layers import WeightMatrix, protectable, weight_matrices
+from orthotrace.protection.attention import BLOCKS
+from orthotrace.protection.held import Held
+from orthotrace.protection.matrices import Calls, transposed_name
 from orthotrace.protection.normalisation import Mode, Normalisation
+from orthotrace.protection.still import Still
 from orthotrace.protection.taps import Taps
 from orthotrace.subspace.base import Subspace
 
@@ -26,7 +27,7 @@ LEAK = 1e-4
 DIRECTIONS = ("momentum_buffer", "exp_avg", "prev")
 
 
-class Projector(nn.Module):
+class Projector(Held):
     """Keeps the weights of layers from moving along the rows that their subspaces hold.
 
     After every step of the optimizer the component of W - W0 in the rows held is taken from W, with W0 the weight at
@@ -46,13 +47,7 @@ class Projector(nn.Module):
 
     Statistics and affine of normalisation layers are frozen after the first task, see Normalisation.
 
-    Args, Raises: as for Guard, see plain_loop.
-
-    Attributes:
-        layers: the protected layers by name.
-        parts: their matrices, one of each layer, or of each group of a convolution.
-        labels: of the matrices.
-        subspaces: of each matrix, by label.
+    Args, Raises: as for Guard, see plain_loop. Attributes: see Held, and taps.
 
     Example:
         >>> from orthotrace.subspace import SvdSubspace
@@ -70,7 +65,6 @@ class Projector(nn.Module):
     """
 
     watched: Tensor
-    started: Tensor
     shown: Tensor
 
     def __init__(
@@ -85,49 +79,31 @@ class Projector(nn.Module):
         tasks: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(model, subspace, head, **options)
         if rule not in get_args(Rule):
             raise UserError(f"applied or gradient (got {rule!r})", "rule")
-        if isinstance(subspace, nn.Module):
-            raise UserError(
-                "give the class, such as Guard(model, SvdSubspace, energy=0.97), not an instance", "subspace"
-            )
-        checks.one_value_for_all(options)
-        # In plain containers: model and layers are not part of the projector's state.
-        self._model = (model,)
-        self.layers = protectable(model)
-        if head is not None and not isinstance(self.layers.get(head), (nn.Linear, nn.Conv2d)):
-            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, self.layers)}", "head")
-        self.head_name = head or ""
-        self.head = None if head is None else Head(self.layers.pop(head))
         self._outputs: range | None = None
-        self.parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
         self.rule: Rule = rule
         self.seed = seed
         # A spiking network says itself what its layers learn from.
-        self.taps = Taps(self.layers, patches, model.observed if isinstance(model, SpikingNetwork) else None)
-        self.labels = [part.label for part in self.parts]
-        makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(self.labels, subspace)
-        checks.one_for_each(makers, self.labels)
-        self._spaces = nn.ModuleList()
-        for number, part in enumerate(self.parts):
-            # Statistics and projections need float32 at least.
-            dtype = torch.promote_types(part.weight.dtype, torch.float32)
-            space = makers[part.label](part.features, dtype=dtype, **options)
-            self._spaces.append(space.named(f"layer '{part.label}': ").to(part.weight.device))
-            self.register_buffer(f"start_{number}", part.joined())
-        self.subspaces: dict[str, Any] = dict(zip(self.labels, self._spaces, strict=True))
-        self._pairs: list[tuple[WeightMatrix, Any]] = list(zip(self.parts, self._spaces, strict=True))
+        observed = model.observed if isinstance(model, SpikingNetwork) else None
+        self.taps = Taps(self.layers, patches, observed, [one for one in model.modules() if type(one) in BLOCKS])
         self.norms = Normalisation(model, normalisation, tasks)
-        device = next(iter(model.parameters())).device
-        # Forward passes watched, tasks started, and batches of the running task that the subspaces observed.
-        for name in ("watched", "started", "shown"):
-            self.register_buffer(name, torch.zeros((), dtype=torch.int64, device=device))
+        # Forward passes watched, and batches of the running task that the subspaces observed.
+        for name in ("watched", "shown"):
+            self.register_buffer(name, torch.zeros_like(self.started))
         # Of each matrix of a soft projection, what it was after the last step.
         self._last: list[Any] = [None] * len(self.parts)
         self._steps: list[Any] | None = None
-        # Whether a task has ended before the one that is trained.
-        self._later = False
+        # Whether a task has ended before the one that is trained, and whether its passes were looked at as a whole.
+        self._later = self._looked = False
+        # Of the task that is trained, once another has ended: what else must not move; whether a step was checked.
+        self._still: Still | None = None
+        self._stepped = True
+
+    def _add_transposed(self, number: int) -> None:
+        super()._add_transposed(number)
+        self._note()
 
     @property
     def outputs(self) -> range | None:
@@ -139,15 +115,6 @@ class Projector(nn.Module):
         if self.head is not None:
             self._outputs = self.head.checked(outputs)
 
-    def start(self, number: int) -> Tensor:
-        """A matrix at the task's start, by its place, with the biases as its last column if there are any."""
-        return getattr(self, f"start_{number}")
-
-    def update(self, label: str) -> Tensor:
-        """What a matrix, with the biases as its last column, has moved since the task's start."""
-        number = self.labels.index(label)
-        return self.parts[number].joined() - self.start(number)
-
     @torch.no_grad()
     def begin(self) -> None:
         """Start a task: remember the weights, let the subspaces make ready.
@@ -155,11 +122,13 @@ class Projector(nn.Module):
         Raises:
             UserError: the model is no longer the one that the guard was made for.
         """
-        heads = {} if self.head is None else {self.head_name: self.head.layer}
-        checks.same_layers(protectable(self._model[0]), self.layers | heads)
+        self.check_layers()
         for number, (part, space) in enumerate(self._pairs):
             self.start(number).copy_(part.joined())
             space.begin()
+        for seen in self.embeddings.values():
+            seen.begin()
+        self._looked = False
         if self.head is not None:
             self.head.begin()
         self._note()
@@ -180,8 +149,16 @@ class Projector(nn.Module):
 
     @torch.no_grad()
     def enforce(self, *hook: object) -> None:
-        """A step was applied: take back what moved along the rows held (a hook's arguments are not needed)."""
+        """A step was applied: take back what moved along the rows held (a hook's arguments are not needed).
+
+        Raises:
+            UserError: after the first step of a later task, see Still.
+        """
         self._project(whole=False)
+        if not self._stepped:
+            self._stepped = True
+            if self._still is not None:
+                self._still.check()
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -203,30 +180,34 @@ class Projector(nn.Module):
         if self.rule == "gradient":
             return
         # In every step, so by the shortest way.
-        for weight, bias, outputs, before, constant, space in self._steps or self._moving():
+        for weight, bias, part, before, constant, space in self._steps or self._moving():
             if whole and not space.exact:
                 continue
-            if outputs is None:
+            if part is None:
                 weight.sub_(space.inside(weight - before))
             else:
-                weight = weight[outputs]
-                weight.sub_(space.inside(weight.flatten(1) - before).view_as(weight))
+                part.take_from(weight, space.inside(part.of(weight) - before))
             if bias is not None:
                 bias.copy_(constant)
             if not space.exact:
-                before.copy_(weight.flatten(1))
+                before.copy_(weight if part is None else part.of(weight))
+        for seen in self.embeddings.values():
+            seen.hold()
+        if self._transposed and not whole:
+            # What one side took is no step for the other.
+            self._note_soft()
 
     def _moving(self) -> list[Any]:
         """What a step needs of each matrix with rows held; kept once all have some, until a task begins or ends."""
         found = []
         for number, (part, space) in enumerate(self._pairs):
-            start, weight, bias = self.start(number), part.layer.weight, part.bias
+            start, bias = self.start(number), part.bias
             if space.active:
-                outputs = None if weight.ndim == 2 else part.outputs
                 before = start[:, : part.features] if space.exact else self._last[number]
-                found.append((weight, bias, outputs, before, start[:, -1], space))
+                whole = None if part.is_whole else part
+                found.append((part.parameter, bias, whole, before, start[:: part.repeats, -1], space))
             elif self._later and space.holds_constant and bias is not None:
-                bias.copy_(start[:, -1])
+                bias.copy_(start[:: part.repeats, -1])
         self._steps = found if len(found) == len(self.parts) else None
         return found
 
@@ -235,19 +216,30 @@ class Projector(nn.Module):
         self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs]
         self._steps = None
 
+    def _note_soft(self) -> None:
+        for (part, _), last in zip(self._pairs, self._last, strict=True):
+            if last is not None:
+                last.copy_(part.weight)
+
     @torch.no_grad()
     def project_gradients(self) -> None:
         """The rule "gradient": take the component in the rows held from each gradient."""
         for part, space in self._pairs:
-            weight, bias = part.layer.weight.grad, None if part.layer.bias is None else part.layer.bias.grad
-            part.project_out(space, weight, bias if self._constant(space) else None)
+            bias = part.bias_parameter
+            part.project_out(
+                space, part.parameter.grad, bias.grad if bias is not None and self._constant(space) else None
+            )
+        for seen in self.embeddings.values():
+            if seen.layer.weight.grad is not None:
+                seen.take_out(seen.layer.weight.grad)
 
     @torch.no_grad()
     def project_moments(self, *optimizers: Optimizer) -> None:
         """The rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
         for optimizer in optimizers:
             for part, space in self._pairs:
-                weight, bias = (optimizer.state.get(value, {}) for value in (part.layer.weight, part.layer.bias))
+                values = (part.parameter, part.bias_parameter)
+                weight, bias = ({} if value is None else optimizer.state.get(value, {}) for value in values)
                 for name in DIRECTIONS:
                     part.project_out(space, weight.get(name), bias.get(name) if self._constant(space) else None)
 
@@ -269,12 +261,17 @@ class Projector(nn.Module):
         self._note()
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
+        self._still = Still(self._model[0], self.held_layers().values()) if self._later else None
+        self._stepped = False
 
         def detach(check: bool = True) -> None:
             for handle in handles:
                 handle.remove()
             thaw()
+            still, self._still = self._still, None
             if check:
+                if still is not None:
+                    still.check()
                 self._check(", ".join(type(optimizer).__name__ for optimizer in optimizers))
 
         return detach
@@ -284,7 +281,7 @@ class Projector(nn.Module):
         if not all(part.weight.isfinite().all() for part in self.parts):
             # Training has diverged: that is what is to be reported.
             return
-        leaks = self.leaks([label for label, space in self.subspaces.items() if space.exact])
+        leaks = self._exact_leaks()
         if self.rule == "applied":
             # Soft projections leak by definition; what counts is a step that they did not see.
             for (part, space), last in zip(self._pairs, self._last, strict=True):
@@ -294,13 +291,19 @@ class Projector(nn.Module):
             leaks["the head"] = 1.0
         checks.report_leak(leaks, LEAK, self.rule == "applied", optimizers)
 
-    def watching(self) -> AbstractContextManager[dict[str, list[Tensor]]]:
+    def _exact_leaks(self) -> dict[str, float]:
+        """The leaks of what must have none."""
+        return self.leaks([*(label for label, space in self.subspaces.items() if space.exact), *self.embeddings])
+
+    def watching(self) -> AbstractContextManager[dict[str, list[Sequence[Tensor]]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
         self.watched.add_(1)
-        return self.taps.watching(derived(self.seed, int(self.watched)) if self.taps.draws else 0)
+        # The first pass of each task is looked at as a whole: for uses of weights that no layer is called for.
+        whole, self._looked = not self._looked, True
+        return self.taps.watching(derived(self.seed, int(self.watched)) if self.taps.draws else 0, whole)
 
     @torch.no_grad()
-    def observe(self, inputs: Mapping[str, list[Tensor]], see: Callable[..., None] | None = None) -> None:
+    def observe(self, inputs: Calls, see: Callable[..., None] | None = None) -> None:
         """Hand inputs, as taps collect them, to the subspaces.
 
         Args:
@@ -311,6 +314,11 @@ class Projector(nn.Module):
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
         self.shown.add_(1)
+        for number, part in enumerate(list(self.parts)):
+            if transposed_name(part.name) in inputs and number not in self._transposed:
+                self._add_transposed(number)
+        for name, seen in self.embeddings.items():
+            seen.observe([tokens for (tokens,) in inputs.get(name, ())])
         with torch.autocast(self.shown.device.type, enabled=False):
             for part, space in self._pairs:
                 calls = inputs.get(part.name, ())
@@ -340,37 +348,6 @@ class Projector(nn.Module):
             checks.same_everywhere(part.label, space)
             if free and not space.free and space.exact:
                 full.append(part)
+        for seen in self.embeddings.values():
+            seen.consolidate()
         checks.warn_of_full(full)
-
-    def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
-        """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
-
-        M are the rows held now: before a task is remembered those of earlier tasks, afterwards its own too.
-
-        Args:
-            labels: of the matrices; None for all.
-        """
-        found = {}
-        for label, part in zip(self.labels, self.parts, strict=True):
-            if labels is None or label in labels:
-                found[label] = leak(self.update(label), self._held(label, part), part.joined())
-        return found
-
-    def memory_bytes(self, label: str) -> int:
-        """What is kept for a matrix beside the network: its subspace, and its weights at the task's start."""
-        number = self.labels.index(label)
-        kept = [self.start(number), *self._spaces[number].state_dict().values()]
-        return sum(value.numel() * value.element_size() for value in kept)
-
-    def _held(self, label: str, part: WeightMatrix) -> Tensor:
-        """The rows held, with the constant's direction where there is a bias."""
-        space = self.subspaces[label]
-        basis = space.held()
-        if part.bias is None:
-            return basis
-        constant = torch.ones(int(self._constant(space)), 1).to(basis)
-        return torch.block_diag(basis, constant) if len(constant) else basis.new_zeros(0, basis.shape[1] + 1)
-
-    def _constant(self, space: Subspace) -> bool:
-        """Whether the constant input of a bias is held."""
-        return space.active or (space.holds_constant and int(self.started) > 1)

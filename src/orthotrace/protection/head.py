@@ -43,6 +43,10 @@ class Head(nn.Module):
         """Remember the weights."""
         self.start.copy_(self._joined())
 
+    def put_start(self) -> None:
+        """Put the weights of all outputs back."""
+        self._put(slice(None))
+
     def checked(self, outputs: range | None) -> range | None:
         """Active outputs as they were given.
 
@@ -69,9 +73,12 @@ class Head(nn.Module):
         """Put the weights of inactive outputs back; None: all are active."""
         if active is None:
             return
-        layer = self.layer
         for other in (slice(0, active.start), slice(active.stop, None)):
-            weight = layer.weight[other]
-            weight.copy_(self.start[other, : layer.weight[0].numel()].reshape(weight.shape))
-            if layer.bias is not None:
-                layer.bias[other] = self.start[other, -1]
+            self._put(other)
+
+    def _put(self, outputs: slice) -> None:
+        layer = self.layer
+        weight = layer.weight[outputs]
+        weight.copy_(self.start[outputs, : layer.weight[0].numel()].reshape(weight.shape))
+        if layer.bias is not None:
+            layer.bias[outputs] = self.start[outputs, -1]

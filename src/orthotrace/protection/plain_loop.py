@@ -1,7 +1,7 @@
 """The protocol of a user's own training loop."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,10 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import checks
-from orthotrace.protection.guard import Projector
+from orthotrace.protection.guard import LEAK, Projector, Rule
+from orthotrace.protection.normalisation import Mode
+from orthotrace.protection.verify import Replay, report
+from orthotrace.subspace.base import Subspace
 
 # What a model takes: a tuple for one of several inputs.
 Inputs = Tensor | tuple[Tensor, ...]
@@ -34,6 +37,8 @@ class Guard(Projector):
         seed: of that draw.
         normalisation: see Normalisation.
         tasks: how many there are, where normalisation is kept by task.
+        verify: keep a few inputs of each task that is remembered, and look at the end of each later one whether the
+            network still does with them what it did, see verify. (Not where normalisation is kept by task.)
         **options: handed to subspace: ``energy=0.97`` or ``rows=20``; a list of rows gives those of each task.
 
     Raises:
@@ -60,6 +65,24 @@ class Guard(Projector):
     _open = _guarded = False
     _ended: list[float] | None = None
 
+    def __init__(
+        self,
+        model: nn.Module,
+        subspace: Callable[..., Subspace] | Mapping[str, Callable[..., Subspace]],
+        head: str | None = None,
+        rule: Rule = "applied",
+        patches: int | None = None,
+        seed: int = 0,
+        normalisation: Mode = "frozen",
+        tasks: int = 0,
+        verify: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, subspace, head, rule, patches, seed, normalisation, tasks, **options)
+        self._replay = Replay(model, self.held_layers(), self.put_starts) if verify else None
+        # Of each matrix what its weight gave, when the last task ended, for the rows that were held then.
+        self._inside: dict[str, Tensor] = {}
+
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
         """Begin a task, and enforce after every step within the block.
@@ -77,8 +100,12 @@ class Guard(Projector):
                 "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
                 stacklevel=3,
             )
+        self.check_layers()
+        self._refuse_written()
         self.begin()
         self._warn_of_free_steps(stacklevel=4)
+        if self._replay is not None:
+            self._replay.record()
         self._open = True
         self.enter(int(self.started) - 1, self.outputs)
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
@@ -97,6 +124,19 @@ class Guard(Projector):
                 handle.remove()
             # An error that ended the block is the one to be reported.
             detach(check)
+        self.verify()
+
+    def verify(self) -> None:
+        """Look whether the network still does with a few inputs of earlier tasks what it did when this one began.
+
+        The directions that are free may move outputs, and do. What else does is found, whatever it is: see Replay. Each
+        block of protecting ends with it; it costs three passes of 8 inputs for each of 8 remembered tasks at most.
+
+        Raises:
+            UserError: something moves that nothing holds, with the layer where it begins.
+        """
+        if self._replay is not None and self.norms.mode == "frozen":
+            report(self._replay.moved(LEAK, restored=self.taps.used_elsewhere))
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
         """Enforce after every step of the optimizers, see Projector."""
@@ -121,6 +161,8 @@ class Guard(Projector):
         checks.are_inputs(batches)
         checks.has_layers(model, self.layers.values())
         self._warn_of_free_steps(stacklevel=3)
+        if self._guarded and self.rule == "applied":
+            checks.report_written(self._exact_leaks(), LEAK)
         training, seen = model.training, False
         model.eval()
         try:
@@ -128,6 +170,8 @@ class Guard(Projector):
                 with torch.no_grad(), self.watching() as inputs:
                     model(*batch) if isinstance(batch, tuple) else model(batch)
                 self.observe(inputs)
+                if not seen and self._replay is not None:
+                    self._replay.keep(*(batch if isinstance(batch, tuple) else (batch,)))
                 seen = True
         finally:
             model.train(training)
@@ -143,6 +187,25 @@ class Guard(Projector):
         super().consolidate()
         self._open = self._guarded = False
         self._ended = self._sums()
+        self._inside = self._outputs_held()
+
+    @torch.no_grad()
+    def _outputs_held(self) -> dict[str, Tensor]:
+        """W M^T of each matrix under an exact projection."""
+        pairs = [(part, self._held(part.label, part)) for part, space in self._pairs if space.exact]
+        return {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
+
+    def _refuse_written(self) -> None:
+        """Nothing may write a weight between two tasks: what it did for the earlier ones would be lost."""
+        if self._ended is None or self._guarded or self.rule != "applied" or self._ended == self._sums():
+            return
+        leaks = {}
+        for label, now in self._outputs_held().items():
+            then = self._inside.get(label)
+            if then is not None and then.shape == now.shape:
+                size = self.parts[self.labels.index(label)].weight.norm().clamp_min(1e-30)
+                leaks[label] = float((now - then).norm() / size)
+        checks.report_written(leaks, LEAK)
 
     def _warn_of_free_steps(self, stacklevel: int) -> None:
         """Report weights that moved since a task was remembered, though no step was guarded."""

@@ -1,14 +1,18 @@
 """Taps collect what layers see, as rows."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.protection.layers import rows
+from orthotrace.protection import attention, embedding, products, recurrent
+from orthotrace.protection.layers import kind_of
+from orthotrace.protection.uses import Uses
 
 
 class Taps:
@@ -17,9 +21,10 @@ class Taps:
     The hooks stay on the layers and cost nothing while nobody watches.
 
     Args:
-        layers: Linear layers and convolutions by name.
+        layers: that can be protected, by name, see protectable.
         patches: of a convolution's inputs at most this many are drawn in each call; None for all.
         observed: name of a layer, and the inputs of its calls -> what is seen of them; None for the inputs.
+        blocks: that are told which places are padding: what layers within them see there is left out.
 
     Raises:
         UserError: fewer than one patch.
@@ -39,52 +44,104 @@ class Taps:
         layers: Mapping[str, Any],
         patches: int | None = None,
         observed: Callable[[str, Sequence[Tensor]], Sequence[Tensor]] | None = None,
+        blocks: Sequence[nn.Module] = (),
     ) -> None:
         if patches is not None and patches < 1:
             raise UserError(f"at least 1, or None for all (got {patches})", "patches")
-        # Their inputs become rows after the forward pass: what patches are drawn is nothing for torch.compile to trace.
-        self._convolutions = {name: layer for name, layer in layers.items() if not isinstance(layer, nn.Linear)}
+        self._layers = dict(layers)
         self.patches = patches
         self._observed = observed
         # Whether patches are drawn, so that a seed counts.
-        self.draws = patches is not None and bool(self._convolutions)
-        self._inputs: dict[str, list[Tensor]] | None = None
+        self.draws = patches is not None and any(
+            isinstance(layer, (*products.CONVOLUTIONS, *products.TRANSPOSED)) for layer in layers.values()
+        )
+        self._calls: dict[str, list[Any]] | None = None
+        self._there: list[Tensor | None] = []
         self._generator = torch.Generator()
+        # Of other uses of a weight than the calls of its layer: whether there were some.
+        self.used_elsewhere = False
+        self._attends = any(isinstance(layer, attention.LAYERS) for layer in layers.values())
         for name, layer in layers.items():
-            layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
+            if isinstance(layer, recurrent.SEQUENCES):
+                layer.register_forward_hook(self._hook(name, layer), with_kwargs=True)
+            else:
+                layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
+        for block in blocks:
+            block.register_forward_pre_hook(self._enter(block), with_kwargs=True)
+            block.register_forward_hook(self._leave(block))
 
     def _hook(self, name: str, layer: nn.Module) -> Any:
-        convolution = name in self._convolutions
+        kept = products.kept if isinstance(layer, embedding.LAYERS) else kind_of(layer).kept
+        linear = isinstance(layer, nn.Linear)
 
-        def collect(module: Any, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        def collect(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
             # A copy of the layer has its hooks, and is none of those watched.
-            if self._inputs is not None and module is layer:
-                # A copy: a later in-place operation on the input must not reach the rows.
-                inputs = (args[0] if args else kwargs["input"]).detach().clone()
-                if not convolution and self._observed is None:
-                    inputs = inputs.reshape(1, -1, inputs.shape[-1])
-                self._inputs.setdefault(name, []).append(inputs)
+            if self._calls is None or module is not layer:
+                return
+            call = kept(layer, args, kwargs, output)
+            there = self._there[-1] if linear and self._there else None
+            if there is not None and call.shape[: there.ndim] == there.shape:
+                call = call[there.to(call.device)]
+            self._calls.setdefault(name, []).append(call)
 
         return collect
 
+    def _enter(self, block: nn.Module) -> Any:
+        def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._calls is not None and module is block:
+                self._there.append(attention.places(block, args, kwargs))
+
+        return enter
+
+    def _leave(self, block: nn.Module) -> Any:
+        def leave(module: Any, args: tuple[Any, ...], output: Any) -> None:
+            if self._calls is not None and module is block:
+                self._there.pop()
+
+        return leave
+
     @contextmanager
-    def watching(self, seed: int = 0) -> Iterator[dict[str, list[Tensor]]]:
-        """Collect within the block; after it: layer -> rows of each of its calls, each (groups, n, features)."""
-        before, self._inputs = self._inputs, {}
-        found: dict[str, list[Tensor]] = {}
+    def watching(self, seed: int = 0, whole: bool = False) -> Iterator[dict[str, list[Sequence[Tensor]]]]:
+        """Collect within the block; after it: layer -> of each of its calls the rows of each of its matrices.
+
+        Args:
+            seed: of the draw of patches.
+            whole: look for other uses of the weights too, see Uses; it goes on by itself where there are some.
+
+        Raises:
+            UserError: a weight is used in a way that is not known.
+        """
+        before, self._calls, self._there = (self._calls, self._there), {}, []
+        found: dict[str, list[Sequence[Tensor]]] = {}
+        # A spiking network says itself what its layers learn from.
+        look = (whole or self.used_elsewhere) and self._observed is None
         try:
-            yield found
+            with Uses(self._layers, self._calls) if look else nullcontext() as uses, self._slowly():
+                yield found
+            self.used_elsewhere |= uses is not None and uses.some
             self._generator.manual_seed(seed)
-            for name, calls in self._inputs.items():
-                layer = self._convolutions.get(name)
+            for name, calls in self._calls.items():
+                layer = self._layers.get(name)
+                if layer is None or isinstance(layer, embedding.LAYERS):
+                    # Of a transposed use the rows themselves, of an embedding the tokens.
+                    found[name] = [[call] for call in calls]
+                    continue
                 if self._observed is not None:
                     calls = self._observed(name, calls)
-                    if layer is None:
-                        calls = [inputs.reshape(1, -1, inputs.shape[-1]) for inputs in calls]
-                found[name] = (
-                    list(calls)
-                    if layer is None
-                    else [rows(layer, inputs, self.patches, self._generator) for inputs in calls]
-                )
+                kind = kind_of(layer)
+                found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in calls]
         finally:
-            self._inputs = before
+            self._calls, self._there = before
+
+    @contextmanager
+    def _slowly(self) -> Iterator[None]:
+        """Without torch's fast path of attention, which calls none of the layers within."""
+        if not self._attends:
+            yield
+            return
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,195 @@
+"""What is held of a model: a subspace for each weight matrix, tokens of embeddings, and the weights before a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from orthotrace.core.errors import UserError, nearest
+from orthotrace.linalg import leak
+from orthotrace.protection import checks
+from orthotrace.protection.embedding import LAYERS as EMBEDDINGS
+from orthotrace.protection.embedding import Seen
+from orthotrace.protection.head import Head
+from orthotrace.protection.layers import protectable, weight_matrices
+from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.subspace.base import Subspace
+
+
+class Held(nn.Module):
+    """The subspaces of a model's weight matrices, the tokens that its embeddings have seen, and its output layer.
+
+    Args:
+        model, subspace, head, **options: as for Guard, see plain_loop.
+
+    Raises:
+        UserError: see Guard.
+
+    Attributes:
+        layers: the protected layers by name.
+        parts: their matrices, one of each layer, or of each group of a convolution.
+        labels: of the matrices.
+        subspaces: of each matrix, by label.
+        embeddings: tokens seen, by name of the layer.
+        head: the output layer whose outputs belong to tasks, if there is one.
+
+    Example:
+        >>> from orthotrace.subspace import SvdSubspace
+        >>> held = Held(nn.LSTM(3, 5), SvdSubspace, energy=0.9)
+        >>> held.labels
+        ['[ih_l0]', '[hh_l0]']
+    """
+
+    started: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        subspace: Callable[..., Subspace] | Mapping[str, Callable[..., Subspace]],
+        head: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if isinstance(subspace, nn.Module):
+            raise UserError(
+                "give the class, such as Guard(model, SvdSubspace, energy=0.97), not an instance", "subspace"
+            )
+        checks.one_value_for_all(options)
+        # In plain containers: model and layers are not part of the state.
+        self._model = (model,)
+        self.layers = protectable(model)
+        if head is not None and not isinstance(self.layers.get(head), (nn.Linear, nn.Conv2d)):
+            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, self.layers)}", "head")
+        self.head_name = head or ""
+        self.head = None if head is None else Head(self.layers.pop(head))
+        parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
+        labels = [part.label for part in parts]
+        self._makers = subspace if isinstance(subspace, Mapping) else dict.fromkeys(labels, subspace)
+        self._options = options
+        checks.one_for_each(self._makers, labels)
+        self.parts: list[WeightMatrix] = []
+        self.labels: list[str] = []
+        self.subspaces: dict[str, Any] = {}
+        self._spaces = nn.ModuleList()
+        self._pairs: list[tuple[WeightMatrix, Any]] = []
+        for part in parts:
+            self._add(part, self._makers[part.label])
+        # Of weights that are used from their other side too, the places of their matrices.
+        self._transposed: list[int] = []
+        embeddings = {name: layer for name, layer in self.layers.items() if isinstance(layer, EMBEDDINGS)}
+        self.embeddings = {name: Seen(name, layer) for name, layer in embeddings.items()}
+        self._seen = nn.ModuleList(self.embeddings.values())
+        # Tasks that were started.
+        device = next(iter(model.parameters())).device
+        self.register_buffer("started", torch.zeros((), dtype=torch.int64, device=device))
+
+    def _add(self, part: WeightMatrix, make: Callable[..., Subspace]) -> None:
+        """Give a matrix its subspace, and remember its weight."""
+        # Statistics and projections need float32 at least.
+        dtype = torch.promote_types(part.parameter.dtype, torch.float32)
+        space = make(part.features, dtype=dtype, **self._options)
+        self._spaces.append(space.named(f"layer '{part.label}': ").to(part.parameter.device))
+        self.register_buffer(f"start_{len(self.parts)}", part.joined())
+        self.parts.append(part)
+        self.labels.append(part.label)
+        self.subspaces[part.label] = space
+        self._pairs.append((part, space))
+
+    def _add_transposed(self, number: int) -> None:
+        """Protect a weight from its other side too."""
+        part = self.parts[number]
+        self._transposed.append(number)
+        # Which these are is part of the state: a guard that loads it has not seen the network at work.
+        self.register_buffer("transposed", torch.tensor(self._transposed, device=part.parameter.device))
+        self._add(part.transposed(), self._makers[part.label])
+
+    def held_layers(self) -> dict[str, Any]:
+        """The protected layers by name, with the output layer."""
+        return self.layers if self.head is None else self.layers | {self.head_name: self.head.layer}
+
+    def check_layers(self) -> None:
+        """See whether the model has the layers that it had.
+
+        Raises:
+            UserError: it has not, or something in it can no longer be protected.
+        """
+        checks.same_layers(protectable(self._model[0]), self.held_layers())
+
+    def start(self, number: int) -> Tensor:
+        """A matrix at the task's start, by its place, with the biases as its last column if there are any."""
+        return getattr(self, f"start_{number}")
+
+    def update(self, label: str) -> Tensor:
+        """What a matrix, with the biases as its last column, has moved since the task's start."""
+        number = self.labels.index(label)
+        return self.parts[number].joined() - self.start(number)
+
+    @torch.no_grad()
+    def put_starts(self) -> Callable[[], None]:
+        """Put the weights of the task's start into the layers.
+
+        Returns:
+            A function that puts back what was there.
+        """
+        layers = self.held_layers().values()
+        there = [(value, value.detach().clone()) for layer in layers for value in layer.parameters()]
+        for number, part in enumerate(self.parts):
+            start = self.start(number)
+            part.put(start)
+        for one in [*self.embeddings.values(), *([] if self.head is None else [self.head])]:
+            one.put_start()
+
+        @torch.no_grad()
+        def undo() -> None:
+            for value, was in there:
+                value.copy_(was)
+
+        return undo
+
+    def leaks(self, labels: list[str] | None = None) -> dict[str, float]:
+        """Of each matrix |dW M^T| / max(|dW|, |W|) since the task's start, the bias as the weight of a constant.
+
+        M are the rows held now: before a task is remembered those of earlier tasks, afterwards its own too. Of an
+        embedding the vectors of tokens seen, over all.
+
+        Args:
+            labels: of the matrices, and names of embeddings; None for all.
+        """
+        found = {}
+        for label, part in zip(self.labels, self.parts, strict=True):
+            if labels is None or label in labels:
+                found[label] = leak(self.update(label), self._held(label, part), part.joined())
+        for name, seen in self.embeddings.items():
+            if labels is None or name in labels:
+                found[name] = seen.leak()
+        return found
+
+    def memory_bytes(self, label: str) -> int:
+        """What is kept for a matrix beside the network: its subspace, and its weights at the task's start."""
+        if label in self.embeddings:
+            return self.embeddings[label].memory_bytes()
+        number = self.labels.index(label)
+        kept = [self.start(number), *self._spaces[number].state_dict().values()]
+        return sum(value.numel() * value.element_size() for value in kept)
+
+    def _held(self, label: str, part: WeightMatrix) -> Tensor:
+        """The rows held, with the constant's direction where there is a bias."""
+        space = self.subspaces[label]
+        basis = space.held()
+        if part.bias is None:
+            return basis
+        constant = torch.ones(int(self._constant(space)), 1).to(basis)
+        return torch.block_diag(basis, constant) if len(constant) else basis.new_zeros(0, basis.shape[1] + 1)
+
+    def _constant(self, space: Subspace) -> bool:
+        """Whether the constant input of a bias is held."""
+        return space.active or (space.holds_constant and int(self.started) > 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        for number in state_dict.get(prefix + "transposed", torch.zeros(0)).tolist():
+            if number not in self._transposed:
+                self._add_transposed(number)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

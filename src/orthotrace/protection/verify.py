@@ -1,0 +1,229 @@
+"""Whether a network still does with a few remembered inputs what it did: what no rule foresaw is found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from orthotrace.core.errors import UserError
+
+# Inputs kept of each task, numbers at most where they cannot be cut, and tasks: the first, and the last ones.
+FEW = 8
+MANY = 1_000_000
+TASKS = 8
+
+
+class Done(NamedTuple):
+    """A call of a module: its name, what it was given, and what it gave."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+
+
+class Replay:
+    """Replays a few inputs of earlier tasks, and compares what the network does with what it did.
+
+    The free directions of the weights held may move an output, and should; all else may not. So a pass is repeated in
+    which every layer that is held gives what it gave then: whatever else the network consists of must give the same.
+    And each of these layers is called once more with the inputs of then and the weights of then: it must give the same
+    too, or something else is applied to it.
+
+    Args:
+        model: whose passes.
+        layers: that are held, by name.
+        starts: puts the weights of the task's start into all layers held, and returns a function that undoes it.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Softplus())
+        >>> replay = Replay(model, {"0": model[0]}, lambda: lambda: None)
+        >>> replay.keep(torch.ones(3, 2))
+        >>> replay.record()
+        >>> model[1].beta = 2.0
+        >>> name, _, task = replay.moved(tolerance=1e-4)
+        >>> name, task
+        ('1', 1)
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, nn.Module], starts: Callable[[], Callable[[], None]]
+    ) -> None:
+        self._model = model
+        self._layers = dict(layers)
+        self._starts = starts
+        # Number of a task -> inputs.
+        self._inputs: dict[int, tuple[Any, ...]] = {}
+        # Of each the calls of a pass at the task's start; none where two passes differ.
+        self._before: dict[int, list[Done]] = {}
+        self._ended = 0
+
+    def keep(self, *inputs: Any) -> None:
+        """Keep a few inputs of a task that has ended: of a batch the first, of several inputs all or none."""
+        self._ended += 1
+        if len(inputs) == 1 and isinstance(inputs[0], Tensor):
+            self._inputs[self._ended] = (inputs[0][:FEW].detach().clone(),)
+        elif sum(value.numel() for value in _tensors(inputs)) <= MANY:
+            self._inputs[self._ended] = _copied(inputs)
+        if len(self._inputs) > TASKS:
+            del self._inputs[sorted(self._inputs)[1]]
+
+    def record(self) -> None:
+        """Note what the network does with them, at a task's start."""
+        self._before = {}
+        for task, inputs in self._inputs.items():
+            calls, again = self._calls(inputs), self._calls(inputs)
+            alike = len(calls) == len(again) and all(
+                _difference(one.output, other.output) == 0 for one, other in zip(calls, again, strict=True)
+            )
+            # What differs from pass to pass by itself cannot be compared.
+            if alike:
+                self._before[task] = calls
+
+    def moved(self, tolerance: float, restored: bool = False) -> tuple[str, float, int] | None:
+        """The first module that does something else, by how much in relation to what it gave, and of which task.
+
+        Args:
+            tolerance: of the difference.
+            restored: compare passes with the weights of then: where weights are used outside of their layers too.
+
+        Returns:
+            None where all is as it was. The name is empty where it is the network itself.
+        """
+        for task, before in self._before.items():
+            undo = self._starts() if restored else lambda: None
+            try:
+                now = self._calls(self._inputs[task], instead=before)
+            finally:
+                undo()
+            for one, other in zip(before, now, strict=False):
+                size = _difference(one.output, other.output) if one.name == other.name else float("inf")
+                if size > tolerance:
+                    return one.name, size, task
+            if len(now) != len(before):
+                return "", float("inf"), task
+            undo = self._starts()
+            try:
+                with self._quietly():
+                    for one in before:
+                        if one.name in self._layers:
+                            output = self._layers[one.name](*_copied(one.args), **_copied(one.kwargs))
+                            if (size := _difference(one.output, output)) > tolerance:
+                                return one.name, size, task
+            finally:
+                undo()
+        return None
+
+    def _calls(self, inputs: tuple[Any, ...], instead: Sequence[Done] = ()) -> list[Done]:
+        """The calls of a pass in their order, the layers held giving what they gave instead."""
+        found: list[Done] = []
+        given: dict[str, Iterator[Done]] = {
+            name: iter([one for one in instead if one.name == name]) for name in self._layers
+        }
+        held = {id(layer): name for name, layer in self._layers.items()}
+        within = [0]
+
+        def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
+            within[0] += id(module) in held
+
+        def leave(name: str) -> Any:
+            def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+                own = held.get(id(module))
+                within[0] -= own is not None
+                if within[0]:
+                    # Inside of a layer that is held as a whole.
+                    return None
+                then = next(given[own], None) if own is not None and instead else None
+                output = output if then is None else _copied(then.output)
+                kept = own is not None and not instead
+                found.append(
+                    Done(name, _copied(args) if kept else (), _copied(kwargs) if kept else {}, _copied(output))
+                )
+                return output
+
+            return note
+
+        handles = []
+        for name, module in self._model.named_modules():
+            handles.append(module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True))
+            handles.append(module.register_forward_hook(leave(held.get(id(module), name)), with_kwargs=True))
+        try:
+            with self._quietly():
+                self._model(*_copied(inputs))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """In evaluation mode, without gradients; modes, buffers and random numbers are afterwards what they were."""
+        modes = [(module, module.training) for module in self._model.modules()]
+        buffers = [(value, value.clone()) for value in self._model.buffers()]
+        device = next(self._model.parameters()).device
+        devices = [device] if device.type == "cuda" else []
+        fast = torch.backends.mha.get_fastpath_enabled()
+        # Which calls none of the layers within.
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(device.type, enabled=False):
+            torch.manual_seed(0)
+            try:
+                for module, _ in modes:
+                    module.training = False
+                yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fast)
+                for module, mode in modes:
+                    module.training = mode
+                for value, was in buffers:
+                    value.copy_(was)
+
+
+def report(found: tuple[str, float, int] | None) -> None:
+    """Report what Replay found.
+
+    Raises:
+        UserError: it found something.
+    """
+    if found is not None:
+        name, size, task = found
+        where = f"layer '{name}'" if name else "the model itself"
+        raise UserError(
+            f"{where} gives something else for inputs of remembered task {task} (a difference of {size:.2g} of its "
+            "size), beyond what the weights held may change: something in it moves that nothing holds; look at what it "
+            "keeps from call to call, or at what hooks apply"
+        )
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _copied(values: Any) -> Any:
+    """The same structure with copies of its tensors."""
+    return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, values)
+
+
+def _difference(one: Any, other: Any) -> float:
+    """|one - other| / |one| over all tensors of an output; infinite where the shapes differ."""
+    pairs = list(zip(_tensors(one), _tensors(other), strict=False))
+    largest = 0.0
+    for first, second in pairs:
+        if first.shape != second.shape:
+            return float("inf")
+        if first.is_nested or not first.numel() or not first.isfinite().all():
+            continue
+        size = float(first.double().norm()) if first.is_floating_point() else 1.0
+        largest = max(largest, float((first.double() - second.double()).norm()) / max(size, 1e-30))
+    return largest
