@@ -142,7 +142,7 @@ def _held(name: str, layer: Any) -> list[Any]:
     for value in found:
         # torch's older weight_norm and spectral_norm, and pruning, compute it before each call.
         if not isinstance(value, nn.Parameter):
-            raise _parametrised(name, layer)
+            raise _parametrised(name, layer, "weight" if value is found[0] else "bias")
         if value.dtype in (torch.bfloat16, torch.float16):
             raise UserError(
                 f"the weight of layer '{name}' is {value.dtype}, which rounds its protection away; "
@@ -156,7 +156,9 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
         if not value.requires_grad or id(value) in held:
             continue
         if isinstance(module, parametrize.ParametrizationList) or parametrize.is_parametrized(module):
-            raise _parametrised(name.split(".parametrizations")[0], module)
+            where, _, which = name.partition(".parametrizations")
+            made: Any = getattr(module, "parametrizations", ())
+            raise _parametrised(where, module, which.removeprefix(".") or next(iter(made)))
         where = f"layer '{name}'" if name else "the model itself"
         kind = type(module)
         if isinstance(module, LAYERS) and not held:
@@ -173,13 +175,13 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
         )
 
 
-def _parametrised(name: str, module: nn.Module) -> UserError:
+def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
     made: Any = module
     if not isinstance(module, parametrize.ParametrizationList):
-        made = getattr(getattr(module, "parametrizations", None), "weight", [])
+        made = getattr(getattr(module, "parametrizations", None), which, [])
     kind = f" ({type(made[0]).__name__})" if len(made) else ""
     return UserError(
-        f"the weight of layer '{name}' is parametrised{kind}: what an optimizer applies is "
-        "not what the weight changes by, so it cannot be protected; take weights=orthogonal_init or weights=free (in "
+        f"the {which} of layer '{name}' is parametrised{kind}: what an optimizer applies is "
+        f"not what the {which} changes by, so it cannot be protected; take weights=orthogonal_init or weights=free (in "
         "your own code remove_parametrizations, or remove_weight_norm, of torch.nn.utils), or another method"
     )

@@ -218,7 +218,7 @@ class Guard(Projector):
 
     def _sums(self) -> list[float]:
         """By which weights that moved are recognised."""
-        return [float(part.weight.detach().double().sum()) for part in self.parts]
+        return [float(part.joined().double().sum()) for part in self.parts]
 
 
 def _each(given: Iterable[Any]) -> Iterator[Any]:
