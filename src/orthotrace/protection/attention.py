@@ -52,6 +52,8 @@ class Call(NamedTuple):
     mask: Tensor | None
     causal: bool
     own: bool
+    # Places of queries that a block says are none of padding.
+    there: Tensor | None = None
 
 
 def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object) -> Call:
@@ -99,7 +101,7 @@ def rows(layer: Any, call: Call, budget: int | None = None, generator: object = 
     The places of queries are padding where the queries are the keys.
     """
     of_keys = slice(None) if call.padding is None else ~call.padding.to(call.key.device)
-    of_queries = of_keys if call.own else slice(None)
+    of_queries = of_keys if call.own else slice(None) if call.there is None else call.there
     packed = layer.in_proj_weight is not None
     heads, _ = multi_head_attention_forward(
         call.query.transpose(0, 1),
@@ -136,6 +138,13 @@ def rows(layer: Any, call: Call, budget: int | None = None, generator: object = 
             (heads, of_queries),
         )
     ]
+
+
+def within(call: Call, there: Tensor, layer: Any) -> Call:
+    """A call in a block that says which places are none of padding, (batch, places) or with the places first."""
+    there = there if layer.batch_first or there.ndim == 1 else there.T
+    there = there[None] if there.ndim == 1 else there
+    return call._replace(there=there.to(call.query.device)) if there.shape == call.query.shape[:2] else call
 
 
 def places(block: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:

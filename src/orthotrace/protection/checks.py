@@ -172,7 +172,11 @@ def warn_of_full(parts: Sequence[WeightMatrix]) -> None:
     """Layers that cannot learn any more, once for all groups of a convolution."""
     for name in dict.fromkeys(part.name for part in parts):
         groups = [part for part in parts if part.name == name]
-        which = f"layer '{groups[0].label}'" if len(groups) == 1 else f"layer '{name}', {len(groups)} groups"
+        which = f"layer '{groups[0].label}'"
+        if len(groups) > 1:
+            # The groups of a convolution are many and alike; other matrices have names.
+            alike = hasattr(groups[0].layer, "groups")
+            which = f"layer '{name}', {len(groups)} groups" if alike else ", ".join(part.label for part in groups)
         warnings.warn(
             f"{which}: all of its {groups[0].features} directions are held, it cannot learn any more; "
             "lower the energy or the rows, or widen the layer before it",

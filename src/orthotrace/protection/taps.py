@@ -72,15 +72,17 @@ class Taps:
 
     def _hook(self, name: str, layer: nn.Module) -> Any:
         kept = products.kept if isinstance(layer, embedding.LAYERS) else kind_of(layer).kept
-        linear = isinstance(layer, nn.Linear)
+        linear, attends = isinstance(layer, nn.Linear), isinstance(layer, attention.LAYERS)
 
         def collect(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
             # A copy of the layer has its hooks, and is none of those watched.
             if self._calls is None or module is not layer:
                 return
             call = kept(layer, args, kwargs, output)
-            there = self._there[-1] if linear and self._there else None
-            if there is not None and call.shape[: there.ndim] == there.shape:
+            there = self._there[-1] if self._there else None
+            if there is not None and attends:
+                call = attention.within(call, there, layer)
+            elif there is not None and linear and call.shape[: there.ndim] == there.shape:
                 call = call[there.to(call.device)]
             self._calls.setdefault(name, []).append(call)
 

@@ -1,0 +1,143 @@
+"""What no rule foresaw is found by trying, with the layer where it begins; what is free to move is not."""
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.core.errors import UserError
+from orthotrace.protection import Guard
+from orthotrace.protection.verify import Replay
+from orthotrace.subspace import RecursiveSubspace, SvdSubspace
+
+
+def rand(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Gain(nn.Module):
+    """Multiplies by a number that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.size * x
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gain, self.attention = nn.Linear(12, 8), Gain(), nn.MultiheadAttention(8, 2, batch_first=True)
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.relu(self.gain(self.first(x)))
+        h = h + self.attention(h, h, h)[0]
+        return self.last(self.drop(h)).mean(1)
+
+
+def trained(model: nn.Module, guard: Guard, change=lambda: None) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    with guard.protecting(optimizer):
+        for _ in range(5):
+            optimizer.zero_grad()
+            (model(rand(30, 3, 12, seed=2)) - 1).square().mean().backward()
+            optimizer.step()
+        change()
+
+
+def prepared(**options) -> tuple[Net, Guard]:
+    torch.manual_seed(0)
+    model = Net().double()
+    guard = Guard(model, SvdSubspace, **(options or {"energy": 0.8}))
+    guard.remember(model, rand(3, 3, 12))
+    return model, guard
+
+
+def attribute(model: Net) -> None:
+    model.gain.size = 1.1
+
+
+def hook(model: Net) -> None:
+    model.first.register_forward_hook(lambda module, args, output: 1.1 * output)
+
+
+def scaled_inputs(model: Net) -> None:
+    model.last.register_forward_pre_hook(lambda module, args: (1.1 * args[0],))
+
+
+def inside(model: Net) -> None:
+    model.attention.out_proj.register_forward_pre_hook(lambda module, args: None)
+    model.attention.num_heads = 4
+    model.attention.head_dim = 2
+
+
+def new_forward(model: Net) -> None:
+    model.forward = lambda x: Net.forward(model, x) + 1
+
+
+CHANGES = {attribute: "gain", hook: "first", scaled_inputs: "last", inside: "attention", new_forward: ""}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_moves_beside_the_weights_is_named_where_it_begins(change):
+    model, guard = prepared()
+    where = f"layer '{CHANGES[change]}'" if CHANGES[change] else "the model itself"
+    with pytest.raises(UserError, match=f"{where} gives something else for inputs of remembered task 1") as error:
+        trained(model, guard, lambda: change(model))
+    assert "\n" not in str(error.value)
+    # It stays so, and can be asked for.
+    with pytest.raises(UserError, match=where):
+        guard.verify()
+
+
+@pytest.mark.parametrize("options", [{"energy": 0.8}, {"rows": 0}, {"rows": 2}, {"rows": 1, "head": "last"}], ids=str)
+def test_what_is_free_may_move(options):
+    model, guard = prepared(**options)
+    if "head" in options:
+        guard.outputs = range(0, 2)
+    state, mode = torch.get_rng_state(), model.training
+    guard.verify()
+    assert torch.equal(torch.get_rng_state(), state) and model.training == mode
+    before = model.last.weight.detach().clone()
+    for task in range(2):
+        trained(model, guard)
+        guard.remember(model, rand(3, 3, 12, seed=5 + task))
+    assert not torch.equal(model.last.weight, before)
+
+
+def test_a_soft_projection_is_not_taken_for_a_loss():
+    torch.manual_seed(0)
+    model = Net().double()
+    guard = Guard(model, RecursiveSubspace)
+    for task in range(2):
+        trained(model, guard)
+        guard.remember(model, rand(3, 3, 12, seed=5 + task))
+
+
+def test_it_can_be_switched_off_and_is_without_meaning_for_a_network_that_draws():
+    model, guard = prepared(energy=0.8, verify=False)
+    trained(model, guard, lambda: attribute(model))
+
+    class Drawn(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.count = getattr(self, "count", 0) + 1
+            return x + self.count
+
+    model = nn.Sequential(nn.Linear(12, 8), Drawn(), nn.Linear(8, 2)).double()
+    guard = Guard(model, SvdSubspace, energy=0.8)
+    guard.remember(model, rand(3, 12))
+    with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+        pass
+
+
+def test_of_many_tasks_the_first_and_the_last_are_kept_each_of_a_few_inputs():
+    model = nn.Linear(3, 2)
+    replay = Replay(model, {}, lambda: lambda: None)
+    for task in range(12):
+        replay.keep(torch.full((40, 3), float(task)))
+    kept = replay._inputs
+    assert sorted(kept) == [1, *range(6, 13)] and all(len(inputs[0]) == 8 for inputs in kept.values())
+    replay.keep(torch.ones(40, 3), torch.ones(2_000_000))
+    assert 13 not in replay._inputs
