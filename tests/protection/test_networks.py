@@ -149,7 +149,7 @@ CASES = [
 def kept(case: tuple[str, str, str]) -> bool:
     """Every network under one optimizer, every optimizer on one network."""
     network, optimizer, kind = case
-    return (optimizer == "adam" and kind == "64") or (network in ("encoder, padded", "lstm") and kind == "32")
+    return (optimizer == "adam" and kind == "64") or (network == "encoder, padded" and kind == "32")
 
 
 @pytest.mark.parametrize(("network", "optimizer", "kind"), part(CASES, kept))
@@ -171,7 +171,7 @@ def test_nothing_leaks_and_the_new_task_is_learned(network, optimizer, kind):
     model.train()
     with guard.protecting(*steps):
         # Plain steps of a network of several layers take longer.
-        while len(losses) < 60 or (losses[-1] >= losses[0] / 2 and len(losses) < 600):
+        while len(losses) < 20 or (losses[-1] >= losses[0] / 2 and len(losses) < 600):
             for one in steps:
                 one.zero_grad()
             loss = (model(*new) - targets).square().mean()

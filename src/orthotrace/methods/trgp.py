@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from orthotrace.core.errors import checked
+from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.streams import Stream
 from orthotrace.methods.context import TaskContext
 from orthotrace.methods.gpm import SampledProjection
 from orthotrace.protection.layers import protectable
 from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.protection.products import CONVOLUTIONS
 from orthotrace.subspace import RegionSubspace
 
 
@@ -68,6 +69,12 @@ class TRGP(SampledProjection):
         """Let the layers work with scaled weights."""
         super().setup(model, seeds, stream)
         for name, layer in self.guard.layers.items():
+            if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
+                raise UserError(
+                    f"TRGP scales the weights of Linear layers and convolutions, and '{name}' is a "
+                    f"{type(layer).__name__}: take gpm, or another method",
+                    "method",
+                )
             chosen = [(number, part) for number, part in enumerate(self.guard.parts) if part.name == name]
             layer.forward = MethodType(self._forward(chosen), layer)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ def matrices(name: str, layer: Any) -> list[WeightMatrix]:
     return [*found, matrix(name, layer.out_proj, 3, "out", "weight", "bias", slice(0, size))]
 
 
-class Call(NamedTuple):
+class AttentionCall(NamedTuple):
     """What an attention was called with: (batch, places, features); which keys are padding; whether these query."""
 
     query: Tensor
@@ -56,7 +57,7 @@ class Call(NamedTuple):
     there: Tensor | None = None
 
 
-def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object) -> Call:
+def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object) -> AttentionCall:
     """What is kept of a call until its rows are asked for.
 
     Raises:
@@ -81,7 +82,7 @@ def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object
         )
     query, key, value = (one.detach().clone() for one in (query, key, value))
     padding = None if padding is None else is_padding(padding)
-    return Call(query, key, value, padding, of["attn_mask"], of["is_causal"], own)
+    return AttentionCall(query, key, value, padding, of["attn_mask"], of["is_causal"], own)
 
 
 def is_padding(mask: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ def is_padding(mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def rows(layer: Any, call: Call, budget: int | None = None, generator: object = None) -> list[Tensor]:
+def rows(layer: Any, call: AttentionCall, budget: int | None = None, generator: object = None) -> list[Tensor]:
     """Queries, keys and values, and what the heads gave, without dropout; what is padding is left out.
 
     The places of queries are padding where the queries are the keys.
@@ -140,11 +141,22 @@ def rows(layer: Any, call: Call, budget: int | None = None, generator: object = 
     ]
 
 
-def within(call: Call, there: Tensor, layer: Any) -> Call:
+def within(call: AttentionCall, there: Tensor, layer: Any) -> AttentionCall:
     """A call in a block that says which places are none of padding, (batch, places) or with the places first."""
     there = there if layer.batch_first or there.ndim == 1 else there.T
     there = there[None] if there.ndim == 1 else there
     return call._replace(there=there.to(call.query.device)) if there.shape == call.query.shape[:2] else call
+
+
+@contextmanager
+def slow_attention() -> Iterator[None]:
+    """Without torch's fast path of attention, which calls none of the layers within."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def places(block: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor | None:

@@ -314,9 +314,10 @@ class Projector(Held):
             UserError: a layer was never called, or saw NaN or infinite inputs.
         """
         self.shown.add_(1)
-        for number, part in enumerate(list(self.parts)):
-            if transposed_name(part.name) in inputs and number not in self._transposed:
-                self._add_transposed(number)
+        if self.taps.used_elsewhere:
+            for number, part in enumerate(list(self.parts)):
+                if transposed_name(part.name) in inputs and number not in self._transposed:
+                    self._add_transposed(number)
         for name, seen in self.embeddings.items():
             seen.observe([tokens for (tokens,) in inputs.get(name, ())])
         with torch.autocast(self.shown.device.type, enabled=False):

@@ -38,7 +38,7 @@ def _endings(layer: nn.RNNBase) -> list[str]:
     return [f"l{number}{direction}" for number in range(layer.num_layers) for direction in directions]
 
 
-class Call(NamedTuple):
+class RecurrentCall(NamedTuple):
     """What a recurrent layer was called with, and gave."""
 
     inputs: Any
@@ -47,12 +47,14 @@ class Call(NamedTuple):
     output: Any
 
 
-def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> Call:
+def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -> RecurrentCall:
     """What is kept of a call until its rows are asked for; of a state that is a pair, both."""
     inputs = args[0] if args else kwargs["input"]
     state = args[1] if len(args) > 1 else kwargs.get("hx")
     state, cell = state if isinstance(state, tuple) else (state, None)
-    return Call(*(_copied(one) for one in (inputs, state, cell, output[0] if isinstance(output, tuple) else output)))
+    return RecurrentCall(
+        *(_copied(one) for one in (inputs, state, cell, output[0] if isinstance(output, tuple) else output))
+    )
 
 
 def _copied(values: Any) -> Any:
@@ -62,7 +64,7 @@ def _copied(values: Any) -> Any:
 
 
 @torch.no_grad()
-def rows(layer: Any, call: Call, budget: int | None = None, generator: object = None) -> list[Tensor]:
+def rows(layer: Any, call: RecurrentCall, budget: int | None = None, generator: object = None) -> list[Tensor]:
     """Inputs and states at every step, of each layer and direction, without dropout between layers.
 
     The states are those before each step: the one that was given, zeros where none was, and then what the layer gave.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import attention, embedding, products, recurrent
+from orthotrace.protection.attention import slow_attention
 from orthotrace.protection.layers import kind_of
 from orthotrace.protection.uses import Uses
 
@@ -61,6 +62,11 @@ class Taps:
         # Of other uses of a weight than the calls of its layer: whether there were some.
         self.used_elsewhere = False
         self._attends = any(isinstance(layer, attention.LAYERS) for layer in layers.values())
+        self._kinds = {
+            name: kind_of(layer)
+            for name, layer in layers.items()
+            if not isinstance(layer, (nn.Linear, *embedding.LAYERS))
+        }
         for name, layer in layers.items():
             if isinstance(layer, recurrent.SEQUENCES):
                 layer.register_forward_hook(self._hook(name, layer), with_kwargs=True)
@@ -71,14 +77,18 @@ class Taps:
             block.register_forward_hook(self._leave(block))
 
     def _hook(self, name: str, layer: nn.Module) -> Any:
-        kept = products.kept if isinstance(layer, embedding.LAYERS) else kind_of(layer).kept
+        kept = self._kinds[name].kept if name in self._kinds else None
         linear, attends = isinstance(layer, nn.Linear), isinstance(layer, attention.LAYERS)
 
         def collect(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
             # A copy of the layer has its hooks, and is none of those watched.
             if self._calls is None or module is not layer:
                 return
-            call = kept(layer, args, kwargs, output)
+            if kept is None:
+                # A copy: a later in-place operation on the input must not reach the rows.
+                call = (args[0] if args else kwargs["input"]).detach().clone()
+            else:
+                call = kept(layer, args, kwargs, output)
             there = self._there[-1] if self._there else None
             if there is not None and attends:
                 call = attention.within(call, there, layer)
@@ -114,11 +124,14 @@ class Taps:
             UserError: a weight is used in a way that is not known.
         """
         before, self._calls, self._there = (self._calls, self._there), {}, []
-        found: dict[str, list[Sequence[Tensor]]] = {}
+        found: dict[str, list[Any]] = {}
         # A spiking network says itself what its layers learn from.
         look = (whole or self.used_elsewhere) and self._observed is None
         try:
-            with Uses(self._layers, self._calls) if look else nullcontext() as uses, self._slowly():
+            with (
+                Uses(self._layers, self._calls) if look else nullcontext() as uses,
+                slow_attention() if self._attends else nullcontext(),
+            ):
                 yield found
             self.used_elsewhere |= uses is not None and uses.some
             self._generator.manual_seed(seed)
@@ -130,20 +143,10 @@ class Taps:
                     continue
                 if self._observed is not None:
                     calls = self._observed(name, calls)
-                kind = kind_of(layer)
-                found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in calls]
+                kind = self._kinds.get(name)
+                if kind is None:
+                    found[name] = [call.reshape(1, -1, call.shape[-1]) for call in calls]
+                else:
+                    found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in calls]
         finally:
             self._calls, self._there = before
-
-    @contextmanager
-    def _slowly(self) -> Iterator[None]:
-        """Without torch's fast path of attention, which calls none of the layers within."""
-        if not self._attends:
-            yield
-            return
-        fast = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast)

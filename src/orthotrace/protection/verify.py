@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from orthotrace.core.errors import UserError
+from orthotrace.protection.attention import slow_attention
 
 # Inputs kept of each task, numbers at most where they cannot be cut, and tasks: the first, and the last ones.
 FEW = 8
@@ -167,17 +168,18 @@ class Replay:
         buffers = [(value, value.clone()) for value in self._model.buffers()]
         device = next(self._model.parameters()).device
         devices = [device] if device.type == "cuda" else []
-        fast = torch.backends.mha.get_fastpath_enabled()
-        # Which calls none of the layers within.
-        torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), torch.random.fork_rng(devices), torch.autocast(device.type, enabled=False):
+        with (
+            slow_attention(),
+            torch.no_grad(),
+            torch.random.fork_rng(devices),
+            torch.autocast(device.type, enabled=False),
+        ):
             torch.manual_seed(0)
             try:
                 for module, _ in modes:
                     module.training = False
                 yield
             finally:
-                torch.backends.mha.set_fastpath_enabled(fast)
                 for module, mode in modes:
                     module.training = mode
                 for value, was in buffers:
