@@ -128,7 +128,6 @@ class Projector(Held):
             space.begin()
         for seen in self.embeddings.values():
             seen.begin()
-        self._looked = False
         if self.head is not None:
             self.head.begin()
         self._note()
@@ -298,9 +297,30 @@ class Projector(Held):
     def watching(self) -> AbstractContextManager[dict[str, list[Sequence[Tensor]]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
         self.watched.add_(1)
-        # The first pass of each task is looked at as a whole: for uses of weights that no layer is called for.
+        # The first pass is looked at as a whole: for uses of weights that no layer is called for.
         whole, self._looked = not self._looked, True
         return self.taps.watching(derived(self.seed, int(self.watched)) if self.taps.draws else 0, whole)
+
+    def look(self, forward: Callable[[], object]) -> None:
+        """Look at a forward pass before anything is trained, which is where a guard learns how weights are used.
+
+        Args:
+            forward: calls the model.
+
+        Raises:
+            UserError: a layer is not called, or a weight is used in a way that is not known, see Uses.
+        """
+        with torch.no_grad(), self.taps.watching(whole=True) as inputs:
+            forward()
+        self._looked = True
+        self._find_transposed(inputs)
+        for part in self.parts:
+            part.rows(inputs)
+
+    def _find_transposed(self, inputs: Calls) -> None:
+        for number, part in enumerate(list(self.parts)):
+            if transposed_name(part.name) in inputs and number not in self._transposed:
+                self._add_transposed(number)
 
     @torch.no_grad()
     def observe(self, inputs: Calls, see: Callable[..., None] | None = None) -> None:
@@ -315,9 +335,7 @@ class Projector(Held):
         """
         self.shown.add_(1)
         if self.taps.used_elsewhere:
-            for number, part in enumerate(list(self.parts)):
-                if transposed_name(part.name) in inputs and number not in self._transposed:
-                    self._add_transposed(number)
+            self._find_transposed(inputs)
         for name, seen in self.embeddings.items():
             seen.observe([tokens for (tokens,) in inputs.get(name, ())])
         with torch.autocast(self.shown.device.type, enabled=False):

@@ -103,6 +103,8 @@ class Guard(Projector):
         self.check_layers()
         self._refuse_written()
         self.begin()
+        # A user's network may use its weights otherwise in each task.
+        self._looked = False
         self._warn_of_free_steps(stacklevel=4)
         if self._replay is not None:
             self._replay.record()
