@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from orthotrace.core.errors import UserError, checked
+from orthotrace.layers.response import LocalResponseNorm
 from orthotrace.models.width import scaled
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -238,7 +239,7 @@ class LeNet(nn.Sequential):
             planes = scaled(planes, width)
             self.add_module(f"conv{number}", nn.Conv2d(before, planes, 5, padding=2, bias=bias))
             self.add_module(f"relu{number}", nn.ReLU())
-            self.add_module(f"lrn{number}", nn.LocalResponseNorm(4, alpha=0.001 / 9, beta=0.75, k=1))
+            self.add_module(f"lrn{number}", LocalResponseNorm(4, alpha=0.001 / 9, beta=0.75, k=1))
             self.add_module(f"pool{number}", nn.MaxPool2d(3, 2, padding=1))
             before, sides = planes, [(side + 1) // 2 for side in sides]
         widths = [scaled(units, width) for units in hidden]
