@@ -79,5 +79,5 @@ def _sums(values: Tensor, size: int, before: int) -> Tensor:
 
 
 def _power(values: Tensor, beta: float) -> Tensor:
-    """values ** -beta; by roots where that is the usual .75, which is several times faster."""
+    """The power of -beta; by roots where that is the usual .75, which is several times faster."""
     return values.sqrt().rsqrt_().mul_(values.rsqrt()) if beta == 0.75 else values.pow(-beta)
