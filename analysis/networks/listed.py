@@ -230,7 +230,7 @@ def _check_trust(model: Any, trust: Sequence[str], where: str) -> None:
         if not named and name not in shipped() and not LAYER.fullmatch(name):
             raise UserError(
                 f"this file would call '{short(name)}', which you have not named; if you know what it does, give "
-                f"trust=[{name.split('.')[0]}]",
+                f'trust=["{name.split(".")[0]}"]',
                 f"{where}.{path}",
             )
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.folder_names import IRRELEVANT, leaves
+from orthotrace.results.columns import DASH
 from orthotrace.results.groups import Group
 from orthotrace.results.run_folder import Run
 
@@ -102,7 +103,7 @@ def settings_table(grouped: Sequence[Group]) -> list[list[str]]:
     found = [_settings(group.runs[0]) for group in grouped]
     differ = []
     for what in dict.fromkeys(key for of in found for key in of):
-        values = [of.get(what, "–") for of in found]
+        values = [of.get(what, DASH) for of in found]
         if len(set(values)) == 1:
             rows.append([what, values[0]])
         else:

@@ -20,12 +20,12 @@ from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.networks.read import AnyGroup
 from orthotrace.analysis.report.repeated import Link, Repeated, analysis_command
-from orthotrace.analysis.report.sections import ReportSection, cell
+from orthotrace.analysis.report.sections import ReportSection, cell, empty
 from orthotrace.config.folder_names import leaves
 from orthotrace.core.digests import remove
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
-from orthotrace.results.columns import explained, in_common
+from orthotrace.results.columns import DASH, explained, in_common, lacking
 from orthotrace.results.comparisons import comparisons
 from orthotrace.results.groups import Group
 from orthotrace.results.summary import comparison_table, score_latex, score_table
@@ -57,6 +57,7 @@ def write_report(
     """
     runs = [group for group in grouped if isinstance(group, Group)]
     scores, pairs = (score_table(runs), comparisons(runs)) if runs else ([], [])
+    score = in_common(group.score for group in runs)
     tables = {
         "consistency": consistency_table(results["consistency"], results["layers"], (0, 1)),
         "centroids": consistency_table(results["centroid_consistency"], results["layers"], (0, 1)),
@@ -93,7 +94,9 @@ def write_report(
     page = template.render(
         labels=[group.label for group in grouped],
         scores=parts(scores, WIDTH, keep=2) if runs else [],
-        explained=explained(scores[0], in_common(group.score for group in runs)) if runs else "",
+        explained=explained(scores[0], score) if runs else "",
+        lacking=lacking(scores, score) if runs else "",
+        empty=empty,
         given=given_table(results.get("given", ())),
         tables=tables,
         sections=sections,
@@ -137,7 +140,7 @@ def given_table(given: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         columns = ", ".join(f"{key} {value}" for key, value in one["columns"].items())
         digest = (one["digest"] or "in memory")[:12]
         task = [str(one["task"])] if tasks else []
-        rows.append([one["group"], one["network"], *task, columns, one["made by"], one["file"] or "–", digest])
+        rows.append([one["group"], one["network"], *task, columns, one["made by"], one["file"] or DASH, digest])
     return rows
 
 
@@ -188,7 +191,7 @@ def consistency_table(
             one, bounds
         )
     header = ["method", "after task", "interval", *layers]
-    return [header, *([*key, *(cells.get(layer, "–") for layer in layers)] for key, cells in rows.items())]
+    return [header, *([*key, *(cells.get(layer, DASH) for layer in layers)] for key, cells in rows.items())]
 
 
 def _interval(one: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
@@ -203,12 +206,12 @@ def references_table(results: Mapping[str, Any]) -> list[list[str]]:
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for one in results["references"]:
         limits = one["ceiling"]
-        ceiling = "–" if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
+        ceiling = DASH if limits is None else f"{limits['lower']:.3f} to {limits['upper']:.3f}"
         key = (one["reference"], one["method"], str(one["task"]), one["by"], ceiling)
         rows.setdefault(key, {})[one["layer"]] = cell(one)
     layers = results["layers"]
     header = ["reference", "method", "after task", "by", "noise ceiling", *layers]
-    body = [[*key, *(cells.get(layer, "–") for layer in layers)] for key, cells in rows.items()]
+    body = [[*key, *(cells.get(layer, DASH) for layer in layers)] for key, cells in rows.items()]
     return [header, *body] if rows else []
 
 
@@ -226,6 +229,6 @@ def concepts_table(entries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             cells = []
             for concept in concepts:
                 values = [one[key] for one in own if one["concept"] == concept]
-                cells.append(f"{sum(values) / len(values):.3f}" if values else "–")
+                cells.append(f"{sum(values) / len(values):.3f}" if values else DASH)
             rows.append([method, layer, str(task), name, *cells])
     return rows

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.results.columns import DASH
+
 if TYPE_CHECKING:
     from orthotrace.analysis.studies.dropout import DropoutSampling
     from orthotrace.analysis.studies.factors import FactorShare
@@ -43,6 +45,18 @@ def cell(one: Mapping[str, Any], bounds: tuple[float, float] = (-math.inf, math.
     return f"{mean} [{max(one['low'], bounds[0]):.3f}, {min(one['high'], bounds[1]):.3f}]"
 
 
+def empty(table: Sequence[Sequence[str]], why: str) -> str:
+    """What is added to the text below a table that has empty cells.
+
+    Example:
+        >>> empty([["layer", "r"], ["fc1", DASH]], "no two networks have the layer")
+        ' –: no two networks have the layer.'
+        >>> empty([["layer", "r"], ["fc1", ".5"]], "no two networks have the layer")
+        ''
+    """
+    return f" {DASH}: {why}." if any(one == DASH for row in table for one in row) else ""
+
+
 def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> ReportSection:
     """Readouts by group and layer: means over the tasks before the last, of readouts.over_earlier_tasks."""
     heads = {
@@ -54,7 +68,7 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Repo
         layer = f"{one.layer} (readout)" if one.own else one.layer
         found.setdefault((one.method, layer), {})[one.quantity] = cell(asdict(one), (0, 1))
     table = [["method", "layer", *heads.values()]] if found else []
-    table += [[*key, *(of.get(name, "–") for name in heads)] for key, of in found.items()]
+    table += [[*key, *(of.get(name, DASH) for name in heads)] for key, of in found.items()]
     return ReportSection(
         "readout",
         "Forgetting taken apart",
@@ -63,7 +77,7 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Repo
         "networks by Student's t. Just after: the readout of a task just after it; trained: the whole network, on all "
         "test images; kept: the readout of then on the activations of now; aligned: the same after the best "
         "rotation; refitted: a readout that is fitted again. Drift seen: the share of the movement of the activations "
-        "that the network's own readout sees.",
+        "that the network's own readout sees." + empty(table, "cannot be told of that layer"),
     )
 
 
@@ -71,11 +85,11 @@ def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level:
     """Shares of variance by task and factor, layer by layer."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for one in shares:
-        key = (one.factor, str(one.levels or "–"), "all" if one.task is None else str(one.task))
+        key = (one.factor, str(one.levels or DASH), "all" if one.task is None else str(one.task))
         of = {"mean": one.share, "low": one.low, "high": one.high}
         found.setdefault(key, {})[one.layer] = cell(of, (0, 1))
     table = [["factor", "levels", "after task", *layers]] if found else []
-    table += [[*key, *(of.get(layer, "–") for layer in layers)] for key, of in found.items()]
+    table += [[*key, *(of.get(layer, DASH) for layer in layers)] for key, of in found.items()]
     resampled = list(dict.fromkeys(name for one in shares for name in one.resampled))
     interval = f", with the {100 * level:g} % interval by a jackknife over the levels of {', '.join(resampled)}"
     return ReportSection(
@@ -84,7 +98,8 @@ def factors_section(shares: Sequence[FactorShare], layers: Sequence[str], level:
         table,
         f"Share of the variance between the RDMs of networks{interval if resampled else ''}. Each network is one "
         "observation of a linear mixed model with crossed random effects, of RDMs that are scaled to mean 0 and "
-        "variance 1. Residual: what no factor explains.",
+        "variance 1. Residual: what no factor explains."
+        + empty(table, "no layer of that name, or, of the residual, no levels"),
     )
 
 
@@ -99,12 +114,13 @@ def dropout_section(
     for group, by_layer in found.items():
         for count in sampling.counts:
             cells = (by_layer.get(layer, {}).get(count) for layer in layers)
-            table.append([group, str(count), *("–" if one is None else cell(vars(one), (0, 1)) for one in cells)])
+            table.append([group, str(count), *(DASH if one is None else cell(vars(one), (0, 1)) for one in cells)])
     averaged = "activations, before the RDM" if sampling.average == "activations" else "RDMs, one of each mask"
     return ReportSection(
         "dropout",
         "Dropout at test",
         table,
         f"Consistency between networks whose dropout masks are drawn at test too; averaged over masks: {averaged}. "
-        f"Mean over pairs, with the {100 * level:g} % interval over networks. Seed of the masks: {sampling.seed}.",
+        f"Mean over pairs, with the {100 * level:g} % interval over networks. Seed of the masks: {sampling.seed}."
+        + empty(table, "no two networks have a value of that layer at so many masks"),
     )

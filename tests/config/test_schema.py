@@ -224,6 +224,24 @@ def test_a_user_s_own_class_has_the_types_of_its_signature(tmp_path, monkeypatch
             check(bad, "train")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [("classes", "shape"), ("shape", "classes"), ("width=3", "shape and no classes"), ("", "shape and no classes")],
+)
+def test_a_user_s_own_network_without_what_it_is_called_with(tmp_path, monkeypatch, arguments, lacking):
+    name = f"lacking_{abs(hash(arguments))}"
+    (tmp_path / f"{name}.py").write_text(f"class Net:\n    def __init__(self, {arguments}): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = OmegaConf.create(whole("train", ()))
+    config.model = {"_target_": f"{name}.Net"}
+    with pytest.raises(UserError, match=rf"^model\._target_: '{name}\.Net' takes no {lacking}: .* give it arguments"):
+        check(config, "train")
+    # Whoever takes all arguments takes these.
+    (tmp_path / f"{name}_any.py").write_text("class Net:\n    def __init__(self, **options): ...\n")
+    config.model = {"_target_": f"{name}_any.Net"}
+    check(config, "train")
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_concept_layers_have_options_of_whitening(there):
     config = OmegaConf.create(whole("train", ("model=convnet", "concepts=classes", "concepts.layer=bn1")))

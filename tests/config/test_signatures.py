@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 
+from orthotrace.config.outside import TOP
 from orthotrace.config.signatures import NOTHING, Argument, signature
 from orthotrace.core.errors import UserError
 
@@ -65,3 +67,31 @@ def test_numbers_are_finite_where_it_is_asked(value):
     Argument(float, finite=False).check(value, "rate")
     with pytest.raises(UserError, match=r"^rate: input should be a finite number"):
         Argument(float).check(value, "rate")
+
+
+# Keys of a list at the top -> one plain value. A list of networks is of mappings, and tasks takes one number too.
+LISTS = {
+    "groups": "method", "epochs": 3, "layers": "fc1", "factors": "method", "trust": "mine", "formats": "png",
+    "figures": "rdms", "order": "gpm",
+}  # fmt: skip
+
+
+def test_every_list_is_in_the_table():
+    assert {name for name, one in TOP["analyze"].items() if "list[" in str(one.annotation)} == {
+        *LISTS,
+        "networks",
+        "tasks",
+    }
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_one_value_in_the_place_of_a_list_gets_the_list_proposed(name):
+    with pytest.raises(UserError, match=rf"^{name}: .*; write {name}=\[{LISTS[name]}\]$"):
+        TOP["analyze"][name].check(LISTS[name], name)
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, None, [-1], -1, "-"])
+def test_what_no_list_would_mend_gets_none_proposed(value):
+    with pytest.raises(UserError) as error:
+        Argument(list[Annotated[int, Field(ge=0)]]).check(value, "epochs")
+    assert "write" not in str(error.value)

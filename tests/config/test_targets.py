@@ -34,7 +34,7 @@ PLACES = (
 @pytest.mark.parametrize("place", range(len(PLACES)))
 def test_what_nobody_named_is_refused_wherever_it_stands(name, place):
     config = DictConfig(PLACES[place](name))
-    with pytest.raises(UserError, match=r"_target_: .*which you have not named.*trust=\["):
+    with pytest.raises(UserError, match=r"_target_: .*which you have not named.*trust=\[\""):
         check_targets(config)
     if "." in name.strip("."):
         check_targets(config, trust=[name])
@@ -74,7 +74,7 @@ def test_a_stranger_s_run_is_not_built(strange, analyze):
     with pytest.raises(UserError, match=r"pathlib\.Path\.touch.*model\._target_ in .*config\.yaml"):
         load(folder)
     answer = analyze(f"runs={folder.parent}")
-    assert answer.code == 2 and answer.err.count("\n") == 1 and "trust=[pathlib.Path.touch]" in answer.err
+    assert answer.code == 2 and answer.err.count("\n") == 1 and 'trust=["pathlib.Path.touch"]' in answer.err
     assert not mark.exists()
 
 

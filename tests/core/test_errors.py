@@ -1,9 +1,13 @@
+import ast
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
+import orthotrace
 from orthotrace.core.errors import UserError, checked, import_fault, nearest, one_line
 
 
@@ -87,3 +91,18 @@ def test_lines_are_never_empty_and_keys_never_none():
 )
 def test_nearest(name, names, hint):
     assert nearest(name, names).startswith(hint)
+
+
+# Folders whose functions users call from Python.
+PUBLIC = ("analysis", "data", "layers", "methods", "protection", "subspace")
+
+
+def test_messages_of_public_functions_are_right_in_python_too():
+    """Hydra reads True and quoted texts as Python does; Python does not read true."""
+    package = Path(orthotrace.__file__).parent
+    files = [file for name in PUBLIC for file in (package / name).rglob("*.py") if file.name != "cli.py"]
+    assert len(files) > 100
+    for file in [*files, package / "config" / "targets.py"]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"\w=(true|false|\[[a-z{])|trust=\[$", node.value), f"{file}:{node.lineno}"

@@ -84,7 +84,7 @@ def test_a_model_of_ones_own(train, analyze, tmp_path):
     answer = train(*command[1:], *TINY[:2])
     assert answer.code == 0, answer.err
     answer = analyze(*analysis[1:-1])
-    assert answer.code == 2 and "trust=[mymodels.Small]" in answer.err
+    assert answer.code == 2 and 'trust=["mymodels.Small"]' in answer.err
     assert analyze(*analysis[1:]).code == 0
     names: dict = {}
     exec(loop, names)

@@ -37,6 +37,20 @@ def test_a_run_without_checkpoints(tmp_path):
     assert not Run(tmp_path).finished
 
 
+@pytest.mark.parametrize(
+    ("number", "line"), [(0, r"it has no \.hydra"), (1, r"it holds 1 run \("), (5, r"it holds 5 runs \(")]
+)
+def test_the_folder_above_runs_names_some(tmp_path, number, line):
+    for seed in range(number):
+        written(tmp_path / "sweep", seed=seed, name=f"s{seed}")
+    named = ", ".join(f"sweep/s{seed}" for seed in range(min(number, 3))) + ", ..." * (number > 3)
+    with pytest.raises(UserError, match=line) as error:
+        load(tmp_path)
+    assert f"({named})" in str(error.value) or not number
+    with pytest.raises(UserError, match="there is no such folder"):
+        load(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("schema", [2, True, "1"])
 def test_what_a_later_version_wrote_is_not_read_as_ours(tmp_path, schema):
     run = written(tmp_path)

@@ -160,4 +160,4 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
         return f"{name}: cannot be set, since what is above it was deleted"
     if above == "trainer" and last in TRAINER:
         return f"{name}: is none of ours; write +{name}=VALUE to give it to Lightning's trainer"
-    return f"{short(name)}: no such key; {hint(short(name), known)}"
+    return f"{short(name)}: no such key; {hint(short(name), known, groups(config_name))}"

@@ -1,5 +1,6 @@
 """The keys that the files of conf/ have, and a hint for one that they do not."""
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from orthotrace.core.errors import nearest, short
 
 # Keys below which users name their own.
 OPEN = ("measures", "references")
+# Groups of options that an analysis has too.
+IN_ANALYSES = ["logger", "dataset"]
 
 
 def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[Path] = ()) -> dict[str, Any]:
@@ -38,9 +41,9 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
     return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
-def groups() -> list[str]:
-    """The groups of options."""
-    return [path.name for path in conf_folder().iterdir() if path.is_dir()]
+def groups(config_name: str = "train") -> list[str]:
+    """The groups of options; an analysis has some of them."""
+    return [path.name for path in conf_folder().iterdir() if path.is_dir()] if config_name == "train" else IN_ANALYSES
 
 
 def at(values: Mapping[str, Any], path: str) -> Any:
@@ -75,9 +78,26 @@ def one_option(given: str) -> str:
     return f"one option only (got {short(given)}); set the keys of others beside it"
 
 
-def hint(name: str, known: Mapping[str, Any]) -> str:
-    """The nearest of the keys beside one that is wrong: all keys would not fit on a line."""
-    keys = sorted({*groups(), *_paths(known)})
+def hint(name: str, known: Mapping[str, Any], options: Sequence[str]) -> str:
+    """The nearest of the keys beside one that is wrong: all keys would not fit on a line.
+
+    Args:
+        name: the path that is wrong.
+        known: the keys there are.
+        options: groups, which are keys too.
+
+    Example:
+        >>> known = {"spikes": {"windows": None, "tau": 2}, "seed": 0, "seeds": {"init": 0}, "measures": {}}
+        >>> hint("spike.windows", known, [])
+        "did you mean 'spikes.windows'?"
+        >>> hint("seed.init", known, [])
+        "did you mean 'seeds.init'?"
+        >>> hint("spikes.windws", known, [])
+        "did you mean 'spikes.windows'? There are: spikes.tau, spikes.windows"
+        >>> hint("measure.mine", known, [])
+        "did you mean '+measures.mine'?"
+    """
+    keys = sorted({*options, *_paths(known)})
     deeper = [key for key in keys if key.endswith(f".{name}")]
     if deeper:
         return f"did you mean '{deeper[0]}'?"
@@ -90,11 +110,30 @@ def hint(name: str, known: Mapping[str, Any]) -> str:
         return "the chosen weights has no keys"
     if not beside and parent in OPEN:
         return f"it is yours to name: write +{name}=..."
+    if "." in name and (other := _in_nearest(name.split("."), known)):
+        return f"did you mean '{other}'?"
     if not beside and _chosen_by_user(known, parent):
         return f"an argument of your own class is written +{name}=..."
     if not beside and parent in keys:
         return f"the chosen {parent} has no keys"
     return nearest(name, beside or [key for key in keys if "." not in key])
+
+
+def _in_nearest(parts: Sequence[str], known: Any) -> str | None:
+    """The key that a path leads to where a part of it above the last is misspelt; None where there is none."""
+    node, found = known, []
+    for place, part in enumerate(parts):
+        last = place == len(parts) - 1
+        names = [key for key, value in node.items() if key != "_target_" and (last or isinstance(value, Mapping))]
+        if found and found[0] in OPEN:
+            return "+" + ".".join([*found, *parts[place:]]) if found != list(parts[:place]) else None
+        # Of "seed.init" no part is misspelt, and yet seed has no keys.
+        match = [part] if part in names else difflib.get_close_matches(part, names, n=1)
+        if not match:
+            return None
+        found.append(match[0])
+        node = node[match[0]]
+    return ".".join(found) if found[:-1] != list(parts[:-1]) else None
 
 
 def _chosen_by_user(known: Mapping[str, Any], path: str) -> bool:

@@ -29,6 +29,8 @@ GIVEN = {
     "concepts": ("sets", "stream", "seed"), "concepts.sets": ("source",),
     "concepts.whitening": ("channels", "concepts", "groups"),
 }  # fmt: skip
+# The same in words, where a user's own is called with it.
+MEANT = {"model": "shape, that of one input, and classes, the number of outputs"}
 # What has keys without a _target_: by name, since the configuration lies below what it configures.
 PLACES = {
     "train": {
@@ -92,7 +94,7 @@ def check(config: DictConfig, name: str, whole: bool = True) -> None:
             raise UserError(f"is missing; write {group}=OPTION", group)
     for section in sections(values, name) if whole else ():
         node = at(values, section.path)
-        if not isinstance(node, Mapping) and section.path in _groups(name):
+        if not isinstance(node, Mapping) and section.path in groups(name):
             raise UserError(f"has keys of its own; write {section.path}=OPTION", section.path)
         if not isinstance(node, Mapping):
             raise UserError(write_keys(section.path, section.keys), section.path)
@@ -107,7 +109,7 @@ def check(config: DictConfig, name: str, whole: bool = True) -> None:
 
 def top(values: Mapping[str, Any], name: str) -> Section:
     """The keys at the top; weights are below a model."""
-    places = {path.split(".")[0] for path in PLACES[name]} | {group for group in _groups(name) if group != "weights"}
+    places = {path.split(".")[0] for path in PLACES[name]} | {group for group in groups(name) if group != "weights"}
     nodes = sorted(place for place in places if place in values or place not in _optional(name))
     return Section("", {**TOP[name], **dict.fromkeys(nodes, NODE)})
 
@@ -129,7 +131,7 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         if path in READ:
             keys = {key: one if one is NODE else dataclasses.replace(one, default=NOTHING) for key, one in keys.items()}
         yield Section(path, keys, set=given)
-    chosen = [group for group in _groups(name) if group not in OPTIONAL and group != "trainer"]
+    chosen = [group for group in groups(name) if group not in OPTIONAL and group != "trainer"]
     for path in (*chosen, "concepts.sets"):
         node = at(values, path)
         if node is None:
@@ -141,10 +143,6 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         yield from _named_by_users(values)
 
 
-def _groups(name: str) -> list[str]:
-    return groups() if name == "train" else ["logger", "dataset"]
-
-
 def _optional(name: str) -> tuple[str, ...]:
     """Groups that may be left out: runs say what their data are."""
     return OPTIONAL if name == "train" else (*OPTIONAL, "dataset")
@@ -152,7 +150,7 @@ def _optional(name: str) -> tuple[str, ...]:
 
 def _wanted(name: str) -> list[str]:
     """The groups of which one option must be chosen."""
-    return [group for group in _groups(name) if group not in _optional(name)]
+    return [group for group in groups(name) if group not in _optional(name)]
 
 
 def targeted(node: Any, path: str) -> Iterator[Section]:
@@ -164,6 +162,12 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     said = _located(node["_target_"], f"{path}._target_")
     # A measure is called with two activations.
     given = tuple(said.arguments)[:2] if path.startswith("measures.") else GIVEN.get(path, ())
+    if lacking := [one for one in given if one not in said.arguments and not said.others]:
+        raise UserError(
+            f"'{short(node['_target_'])}' takes no {' and no '.join(lacking)}: it is called with "
+            f"{MEANT.get(path, ' and '.join(given))}, so give it arguments of these names",
+            f"{path}._target_",
+        )
     if current(node["_target_"]) == SEVERAL:
         given = (*given, "only")
     keys = dict(said.without(*given).arguments)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from orthotrace.core.errors import fault_of
+from orthotrace.core.errors import UserError, fault_of, short
 from orthotrace.core.strict import strict
 
 NOTHING = inspect.Parameter.empty
@@ -39,7 +39,7 @@ class Argument:
         """Refuse a value of another type or out of its range.
 
         Raises:
-            UserError: names the path, or a key below it.
+            UserError: names the path, or a key below it; for one value in the place of a list also the list.
 
         Example:
             >>> Argument(int).check("x", "seed")
@@ -50,7 +50,17 @@ class Argument:
         try:
             _adapter(self.annotation, self.finite).validate_python(value)
         except ValidationError as error:
-            raise fault_of(error, path, value) from error
+            fault = fault_of(error, path, value)
+            if fault.key == path and isinstance(value, (str, int, float)) and self._takes([value]):
+                fault = UserError(f"{fault.message}; write {path}=[{short(str(value))}]", path)
+            raise fault from error
+
+    def _takes(self, value: Any) -> bool:
+        try:
+            _adapter(self.annotation, self.finite).validate_python(value)
+        except ValidationError:
+            return False
+        return True
 
 
 @functools.cache

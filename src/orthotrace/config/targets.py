@@ -48,7 +48,7 @@ def check_targets(config: DictConfig, trust: Sequence[str] = ()) -> None:
             shown = name if len(name) < 100 else f"{name[:100]}..."
             raise UserError(
                 f"this run would call '{shown}', which you have not named; if you know what it does, give "
-                f"'trust=[{shown}]'",
+                f'trust=["{shown}"]',
                 path,
             )
 

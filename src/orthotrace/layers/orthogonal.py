@@ -118,7 +118,7 @@ class OWN(Orthogonal):
         most = min(group, self.width - centre)
         if not most:
             raise UserError(
-                "a filter of a single weight is nothing without its mean; take centre=false, or name other layers"
+                "a filter of a single weight is nothing without its mean; take centre=False, or name other layers"
             )
         self.centre = centre
         self.count = -(-self.rows // most)

@@ -268,7 +268,7 @@ def _refuse(model: nn.Module, learning: Learning) -> None:
         if learning == "ottt" and isinstance(module, WHOLE):
             raise UserError(
                 f"ottt learns step by step, and layer '{name}' ({kind}) needs all steps at once: take another "
-                "normalisation or none (of spiking_convnet model.norm=false), or bptt or dsr",
+                "normalisation or none (spiking_convnet takes norm=False), or bptt or dsr",
                 "learning",
             )
     if not found:

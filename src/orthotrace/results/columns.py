@@ -1,6 +1,6 @@
 """The scores of a summary: what each is called, which way is better, how it is printed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -14,6 +14,7 @@ class Column:
         digits: behind the point.
         always: whether it has a column where no run has it.
         meaning: in half a sentence; empty where the title says it.
+        absent: what a run needs to have it; empty where every run has.
     """
 
     title: str
@@ -21,12 +22,21 @@ class Column:
     digits: int = 3
     always: bool = False
     meaning: str = ""
+    absent: str = ""
 
 
 # What the scores of a run are made of, as scores.json names it: in a sentence, and at the head of a column. In both
 # more is better. A file that names none has accuracies.
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
 SHORT = {"accuracy": "ACC", "r2": "R²"}
+
+# What a run needs to have a score.
+TWO = "two tasks"
+INSIDE = "two tasks, and tests inside them (trainer.evaluate_inside)"
+NEWER = "a run of a newer version"
+# An empty cell of a table, and its column beside those of scores.
+DASH = "–"
+INTERVAL = "95 % interval"
 
 # Name of a score -> its column, in order. Those that are no fields of scores.json are made of them: see Group.values,
 # and comparisons.against_references.
@@ -36,26 +46,47 @@ COLUMNS = {
         "BWT",
         always=True,
         meaning="mean change of the earlier tasks' accuracy since each was learned, 0 without forgetting",
+        absent=TWO,
     ),
     "fwt": Column(
-        "FWT", always=True, meaning="mean accuracy on tasks before they were learned, less that of an untrained network"
+        "FWT",
+        always=True,
+        meaning="mean accuracy on tasks before they were learned, less that of an untrained network",
+        absent="two tasks that share their outputs: outputs of a task's own are untrained before it",
     ),
     "forgetting": Column(
-        "forgetting", -1, always=True, meaning="mean loss of the earlier tasks' accuracy from its highest"
+        "forgetting",
+        -1,
+        always=True,
+        meaning="mean loss of the earlier tasks' accuracy from its highest",
+        absent=TWO,
     ),
     "learning_accuracy": Column(
         "learning acc.", always=True, meaning="mean accuracy on each task just after it was learned"
     ),
-    "aia": Column("AIA", meaning="mean over tasks of the accuracy on all tasks so far"),
-    "min_acc": Column("min-ACC", meaning="mean lowest accuracy on earlier tasks at any step"),
+    "aia": Column("AIA", meaning="mean over tasks of the accuracy on all tasks so far", absent=NEWER),
+    "min_acc": Column("min-ACC", meaning="mean lowest accuracy on earlier tasks at any step", absent=INSIDE),
     "wc_acc": Column(
-        "WC-ACC", meaning="worst-case accuracy: the last task's after it, the lowest at any step of the others"
+        "WC-ACC",
+        meaning="worst-case accuracy: the last task's after it, the lowest at any step of the others",
+        absent=INSIDE,
     ),
     "val_acc": Column(
-        "val. ACC", meaning="mean accuracy on all tasks after the last one, on images held out of the training"
+        "val. ACC",
+        meaning="mean accuracy on all tasks after the last one, on images held out of the training",
+        absent="images held out (stream.validation above 0)",
     ),
-    "intransigence": Column("intransigence", -1, meaning="what is lacking to the accuracy of joint training"),
-    "transfer": Column("FWT (single-task)", meaning="accuracy just after learning, less that of a network of one task"),
+    "intransigence": Column(
+        "intransigence",
+        -1,
+        meaning="what is lacking to the accuracy of joint training",
+        absent="two tasks, and one run of method=joint of the same data, network and seeds",
+    ),
+    "transfer": Column(
+        "FWT (single-task)",
+        meaning="accuracy just after learning, less that of a network of one task",
+        absent="two tasks, and one run of method=independent of the same data, network and seeds",
+    ),
     "seconds": Column("seconds", -1, 1, meaning="of training"),
     "megabytes": Column("MB", -1, 2, meaning="what a method keeps beside the network"),
 }
@@ -100,3 +131,17 @@ def explained(titles: Iterable[str], score: str = "accuracy") -> str:
     known = {titled(name, score): column.meaning.replace("accuracy", WORDS[score]) for name, column in COLUMNS.items()}
     said = [f"{title}: {known[title]}" for title in titles if known.get(title)]
     return "; ".join(said) + "." if said else ""
+
+
+def lacking(table: Sequence[Sequence[str]], score: str = "accuracy") -> str:
+    """Why cells of a table of scores are empty, in one sentence; nothing where none is.
+
+    Example:
+        >>> lacking([["method", "BWT", "FWT"], ["gpm", "-.010", "–"]]).partition(":")[0]
+        '–: FWT needs two tasks that share their outputs'
+        >>> lacking([["method", "BWT"], ["gpm", "-.010"]])
+        ''
+    """
+    needed = {titled(name, score): column.absent for name, column in COLUMNS.items()} | {INTERVAL: "two seeds"}
+    empty = [title for place, title in enumerate(table[0]) if any(row[place] == DASH for row in table[1:])]
+    return f"{DASH}: {'; '.join(f'{title} needs {needed[title]}' for title in empty)}." if empty else ""

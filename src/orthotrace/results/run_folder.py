@@ -314,6 +314,17 @@ def find(folder: Path | str, trust: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
+def _instead(folder: Path) -> str:
+    """What a folder is that is no run's."""
+    if not folder.is_dir():
+        return "there is no such folder" + ("" if folder.is_absolute() else f" (looked for in {Path.cwd()})")
+    if not (inside := below(folder)):
+        return "it has no .hydra/config.yaml"
+    names = [str(run.folder.relative_to(folder)) for run in inside]
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"it holds {len(names)} run{'s' * (len(names) > 1)} ({shown}); give the folder of one"
+
+
 def load(folder: Path | str, task: int = -1, trust: Sequence[str] = (), epoch: int | None = None) -> nn.Module:
     """The network of a run as it was after a task, or after an epoch of it, in evaluation mode.
 
@@ -329,5 +340,5 @@ def load(folder: Path | str, task: int = -1, trust: Sequence[str] = (), epoch: i
     """
     run = Run(folder, trust)
     if not run.exists:
-        raise UserError(f"{folder} is not a run's folder: it has no .hydra/config.yaml")
+        raise UserError(f"{folder} is not a run's folder: {_instead(run.folder)}")
     return run.network(task, epoch)

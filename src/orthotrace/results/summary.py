@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
-from orthotrace.results.columns import BETTER, COLUMNS, WORDS, in_common, titled
+from orthotrace.results.columns import BETTER, COLUMNS, DASH, INTERVAL, WORDS, in_common, lacking, titled
 from orthotrace.results.comparisons import PairedComparison, against_references, comparisons, setting_of
 from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
@@ -34,25 +34,30 @@ def score_table(found: Sequence[Group]) -> list[list[str]]:
     shown = [name for name, of in values.items() if COLUMNS[name].always or any(any(one) for one in of)]
     score = in_common(group.score for group in found)
     rows = [["method", "runs", *(titled(name, score) for name in shown)]]
-    rows[0].insert(3, "95 % interval")
+    rows[0].insert(3, INTERVAL)
     for place, group in enumerate(found):
         cells = [mean_and_deviation(values[name][place], COLUMNS[name].digits) for name in shown]
         interval = mean_interval(group.values("acc"))
         # No accuracy lies beyond 0 and 1, whatever Student's distribution says of few seeds; R^2 has no lower end.
         least = 0.0 if group.score == "accuracy" else -math.inf
         low, high = (None if end is None else min(max(end, least), 1.0) for end in (interval.low, interval.high))
-        bounds = "–" if low is None or high is None else interval_text(low, high)
+        bounds = DASH if low is None or high is None else interval_text(low, high)
         label = group.label if group.score == score else f"{group.label} ({WORDS[group.score]})"
         rows.append([label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
     return rows
 
 
 def score_latex(found: Sequence[Group]) -> str:
-    """The same for LaTeX: the best of each column is bold among the groups of the same data and tasks."""
+    """The same for LaTeX: the best of each column is bold among the groups of the same data and tasks.
+
+    Why cells are empty is a comment below it.
+    """
     blocks = [
         None if group.runs[0].scores["method"] in REFERENCES else str(setting_of(group.runs[0])) for group in found
     ]
-    return latex(score_table(found), BETTER, blocks)
+    table = score_table(found)
+    why = lacking(table, in_common(group.score for group in found))
+    return latex(table, BETTER, blocks) + (f"% {why.replace(DASH, '--')}\n" if why else "")
 
 
 def best_by_validation(found: Sequence[Group]) -> list[str]:
@@ -131,8 +136,11 @@ def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[st
     console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
     if finished:
         title = ", ".join(["mean ± sd over seeds", *([where] if where else [])])
-        for later, part in enumerate(parts(score_table(finished), console.width)):
+        table = score_table(finished)
+        for later, part in enumerate(parts(table, console.width)):
             console.print(_rich(part, "" if later else title))
+        if why := lacking(table, in_common(group.score for group in finished)):
+            console.print(why, markup=False, soft_wrap=True)
     pairs = comparisons(finished)
     title = f"paired t-tests of {titled('acc', in_common(group.score for group in finished))} on the same seeds"
     if len(pairs) > PAIRS:

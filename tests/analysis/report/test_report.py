@@ -31,7 +31,7 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     bounds = {"ceiling": {"lower": 0.1, "upper": 0.2}}
     concept = {"probe": 0.5, "purity": 0.5, "filter": 0.5, "vector": 0.5, "concept": marked("concept")}
     results = {
-        "layers": [marked("layer")],
+        "layers": [marked("layer"), "of no network"],
         "measure": marked("measure"),
         "consistency": [of],
         "centroid_consistency": [of],
@@ -95,6 +95,9 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     for name in names:
         assert f"alert(&#39;{name}&#39;)" in page, name
     assert page.count("<script") == 1 and "<script>alert" not in page and "<b onclick" not in page
+    # Of every table with an empty cell it is said why.
+    assert page.count("–: no two networks of the group have a value of that layer.") == 3
+    assert "–: no value of that layer; " in page and "–: FWT needs two tasks that share their outputs" in page
     # No name makes a folder.
     assert all(path.is_file() for path in (tmp_path / "tables").iterdir())
     # What is left are the tags of the page itself.

@@ -236,7 +236,7 @@ class _Images:
             if self.decoding.skip_corrupt:
                 return None
             raise UserError(
-                f"{row.place} cannot be decoded ({one_line(error)}); skip_corrupt=true leaves such images out",
+                f"{row.place} cannot be decoded ({one_line(error)}); skip_corrupt=True leaves such images out",
                 "skip_corrupt",
             ) from error
 

@@ -126,7 +126,7 @@ class Stream(ABC):
             )
         if scenario == "task" and blur:
             raise UserError(
-                "where boundaries are blurred no batch is of one task: choose scenario=domain or class, or blur=0",
+                "where boundaries are blurred no batch is of one task: take the domain or class scenario, or blur=0",
                 "scenario",
             )
         if blur and self.distinct < 2:
