@@ -166,8 +166,6 @@ def _compared(
         settings.style, more, settings.figures, settings.figures is not None and is_repeated(out, results),
     )  # fmt: skip
     results["mds"] = plane
-    if settings.options.get("epochs") is not None:
-        pictures = {caption.replace("after task", "after epoch"): path for caption, path in pictures.items()}
     if given:
         pictures = {of_given(caption, grouped): path for caption, path in pictures.items()}
     keep_rdms(out / "rdms", readings.networks, stimuli, name, kept)

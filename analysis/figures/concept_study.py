@@ -20,7 +20,7 @@ AXES = 24
 Drawing = tuple[str, Callable[[], Any]]
 
 
-def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> dict[str, Drawing]:
+def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None, along: str = "task") -> dict[str, Drawing]:
     """What is drawn of concept layers, of images as a task shows them: name -> caption, and what draws it."""
     from orthotrace.analysis.concepts.study import kinds, over_tasks, same
 
@@ -84,21 +84,24 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None) -> di
         drifts = {method: over_tasks(own) for method, own in methods.items() if len({one.task for one in own}) > 1}
         drifts = {method: one for method, one in drifts.items() if one[0].shape[2] == len(concepts)}
         if drifts:
+            after = sorted({one.task for method in drifts for one in methods[method]})
             found[f"concepts-drift{end}"] = (
                 f"Purity of every concept after every task, {at}, on {where}. Thin lines are networks.",
-                lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
-                    {method: one[0] for method, one in drifts.items()}, concepts
+                lambda drifts=drifts, concepts=concepts, after=after: concepts_over_tasks(
+                    {method: one[0] for method, one in drifts.items()}, concepts, after=after, along=along
                 ),
             )
             found[f"concepts-angle{end}"] = (
                 f"Angle between every concept's axis and the same axis after the first analysed task, {at}, in the "
                 "channels before the layer: 0 where a projection method or freeze protects the layer. Thin lines are "
                 "networks.",
-                lambda drifts=drifts, concepts=concepts: concepts_over_tasks(
+                lambda drifts=drifts, concepts=concepts, after=after: concepts_over_tasks(
                     {method: one[1] for method, one in drifts.items()},
                     concepts,
                     "Angle of the axis (degrees)",
                     span=1.0,
+                    after=after,
+                    along=along,
                 ),
             )
     return found

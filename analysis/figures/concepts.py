@@ -82,6 +82,8 @@ def concepts_over_tasks(
     label: str = PURITY,
     span: float = 0.05,
     facets: Facets | None = None,
+    after: Sequence[int] | None = None,
+    along: str = "task",
 ) -> Drawn:
     """A value of each concept after every task: their mean, then one panel each.
 
@@ -93,9 +95,11 @@ def concepts_over_tasks(
         label: of the values.
         span: smallest range of the vertical axis, so that small differences do not look large.
         facets: how methods look; each panel has all of them.
+        after: numbers of the tasks; None for all from 1.
+        along: what they count: "task", or "epoch".
 
     Raises:
-        UserError: a number of names that is not that of the concepts.
+        UserError: a number of names that is not that of the concepts, or of tasks that is not that of the values.
     """
     found = {method: numbers(one, "values") for method, one in values.items()}
     fits(concepts, {method: one.shape[-1] for method, one in found.items()})
@@ -108,13 +112,17 @@ def concepts_over_tasks(
     figure, panels = grid(len(titles), 4, lambda width: 1.45 if len(titles) > 4 else 1.7, sharex=True, sharey=True)
     columns = panels.shape[1]
     tasks = next(iter(found.values())).shape[1]
+    at = np.arange(1, tasks + 1) if after is None else np.asarray(after)
+    if len(at) != tasks:
+        raise UserError(f"{len(at)} numbers of {along}s for values after {tasks}: give one of each", "after")
+    unit = (at[-1] - at[0]) / max(1, tasks - 1) or 1.0
     rows: list[dict[str, Any]] = []
     for number, (axes, (title, part)) in enumerate(zip(panels.flat, titles.items(), strict=False)):
         for place, (method, name) in enumerate(names.items()):
             seeds = found[method][:, :, part].mean(axis=2)
             mean, style = seeds.mean(axis=0), facets.look(name)
             # Side by side, so that equal curves do not hide each other.
-            x = np.arange(1, tasks + 1) + dodged(place, len(names), 0.08)
+            x = at + unit * dodged(place, len(names), 0.08)
             if len(seeds) > 1:
                 axes.errorbar(
                     x, mean, seeds.std(axis=0, ddof=1), fmt="none", ecolor=style["color"], elinewidth=pt(0.7),
@@ -123,7 +131,7 @@ def concepts_over_tasks(
             axes.plot(x, mean, **style)
             rows += [
                 {
-                    "method": method, "concept": title, "after": task + 1, "mean": float(mean[task]),
+                    "method": method, "concept": title, "after": int(at[task]), "mean": float(mean[task]),
                     "seeds": len(seeds), "values": " ".join(f"{value:.6f}" for value in seeds[:, task]),
                 }
                 for task in range(tasks)
@@ -131,14 +139,14 @@ def concepts_over_tasks(
         axes.set_title(wrapped(title, 24), weight="bold" if title in every else "normal")
         if len(titles) > 1:
             letter(axes, number)
-        axes.set_xlim(0.6, tasks + 0.4)
+        axes.set_xlim(at[0] - 0.4 * unit, at[-1] + 0.4 * unit)
         # A panel with none below it has its own numbers.
         axes.xaxis.set_tick_params(labelbottom=number + columns >= len(titles))
-        axes.set_xticks(range(1, tasks + 1, -(-tasks // 8)))
+        axes.set_xticks(at[:: -(-tasks // 8)])
     low, high = panels.flat[0].get_ylim()
     if high - low < span:
         panels.flat[0].set_ylim((low + high - span) / 2, (low + high + span) / 2)
-    figure.supxlabel("After task")
+    figure.supxlabel(f"After {along}")
     figure.supylabel(written(label))
     facets.legend(figure, found)
     return figure, rows

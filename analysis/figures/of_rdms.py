@@ -32,9 +32,14 @@ Compared = tuple[list[tuple["Network", str]], NDArray[np.float64]]
 
 
 def drawings_of_rdms(
-    compared: Compared, layers: Sequence[str], groups: Sequence[str], stimuli: Stimuli, drift: Drift
+    compared: Compared,
+    layers: Sequence[str],
+    groups: Sequence[str],
+    stimuli: Stimuli,
+    drift: Drift,
+    along: str = "task",
 ) -> Drawings:
-    """What is drawn of the RDMs after one task, and of their drift over tasks."""
+    """What is drawn of the RDMs after one task, and of their drift over tasks, or epochs."""
     drawings: Drawings = {}
     own = compared[0]
     if not own:
@@ -80,7 +85,7 @@ def drawings_of_rdms(
             "What networks keep of their representations while they learn: squared Pearson correlation of the RDM of "
             "each layer with that of the same network after the first analysed task. Lines are means over seeds, bars "
             "intervals by Student's t; colours go from the first layer (dark) to the last (light).",
-            lambda: drift_over_tasks({group: drift[group] for group in groups if group in drift}),
+            lambda: drift_over_tasks({group: drift[group] for group in groups if group in drift}, along=along),
         )
     return drawings
 

@@ -88,7 +88,10 @@ def dropout_sampling(found: Courses, label: str = CONSISTENCY, bounds: tuple[flo
 
 @figure_function
 def drift_over_tasks(
-    found: Courses, label: str = "Kept of its representation (r²)", bounds: tuple[float, float] | None = (0, 1)
+    found: Courses,
+    label: str = "Kept of its representation (r²)",
+    bounds: tuple[float, float] | None = (0, 1),
+    along: str = "task",
 ) -> Drawn:
     """A value of every layer over the tasks, such as how alike its RDM is to that after the first task.
 
@@ -96,11 +99,12 @@ def drift_over_tasks(
         found: group -> layer -> task, from 1 -> mean and interval.
         label: of the values.
         bounds: of the values; None where they have none.
+        along: what the numbers count: "task", or "epoch".
 
     Raises:
         UserError: nothing to draw.
     """
-    return _courses(found, "task", "After task", label, bounds)
+    return _courses(found, along, f"After {along}", label, bounds)
 
 
 @figure_function

@@ -24,6 +24,7 @@ from orthotrace.analysis.figures.scores import Drawings, drawings_of_scores
 from orthotrace.analysis.figures.style import FORMATS, save, styled
 from orthotrace.analysis.figures.windows import drawings_of_windows
 from orthotrace.analysis.inference.ceilings import warning
+from orthotrace.analysis.networks.epochs import along_of, told
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.rdm.compare import pearson
@@ -89,16 +90,18 @@ def draw(
     of_layers |= _of_findings(findings, last, stimuli, facets) | dict(more or {})
     if readings.time.windows is not None:
         of_layers |= drawings_of_windows(at_task(findings.consistency, last), last, facets)
-    of_layers |= drawings_of_rdms(compared, readings.layers, facets.labels, stimuli, findings.drift)
+    along = along_of(network.run for network in readings.networks)
+    of_layers |= drawings_of_rdms(compared, readings.layers, facets.labels, stimuli, findings.drift, along)
     read = next(iter(readings.places.values())).read
     where = f" Layers are read {READ[read]}."
     if readings.time.windows is not None:
         where += f" Spiking networks are read in {readings.time.windows} windows of time: @ stands before their steps."
     drawings = drawings_of_scores(grouped, facets, level) | {
-        name: (caption + where, make) for name, (caption, make) in of_layers.items()
+        name: (told(caption, along) + where, make) for name, (caption, make) in of_layers.items()
     }
     if concepts:
-        drawings |= concept_drawings(concepts, stimuli.task)
+        of_concepts = concept_drawings(concepts, stimuli.task, along)
+        drawings |= {name: (told(caption, along), make) for name, (caption, make) in of_concepts.items()}
     if not formats:
         drawings = {}
     named = chosen(wanted if formats else None, drawings)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -42,6 +43,25 @@ class EpochsOfRun(Run):
     def network(self, task: int = -1, epoch: int | None = None) -> nn.Module:
         """The network as it was after an epoch."""
         return Run(self.folder, self.trust).network(1, self.tasks[task] if task < 0 else task)
+
+
+def told(text: str, along: str) -> str:
+    """A text that tells tasks, as it is where epochs stand in their place.
+
+    Args:
+        text: any.
+        along: "task" or "epoch".
+
+    Example:
+        >>> told("Kept since the first analysed task, after task 3.", "epoch")
+        'Kept since the first analysed epoch, after epoch 3.'
+    """
+    return re.sub(r"\b(after|after every|first analysed) task\b", rf"\1 {along}", text)
+
+
+def along_of(runs: Iterable[object]) -> str:
+    """What the numbers of an analysis count: "epoch" where runs are looked at along their training, else "task"."""
+    return "epoch" if any(isinstance(run, EpochsOfRun) for run in runs) else "task"
 
 
 def at_epochs(runs: Sequence[Run], epochs: str | Sequence[int]) -> tuple[list[Run], str | list[int]]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from orthotrace import __version__
 from orthotrace.analysis.inference.ceilings import Ceiling, warning
+from orthotrace.analysis.networks.epochs import told
 from orthotrace.analysis.networks.left_out import LeftOut, left_out_table
 from orthotrace.analysis.networks.places import READ
 from orthotrace.analysis.networks.read import AnyGroup
@@ -72,6 +73,9 @@ def write_report(
         **{one.name: one.table for one in sections},
     }
     left_out = left_out_table([LeftOut(**one) for one in results["left_out"]], results["networks"])
+    along = "task" if results.get("options", {}).get("epochs") is None else "epoch"
+    for table in (left_out, *tables.values()):
+        table[:] = [[told(text, along) for text in row] for row in table]
     written: set[str] = set()
     if runs:
         write_text(folder / "tables" / "scores.tex", score_latex(runs))

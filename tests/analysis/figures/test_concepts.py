@@ -60,6 +60,17 @@ def test_a_panel_for_the_mean_and_each_concept():
     plt.close(figure)
 
 
+def test_tasks_have_their_own_numbers():
+    values = {"gpm": RNG.random((2, 3, 1))}
+    figure, rows = concepts_over_tasks(values, ["thick"], after=[0, 2, 6], along="epoch")
+    (line,) = figure.axes[0].lines
+    assert line.get_xdata() == pytest.approx([0, 2, 6], abs=0.2) and figure.get_supxlabel() == "After epoch"
+    assert [row["after"] for row in rows] == [0, 2, 6]
+    plt.close(figure)
+    with pytest.raises(UserError, match="2 numbers of tasks for values after 3"):
+        concepts_over_tasks(values, ["thick"], after=[1, 2])
+
+
 def test_one_concept_has_no_mean_of_all():
     figure, _ = concepts_over_tasks({"gpm": RNG.random((2, 5, 1))}, ["thick"])
     assert [axes.get_title() for axes in figure.axes] == ["thick"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -40,3 +41,10 @@ def test_the_command_has_an_rdm_for_each_epoch(epochs, analyze, tmp_path):
     assert found["networks"] == 2 and found["options"]["epochs"] == [0, 3]
     names = sorted(path.stem for path in (tmp_path / "out" / "rdms").glob("*.safetensors"))
     assert len({name for name in names if "task0" in name}) == len({name for name in names if "task3" in name}) > 0
+    # Epochs are told as such, wherever a number is one.
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "after epoch 3" in page and "first analysed epoch" in page
+    assert not re.search(r"after (every )?task|analysed task", page)
+    drawn = (tmp_path / "out" / "figures" / "drift.svg").read_text(encoding="utf-8")
+    head = (tmp_path / "out" / "figures" / "drift.csv").read_text(encoding="utf-8").split("\n")[0]
+    assert "After epoch" in drawn and "epoch" in head.split(",")

@@ -39,6 +39,7 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
         "references": [{**of, **bounds, "reference": marked("reference"), "by": marked("by")}],
         "concepts": [{**of, **concept}],
         "networks": 2,
+        "options": {"epochs": "all"},
         "read": [{"layer": marked("layer"), "read": "post", "after": [marked("after")]}],
         "left_out": [
             {
@@ -98,6 +99,8 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     # Of every table with an empty cell it is said why.
     assert page.count("–: no two networks of the group have a value of that layer.") == 3
     assert "–: no value of that layer; " in page and "–: FWT needs two tasks that share their outputs" in page
+    # Where the numbers are of epochs, all tables say so.
+    assert page.count("<th>after epoch</th>") == 4 and "after task" not in page
     # No name makes a folder.
     assert all(path.is_file() for path in (tmp_path / "tables").iterdir())
     # What is left are the tags of the page itself.
