@@ -15,6 +15,8 @@ from orthotrace.analysis.rdm.undefined import undefined
 # Inches: of a letter of 5 points, between maps, and around them for names and the scale.
 LETTER, GAP = 0.045, 0.07
 LEFT, RIGHT, TOP, BOTTOM = 0.5, 0.65, 0.4, 0.2
+# Inches of a map in which something can be seen.
+LEAST = 0.55
 
 
 @figure_function
@@ -38,14 +40,16 @@ def rdm_maps(
         too many numbers; they are in rdms/.
     """
     layers = all_layers(rdms)
-    blocks, size = _blocks(len(rdms), len(layers))
+    blocks, size, wide = _blocks(len(rdms), len(layers))
     lines = -(-len(rdms) // blocks)
-    side = LEFT + len(layers) * (size + GAP)
+    side = LEFT + wide * (size + GAP)
     width = now().single if blocks * side + RIGHT <= now().single else now().double
     letters = max(6, int(size / LETTER / 1.5))
     titles = [filled(layer, letters) for layer in layers]
     head = 0.1 + 0.13 * max(title.count("\n") + 1 for title in titles)
-    height = head + lines * (size + GAP) + BOTTOM
+    # Many layers are broken into parts, one below the other.
+    part = head + lines * (size + GAP) + BOTTOM
+    height = -(-len(layers) // wide) * part
     figure = canvas(width, height, layout=None)
     # In the middle, where maps of the largest size leave room.
     aside = max(0.0, (width - blocks * side - RIGHT) / 2)
@@ -57,13 +61,14 @@ def rdm_maps(
     for number, (method, by_layer) in enumerate(rdms.items()):
         line, block = divmod(number, blocks)
         for column, layer in enumerate(layers):
-            left = aside + block * side + LEFT + column * (size + GAP)
-            below = height - head - line * (size + GAP) - size
+            first = column - column % wide
+            left = aside + block * side + LEFT + (column - first) * (size + GAP)
+            below = height - column // wide * part - head - line * (size + GAP) - size
             # Maps are square, and have their places: a layout engine takes seconds for many.
             axes = figure.add_axes((left / width, below / height, size / width, size / height))
             if line == 0:
                 axes.set_title(titles[column], pad=pt(3))
-            if column == 0:
+            if column == first:
                 axes.text(
                     -0.3 / size, 0.5, filled(method, letters, break_long_words=False), rotation=90, size=pt(6),
                     ha="center", va="center", transform=axes.transAxes, linespacing=1.1,
@@ -76,7 +81,7 @@ def rdm_maps(
             axes.set_facecolor("0.8")
             axes.imshow(matrix, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
             # Beside and below the outermost map that is there.
-            leftmost = not any(other in by_layer for other in layers[:column])
+            leftmost = not any(other in by_layer for other in layers[first:column])
             lowest = not any(layer in other for other in list(rdms.values())[number + blocks :: blocks])
             axes.set_xticks(middles, list(map(shown, classes)) if named and lowest else [""] * len(classes))
             axes.set_yticks(middles, list(map(shown, classes)) if named and leftmost else [""] * len(classes))
@@ -97,12 +102,14 @@ def rdm_maps(
     return figure, rows
 
 
-def _blocks(methods: int, layers: int) -> tuple[int, float]:
-    """How many methods stand beside each other, and inches of a map: so that maps are as large as a page allows.
+def _blocks(methods: int, layers: int) -> tuple[int, float, int]:
+    """How many methods stand beside each other, inches of a map, and layers in a line.
+
+    Maps are as large as a page allows; layers are broken into parts where they would be too small in one line.
 
     Example:
-        >>> _blocks(3, 2)[0], _blocks(12, 2)[0]
-        (1, 2)
+        >>> [_blocks(methods, layers)[::2] for methods, layers in ((3, 2), (12, 2), (2, 20))]
+        [(1, 2), (2, 2), (1, 7)]
     """
 
     def size(blocks: int) -> float:
@@ -110,7 +117,16 @@ def _blocks(methods: int, layers: int) -> tuple[int, float]:
         return min(along, (now().tall - TOP - BOTTOM) / -(-methods // blocks) - GAP, 1.6)
 
     best = max(range(1, methods + 1), key=lambda blocks: (round(size(blocks), 3), -blocks))
-    return best, size(best)
+    if size(best) >= LEAST:
+        return best, size(best), layers
+
+    def folded(wide: int) -> float:
+        along = (now().double - RIGHT - LEFT) / wide - GAP
+        parts = -(-layers // wide)
+        return min(along, ((now().tall / parts - TOP - BOTTOM) / methods) - GAP, 1.6)
+
+    wide = max(range(1, layers + 1), key=lambda wide: (round(folded(wide), 3), wide))
+    return (1, folded(wide), wide) if folded(wide) > size(best) else (best, size(best), layers)
 
 
 def _between(

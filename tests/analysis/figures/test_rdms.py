@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from figure_cases import overlapping
 from scipy.spatial.distance import pdist, squareform
 
 from orthotrace.analysis.figures.rdms import rdm_maps
@@ -39,4 +40,17 @@ def test_what_is_undefined_is_grey_and_a_layer_that_a_method_lacks_is_blank():
     # Of the class of stimulus 0 the other two are left.
     assert found["p", "q"] == pytest.approx(squareform(rdm)[1:3, 3:].mean())
     assert found["p", "p"] == pytest.approx(squareform(rdm)[1, 2])
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("layers", "methods"), [(9, 1), (20, 2)])
+def test_titles_of_many_layers_do_not_run_together(layers, methods):
+    rdm = pdist(np.random.default_rng(0).standard_normal((6, 4)), "correlation")
+    names = [f"layers.{number // 5}.block{number % 5}.relu1" for number in range(layers)]
+    figure, _ = rdm_maps({f"method {number}": dict.fromkeys(names, rdm) for number in range(methods)}, ["p", "q"], 3)
+    maps = [axes for axes in figure.axes[:-1] if axes.images]
+    assert overlapping(figure) == [] and len(maps) == layers * methods
+    # Each layer has its title, and every map is large enough.
+    assert [axes.get_title().replace("\n", "") for axes in maps if axes.get_title()] == names
+    assert min(axes.get_position().width for axes in maps) * figure.get_figwidth() > 0.4
     plt.close(figure)

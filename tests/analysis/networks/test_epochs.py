@@ -35,7 +35,14 @@ def test_what_has_no_epochs_is_refused(epochs, name, wanted, line):
 
 
 def test_the_command_has_an_rdm_for_each_epoch(epochs, analyze, tmp_path):
-    done = analyze(f"runs={epochs / 'single'}", f"out={tmp_path / 'out'}", "epochs=[0,3]", "stimuli.per_class=3")
+    done = analyze(
+        f"runs={epochs / 'single'}",
+        f"out={tmp_path / 'out'}",
+        "epochs=[0,3]",
+        "stimuli.per_class=3",
+        "formats=[svg]",
+        "figures=[drift,rdms]",
+    )
     assert done.code == 0, done.err
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["networks"] == 2 and found["options"]["epochs"] == [0, 3]

@@ -100,7 +100,7 @@ def test_every_name_that_a_user_chose_is_escaped(tmp_path):
     assert page.count("–: no two networks of the group have a value of that layer.") == 3
     assert "–: no value of that layer; " in page and "–: FWT needs two tasks that share their outputs" in page
     # Where the numbers are of epochs, all tables say so.
-    assert page.count("<th>after epoch</th>") == 4 and "after task" not in page
+    assert page.count("<th>after epoch</th>") == 5 and "after task" not in page
     # No name makes a folder.
     assert all(path.is_file() for path in (tmp_path / "tables").iterdir())
     # What is left are the tags of the page itself.
