@@ -25,6 +25,16 @@ def test_a_seed_draws_the_same_and_none_goes_on():
     assert not torch.equal(same[0], same[2]) and not torch.equal(same[3], same[4])
 
 
+def test_with_a_seed_an_image_has_its_spikes_in_whatever_batch():
+    every = torch.stack(list(encoded(torch.cat([IMAGES, IMAGES.flip(0), IMAGES]), 50, "rate", seed=0)), 1)
+    for image, spikes in zip(IMAGES, torch.stack(list(encoded(IMAGES, 50, "rate", seed=0)), 1), strict=True):
+        (alone,) = torch.stack(list(encoded(image[None], 50, "rate", seed=0)), 1)
+        assert torch.equal(alone, spikes)
+    assert torch.equal(every[0], every[3]) and torch.equal(every[:2], every[4:]) and torch.equal(every[1], every[2])
+    # In training alike images differ.
+    assert not torch.equal(*torch.stack(list(encoded(IMAGES[:1].expand(2, -1, -1), 50, "rate")), 1))
+
+
 def test_bright_pixels_spike_first_and_black_ones_never():
     spikes = torch.stack(list(encoded(IMAGES, 5, "latency")))
     assert torch.equal(spikes.sum(0), torch.tensor([[[0.0, 1], [1, 1]], [[0, 1], [1, 1]]]))

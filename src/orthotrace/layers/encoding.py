@@ -26,7 +26,9 @@ def encoded(images: Tensor, steps: int, encoding: Encoding, seed: int | None = N
         images: (n, ...); of frames (n, steps * channels, ...).
         steps: of time.
         encoding: of the four.
-        seed: of the spikes of a rate; None for torch's own generator.
+        seed: of the spikes of a rate. With one, a step draws one threshold for each pixel, the same for all images:
+            an image gets the same spikes in whatever batch it is. None, as in training: every image draws its own, from
+            torch's generator.
 
     Yields:
         (n, ...), so many times.
@@ -52,7 +54,8 @@ def encoded(images: Tensor, steps: int, encoding: Encoding, seed: int | None = N
         return
     generator = None if seed is None else torch.Generator(images.device).manual_seed(seed)
     for _ in range(steps):
-        drawn = torch.rand(shares.shape, generator=generator, dtype=shares.dtype, device=shares.device)
+        shape = shares.shape if generator is None else shares.shape[1:]
+        drawn = torch.rand(shape, generator=generator, dtype=shares.dtype, device=shares.device)
         yield (drawn < shares).to(images.dtype)
 
 

@@ -137,8 +137,8 @@ def lacking(table: Sequence[Sequence[str]], score: str = "accuracy") -> str:
     """Why cells of a table of scores are empty, in one sentence; nothing where none is.
 
     Example:
-        >>> lacking([["method", "BWT", "FWT"], ["gpm", "-.010", "–"]]).partition(":")[0]
-        '–: FWT needs two tasks that share their outputs'
+        >>> lacking([["method", "FWT", "BWT"], ["gpm", "-.010", "–"]])
+        '–: BWT needs two tasks.'
         >>> lacking([["method", "BWT"], ["gpm", "-.010"]])
         ''
     """
