@@ -172,3 +172,13 @@ def test_a_layer_that_is_not_trained_trusts_nobody():
     model.fc1.requires_grad_(False)
     method, _, _ = begun(1, model=model, threshold=0.0)
     assert {key[1] for key, _ in method.scales.items()} == {1}
+
+
+def test_where_the_projection_is_soft_training_and_test_have_one_network():
+    method, model, context = begun(1, threshold=0.0, hold=0.5)
+    inputs = STREAM.test(1).inputs()
+    assert method.task_parameters(context) and max(method.guard.leaks().values()) > 1e-3
+    with torch.no_grad():
+        torch.testing.assert_close(
+            method.training_forward(model, inputs, context), method.network(model, 1)(inputs), rtol=0, atol=1e-4
+        )

@@ -129,8 +129,8 @@ def test_a_deep_copy_of_the_model_is_another_model():
 class Doubling(SvdSubspace):
     """Says of itself that it projects, and takes twice what is inside."""
 
-    def inside(self, update: torch.Tensor) -> torch.Tensor:
-        return 2 * super().inside(update)
+    def component(self, update: torch.Tensor) -> torch.Tensor:
+        return 2 * super().component(update)
 
 
 def test_a_subspace_that_does_not_project_is_refused():

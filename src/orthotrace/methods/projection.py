@@ -45,9 +45,12 @@ class ProjectionMethod(Method):
         audit: compare what is held with the exact principal directions, over all training images of a task. Costs
             one pass, and a matrix of width x width for each layer.
         memory: images to replay beside the projection; of size 0 for none.
+        hold: share of the component in the rows held that is taken, in [0, 1]. 1 is the method; 0 takes nothing, so that
+            layers learn as in plain training; between them the projection is soft, of each step, and leaks. A bias, and
+            what normalisation says, are held whole above 0.
 
     Raises:
-        UserError: at setup, a layer that is never called, normalisation by task where nothing says the task, or a
+        UserError: at setup, a subspace that pays no heed to hold, a layer that is never called, normalisation by task where nothing says the task, or a
             memory smaller than the number of classes.
 
     Attributes:
@@ -69,8 +72,10 @@ class ProjectionMethod(Method):
         normalisation: Mode = "frozen",
         audit: bool = True,
         memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (immutable)
+        hold: Annotated[float, Field(ge=0, le=1)] = 1.0,
     ) -> None:
         super().__init__()
+        self.hold = hold
         self.memory_options = memory
         self.memory: Memory | None = None
         self.patches = patches
@@ -123,12 +128,20 @@ class ProjectionMethod(Method):
         self._look(model, stream)
 
     def _made(self, label: str, seed: int, options: Mapping[str, Any], features: int, **rest: Any) -> Subspace:
+        # Subspaces of users' own need not know what nobody asks for.
+        share = {} if self.hold == 1 else {"hold": self.hold}
         try:
-            space = self.subspace(features, seed, **options, **rest)
+            space = self.subspace(features, seed, **options, **share, **rest)
         except UserError as error:
             raise UserError(f"layer '{label}': {error.message}", error.key) from error
         if not isinstance(space, Subspace):
             raise UserError(f"{type(self).__name__}.subspace must return a Subspace (got {type(space).__name__})")
+        if self.hold < 1 and (space.removes != self.hold or type(space).inside is not Subspace.inside):
+            raise UserError(
+                f"{type(space).__name__} pays no heed to it: hand the options of {type(self).__name__}.subspace on to "
+                "it, and let it override component, not inside",
+                "hold",
+            )
         return space
 
     def _look(self, model: nn.Module, stream: Stream) -> None:

@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.streams import Stream
-from orthotrace.methods.context import TaskContext
+from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.methods.gpm import SampledProjection
 from orthotrace.protection.layers import protectable
 from orthotrace.protection.matrices import WeightMatrix
@@ -139,6 +139,13 @@ class TRGP(SampledProjection):
             found[part.name][part.outputs].flatten(1) if part.name in found else torch.zeros_like(part.weight)
             for part in self.guard.parts
         ]
+
+    def training_forward(self, network: Forward, inputs: Tensor, context: TaskContext) -> Tensor:
+        """Logits of a batch; where the projection is soft, A moves with W."""
+        if self.hold < 1 and self._running:
+            with torch.no_grad():
+                self._running = self._regions(context.number, start=False)
+        return super().training_forward(network, inputs, context)
 
     def _take(self, task: int) -> None:
         """Work with the scales of a task."""

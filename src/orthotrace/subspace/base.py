@@ -18,6 +18,7 @@ from orthotrace.linalg import orthonormalise, project_out
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,17 @@ class Subspace(nn.Module, ABC):
 
     Args:
         features: width of a row, at least 1.
+        hold: share of the component in the rows held that project takes, in [0, 1]: 1 takes all of it, 0 nothing.
+            Below 1 the projection is soft: of the update of each step, and so the more steps, the more passes.
         dtype: of the rows held.
 
     Raises:
-        UserError: no features.
+        UserError: no features, or a share outside [0, 1].
 
     Attributes:
         exact: whether project removes the whole component in the rows held, so that doing it twice changes nothing.
             A soft projection (False) removes a share of it, from every step.
+        removes: the share hold.
         nested: whether rows once held stay held.
         holds_constant: whether the constant input of a bias is held where no row is: inputs that were all zero need
             no row, and yet the bias.
@@ -63,9 +67,16 @@ class Subspace(nn.Module, ABC):
     tasks: Tensor
 
     @checked
-    def __init__(self, features: Annotated[int, Field(ge=1)], *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, features: Annotated[int, Field(ge=1)], *, hold: Share = 1.0, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.features = features
+        self.removes = hold
+        if hold < 1:
+            self.exact = False
+        if hold == 0:
+            self.holds_constant = False
         self.label = ""
         self.register_buffer("basis", torch.zeros(0, features, dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
@@ -80,7 +91,7 @@ class Subspace(nn.Module, ABC):
     @property
     def active(self) -> bool:
         """Whether project changes anything; once it does, it does so until the end of the task."""
-        return self.rank > 0
+        return self.rank > 0 and self.removes > 0
 
     def named(self, label: str) -> Self:
         """Itself, with a label for its warnings."""
@@ -134,7 +145,7 @@ class Subspace(nn.Module, ABC):
         """Start a task. Optional: a subspace that learns while the task runs makes its rows ready here."""
 
     def project(self, update: Tensor) -> Tensor:
-        """The update without its component in the rows held.
+        """The update without the share hold of its component in the rows held.
 
         Args:
             update: dW, (out, features).
@@ -150,7 +161,12 @@ class Subspace(nn.Module, ABC):
         return update - self.inside(update)
 
     def inside(self, update: Tensor) -> Tensor:
-        """The component of an update in the rows held, (dW M^T) M."""
+        """What project takes of an update: the share hold of its component."""
+        component = self.component(update)
+        return component if self.removes == 1 else self.removes * component
+
+    def component(self, update: Tensor) -> Tensor:
+        """The component of an update in the rows held, (dW M^T) M; a kind of its own overrides it."""
         update = update.to(self.basis.dtype)
         # Below half the width two thin products cost less than one with M^T M.
         if 2 * len(self.basis) <= self.features:
@@ -194,7 +210,7 @@ class CountedSubspace(Subspace):
         energy: hold the least number of directions whose energy reaches this share, in (0, 1].
         growth: added to the energy with each task, up to 1; at least 0.
         rows: or hold this many directions of each task: one number, or one for each task, the last repeated.
-        dtype: of the rows held.
+        hold, dtype: as for Subspace.
 
     Raises:
         UserError: neither or both of energy and rows, a threshold outside (0, 1], a negative number of rows, more
@@ -209,15 +225,15 @@ class CountedSubspace(Subspace):
         energy: Threshold | None = None,
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: Count | Sequence[Count] | None = None,
-        dtype: torch.dtype = torch.float32,
+        **options: Any,
     ) -> None:
-        super().__init__(features, dtype=dtype)
+        super().__init__(features, **options)
         if (energy is None) == (rows is None):
             raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
         self.energy = energy
         self.growth = growth
         # Where no rows were asked for, nothing is to be held.
-        self.holds_constant = rows is None or bool(np.any(rows))
+        self.holds_constant = self.holds_constant and (rows is None or bool(np.any(rows)))
         self.rows = None if rows is None else [rows] if isinstance(rows, int) else list(rows)
         if self.rows == []:
             raise UserError("an empty list; give the rows of each task, or of all", "rows")

@@ -54,10 +54,10 @@ class ComplementSubspace(SvdSubspace):
         """The rows held, (rank, features)."""
         return complement(self.rest) if self.keeps_rest else self.basis
 
-    def inside(self, update: Tensor) -> Tensor:
+    def component(self, update: Tensor) -> Tensor:
         """The component of an update in the rows held."""
         if not self.keeps_rest:
-            return super().inside(update)
+            return super().component(update)
         update = update.to(self.rest.dtype)
         return update - (update @ self.rest.T) @ self.rest
 

@@ -49,7 +49,7 @@ class HebbianSubspace(CountedSubspace):
     values of S are the variances along its directions.
 
     Args:
-        features, energy, growth, rows, dtype: as for CountedSubspace.
+        features, energy, growth, rows, hold, dtype: as for CountedSubspace.
         step: of the published rule, above 0; None for the trace.
         momentum: what the trace, or V, keeps at a step, in [0, 1).
         iterations: times that each batch is learned from, at least 1; beyond 1 each is a step, whatever the interval.

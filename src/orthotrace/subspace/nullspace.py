@@ -22,6 +22,7 @@ class NullSpace(Subspace):
     Args:
         features: width of a row.
         factor: a, at least 1; the larger, the more is free.
+        hold: as for Subspace.
         dtype: of the rows held; the covariance is in float64.
 
     Source: Wang, Li, Sun & Xu, Training Networks in Null Space of Feature Covariance for Continual Learning,

@@ -25,6 +25,7 @@ class RecursiveSubspace(Subspace):
     Args:
         features: width of a row.
         alpha: above 0; the smaller, the more is held.
+        hold: as for Subspace: dW <- dW - hold dW (I - P).
         dtype: of the projector; the recursion is in float64.
 
     Source: Zeng, Chen, Cui & Yu, Continual learning of context-dependent processing in neural networks, Nature
@@ -58,7 +59,7 @@ class RecursiveSubspace(Subspace):
     @property
     def active(self) -> bool:
         """Whether project changes anything."""
-        return len(self.inverse) > 0
+        return len(self.inverse) > 0 and self.removes > 0
 
     def observe(self, rows: Tensor) -> None:
         """One step of the recursion by the mean of a batch of inputs, (n, features)."""
@@ -70,7 +71,7 @@ class RecursiveSubspace(Subspace):
         mean = total / count
         if not len(self.following):
             identity = torch.eye(self.features, dtype=torch.float64, device=rows.device)
-            self.following = self.inverse.clone() if self.active else identity
+            self.following = self.inverse.clone() if len(self.inverse) else identity
         k = self.following @ mean
         self.following.addr_(k, k, alpha=-1 / float(self.alpha + mean @ k))
 
@@ -94,6 +95,6 @@ class RecursiveSubspace(Subspace):
         self.taken_away = (identity - self.inverse).to(self.basis)
         self.tasks += 1
 
-    def inside(self, update: Tensor) -> Tensor:
+    def component(self, update: Tensor) -> Tensor:
         """What is taken of an update, dW (I - P)."""
         return update.to(self.basis.dtype) @ self.taken_away

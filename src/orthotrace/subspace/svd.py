@@ -19,7 +19,7 @@ class SvdSubspace(CountedSubspace):
     Args:
         features: width of a row, at least 1.
         **options: either ``energy``, the share to hold in (0, 1] (``growth`` is added with each task), or ``rows``, the
-            directions to hold of each task; ``dtype``. See CountedSubspace.
+            directions to hold of each task; ``hold``, ``dtype``. See CountedSubspace.
 
     Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
 

@@ -20,7 +20,7 @@ class WeightedSubspace(SvdSubspace):
         l' = (a + 1) s / (a s + max s),   l <- min(1, l + l') for the rows held before, l = l' for new ones.
 
     Args:
-        features, energy, growth, rows, dtype: as for CountedSubspace.
+        features, energy, growth, rows, hold, dtype: as for CountedSubspace.
         alpha: a, at least 0; the larger, the sooner a direction counts as fully important.
 
     Source: Saha & Roy, Continual Learning with Scaled Gradient Projection, AAAI 2023, eq. 6 to 9.
@@ -54,6 +54,6 @@ class WeightedSubspace(SvdSubspace):
         self.importance = (before + weights).clamp_max(1).to(self.basis)
         self.hold(new)
 
-    def inside(self, update: Tensor) -> Tensor:
+    def component(self, update: Tensor) -> Tensor:
         """The share of an update that is taken, dW M^T diag(l) M."""
         return ((update.to(self.basis.dtype) @ self.basis.T) * self.importance) @ self.basis
