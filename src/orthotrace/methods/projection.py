@@ -45,13 +45,13 @@ class ProjectionMethod(Method):
         audit: compare what is held with the exact principal directions, over all training images of a task. Costs
             one pass, and a matrix of width x width for each layer.
         memory: images to replay beside the projection; of size 0 for none.
-        hold: share of the component in the rows held that is taken, in [0, 1]. 1 is the method; 0 takes nothing, so that
-            layers learn as in plain training; between them the projection is soft, of each step, and leaks. A bias, and
-            what normalisation says, are held whole above 0.
+        hold: share of the component in the rows held that is taken, in [0, 1]. 1 is the method; 0 takes nothing, so
+            that layers learn as in plain training; between them the projection is soft, of each step, and leaks. Above
+            0 a bias is held whole; normalisation always is.
 
     Raises:
-        UserError: at setup, a subspace that pays no heed to hold, a layer that is never called, normalisation by task where nothing says the task, or a
-            memory smaller than the number of classes.
+        UserError: at setup, a subspace that pays no heed to hold, a layer that is never called, normalisation by task
+            where nothing says the task, or a memory smaller than the number of classes.
 
     Attributes:
         watches: whether the subspaces observe the batches of training.
