@@ -59,6 +59,15 @@ def test_sizes_reach_their_layers(name):
     assert [layer.capacity.features for layer in outcome.layers.values()] == [64, 30]
 
 
+@pytest.mark.parametrize("name", PROJECTING)
+def test_an_optimum_stands_in_place_of_the_energy(name):
+    ranks = []
+    for options in ({"rank": "optimum"}, {"rank": "optimum", "plasticity": 3.0}):
+        _, outcome = ended(PROJECTING[name](energy=1.0, **options))
+        ranks.append([layer.capacity.rank for layer in outcome.layers.values()])
+    assert all(30 > most > least > 0 for most, least in zip(*ranks, strict=True))
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -66,6 +75,8 @@ def test_sizes_reach_their_layers(name):
         ({"energy": 2}, "energy: input should be less than or equal to 1"),
         ({"rows": -1}, "rows: input should be greater than or equal to 0"),
         ({"rows": 2, "wrong": 1}, "wrong"),
+        ({"rows": 2, "rank": "optimum"}, "rank: give rank or rows, not both"),
+        ({"rank": "optimum", "plasticity": -1}, "plasticity: input should be greater than 0"),
     ],
 )
 @pytest.mark.parametrize("name", PROJECTING)

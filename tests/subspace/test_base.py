@@ -1,31 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from subspaces import KINDS, learned, randn
 
 from orthotrace.core.errors import UserError
 from orthotrace.linalg import is_orthonormal
-from orthotrace.subspace import ComplementSubspace, HebbianSubspace, RegionSubspace, SvdSubspace
-
-KINDS = {
-    "svd": SvdSubspace,
-    "complement": ComplementSubspace,
-    "regions": RegionSubspace,
-    "hebbian": HebbianSubspace,
-}
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def learned(kind: str, *tasks: torch.Tensor, **options):
-    space = KINDS[kind](tasks[0].shape[1], dtype=torch.float64, **options)
-    for rows in tasks:
-        space.begin()
-        for batch in rows.split(20):
-            space.observe(batch)
-        space.consolidate()
-    return space
+from orthotrace.subspace import SvdSubspace
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,8 +83,8 @@ BAD = [
     ({"rows": -1}, "rows: input should be greater than or equal to 0 (got -1)"),
     ({"rows": 9}, "rows: 9 rows, but the layer has 8 features"),
     ({"rows": []}, "rows: an empty list"),
-    ({"rows": 2, "energy": 0.9}, "rows: give either energy or rows"),
-    ({}, "energy: give either energy or rows"),
+    ({"rows": 2, "energy": 0.9}, "rows: give one of energy, rows and rank"),
+    ({}, "energy: give one of energy, rows and rank"),
 ]
 
 

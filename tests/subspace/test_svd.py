@@ -4,7 +4,6 @@ import torch
 
 from orthotrace.data.sources import digits
 from orthotrace.subspace import SvdSubspace
-from orthotrace.subspace.svd import least_count
 
 
 def gpm_rank(rows: np.ndarray, basis: np.ndarray, energy: float) -> int:
@@ -48,14 +47,6 @@ def test_nothing_is_added_where_enough_is_held():
         space.observe(rows)
         space.consolidate()
         assert space.rank == 2
-
-
-@pytest.mark.parametrize(
-    ("energies", "total", "share", "expected"),
-    [([6, 3, 1], 10, 0.9, 2), ([6, 3, 1], 10, 0.91, 3), ([6, 3, 1], 10, 1.0, 3), ([1], 100, 0.99, 0), ([], 5, 0.5, 0)],
-)
-def test_least_count(energies, total, share, expected):
-    assert least_count(torch.tensor(energies, dtype=torch.float64), total, share) == expected
 
 
 def test_infinite_inputs_are_refused():

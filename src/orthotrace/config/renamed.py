@@ -37,7 +37,7 @@ for _names, _old, _new in ((_PACKAGE, "orthotrace", "orthotrace"), (_ANALYSIS, "
 ADDED: dict[str, dict[str, Any]] = {
     "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
-    "method": {"levels": None, "hold": 1.0},
+    "method": {"levels": None, "hold": 1.0, "rank": None, "plasticity": 0.3},
     "model": {"feedback": "backprop"},
     "trainer": {"loss": None, "checkpoints": None},
 }

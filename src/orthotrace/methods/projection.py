@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -62,7 +62,7 @@ class ProjectionMethod(Method):
     guard: Projector
     watches: bool = False
     start_epoch: int = 1
-    more: str = "a higher energy or more rows hold more"
+    more: str = "let its subspaces hold more"
 
     @checked
     def __init__(
@@ -282,11 +282,16 @@ class CountedProjection(ProjectionMethod):
         growth: added to the energy with each task, up to 1; at least 0.
         rows: or a fixed number of rows for each task: one, one for each layer, or by name (there also over tasks).
         rows_from: or the rows that another run found, see orthotrace.results.found_rows.
+        rank: or "optimum", in place of the energy: of each layer the number that weighs forgetting against learning,
+            see orthotrace.subspace.counts.optimum_count.
+        plasticity: of the optimum, above 0; the larger, the fewer are held.
         **options: as for ProjectionMethod.
 
     Raises:
-        UserError: see sizes, and ProjectionMethod.
+        UserError: rank beside rows; see sizes, and ProjectionMethod.
     """
+
+    more = "a higher energy, more rows or a smaller plasticity hold more"
 
     @checked
     def __init__(
@@ -295,16 +300,24 @@ class CountedProjection(ProjectionMethod):
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: RowCounts | None = None,
         rows_from: FoundRows | None = None,
+        rank: Literal["optimum"] | None = None,
+        plasticity: Annotated[float, Field(gt=0)] = 0.3,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if rank is not None and (rows is not None or rows_from is not None):
+            raise UserError("give rank or rows, not both", "rank")
+        self.rank = rank
+        self.plasticity = plasticity
         self.energy = energy
         self.growth = growth
         self.rows = rows
         self.rows_from = rows_from
 
     def options(self, labels: Mapping[str, str], seeds: Seeds) -> dict[str, dict[str, Any]]:
-        """Energy or rows of each subspace, by label."""
+        """Energy, rows or optimum of each subspace, by label."""
+        if self.rank is not None:
+            return {label: {"rank": self.rank, "plasticity": self.plasticity} for label in labels}
         found = sizes(labels, self.energy, self.rows, self.rows_from)
         return {label: {"growth": self.growth, **of} for label, of in found.items()}
 

@@ -6,7 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.subspace.counts import least_count, optimum_count
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -203,17 +204,19 @@ class Subspace(nn.Module, ABC):
 
 
 class CountedSubspace(Subspace):
-    """A subspace that holds so many directions of each task: as many as reach an energy, or a fixed number.
+    """A subspace that holds so many directions of each task: as many as reach an energy, a fixed number, or an optimum.
 
     Args:
         features: width of a row, at least 1.
         energy: hold the least number of directions whose energy reaches this share, in (0, 1].
         growth: added to the energy with each task, up to 1; at least 0.
         rows: or hold this many directions of each task: one number, or one for each task, the last repeated.
+        rank: or "optimum": the number that weighs forgetting against learning, see counts.optimum_count.
+        plasticity: of the optimum, above 0; the larger, the fewer are held.
         hold, dtype: as for Subspace.
 
     Raises:
-        UserError: neither or both of energy and rows, a threshold outside (0, 1], a negative number of rows, more
+        UserError: none or several of energy, rows and rank, a threshold outside (0, 1], a negative number of rows, more
             rows than features.
     """
 
@@ -225,12 +228,16 @@ class CountedSubspace(Subspace):
         energy: Threshold | None = None,
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: Count | Sequence[Count] | None = None,
+        rank: Literal["optimum"] | None = None,
+        plasticity: Annotated[float, Field(gt=0)] = 0.3,
         **options: Any,
     ) -> None:
         super().__init__(features, **options)
-        if (energy is None) == (rows is None):
-            raise UserError("give either energy or rows", "rows" if rows is not None else "energy")
+        given = {"energy": energy, "rows": rows, "rank": rank}
+        if len(named := [name for name, value in given.items() if value is not None]) != 1:
+            raise UserError("give one of energy, rows and rank", named[-1] if named else "energy")
         self.energy = energy
+        self.plasticity = None if rank is None else plasticity
         self.growth = growth
         # Where no rows were asked for, nothing is to be held.
         self.holds_constant = self.holds_constant and (rows is None or bool(np.any(rows)))
@@ -245,8 +252,20 @@ class CountedSubspace(Subspace):
         """Of the energy, to be held after the task that is being learned."""
         return min(1.0, (self.energy or 1.0) + self.growth * int(self.tasks))
 
+    def enough(self, energies: Tensor, total: float, unheld: float = 0.0) -> int:
+        """How many directions are to be held, where no number was asked for.
+
+        Args:
+            energies: of the directions, largest first, (r,).
+            total: of all rows.
+            unheld: energy that lies in none of the directions: under an energy it counts as one more.
+        """
+        if self.plasticity is not None:
+            return optimum_count(energies, total, int(self.tasks) + 1, self.plasticity, self.features)
+        return least_count(torch.cat([energies, energies.new_full((int(unheld > 0),), unheld)]), total, self.share)
+
     def asked(self) -> int | None:
-        """Rows that were asked for of the task that is being learned; None under an energy."""
+        """Rows that were asked for of the task that is being learned; None under an energy or the optimum."""
         return None if self.rows is None else self.rows[min(int(self.tasks), len(self.rows) - 1)]
 
     def wanted(self) -> int | None:

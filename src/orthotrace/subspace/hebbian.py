@@ -13,7 +13,6 @@ from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import CountedSubspace
-from orthotrace.subspace.svd import least_count
 
 # Share of the largest response by which rows without a response keep their place: above the rounding of float32,
 # below every response that counts.
@@ -265,8 +264,13 @@ class HebbianSubspace(CountedSubspace):
         # What no row has learned is energy too: one more, last direction.
         energies = energies[:answered]
         unlearned = max(left - float(energies.sum()), 0.0)
-        count = least_count(torch.cat([energies, energies.new_tensor([unlearned])]), total, self.share)
-        if count > answered and self.max_rows < self.free:
+        count = self.enough(energies, total, unlearned)
+        if self.plasticity is not None:
+            if count == len(self.learning) and self.max_rows < self.free:
+                warnings.warn(
+                    f"{self.label}all {count} rows of max_rows are used: the optimum may be more", stacklevel=2
+                )
+        elif count > answered and self.max_rows < self.free:
             reached = f"energy {1 - unlearned / total:.3f} of {self.share:.3g} reached"
             if steps < FEW:
                 reached += (

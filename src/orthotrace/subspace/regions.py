@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthotrace.subspace.svd import SvdSubspace, least_count
+from orthotrace.subspace.svd import SvdSubspace
 
 
 class RegionSubspace(SvdSubspace):
@@ -49,7 +49,7 @@ class RegionSubspace(SvdSubspace):
             # What no row holds is energy too.
             total = float(rows.square().sum())
             unheld = (total - along.sum()).clamp_min(0)
-            wanted = least_count(torch.cat([along[order], unheld[None]]), total, self.share)
+            wanted = self.enough(along[order], total, float(unheld))
         member = torch.zeros(self.rank, dtype=torch.bool, device=rows.device)
         member[order[: min(wanted, self.rank)]] = True
         # A direction without energy spans nothing.

@@ -19,7 +19,7 @@ class SvdSubspace(CountedSubspace):
     Args:
         features: width of a row, at least 1.
         **options: either ``energy``, the share to hold in (0, 1] (``growth`` is added with each task), or ``rows``, the
-            directions to hold of each task; ``hold``, ``dtype``. See CountedSubspace.
+            directions to hold of each task, or ``rank``; ``hold``, ``dtype``. See CountedSubspace.
 
     Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
 
@@ -53,7 +53,7 @@ class SvdSubspace(CountedSubspace):
         directions = directions[energies > self.rounding(total)]
         count = self.wanted()
         if count is None:
-            count = least_count(energies, total, self.share)
+            count = self.enough(energies, total)
         # The sample may span fewer directions than were asked for.
         count = min(count, self.free, len(directions))
         self.take_up(rows, directions[:count], energies[:count])
@@ -84,21 +84,3 @@ class SvdSubspace(CountedSubspace):
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
             )
         return sample.double()
-
-
-def least_count(energies: Tensor, total: float, share: float) -> int:
-    """The least k for which the energies after the first k are at most (1 - share) of the total.
-
-    Args:
-        energies: of the residual's directions, largest first, (r,).
-        total: energy of all rows, what earlier directions hold included.
-        share: in (0, 1].
-
-    Example:
-        >>> least_count(torch.tensor([6.0, 3.0, 1.0]), total=20.0, share=0.9)
-        2
-    """
-    after = energies.sum() - torch.cat([energies.new_zeros(1), energies.cumsum(0)])
-    # The subtractions leave rounding where nothing is left.
-    allowed = (1 - share + 8 * torch.finfo(energies.dtype).eps) * total
-    return int((after > allowed).sum())
