@@ -111,6 +111,11 @@ HAD = {
     "megabytes": ({"extra_memory_bytes": 12_340_000}, "MB", "12.34"),
     "seconds": ({"seconds": [60.0, 40.26]}, "seconds", "100.3"),
     "aia": ({"aia": 0.25}, "AIA", ".250"),
+    "free": (
+        {"capacity": {"fc1": {"features": 6, "rank": [1, 4]}, "fc2": {"features": 2, "rank": [1, 2]}}},
+        "free",
+        ".250",
+    ),
 }
 
 
@@ -124,6 +129,13 @@ def test_a_score_has_a_column_where_a_run_has_it(tmp_path, score):
     assert title not in without[0] and without[0][:8] == [
         "method", "runs", "ACC", "95 % interval", "BWT", "FWT", "forgetting", "learning acc.",
     ]  # fmt: skip
+
+
+def test_a_network_without_a_free_direction_has_a_column_for_it(tmp_path):
+    full = written(tmp_path, "gpm", capacity={"fc1": {"features": 6, "rank": [4, 6]}})
+    rows = score_table(groups([written(tmp_path, "er"), full]))
+    assert [row[rows[0].index("free")] for row in rows] == ["free", "–", ".000"]
+    assert "free" not in score_table(groups([written(tmp_path / "none", "er", capacity={})]))[0]
 
 
 def test_runs_of_before_there_was_a_score_have_a_dash(tmp_path):

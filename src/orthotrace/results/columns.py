@@ -10,11 +10,12 @@ class Column:
 
     Attributes:
         title: its head.
-        better: 1 where higher is better, -1 where lower is.
+        better: 1 where higher is better, -1 where lower is, 0 where neither is.
         digits: behind the point.
         always: whether it has a column where no run has it.
         meaning: in half a sentence; empty where the title says it.
         absent: what a run needs to have it; empty where every run has.
+        zero: whether a column of zeros says something.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Column:
     always: bool = False
     meaning: str = ""
     absent: str = ""
+    zero: bool = False
 
 
 # What the scores of a run are made of, as scores.json names it: in a sentence, and at the head of a column. In both
@@ -88,6 +90,13 @@ COLUMNS = {
         absent="two tasks, and one run of method=independent of the same data, network and seeds",
     ),
     "seconds": Column("seconds", -1, 1, meaning="of training"),
+    "free": Column(
+        "free",
+        0,
+        meaning="share of the directions of all protected layers that are still free after the last task",
+        absent="a method that holds directions",
+        zero=True,
+    ),
     "megabytes": Column("MB", -1, 2, meaning="what a method keeps beside the network"),
 }
 

@@ -43,8 +43,18 @@ class Group:
         return mean_and_deviation(self.values(score), COLUMNS[score].digits)
 
 
-# Scores that are made of what scores.json holds: the time of all tasks, and what a method keeps beside the network.
-_SUMS: dict[str, Callable[[Mapping[str, Any]], float]] = {
+def _free(scores: Mapping[str, Any]) -> float | None:
+    """Share of the directions of all protected layers that are free in the end; None where no layer is protected."""
+    layers = [of for of in (scores["capacity"] or {}).values() if of["rank"]]
+    if not (features := sum(of["features"] for of in layers)):
+        return None
+    return 1 - sum(of["rank"][-1] for of in layers) / features
+
+
+# Scores that are made of what scores.json holds: the time of all tasks, what is left to learn with, and what a method
+# keeps beside the network.
+_SUMS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "free": _free,
     "seconds": lambda scores: sum(scores["seconds"]),
     "megabytes": lambda scores: scores["extra_memory_bytes"] / 1e6,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orthotrace.core.files import write_text
 from orthotrace.results.collapse import group_lines
-from orthotrace.results.columns import BETTER, COLUMNS, DASH, INTERVAL, WORDS, in_common, lacking, titled
+from orthotrace.results.columns import BETTER, COLUMNS, DASH, INTERVAL, WORDS, Column, in_common, lacking, titled
 from orthotrace.results.comparisons import PairedComparison, against_references, comparisons, setting_of
 from orthotrace.results.distinct import distinct
 from orthotrace.results.groups import Group, failures, groups
@@ -31,7 +31,7 @@ def score_table(found: Sequence[Group]) -> list[list[str]]:
         name: [of.get(name) or group.values(name) for group, of in zip(found, extra, strict=True)] for name in COLUMNS
     }
     # Methods that keep nothing have no column for it.
-    shown = [name for name, of in values.items() if COLUMNS[name].always or any(any(one) for one in of)]
+    shown = [name for name, of in values.items() if _told(COLUMNS[name], of)]
     score = in_common(group.score for group in found)
     rows = [["method", "runs", *(titled(name, score) for name in shown)]]
     rows[0].insert(3, INTERVAL)
@@ -45,6 +45,11 @@ def score_table(found: Sequence[Group]) -> list[list[str]]:
         label = group.label if group.score == score else f"{group.label} ({WORDS[group.score]})"
         rows.append([label, str(len(group.runs)), cells[0], bounds, *cells[1:]])
     return rows
+
+
+def _told(column: Column, of: Sequence[Sequence[float]]) -> bool:
+    """Whether there is a column of the values of all groups."""
+    return column.always or any(any(one) or (one and column.zero) for one in of)
 
 
 def score_latex(found: Sequence[Group]) -> str:
