@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import orthogonalise as orthogonalise
     from orthotrace.layers import replace_norm as replace_norm
     from orthotrace.layers import spiking as spiking
+    from orthotrace.methods.codecl import CodeCL as CodeCL
     from orthotrace.methods.ewc import EWC as EWC
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
@@ -56,6 +57,7 @@ _PUBLIC = {
     "methods.trgp": ["TRGP"],
     "methods.owm": ["OWM"],
     "methods.nscl": ["NSCL"],
+    "methods.codecl": ["CodeCL"],
     # methods: what they are compared with
     "methods.finetune": ["Finetune"],
     "methods.ewc": ["EWC", "OnlineEWC"],

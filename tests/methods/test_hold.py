@@ -31,7 +31,7 @@ def plain(tmp_path_factory):
 
 
 def test_every_projection_method_has_the_dial():
-    assert {"gpm", "hlop", "sgp", "trgp", "owm", "nscl"} <= set(PROJECTING)
+    assert {"gpm", "hlop", "sgp", "trgp", "owm", "nscl", "codecl"} <= set(PROJECTING)
 
 
 @pytest.mark.parametrize("method", PROJECTING)

@@ -10,11 +10,11 @@ import torch
 from orthotrace import subspace
 from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
-from orthotrace.subspace import NullSpace, RecursiveSubspace, Subspace, SvdSubspace
+from orthotrace.subspace import ConceptorSubspace, NullSpace, RecursiveSubspace, Subspace, SvdSubspace
 
 # Every subspace, with the options that it cannot do without.
 SPACES = {
-    name: (kind, {} if kind in (NullSpace, RecursiveSubspace) else {"rows": 5})
+    name: (kind, {} if kind in (ConceptorSubspace, NullSpace, RecursiveSubspace) else {"rows": 5})
     for name in subspace.__all__
     if inspect.isclass(kind := getattr(subspace, name)) and issubclass(kind, Subspace) and not inspect.isabstract(kind)
 }

@@ -11,7 +11,7 @@ from orthotrace.core.distributed import shard
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import generator
 from orthotrace.methods.context import TaskContext
-from orthotrace.methods.projection import CountedProjection
+from orthotrace.methods.projection import CountedProjection, ProjectionMethod
 from orthotrace.subspace import ComplementSubspace, SvdSubspace
 
 
@@ -31,11 +31,16 @@ class SampledProjection(CountedProjection):
 
     def learn(self, context: TaskContext) -> None:
         """Draw the samples and let the subspaces observe them."""
-        part = context.part
-        order = torch.randperm(len(part), generator=generator(context.seeds.method, 1, context.number))
-        sample = shard(order[: self.samples])
-        for inputs in self.inputs(context, part.take(sample.to(part.labels.device))):
-            self.guard.observe(inputs)
+        observe_sample(self, context, self.samples)
+
+
+def observe_sample(method: ProjectionMethod, context: TaskContext, samples: int) -> None:
+    """Let the subspaces of a method observe so many random training images of a task."""
+    part = context.part
+    order = torch.randperm(len(part), generator=generator(context.seeds.method, 1, context.number))
+    sample = shard(order[:samples])
+    for inputs in method.inputs(context, part.take(sample.to(part.labels.device))):
+        method.guard.observe(inputs)
 
 
 class GPM(SampledProjection):

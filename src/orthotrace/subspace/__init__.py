@@ -2,6 +2,7 @@
 
 from orthotrace.subspace.base import Capacity, CountedSubspace, Subspace
 from orthotrace.subspace.complement import ComplementSubspace
+from orthotrace.subspace.conceptor import ConceptorSubspace
 from orthotrace.subspace.hebbian import HebbianSubspace
 from orthotrace.subspace.nullspace import NullSpace
 from orthotrace.subspace.recursive import RecursiveSubspace
@@ -12,6 +13,7 @@ from orthotrace.subspace.weighted import WeightedSubspace
 __all__ = [
     "Capacity",
     "ComplementSubspace",
+    "ConceptorSubspace",
     "CountedSubspace",
     "HebbianSubspace",
     "NullSpace",

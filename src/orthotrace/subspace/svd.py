@@ -1,16 +1,13 @@
 """The principal directions of a sample of inputs (GPM)."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from orthotrace.core.distributed import all_gather_rows
 from orthotrace.linalg import principal
 from orthotrace.subspace.base import CountedSubspace
+from orthotrace.subspace.sampled import SampledSubspace
 
 
-class SvdSubspace(CountedSubspace):
+class SvdSubspace(SampledSubspace, CountedSubspace):
     """Holds the least number of directions that keeps a share of the energy of a sample of inputs.
 
     With the sample R of a task and the rows M held, the residual R - R M^T M = U S V^T; the first k rows of V^T join
@@ -31,16 +28,6 @@ class SvdSubspace(CountedSubspace):
         Capacity(rank=2, features=3)
     """
 
-    sample: Tensor
-
-    def __init__(self, features: int, **options: Any) -> None:
-        super().__init__(features, **options)
-        self.register_buffer("sample", torch.zeros(0, features, dtype=self.basis.dtype))
-
-    def observe(self, rows: Tensor) -> None:
-        """Add rows (n, features) to the sample of the task."""
-        self.sample = torch.cat([self.sample, self.taken(rows)])
-
     def consolidate(self) -> None:
         """Hold the sample's principal directions and forget the sample.
 
@@ -57,8 +44,7 @@ class SvdSubspace(CountedSubspace):
         # The sample may span fewer directions than were asked for.
         count = min(count, self.free, len(directions))
         self.take_up(rows, directions[:count], energies[:count])
-        self.sample = self.sample[:0]
-        self.tasks += 1
+        self.ended()
 
     def take_up(self, rows: Tensor, new: Tensor, energies: Tensor) -> None:
         """Hold new rows.
@@ -69,18 +55,3 @@ class SvdSubspace(CountedSubspace):
             energies: of the sample along them, (k,).
         """
         self.hold(new)
-
-    def seen(self) -> Tensor:
-        """The sample, of all processes, in float64: a share of .999 and more must not be decided by rounding.
-
-        Raises:
-            ValueError: nothing was observed, or the sample has NaN or infinite entries.
-        """
-        sample = all_gather_rows(self.sample)
-        if not len(sample):
-            raise ValueError("no rows were observed in this task")
-        if not sample.isfinite().all():
-            raise ValueError(
-                "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
-            )
-        return sample.double()
