@@ -21,6 +21,7 @@ class SvdSubspace(SampledSubspace, CountedSubspace):
     Source: Saha, Garg & Roy, Gradient Projection Memory, ICLR 2021, eq. 8 and 9.
 
     Example:
+        >>> import torch
         >>> subspace = SvdSubspace(3, energy=0.9)
         >>> subspace.observe(torch.diag(torch.tensor([3.0, 1.0, 0.1])))
         >>> subspace.consolidate()
