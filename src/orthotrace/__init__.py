@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
     from orthotrace.methods.gpm import GPM as GPM
+    from orthotrace.methods.hat import HAT as HAT
     from orthotrace.methods.hlop import HLOP as HLOP
     from orthotrace.methods.lwf import LwF as LwF
     from orthotrace.methods.nscl import NSCL as NSCL
@@ -63,6 +64,7 @@ _PUBLIC = {
     "methods.ewc": ["EWC", "OnlineEWC"],
     "methods.si": ["SI"],
     "methods.lwf": ["LwF"],
+    "methods.hat": ["HAT"],
     "methods.replay": ["ExperienceReplay", "DarkExperienceReplay", "AveragedGem"],
     "methods.references": ["Joint", "Independent"],
     # readable layers
