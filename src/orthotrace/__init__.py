@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import replace_norm as replace_norm
     from orthotrace.layers import spiking as spiking
     from orthotrace.methods.codecl import CodeCL as CodeCL
+    from orthotrace.methods.cuber import CUBER as CUBER
     from orthotrace.methods.ewc import EWC as EWC
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
@@ -56,6 +57,7 @@ _PUBLIC = {
     "methods.gpm": ["GPM"],
     "methods.sgp": ["SGP"],
     "methods.trgp": ["TRGP"],
+    "methods.cuber": ["CUBER"],
     "methods.owm": ["OWM"],
     "methods.nscl": ["NSCL"],
     "methods.codecl": ["CodeCL"],

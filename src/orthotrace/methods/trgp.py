@@ -108,16 +108,20 @@ class TRGP(SampledProjection):
             return
         for number, gradient in enumerate(self._gradients(context)):
             space: RegionSubspace = self.guard.subspaces[self.guard.labels[number]]
-            size = float(gradient.norm())
-            shares = [
-                float((gradient @ space.region(task).T).norm()) / size if size else 0.0
-                for task in range(len(space.members))
-            ]
-            best = sorted(range(len(shares)), key=lambda task: -shares[task])[: self.regions]
-            for task in best:
-                if shares[task] > self.threshold:
-                    self.scales.add((context.number, number, task), torch.eye(len(space.region(task))).to(gradient))
+            for task in self.trusted(number, gradient):
+                self.scales.add((context.number, number, task), torch.eye(len(space.region(task))).to(gradient))
         self._take(context.number)
+
+    def trusted(self, number: int, gradient: Tensor) -> list[int]:
+        """The earlier tasks that are trust regions of a matrix, by its place: the largest first."""
+        space: RegionSubspace = self.guard.subspaces[self.guard.labels[number]]
+        size = float(gradient.norm())
+        shares = [
+            float((gradient @ space.region(task).T).norm()) / size if size else 0.0
+            for task in range(len(space.members))
+        ]
+        best = sorted(range(len(shares)), key=lambda task: -shares[task])[: self.regions]
+        return [task for task in best if shares[task] > self.threshold]
 
     def _gradients(self, context: TaskContext) -> list[Tensor]:
         """Of the loss of the new task, on a sample of it, for each matrix."""

@@ -7,6 +7,7 @@ from orthotrace.subspace.hebbian import HebbianSubspace
 from orthotrace.subspace.nullspace import NullSpace
 from orthotrace.subspace.recursive import RecursiveSubspace
 from orthotrace.subspace.regions import RegionSubspace
+from orthotrace.subspace.released import ReleasedSubspace
 from orthotrace.subspace.svd import SvdSubspace
 from orthotrace.subspace.weighted import WeightedSubspace
 
@@ -19,6 +20,7 @@ __all__ = [
     "NullSpace",
     "RecursiveSubspace",
     "RegionSubspace",
+    "ReleasedSubspace",
     "Subspace",
     "SvdSubspace",
     "WeightedSubspace",
