@@ -126,6 +126,7 @@ def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken():
     [
         (lambda: ResNet18((1, 8, 8), 10, width=0.05), "gets more of an image than layer .* as in a residual network"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10)), "units are mixed"),
+        (lambda: nn.Sequential(nn.ConvTranspose2d(1, 4, 3), nn.Flatten(), nn.Linear(400, 10)), "is a ConvTranspose2d"),
         (
             lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 10)),
             "has groups",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection.layers import protectable
+from orthotrace.protection.products import CONVOLUTIONS
 
 
 @torch.no_grad()
@@ -21,14 +22,20 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
         images: two that differ, as the model takes them.
 
     Raises:
-        UserError: a layer that is never called, a convolution with groups, a layer that also gets something of an image
-            past the layer before it, or in whose inputs units of that layer are mixed.
+        UserError: a layer of another kind, or one that is never called, a convolution with groups, a layer that also
+            gets something of an image past the layer before it, or in whose inputs units of that layer are mixed.
 
     Example:
         >>> chain_of(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.eye(3)[:2])
         ['0', '2']
     """
     layers, training = protectable(model), model.training
+    for name, layer in layers.items():
+        if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
+            raise UserError(
+                f"layer '{name}' is a {type(layer).__name__}: masks of units need a chain of Linear layers and "
+                "convolutions, such as model=mlp or convnet"
+            )
     model.eval()
     seen = _inputs(model, layers, images)
     names = list(seen)

@@ -78,8 +78,7 @@ class CUBER(TRGP):
         for number, part in enumerate(self.guard.parts):
             rows = self.guard.subspaces[part.label].let_go()
             if len(rows):
-                weight = part.layer.weight[part.outputs].flatten(1)
-                moved = weight - self.guard.start(number)[:, : part.features]
+                moved = part.of(part.parameter) - self.guard.start(number)[:, : part.features]
                 loss = loss + self.strength * (moved.to(rows.dtype) @ rows.T).square().sum()
         return loss, logits
 
