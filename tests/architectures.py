@@ -42,8 +42,10 @@ from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.layers.neurons import LIF
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
+from orthotrace.models.recurrent import Recurrent as Cells
 from orthotrace.models.resnet import ResNet18
 from orthotrace.models.spiking import SpikingConvNet, SpikingMLP
+from orthotrace.models.vit import ViT
 
 
 def sequential(names: str) -> Callable[[Any, Tensor], dict[str, Tensor]]:
@@ -91,6 +93,29 @@ def resnet(m, x):
     return found
 
 
+def states(m, x):
+    """Of recurrent layers the states at all steps."""
+    first = m.rnn1(x.transpose(1, 2).flatten(2))[0]
+    second = m.rnn2(first)[0]
+    return {"rnn1": first, "rnn2": second, "head": m.head(second[:, -1])}
+
+
+def vit(m, x):
+    tokens = m.embed(x).flatten(2).transpose(1, 2) + m.position.weight
+    found = {"embed": tokens}
+    for name in ("block1", "block2"):
+        block = getattr(m, name)
+        normed = block.norm1(tokens)
+        tokens = tokens + block.self_attn(normed, normed, normed)[0]
+        hidden = F.gelu(block.linear1(block.norm2(tokens)))
+        found |= {f"{name}.self_attn": tokens, f"{name}.activation": hidden}
+        tokens = tokens + block.linear2(hidden)
+        found[f"{name}.linear2"] = tokens
+    normed = m.norm(tokens)
+    # The last sum is taken once, by the normalisation that belongs to its block.
+    return found | {"block2.linear2": normed, "head": m.head(normed.mean(1))}
+
+
 def with_concepts():
     model = ConvNet((2, 8, 8), 3, channels=[4, 6])
     model.bn2 = ConceptWhitening(6, ["a", "b"])
@@ -129,6 +154,13 @@ ARCHITECTURES = {
     "alexnet": Architecture(
         lambda: AlexNet((1, 19, 19), 3, width=0.05), (1, 19, 19), sequential("relu1 relu2 relu3 relu4 relu5 head")
     ),
+    **{
+        cell: Architecture(
+            lambda cell=cell: Cells((2, 4, 4), 3, cell=cell, hidden=[5, 6], reading="rows"), (2, 4, 4), states
+        )
+        for cell in ("elman", "rnn", "lstm", "gru")
+    },
+    "vit": Architecture(lambda: ViT((2, 8, 8), 3, features=8, depth=2, heads=2), (2, 8, 8), vit),
     "resnet": Architecture(lambda: ResNet18((2, 8, 8), 3, channels=2), (2, 8, 8), resnet),
     "resnet, preactivation": Architecture(
         lambda: ResNet18((2, 8, 8), 3, channels=2, preactivation=True), (2, 8, 8), resnet

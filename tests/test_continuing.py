@@ -36,6 +36,8 @@ CASES = {
         "trainer.evaluate_inside=3",
         "trainer.checkpoints=[0,1,3,4]",
     ],
+    "recurrent": ["method=si", "model=lstm", "model.reading=rows", "regularizer.dropconnect=.1"],
+    "attention": ["method=si", "model=vit", "model.features=8", "model.depth=1", "model.dropout=.1", *BUSY],
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
@@ -60,7 +62,7 @@ def shown(path: Path) -> dict[str, torch.Tensor]:
 
 # One method of a kind, and what else has a state of its own.
 ALIKE = ("agem", "ewc_online", "nscl", "sgp", "owm", "convolutions, trgp", "joint", "scheduler constant", "scheduler step",
-         "early stopping", "spiking, bptt")  # fmt: skip
+         "early stopping", "spiking, bptt", "attention")  # fmt: skip
 
 
 @pytest.mark.parametrize("case", part(CASES, [case for case in CASES if case not in ALIKE]))
@@ -68,7 +70,8 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     method = CASES[case][0].removeprefix("method=")
     memory = ["method.memory.size=30"] if method in MEMORY else []
     rows = ["method.rows=2"] if method in GROUPS["method"] and "rows" in KEYS[method] else []
-    small = [one for one in SMALL if not (one.startswith("model.") and "model=convnet" in CASES[case])]
+    widths = any(one in CASES[case] for one in ("model=convnet", "model=vit"))
+    small = [one for one in SMALL if not (one.startswith("model.") and widths)]
     alpha = ["method.alpha=.1"] if case == "owm" else []
     overrides = [*small, *EPOCHS, FEW, *CASES[case], *memory, *rows, *alpha]
     whole, cut = Run(tmp_path / "whole"), Run(tmp_path / "cut")

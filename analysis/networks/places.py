@@ -61,7 +61,7 @@ class Unread:
 def readable_layers(model: nn.Module) -> list[str]:
     """The modules that are read by their own outputs unless others are named: every nonlinearity, the last linear one.
 
-    A network without modules for its nonlinearities is read at its linear and convolutional layers.
+    A recurrent layer is a nonlinearity, with its states at all steps. A network without modules for its nonlinearities is read at its linear and convolutional layers.
 
     Example:
         >>> readable_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
@@ -69,7 +69,7 @@ def readable_layers(model: nn.Module) -> list[str]:
     """
     modules = list(model.named_modules())
     weighted = [name for name, module in modules if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))]
-    nonlinear = [name for name, module in modules if isinstance(module, NONLINEAR)]
+    nonlinear = [name for name, module in modules if isinstance(module, (*NONLINEAR, nn.RNNBase))]
     return [*nonlinear, *weighted[-1:]] if nonlinear else weighted
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from composed import GROUPS, composed
+from composed import GROUPS, NAMED, composed
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 from part import part
@@ -59,6 +59,7 @@ PRESETS = {
     "concepts=strokes": ("attributes",),
     "logger=wandb_offline": ("mode",),
     "method=er": ("size",), "method=derpp": ("size",), "method=agem": ("size",),
+    **{f"model={cell}": ("cell",) for cell in ("elman", "rnn", "lstm", "gru")},
     # Networks as they were published.
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
@@ -119,7 +120,7 @@ def rounds() -> list[list[str]]:
     """
     needs = {command.split()[0]: command for command in NAMES if command.split()[:1] and command.split()[0] in NEEDY}
     groups = [
-        [needs.get(f"{group}={option}", f"{group}={option}") for option in options if option != "custom"]
+        [needs.get(f"{group}={option}", f"{group}={option}") for option in options if option not in NAMED]
         for group, options in GROUPS.items()
         if group not in ("experiment", "weights")
     ]

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from composed import GROUPS, built, composed
+from composed import GROUPS, NAMED, built, composed
 from conftest import TINY, snapshot
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -50,7 +50,9 @@ def test_the_model_is_instantiated_without_the_weights_and_left_alone_where_they
     assert own.fc1.parametrizations.weight[0].count == 5 and own.head.weight.equal(expected.head.weight)
 
 
-MODELS = [option for option in GROUPS["model"] if option != "custom"]
+MODELS = [option for option in GROUPS["model"] if option not in NAMED]
+RECURRENT = ("elman", "rnn", "lstm", "gru")
+NEEDED = {"vit": ("model.patch=19",), **dict.fromkeys(RECURRENT, ("model.reading=rows",))}
 PAIRS = [(model, option) for model in MODELS for option in GROUPS["weights"]]
 
 
@@ -61,7 +63,11 @@ def in_turn(pair: tuple[str, str]) -> bool:
 
 @pytest.mark.parametrize(("model", "option"), part(PAIRS, in_turn))
 def test_every_model_takes_every_kind_of_weights(model, option):
-    config = composed(f"model={model}", f"weights={option}", "model.width=0.1")
+    config = composed(f"model={model}", f"weights={option}", "model.width=0.1", *NEEDED.get(model, ()))
+    if model in RECURRENT and option != "free":
+        with pytest.raises(UserError, match="has no Linear layer and no convolution beside its readout"):
+            make_network(config, (3, 19, 19), 4)
+        return
     found = make_network(config, (3, 19, 19), 4)
     layers = [name for name, one in found.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))]
     # The readout stays free: a Linear layer, which an all-convolutional network has not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from composed import NAMED
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.config.conf import conf_folder
@@ -44,7 +45,7 @@ def test_what_nobody_named_is_refused_wherever_it_stands(name, place):
 
 
 def test_every_option_is_allowed():
-    files = [path for path in conf_folder().rglob("*.yaml") if path.stem != "custom"]
+    files = [path for path in conf_folder().rglob("*.yaml") if path.stem not in NAMED]
     assert len(files) > 50
     for path in files:
         for _, name in targets(OmegaConf.to_container(OmegaConf.load(path))):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from tasks import context_of
@@ -15,17 +17,24 @@ from orthotrace.methods.base import trainable
 from orthotrace.methods.ewc import EWC, OnlineEWC, fisher_diagonal
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
+from orthotrace.models.recurrent import Recurrent
+from orthotrace.models.vit import ViT
 
 STREAM = Split(digits(), tasks=5, scenario="class", class_order="natural")
+KINDS = {
+    "mlp": partial(MLP, hidden=[7]),
+    "convnet": partial(ConvNet, channels=[3]),
+    **{cell: partial(Recurrent, cell=cell, hidden=[3], reading="rows") for cell in ("elman", "lstm", "gru")},
+    "vit": partial(ViT, features=4, depth=1, heads=2),
+}
 
 
 @pytest.mark.parametrize("outputs", [range(0, 10), range(2, 4)])
-@pytest.mark.parametrize("kind", ["mlp", "convnet"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_empirical_fisher_is_the_mean_of_squared_gradients(kind, outputs):
     """Against a loop over images in float64."""
     torch.manual_seed(0)
-    shape = (1, 8, 8)
-    model = MLP(shape, 10, hidden=[7]) if kind == "mlp" else ConvNet(shape, 10, channels=[3])
+    model = KINDS[kind]((1, 8, 8), 10)
     model.double().eval()
     part = STREAM.task(1).train.take(torch.arange(70))
     found = fisher_diagonal(model, part, outputs)

@@ -12,9 +12,11 @@ from orthotrace.core.errors import UserError
 from orthotrace.models.all_cnn import AllCNN
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
+from orthotrace.models.recurrent import Recurrent
 from orthotrace.models.resnet import ResNet18
 from orthotrace.models.spiking import SpikingConvNet, SpikingMLP, SpikingResNet18
 from orthotrace.models.tiny import Tiny10
+from orthotrace.models.vit import ViT
 
 RGB = (3, 32, 32)
 SPIKING = [
@@ -22,6 +24,7 @@ SPIKING = [
     for kind, ways in ((SpikingMLP, ("dsr", "ottt")), (SpikingConvNet, ("dsr",)), (SpikingResNet18, ("bptt",)))
     for way in ways
 ]
+RECURRENT = [partial(Recurrent, cell=cell, reading="rows") for cell in ("elman", "rnn", "lstm", "gru")]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,9 @@ SPIKING = [
         MLP,
         AllCNN,
         Tiny10,
+        ViT,
         *SPIKING,
+        *RECURRENT,
     ],
 )
 @pytest.mark.parametrize("width", [0.1, 1.0])
@@ -49,7 +54,9 @@ def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
     assert isinstance(model.head, (nn.Linear, nn.Conv2d))
 
 
-@pytest.mark.parametrize("make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10, *SPIKING])
+@pytest.mark.parametrize(
+    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10, ViT, *SPIKING, *RECURRENT]
+)
 def test_widths_that_cannot_be(make):
     with pytest.raises(UserError, match="width"):
         make(RGB, 10, width=0)

@@ -156,6 +156,8 @@ def _of_key(name: str, error: Exception, config_name: str, overrides: Sequence[s
         return f"{name}: is there already; write {name}=VALUE without a plus"
     if at(known, name) is not None and "Could not delete" in str(error):
         return f"{name}: has another value; write ~{name} alone"
+    if isinstance(at(known, name), Mapping):
+        return f"{name}: has no such key; one of your own is written +{name}.KEY=..."
     if at(known, name) is not None:
         return f"{name}: cannot be set, since what is above it was deleted"
     if above == "trainer" and last in TRAINER:

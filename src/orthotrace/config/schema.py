@@ -183,7 +183,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     if path == "method" and "rows_from" in keys:
         keys["rows_from"] = ROWS_FROM
     nested = {key: one for key, one in keys.items() if dataclasses.is_dataclass(one.annotation)}
-    keys |= dict.fromkeys(nested, NODE)
+    made = [key for key, one in keys.items() if one.finite and _is_module(one.annotation)]
+    keys |= dict.fromkeys([*nested, *made], NODE)
     if path == "model" and not said.others:
         keys.setdefault("feedback", FEEDBACK)
     if path == "model" and isinstance(node.get("weights"), Mapping) and "kind" in node["weights"]:
@@ -194,6 +195,9 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     for key, one in nested.items():
         if key in node:
             yield Section(f"{path}.{key}", signature(one.annotation).arguments)
+    for key in made:
+        if key in node:
+            yield from targeted(node[key], f"{path}.{key}")
     if "sources" in keys and path == "dataset" and isinstance(node.get("sources"), Mapping):
         for name in node["sources"]:
             yield Section(f"{path}.sources.{name}", _named("orthotrace.data.sources.table.table").arguments)
@@ -267,6 +271,14 @@ def _check_section(section: Section, node: Mapping[str, Any]) -> None:
     for key, one in section.keys.items():
         if one.default is NOTHING and key not in node:
             raise is_missing(path(key))
+
+
+def _is_module(annotation: Any) -> bool:
+    """Whether an argument is a network, which has a _target_ of its own."""
+    return any(
+        f"{one.__module__}.{one.__name__}" == "torch.nn.modules.module.Module"
+        for one in getattr(annotation, "__mro__", ())
+    )
 
 
 def _is_mapping(known: Argument) -> bool:

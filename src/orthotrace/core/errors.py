@@ -224,7 +224,9 @@ def _fault(error: ValidationError, first: int | str | None, path: str, value: An
         # None is as specific as another: what would be right is any of them.
         same = [one["msg"] for one in faults if one["input"] is fault["input"] and one["msg"].startswith(start)]
         message = start.lower() + " or ".join(dict.fromkeys(one.removeprefix(start) for one in same))
-    return UserError(f"{message} (got {short(repr(fault['input']))})", key)
+    # An object of the user's may say what it is on several lines.
+    given = " ".join(line.strip() for line in repr(fault["input"]).split("\n"))
+    return UserError(f"{message} (got {short(given)})", key)
 
 
 def _below(place: Sequence[int | str], value: Any) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from orthotrace.core.errors import checked
@@ -160,7 +161,10 @@ def fisher_diagonal(
             return (logits[0] - label).square().sum() / 2
         return cross_entropy(logits, label[None])
 
-    gradients = vmap(grad(loss), in_dims=(None, 0, 0))
+    each_alone = grad(loss)
+    gradients = vmap(each_alone, in_dims=(None, 0, 0))
+    # torch cannot map a recurrent layer over samples.
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     like = next(iter(values.values()))
     for inputs, right in part.split(chunk, like):
@@ -170,8 +174,17 @@ def fisher_diagonal(
             with torch.no_grad():
                 answers = model(inputs)[:, outputs.start : outputs.stop]
                 labels = _drawn(answers, labels_from, part.regression).to(like.device)
-        for name, each in gradients(values, inputs, labels).items():
-            total[name] += each.square().sum(0)
+        if recurrent:
+            # cuDNN goes back through a recurrent layer in training mode only.
+            with torch.backends.cudnn.flags(enabled=False):
+                for one, label in zip(inputs, labels, strict=True):
+                    for name, each in each_alone(values, one, label).items():
+                        total[name] += each.square()
+            continue
+        # Nor the fused kernels of attention; what they compute it can map.
+        with sdpa_kernel(SDPBackend.MATH):
+            for name, each in gradients(values, inputs, labels).items():
+                total[name] += each.square().sum(0)
     return [total[name] / len(part) for name in named]
 
 

@@ -13,7 +13,7 @@ from orthotrace.core.errors import UserError, checked
 class Outside(nn.Module):
     """A network of another package, such as Hugging Face transformers or timm: ``network``, and what it answers.
 
-    Its logits are taken out of what it gives: a tensor, an object or a mapping with ``logits``, or the first of several.
+    Logits are taken out of what it gives: a tensor, an object or a mapping with ``logits``, or the first of several.
 
     Args:
         shape: of one input; the network is made for it by its own arguments.
@@ -21,7 +21,7 @@ class Outside(nn.Module):
         network: the module, images to logits.
 
     Raises:
-        UserError: no module; when it is called, an answer without logits.
+        UserError: something else than a module; when it is called, an answer without logits.
 
     Example:
         >>> import torch
@@ -30,12 +30,8 @@ class Outside(nn.Module):
     """
 
     @checked
-    def __init__(self, shape: Sequence[int], classes: int, network: Any) -> None:
+    def __init__(self, shape: Sequence[int], classes: int, network: nn.Module) -> None:
         super().__init__()
-        if not isinstance(network, nn.Module):
-            raise UserError(
-                f"a torch module is needed, by its _target_ and arguments (got {type(network).__name__})", "network"
-            )
         self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
