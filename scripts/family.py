@@ -96,6 +96,17 @@ PARTS = {
             PUBLISHED_CIFAR100,
         ),
     ),
+    "smnist": (
+        Part(
+            "rows of permuted MNIST in 28 steps, 128 units, 2 epochs, batch 64, Adam .001, gradients clipped at 1; "
+            "ewc strength 100, gpm and hlop energy .97 + .003 for each task, owm alpha 1",
+            "runs/smnist",
+            tuple(
+                f"{method} {cell}" for cell in ("lstm", "elman") for method in ("finetune", "ewc", "gpm", "hlop", "owm")
+            ),
+            {},
+        ),
+    ),
     "feedback": (
         Part(
             "permuted MNIST, 3 tasks, one head: 784-200-200-10, 1 epoch, batch 64, SGD .1, bptt, 6 steps; hlop 60 rows",
@@ -132,10 +143,11 @@ def results(part: Part) -> dict[str, Any]:
 
 
 def named(run: Run) -> str:
-    """The method; of a spiking network its way of learning, by what errors go back, and levels of lateral neurons."""
+    """The method; of a recurrent network its cells; of a spiking one how it learns, and levels of lateral neurons."""
     levels = OmegaConf.select(run.config, "method.levels")
     words = (
         run.scores["method"],
+        OmegaConf.select(run.config, "model.cell"),
         OmegaConf.select(run.config, "model.learning"),
         OmegaConf.select(run.config, "model.feedback"),
         levels and f"{levels} levels",

@@ -51,7 +51,7 @@ OPTIONAL = ("concepts", "weights", "experiment")
 # What options need to be whole.
 NEEDED = {
     "model=custom": ("model._target_=orthotrace.models.mlp.MLP",),
-    "model=outside": ("model.network._target_=torch.nn.Flatten",),
+    "model=outside": ("model.network._target_=torch.nn.Identity",),
     "dataset=events": ("dataset.path=x",),
     "dataset=parquet": ("dataset.path=x",), "dataset=arrays": ("dataset.path=x",), "dataset=folder": ("dataset.path=x",),
     **{f"concepts={name}": ("concepts.layer=bn1",) for name in GROUPS["concepts"] if name != "none"},
