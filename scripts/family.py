@@ -107,6 +107,16 @@ PARTS = {
             {},
         ),
     ),
+    "cognitive": (
+        Part(
+            "go, anti, delayed go, delayed anti: 256 leaky units, 50,000 trials of each task, steps of 20 ms, batch 64, "
+            "Adam .001, gradients clipped at 1; duncker alpha .001, gpm and hlop energy .99, ewc strength 1; published "
+            "final performance of one network (12.5 million trials a task) 1.000, 1.000, .991, .989",
+            "runs/cognitive",
+            ("finetune", "ewc", "duncker", "gpm", "hlop"),
+            {"duncker": (".995", "–")},
+        ),
+    ),
     "feedback": (
         Part(
             "permuted MNIST, 3 tasks, one head: 784-200-200-10, 1 epoch, batch 64, SGD .1, bptt, 6 steps; hlop 60 rows",
@@ -134,6 +144,8 @@ def results(part: Part) -> dict[str, Any]:
             found[method] = {
                 "seeds": [run.scores["seeds"]["init"] for run in runs],
                 **{score: [run.scores[score] for run in runs] for score in SCORES},
+                # On each task after the last one.
+                "final": [run.scores["accuracy"][-1] for run in runs],
                 "leak": [max(run.scores["leak"]) if run.scores["leak"] else None for run in runs],
                 "rank": [_ranks(run) for run in runs],
                 "extra_memory_bytes": runs[0].scores["extra_memory_bytes"],

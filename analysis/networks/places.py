@@ -61,7 +61,8 @@ class Unread:
 def readable_layers(model: nn.Module) -> list[str]:
     """The modules that are read by their own outputs unless others are named: every nonlinearity, the last linear one.
 
-    A recurrent layer is a nonlinearity, with its states at all steps. A network without modules for its nonlinearities is read at its linear and convolutional layers.
+    A recurrent layer counts as a nonlinearity: its output is its states at all steps. A network without modules for its
+    nonlinearities is read at its linear and convolutional layers.
 
     Example:
         >>> readable_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))

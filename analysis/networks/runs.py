@@ -167,7 +167,8 @@ def stream_of(run: Run, source: Any = None) -> Stream:
 def stimuli_of(run: Run, task: int | None, per_class: int | None, classes: Sequence[str] | None) -> Stimuli:
     """The first test images of each class, as their data set holds them or as a task of the run's stream shows them.
 
-    In a regression the quarters of the images by their first target are the classes.
+    In a regression the quarters of the images by their first target are the classes; of trials those by the direction
+    of the answer.
 
     Args:
         run: whose stream.
@@ -184,7 +185,9 @@ def stimuli_of(run: Run, task: int | None, per_class: int | None, classes: Seque
     test, there = stream.original() if task is None else (stream.test(task - 1), stream.classes)
     if stream.regression:
         there = tuple(f"{stream.names[0][0]}, quarter {number}" for number in (1, 2, 3, 4))
-        test = replace(test, labels=quarters(test.labels[:, 0]))
+        # Of a trial the direction in which it is to be answered.
+        told = answers(test.labels) if test.trials else test.labels[:, 0]
+        test = replace(test, labels=quarters(told))
     return stimuli_from(test, there, 20 if per_class is None else per_class, classes, task)
 
 
@@ -227,6 +230,17 @@ def stimuli_from(
 def digest_of(inputs: Tensor, labels: Tensor) -> str:
     """SHA-256 of stimuli and their labels."""
     return hashlib.sha256(inputs.contiguous().numpy().tobytes() + labels.numpy().tobytes()).hexdigest()
+
+
+def answers(labels: Tensor) -> Tensor:
+    """The direction of the answer of each trial, in (-pi, pi].
+
+    Example:
+        >>> answers(torch.tensor([[[1.0, 0.0], [0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]]))
+        tensor([1.5708])
+    """
+    # (cos, sin) are 0 but for the answer.
+    return torch.atan2(labels[:, 2].sum(1), labels[:, 1].sum(1))
 
 
 def quarters(values: Tensor) -> Tensor:

@@ -98,7 +98,8 @@ class Images:
 
     Attributes:
         store: (N, channels, height, width), uint8 or floating.
-        labels: (n,), integers from 0; of a regression its targets, (n, k), floating.
+        labels: (n,), integers from 0; of a regression its targets, (n, k), floating; of trials targets and weights of
+            each step, (n, k + 1, steps), see ActiveTrials.
         index: (n,), indices of the images in the store; None for all images in order.
         scaling: pixels to inputs.
         tasks: (n,), the task of each image, where images of several tasks are mixed.
@@ -131,6 +132,11 @@ class Images:
     def regression(self) -> bool:
         """Whether the images have targets in the place of labels."""
         return self.labels.is_floating_point()
+
+    @property
+    def trials(self) -> bool:
+        """Whether they have targets for each step of a sequence."""
+        return self.labels.ndim == 3
 
     def digest(self) -> str:
         """A hash of the number of images, their labels, and the pixels of at most SAMPLE of them.

@@ -25,7 +25,8 @@ class EWC(Method):
     penalty = strength / 2 sum_t sum_k F_tk (theta_k - theta_tk)^2, with F_t the diagonal of the Fisher information
     after task t and theta_t the weights then. The sum over tasks is one quadratic, of which two numbers for each
     weight are kept, sum_t F_t and sum_t F_t theta_t: a step costs the same after any number of tasks. Its gradient
-    is added to that of the loss. In a regression p(y | x) is normal about the outputs, with variance 1.
+    is added to that of the loss. In a regression p(y | x) is normal about the outputs, with variance 1; of trials it is
+    so at each step, with variance 1 / weight.
 
     Args:
         strength: of the penalty, at least 0.
@@ -157,6 +158,8 @@ def fisher_diagonal(
 
     def loss(values: dict[str, Tensor], inputs: Tensor, label: Tensor) -> Tensor:
         logits = functional_call(model, (values, fixed), (inputs[None],))[:, outputs.start : outputs.stop]
+        if part.trials:
+            return (label[-1] * (logits[0] - label[:-1]).square()).sum() / 2
         if part.regression:
             return (logits[0] - label).square().sum() / 2
         return cross_entropy(logits, label[None])
@@ -174,6 +177,10 @@ def fisher_diagonal(
             with torch.no_grad():
                 answers = model(inputs)[:, outputs.start : outputs.stop]
                 labels = _drawn(answers, labels_from, part.regression).to(like.device)
+                if part.trials:
+                    # The weight of a step is the precision of its outputs.
+                    spread = right[:, -1:].clamp_min(1e-12).rsqrt()
+                    labels = torch.cat([answers + (labels - answers) * spread, right[:, -1:]], dim=1)
         if recurrent:
             # cuDNN goes back through a recurrent layer in training mode only.
             with torch.backends.cudnn.flags(enabled=False):

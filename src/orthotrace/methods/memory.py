@@ -54,7 +54,7 @@ class Memory(nn.Module):
         dtype: of its pixels.
         seed: of the keys.
         outputs: of the network, where its logits are kept beside the images; 0 where not.
-        targets: of each image in a regression; 0 where images have labels.
+        targets: of each image in a regression, or the shape of what a trial has; 0 or () where images have labels.
         distinct: tasks there are before the first comes again; None where none does.
 
     Source: Vitter, Random sampling with a reservoir, ACM TOMS 1985, for what a reservoir is.
@@ -81,14 +81,15 @@ class Memory(nn.Module):
         seed: int,
         outputs: int = 0,
         distinct: int | None = None,
-        targets: int = 0,
+        targets: int | tuple[int, ...] = 0,
     ) -> None:
         super().__init__()
         self.options = options
         self.distinct = distinct
         self.seed = seed
         self.register_buffer("pixels", torch.zeros(options.size, *shape, dtype=dtype))
-        kept = torch.zeros(options.size, targets) if targets else torch.zeros(options.size, dtype=torch.int64)
+        sizes = (targets,) if isinstance(targets, int) else targets
+        kept = torch.zeros(options.size, *sizes) if targets else torch.zeros(options.size, dtype=torch.int64)
         self.register_buffer("labels", kept)
         self.register_buffer("tasks", torch.zeros(options.size, dtype=torch.int64))
         # An empty place has a key that any image beats.
@@ -115,7 +116,9 @@ class Memory(nn.Module):
             )
         outputs = stream.active.outputs if keeps_logits else 0
         dtype = stream.test(0).store.dtype
-        targets = len(stream.names[0]) if stream.regression else 0
+        targets = tuple(stream.test(0).labels.shape[1:])
+        if keeps_logits and stream.trials:
+            raise UserError("keeps one answer of each trial, and there is one at each step: take er", "memory")
         made = cls(options, stream.shape, dtype, derived(seeds.method, 3), outputs, stream.distinct, targets)
         return made.to(next(model.parameters()).device)
 

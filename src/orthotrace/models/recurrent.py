@@ -110,7 +110,8 @@ def _layer(cell: Cell, features: int, units: int) -> nn.RNNBase:
     layer = nn.RNN(features, units, nonlinearity="tanh" if cell == "elman" else "relu", batch_first=True)
     if cell == "rnn":
         # With random weights ReLUs explode or fade over many steps.
-        nn.init.eye_(layer.weight_hh_l0)
-        nn.init.zeros_(layer.bias_ih_l0)
-        nn.init.zeros_(layer.bias_hh_l0)
+        named = dict(layer.named_parameters())
+        nn.init.eye_(named["weight_hh_l0"])
+        nn.init.zeros_(named["bias_ih_l0"])
+        nn.init.zeros_(named["bias_hh_l0"])
     return layer

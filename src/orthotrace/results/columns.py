@@ -29,8 +29,8 @@ class Column:
 
 # What the scores of a run are made of, as scores.json names it: in a sentence, and at the head of a column. In both
 # more is better. A file that names none has accuracies.
-WORDS = {"accuracy": "accuracy", "r2": "R²"}
-SHORT = {"accuracy": "ACC", "r2": "R²"}
+WORDS = {"accuracy": "accuracy", "r2": "R²", "performance": "performance"}
+SHORT = {"accuracy": "ACC", "r2": "R²", "performance": "performance"}
 
 # What a run needs to have a score.
 TWO = "two tasks"

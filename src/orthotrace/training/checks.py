@@ -70,7 +70,7 @@ def _check_kind(stream: Stream, optimization: Optimization, training: Training) 
     for key, wanted in monitors.items():
         if wanted == "accuracy":
             raise UserError("a regression has no accuracy: set loss", key)
-    for index in range(stream.distinct):
+    for index in range(stream.distinct if not stream.trials else 0):
         targets = stream.test(index).labels
         flat = (targets == targets[:1]).all(0).nonzero().flatten().tolist()
         if flat:
@@ -98,8 +98,11 @@ def check_network(model: nn.Module, stream: Stream) -> None:
     except Exception as error:
         raise UserError(f"fails on images of the shape {stream.shape}: {one_line(error)}", "model") from error
     model.train(training)
-    expected = (2, len(stream.classes))
+    expected = (2, len(stream.classes), *stream.test(0).labels.shape[2:])
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         what = "target" if stream.regression else "class"
-        raise UserError(f"gives {got} for two images, where {expected} is needed: an output for each {what}", "model")
+        steps = ", at each step: take model=leaky_rnn" if stream.trials else ""
+        raise UserError(
+            f"gives {got} for two images, where {expected} is needed: an output for each {what}{steps}", "model"
+        )

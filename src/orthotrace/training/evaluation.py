@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from orthotrace.core.errors import UserError
 from orthotrace.data.active_outputs import Loss, predicted
 from orthotrace.data.active_targets import LOSSES, comparable, r2
+from orthotrace.data.active_trials import CHANCE, performed, trial_loss
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods import Method
@@ -20,7 +21,8 @@ class EvaluationResult:
     """What a network gets right, averaged over samples, not over batches.
 
     Attributes:
-        accuracy: share of the images classified correctly, in [0, 1]; of a regression R^2, in (-inf, 1].
+        accuracy: share of the images classified correctly, or of the trials performed, in [0, 1]; of a regression R^2,
+            in (-inf, 1].
         right: images classified correctly, by label; of a regression R^2 by output.
         count: images, by label; of a regression 1 for each output that was tested.
         loss: mean cross-entropy, or the error of a regression; None where it was not asked for.
@@ -73,7 +75,9 @@ def evaluate(
             chosen = outputs or range(width)
             of = logits[:, chosen.start : chosen.stop]
             right.append(of if part.regression else predicted(logits, chosen) == labels)
-            if loss and part.regression:
+            if loss and part.trials:
+                total += float(trial_loss(of, labels, LOSSES[error])) * len(labels)
+            elif loss and part.regression:
                 total += float(LOSSES[error](*comparable(of, labels), reduction="sum")) / len(chosen)
             elif loss:
                 total += float(cross_entropy(of, labels - chosen.start, reduction="sum"))
@@ -89,6 +93,9 @@ def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss
     """What the values of the active outputs, (n, k), explain of the targets."""
     if not bool(values.isfinite().all()):
         raise UserError("the outputs of the network are not finite: lower the learning rate, or strengths", "optimizer")
+    if targets.ndim == 3:
+        none = torch.zeros(width, dtype=torch.int64)
+        return EvaluationResult(float(performed(values, targets).double().mean()), none.double(), none, loss)
     found = r2(values, targets)
     right, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.int64)
     right[outputs.start : outputs.stop], count[outputs.start : outputs.stop] = found.cpu(), 1
@@ -144,9 +151,11 @@ class Evaluator:
     def chances(self) -> tuple[list[float], list[int]]:
         """Of each task the share of its most frequent class among its test images, and their number.
 
-        In a regression one and the same answer, the mean, has an R^2 of 0.
+        In a regression one and the same answer, the mean, has an R^2 of 0; in trials one direction is right in a fifth.
         """
         parts = [self.stream.test(index).labels for index in range(self.stream.tasks)]
+        if self.stream.trials:
+            return [CHANCE] * len(parts), [len(targets) for targets in parts]
         if self.stream.regression:
             return [0.0] * len(parts), [len(targets) for targets in parts]
         return [int(torch.bincount(labels).max()) / len(labels) for labels in parts], [len(labels) for labels in parts]

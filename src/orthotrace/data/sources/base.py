@@ -48,6 +48,11 @@ class Source:
         """Whether the images have targets in the place of labels."""
         return self.train.regression
 
+    @property
+    def trials(self) -> bool:
+        """Whether there are targets for each step of a sequence."""
+        return self.train.trials
+
     def part(self, name: PartName) -> Images:
         """The training or the test part."""
         return getattr(self, name)

@@ -16,6 +16,7 @@ from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.active_outputs import ActiveOutputs, Scenario
 from orthotrace.data.active_targets import ActiveTargets
+from orthotrace.data.active_trials import ActiveTrials
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import PartName
 
@@ -72,11 +73,13 @@ class Stream(ABC):
         fewest_validation: number of validation images of the task with the fewest.
         steady: whether a task stays the same where more tasks follow; a class says so.
         regression: whether images have targets in the place of labels; set before this is called.
+        trials: whether these are for each step of a sequence; likewise.
     """
 
     name: ClassVar[str]
     steady: ClassVar[bool] = False
     regression: bool = False
+    trials: bool = False
 
     @checked
     def __init__(
@@ -139,7 +142,7 @@ class Stream(ABC):
             own = [range(stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
             self.classes = distinct(names)
         self._leave_room(outputs)
-        kind = ActiveTargets if self.regression else ActiveOutputs
+        kind = ActiveTrials if self.trials else ActiveTargets if self.regression else ActiveOutputs
         self.active = kind(scenario, tuple(own * repeats), blurred=blur > 0, room=len(self.classes))
 
     def _leave_room(self, outputs: int | None) -> None:

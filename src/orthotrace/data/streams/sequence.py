@@ -76,7 +76,7 @@ class Sequence(Stream):
         if sources[0].train.store.dtype == torch.uint8:
             scaling = Scaling.of([one.train.images for one in sources])
             sources = [one.scaled(scaling) for one in sources]
-        self.regression = sources[0].regression
+        self.regression, self.trials = sources[0].regression, sources[0].trials
         if other := [one.name for one in sources if one.regression != self.regression]:
             raise UserError(
                 f"{other[0]} and {sources[0].name}: one has class labels, the other targets of a regression", "source"

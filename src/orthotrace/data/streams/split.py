@@ -67,7 +67,7 @@ class Split(Stream):
         self._set(source, groups, seed, options)
 
     def _set(self, source: Source, groups: list[list[int]], seed: int, options: dict[str, Any]) -> None:
-        self.regression = source.regression
+        self.regression, self.trials = source.regression, source.trials
         what, whole = parts_of(source)
         names = [source.classes if self.regression else tuple(whole[label] for label in group) for group in groups]
         counts: dict[str, list[int]] = {}

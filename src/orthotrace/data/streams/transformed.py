@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images
 from orthotrace.data.sources import Source
 from orthotrace.data.sources.base import PartName
@@ -21,6 +22,8 @@ class Transformed(Stream):
 
     def __init__(self, source: Source, tasks: int, **options: Any) -> None:
         self.regression = source.regression
+        if source.trials:
+            raise UserError(f"{source.name} has trials, whose order in time is no image: take stream=split", "source")
         sizes = [len(source.train)] * tasks
         super().__init__([source.classes] * tasks, sizes, source.shape, source.train.scaling, **options)
         self.source = source
