@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import spiking as spiking
     from orthotrace.methods.codecl import CodeCL as CodeCL
     from orthotrace.methods.cuber import CUBER as CUBER
+    from orthotrace.methods.duncker import Duncker as Duncker
     from orthotrace.methods.ewc import EWC as EWC
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
@@ -59,6 +60,7 @@ _PUBLIC = {
     "methods.trgp": ["TRGP"],
     "methods.cuber": ["CUBER"],
     "methods.owm": ["OWM"],
+    "methods.duncker": ["Duncker"],
     "methods.nscl": ["NSCL"],
     "methods.codecl": ["CodeCL"],
     # methods: what they are compared with

@@ -80,7 +80,7 @@ def test_an_interrupted_command_is_found_again(train, tmp_path):
 def test_a_model_of_ones_own(train, analyze, tmp_path):
     code, loop = blocks("docs/howto/own_model.md", "python")
     (tmp_path / "mymodels.py").write_text(code)
-    command, analysis = commands("docs/howto/own_model.md")
+    command, analysis, *_ = commands("docs/howto/own_model.md")
     answer = train(*command[1:], *TINY[:2])
     assert answer.code == 0, answer.err
     answer = analyze(*analysis[1:-1])

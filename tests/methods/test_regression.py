@@ -40,7 +40,7 @@ def of_method(method: str) -> list[str]:
 
 
 # What these do with labels is what their like do, which make test runs.
-ALIKE = ("sgp", "owm", "nscl", "ewc_online")
+ALIKE = ("sgp", "owm", "duncker", "nscl", "ewc_online")
 
 
 @pytest.mark.filterwarnings("ignore:layer .* all of its", "ignore:.* holds no direction")

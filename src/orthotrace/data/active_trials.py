@@ -27,7 +27,7 @@ class ActiveTrials(ActiveTargets):
         >>> labels = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [1.0, 3.0]]])
         >>> active = ActiveTrials("domain", (range(0, 3),))
         >>> active.score_of(labels[:, :3], labels), float(active.loss(labels[:, :3] + 2, labels, task=0))
-        (1.0, 8.0)
+        (1.0, 16.0)
     """
 
     score: ClassVar[str] = "performance"

@@ -9,6 +9,7 @@ from orthotrace.subspace.recursive import RecursiveSubspace
 from orthotrace.subspace.regions import RegionSubspace
 from orthotrace.subspace.released import ReleasedSubspace
 from orthotrace.subspace.svd import SvdSubspace
+from orthotrace.subspace.two_sided import TwoSidedSubspace
 from orthotrace.subspace.weighted import WeightedSubspace
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ReleasedSubspace",
     "Subspace",
     "SvdSubspace",
+    "TwoSidedSubspace",
     "WeightedSubspace",
 ]
