@@ -58,7 +58,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, divisor, scale = ctx.saved_tensors
         size, share, beta = ctx.options
         scaled = gradients[0] * scale
