@@ -7,6 +7,7 @@
     python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
     python scripts/benchmark.py spiking [--json] [--rounds 15]   beside snntorch and spikingjelly
+    python scripts/benchmark.py networks [--json]                what protection adds to a step of a ViT and an LSTM
 
 Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa and
 alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over the
@@ -263,6 +264,18 @@ def spiking(rounds: int) -> list[dict[str, Any]]:
     return records
 
 
+def networks(rounds: int) -> list[dict[str, Any]]:
+    """A step of projection methods on a vision transformer and an LSTM, beside finetune's; 1 thread."""
+    import benchmark_networks
+
+    torch.set_num_threads(1)
+    records = []
+    for case, peer, times, most in benchmark_networks.cases(rounds):
+        found = record(case, peer, times)
+        records.append(found if most is None else {**found, "promised": most})
+    return records
+
+
 def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """The record of a case."""
     ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
@@ -287,7 +300,8 @@ def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=["overhead", "data", "ewc", "rsa", "rounding", "whitening", "spiking"])
+    names = ["overhead", "data", "ewc", "rsa", "rounding", "whitening", "spiking", "networks"]
+    parser.add_argument("benchmark", choices=names)
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
     parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3, of spiking 15")
@@ -300,7 +314,7 @@ def main() -> None:
     given = [] if arguments.folder is None else [arguments.folder]
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "rounding": rounding, "whitening": whitening,
-        "spiking": spiking,
+        "spiking": spiking, "networks": networks,
     }  # fmt: skip
     run = runs[arguments.benchmark]
     rounds = arguments.rounds or {"rsa": 3, "rounding": 3, "whitening": 3, "spiking": 15}.get(arguments.benchmark, 7)

@@ -17,17 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from benchmark_networks import noise, stepper
 from measuring import measured
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from orthotrace.core.seeds import Seeds
-from orthotrace.data.batches import Batches
-from orthotrace.data.images import Images
-from orthotrace.data.sources.base import Source
-from orthotrace.data.streams import Permuted
 from orthotrace.layers import spiking
-from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
@@ -185,38 +180,15 @@ def _agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], case: str) 
 
 def _methods(rounds: int) -> Times:
     """Ten steps in a second task, with HLOP and without."""
-    store = torch.randint(256, (10 * BATCH, 1, 28, 28), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
-    part = Images(store, torch.arange(len(store)) % 10)
-    stream = Permuted(Source("noise", part, part, tuple("0123456789")), tasks=2, validation=0)
-    steppers = [_stepper(method, stream) for method in (HLOP(rows=ROWS), Finetune())]
+    stream = noise((1, 28, 28), 10 * BATCH)
+    steppers = [
+        stepper(spiking(ordinary(), STEPS, "bptt"), method, stream, BATCH) for method in (HLOP(rows=ROWS), Finetune())
+    ]
     pairs: Times = []
     for _ in range(rounds + 1):
         ours, theirs = (measured(stepper)[0] for stepper in steppers)
         pairs.append((ours, None, theirs, None))
     return pairs[1:]
-
-
-def _stepper(method: Method, stream: Permuted) -> Callable[[], None]:
-    model: Any = spiking(ordinary(), STEPS, "bptt")
-    method.setup(model, Seeds(), stream)
-    served = [Batches(stream.task(number).train, BATCH, 0, number) for number in range(2)]
-    contexts = [
-        TaskContext(number, one.part, one.prepare, stream.active, Seeds(), BATCH) for number, one in enumerate(served)
-    ]
-    optimizer = torch.optim.SGD(model.parameters(), 0.01)
-
-    def steps() -> None:
-        for batch in served[1]:
-            optimizer.zero_grad()
-            method.loss(model, batch, contexts[1])[0].backward()
-            optimizer.step()
-
-    method.begin_task(contexts[0])
-    method.loss(model, next(iter(served[0])), contexts[0])
-    method.end_task(contexts[0])
-    method.begin_task(contexts[1])
-    method.attach([optimizer])
-    return steps
 
 
 def memory() -> list[tuple[str, str, float, float, float]]:

@@ -75,6 +75,27 @@ def test_spiking_benchmarks_have_their_fields(monkeypatch):
     assert [one["ours_over_peer_mb"] for one in records[-2:]] == [0.5, 0.5]
 
 
+def test_network_benchmarks_have_their_fields(monkeypatch):
+    """Of small networks and few images."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark
+    import benchmark_networks as cases
+
+    from orthotrace.models.recurrent import Recurrent
+    from orthotrace.models.vit import ViT
+
+    small = {
+        "vit": ((1, 8, 8), lambda shape: ViT(shape, 10, patch=4, features=16, depth=1, heads=2), 1.25),
+        "lstm": ((1, 20, 20), lambda shape: Recurrent(shape, 10, "lstm", [16], "rows"), 1.3),
+    }
+    monkeypatch.setattr(cases, "NETWORKS", small)
+    monkeypatch.setattr(cases, "BATCHES", 1)
+    records = benchmark.networks(rounds=1)
+    names = [f"step of {method} in task 2, {network}" for network in small for method in ("gpm", "hlop")]
+    assert [one["case"] for one in records] == names
+    assert all(one["ours_over_peer"] > 0 and ("promised" in one) == ("gpm" in one["case"]) for one in records)
+
+
 @pytest.fixture
 def whitening(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPT.parent)
