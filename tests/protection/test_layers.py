@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn.functional import pad, unfold
 
 from orthotrace.core.errors import UserError
-from orthotrace.protection import protectable
+from orthotrace.protection import Guard, protectable
 from orthotrace.protection.layers import weight_matrices
 from orthotrace.protection.products import rows
+from orthotrace.subspace import SvdSubspace
 
 
 class Odd(nn.Module):
@@ -163,3 +164,43 @@ def test_a_budget_is_fair():
 def test_an_empty_batch_has_no_patches():
     for kind, shape in ((nn.Conv2d(4, 6, 3, groups=2), (0, 4, 8, 8)), (nn.Linear(4, 2), (0, 4))):
         assert rows(kind, torch.zeros(shape)).shape[1] == 0
+
+
+def test_linear_layers_of_transformers_have_their_weight_turned():
+    layer = pytest.importorskip("transformers.pytorch_utils").Conv1D(6, 4).double()
+    nn.init.normal_(layer.bias)
+    x = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (part,) = weight_matrices("c_attn", layer)
+    assert list(protectable(nn.Sequential(layer))) == ["0"] and part.features == 4
+    outputs = rows(layer, x)[0] @ part.weight.T + part.bias
+    assert torch.allclose(outputs, layer(x).reshape(15, 6), atol=1e-12)
+    guard = Guard(nn.Sequential(layer), SvdSubspace, rows=2)
+    guard.remember(nn.Sequential(layer), x)
+    optimizer = torch.optim.Adam(layer.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        layer(x).square().sum().backward()
+        optimizer.step()
+    assert guard.leaks()["0"] <= 1e-12 and float(guard.update("0")[:, :4].norm()) > 0.1
+
+
+class Named(nn.Linear):
+    """As its base, with an attribute of its own."""
+
+    title = "readout"
+
+
+def test_a_class_that_computes_as_its_base_is_taken_for_it():
+    model = nn.Sequential(Named(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    assert list(protectable(model)) == ["0", "2"]
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, torch.rand(2, 3))
+    assert guard.subspaces["0"].rank == 2
+
+
+def test_layers_of_spikingjelly_are_taken_with_time_before_the_batch():
+    jelly = pytest.importorskip("spikingjelly.activation_based.layer")
+    model = nn.Sequential(jelly.Conv2d(1, 4, 3, step_mode="m"), jelly.Flatten(step_mode="m"), jelly.Linear(64, 5))
+    guard = Guard(model, SvdSubspace, rows=3)
+    with guard.watching() as seen:
+        model(torch.rand(7, 2, 1, 6, 6))
+    assert [tuple(part.rows(seen).shape) for part in guard.parts] == [(7 * 2 * 16, 9), (14, 64)]

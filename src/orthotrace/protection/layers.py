@@ -58,6 +58,8 @@ def base_of(layer: object) -> type | None:
         (True, None)
     """
     kind: Any = type(layer)
+    if products.is_turned(layer):
+        return kind
     base: Any = next((one for one in LAYERS if issubclass(kind, one)), None)
     if base is None or kind is base:
         return base
@@ -72,7 +74,7 @@ def base_of(layer: object) -> type | None:
 def kind_of(layer: object) -> Kind:
     """How a layer that can be protected is read."""
     base = base_of(layer)
-    return next(kind for classes, kind in KINDS if base in classes)
+    return next((kind for classes, kind in KINDS if base in classes), cast(Kind, products))
 
 
 def weight_matrices(name: str, layer: Any) -> list[WeightMatrix]:

@@ -15,6 +15,13 @@ from orthotrace.protection.matrices import WeightMatrix
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
+# Linear layers of other libraries whose weight has its inputs first: (features, out).
+TURNED = ("transformers.pytorch_utils.Conv1D",)
+
+
+def is_turned(layer: object) -> bool:
+    """Whether a layer is a Linear layer of another library whose weight has its inputs first, as GPT-2 has them."""
+    return f"{type(layer).__module__}.{type(layer).__qualname__}" in TURNED
 
 
 def matrices(name: str, layer: Any) -> list[WeightMatrix]:
@@ -24,7 +31,7 @@ def matrices(name: str, layer: Any) -> list[WeightMatrix]:
         >>> [(part.label, part.features) for part in matrices("conv", nn.Conv2d(4, 6, 3, groups=2))]
         [('conv[1]', 18), ('conv[2]', 18)]
     """
-    groups, turned = getattr(layer, "groups", 1), isinstance(layer, TRANSPOSED)
+    groups, turned = getattr(layer, "groups", 1), isinstance(layer, TRANSPOSED) or is_turned(layer)
     width = layer.weight.shape[0] // groups
     # Of a transposed convolution the weight begins with the inputs, and an output has a row for each place it reaches.
     features, repeats = (width, layer.weight[0, 0].numel()) if turned else (layer.weight[0].numel(), 1)
@@ -65,7 +72,7 @@ def rows(layer: Any, inputs: Tensor, budget: int | None = None, generator: torch
         >>> rows(nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), torch.ones(5, 4, 8, 8)).shape
         torch.Size([2, 80, 18])
     """
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) or is_turned(layer):
         return inputs.detach().reshape(1, -1, inputs.shape[-1])
     size = layer.kernel_size
     inputs = inputs.detach()
@@ -119,4 +126,4 @@ def _windows(inputs: Tensor, size: tuple[int, ...], stride: tuple[int, ...], dil
 
 def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object) -> Tensor:
     """What is kept of a call until its rows are asked for: a copy of the inputs, which may be overwritten later."""
-    return (args[0] if args else kwargs["input"]).detach().clone()
+    return (args[0] if args else next(iter(kwargs.values()))).detach().clone()

@@ -71,6 +71,9 @@ class Uses(TorchFunctionMode):
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Uses:
+        # A compiled network calls functions of its own, of which none has the layer's name.
+        self._eager = torch.compiler.set_stance("force_eager")
+        self._eager.__enter__()
         for layer in self._layers.values():
             self._handles += [
                 layer.register_forward_pre_hook(self._inside, prepend=True),
@@ -81,6 +84,7 @@ class Uses(TorchFunctionMode):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
+        self._eager.__exit__(None, None, None)
         for handle in self._handles:
             handle.remove()
 
