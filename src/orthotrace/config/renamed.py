@@ -91,14 +91,16 @@ def in_original_names(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: original(item) if key == "_target_" and isinstance(item, str) else in_original_names(_without_later(key, item))
+            key: original(item)
+            if key == "_target_" and isinstance(item, str)
+            else in_original_names(_earlier(key, item))
             for key, item in value.items()
             if key not in ADDED_ALONE or item != ADDED_ALONE[key]
         }
     return [in_original_names(item) for item in value] if isinstance(value, list) else value
 
 
-def _without_later(key: Any, item: Any) -> Any:
+def _earlier(key: Any, item: Any) -> Any:
     """What a key holds, without the keys that came later."""
     if key not in ADDED or not isinstance(item, Mapping):
         return item

@@ -27,6 +27,7 @@ class TwoSidedSubspace(Subspace):
     Args:
         features: width of a row.
         alpha: above 0; the smaller, the more is held.
+        hold: as for Subspace: of what is taken.
         dtype: of the projectors; moments are in float64.
 
     Source: Duncker, Driscoll, Shenoy, Sahani & Sussillo, Organizing recurrent network dynamics by task-computation to
@@ -70,7 +71,7 @@ class TwoSidedSubspace(Subspace):
     @property
     def active(self) -> bool:
         """Whether project changes anything."""
-        return len(self.right) > 0
+        return len(self.right) > 0 and self.removes > 0
 
     def observe(self, rows: Tensor) -> None:
         """Add inputs, (n, features), to the moment of the task."""
@@ -118,7 +119,7 @@ class TwoSidedSubspace(Subspace):
         kept = self.alpha / (self.alpha + values.clamp_min(0))
         return (vectors * kept) @ vectors.T, vectors.T[kept < 0.5].to(self.basis).contiguous()
 
-    def inside(self, update: Tensor) -> Tensor:
+    def component(self, update: Tensor) -> Tensor:
         """What is taken of an update, dW - P_out dW P_in."""
         update = update.to(self.basis.dtype)
         return update - self.left @ update @ self.right
