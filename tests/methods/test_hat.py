@@ -121,10 +121,23 @@ def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken():
     assert slopes[-1] == pytest.approx(400) and min(slopes) > 0 and slopes == sorted(slopes)
 
 
+class Shortcut(nn.Module):
+    """Of layers as wide as each other, so that nothing but its values tells of the way past one of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, images):
+        hidden = self.fc1(images.flatten(1))
+        return self.head(hidden + self.fc2(hidden))
+
+
 @pytest.mark.parametrize(
     ("model", "line"),
     [
         (lambda: ResNet18((1, 8, 8), 10, width=0.05), "gets more of an image than layer .* as in a residual network"),
+        (Shortcut, "layer 'head' gets more of an image than layer 'fc2'"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.LayerNorm(8), nn.Linear(8, 10)), "units are mixed"),
         (lambda: nn.Sequential(nn.ConvTranspose2d(1, 4, 3), nn.Flatten(), nn.Linear(400, 10)), "is a ConvTranspose2d"),
         (

@@ -61,8 +61,8 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
             changed[unit * places : (unit + 1) * places] = False
             if bool(changed.any()):
                 raise UserError(
-                    f"between the layers '{before}' and '{name}' units are mixed, as by a normalisation over units: "
-                    "masks of units need each for itself"
+                    f"between the layers '{before}' and '{name}' units are mixed, as by a normalisation over units or "
+                    "by steps of time: masks of units need each for itself"
                 )
     model.train(training)
     return names
