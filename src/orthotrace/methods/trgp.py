@@ -71,8 +71,8 @@ class TRGP(SampledProjection):
         for name, layer in self.guard.layers.items():
             if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
                 raise UserError(
-                    f"{type(self).__name__} scales the weights of Linear layers and convolutions, and '{name}' is neither "
-                    f"({type(layer).__name__}): take gpm, or another method"
+                    f"{type(self).__name__} scales the weights of Linear layers and convolutions, and '{name}' is "
+                    f"neither ({type(layer).__name__}): take gpm, or another method"
                 )
             chosen = [(number, part) for number, part in enumerate(self.guard.parts) if part.name == name]
             layer.forward = MethodType(self._forward(chosen), layer)
