@@ -37,7 +37,7 @@ class Keys(dict[str, list[str]]):
 
 KEYS = Keys()
 SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
-MEMORY = ("er", "derpp", "agem")
+MEMORY = ("er", "er_ace", "derpp", "agem")
 # Models whose class, or that of what is inside, the user names.
 NAMED = ("custom", "outside")
 FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")

@@ -61,7 +61,7 @@ def shown(path: Path) -> dict[str, torch.Tensor]:
 
 
 # One method of a kind, and what else has a state of its own.
-ALIKE = ("agem", "ewc_online", "nscl", "sgp", "owm", "duncker", "convolutions, trgp", "joint", "scheduler constant", "scheduler step",
+ALIKE = ("agem", "er_ace", "ewc_online", "nscl", "sgp", "owm", "duncker", "convolutions, trgp", "joint", "scheduler constant", "scheduler step",
          "early stopping", "spiking, bptt", "attention")  # fmt: skip
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orthotrace.methods.owm import OWM as OWM
     from orthotrace.methods.references import Independent as Independent
     from orthotrace.methods.references import Joint as Joint
+    from orthotrace.methods.replay import AsymmetricReplay as AsymmetricReplay
     from orthotrace.methods.replay import AveragedGem as AveragedGem
     from orthotrace.methods.replay import DarkExperienceReplay as DarkExperienceReplay
     from orthotrace.methods.replay import ExperienceReplay as ExperienceReplay
@@ -69,7 +70,7 @@ _PUBLIC = {
     "methods.si": ["SI"],
     "methods.lwf": ["LwF"],
     "methods.hat": ["HAT"],
-    "methods.replay": ["ExperienceReplay", "DarkExperienceReplay", "AveragedGem"],
+    "methods.replay": ["ExperienceReplay", "AsymmetricReplay", "DarkExperienceReplay", "AveragedGem"],
     "methods.references": ["Joint", "Independent"],
     # readable layers
     "layers": [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
 from orthotrace.methods.gpm import GPM
-from orthotrace.methods.replay import AveragedGem, DarkExperienceReplay, ExperienceReplay
+from orthotrace.methods.replay import AsymmetricReplay, AveragedGem, DarkExperienceReplay, ExperienceReplay
 from orthotrace.models.mlp import MLP
 
 MEMORY = {"size": 40}
@@ -126,6 +127,26 @@ def test_dark_replay_renews_the_logits_of_the_running_task():
     assert own.any() and not own.all()
     assert torch.allclose(memory.logits[own], before[own] + 1, atol=1e-5)
     assert torch.equal(memory.logits[~own], before[~own])
+
+
+@pytest.mark.parametrize("scenario", ["class", "task", "domain"])
+def test_er_ace_lets_new_images_compete_with_their_own_classes_alone(scenario):
+    """Against the sum of two losses with minus infinity in the place of absent classes."""
+    method = AsymmetricReplay(memory=MEMORY)
+    model, batch, _, context = second_task(method, scenario)
+    state, memory = torch.get_rng_state(), copy.deepcopy(method.memory)
+    loss, logits = method.loss(model, batch, context)
+    absent = torch.ones(logits.shape[1], dtype=torch.bool)
+    absent[batch.labels] = False
+    expected = cross_entropy(logits.masked_fill(absent, float("-inf")), batch.labels)
+    torch.set_rng_state(state)
+    drawn = memory.draw(len(batch.labels))
+    replayed = context.outputs.loss(model(context.prepare(drawn.pixels)), drawn.labels, 1, drawn.tasks)
+    assert torch.allclose(loss, expected + replayed) and len(method.memory) == MEMORY["size"]
+    # No gradient of new images reaches the outputs of classes that are not among them.
+    model.zero_grad()
+    context.outputs.loss_among_present(model(batch.inputs), batch.labels).backward()
+    assert not model.head.weight.grad[absent].any() and model.head.weight.grad[~absent].any(1).all()
 
 
 def gradients(model) -> torch.Tensor:

@@ -100,6 +100,24 @@ class ActiveOutputs:
             total = total + self._loss(logits[chosen], labels[chosen], part) * (len(chosen) / len(labels))
         return total
 
+    def loss_among_present(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy over the outputs that the labels of a batch name, and no others.
+
+        Args:
+            logits: (n, outputs), or with those of each step, as for loss.
+            labels: (n,), numbers of outputs.
+
+        Example:
+            >>> active = ActiveOutputs("class", (range(0, 2), range(2, 4)))
+            >>> float(active.loss_among_present(torch.tensor([[9.0, 9.0, 0.0, 0.0]] * 2), torch.tensor([2, 3])))
+            0.6931...
+        """
+        over_steps = getattr(logits, "over_steps", None)
+        if over_steps is not None:
+            logits, labels = over_steps.flatten(0, 1), labels.repeat(len(over_steps))
+        present, places = labels.unique(return_inverse=True)
+        return cross_entropy(logits[:, present], places, label_smoothing=self.smoothing)
+
     def _loss(self, logits: Tensor, labels: Tensor, part: range) -> Tensor:
         if len(part) < logits.shape[1]:
             logits, labels = logits[:, part.start : part.stop], labels - part.start

@@ -56,6 +56,40 @@ class ExperienceReplay(Method):
         return self.memory.mixed_loss(loss, logits, network, batch, context), logits
 
 
+class AsymmetricReplay(ExperienceReplay):
+    """ER-ACE: new images compete with the classes of their own batch alone, so that they do not push old ones away.
+
+    loss = cross-entropy of the batch over the classes in it + cross-entropy of a batch of the memory over all classes
+    so far. In a regression, which has no classes, both are the ordinary loss. In the task-incremental scenario an image
+    of the memory counts over its own task's outputs.
+
+    Args:
+        memory: its options, of size 1 at least.
+
+    Raises:
+        UserError: as for ExperienceReplay.
+
+    Source: Caccia et al., New Insights on Reducing Abrupt Representation Change in Online Continual Learning, ICLR
+    2022, section 4.
+    """
+
+    def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
+        """Make the memory."""
+        super().setup(model, seeds, stream)
+        self._classes = not stream.regression
+
+    def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
+        """Loss of the batch over its own classes, and of one of the memory over all."""
+        if self._classes:
+            logits = self.training_forward(network, batch.inputs, context)
+            loss = context.outputs.loss_among_present(logits, batch.labels)
+        else:
+            loss, logits = Method.loss(self, network, batch, context)
+        extra = self.memory.loss(network, len(batch.labels), context) if context.number else None
+        self.memory.remember(batch, logits, context)
+        return (loss if extra is None else loss + extra), logits
+
+
 class DarkExperienceReplay(ExperienceReplay):
     """DER++: replays the network's logits beside the labels.
 
