@@ -53,6 +53,7 @@ NEEDED = {
     "model=custom": ("model._target_=orthotrace.models.mlp.MLP",),
     "model=outside": ("model.network._target_=torch.nn.Identity",),
     "dataset=events": ("dataset.path=x",),
+    "dataset=tensors": ("dataset.path=x",),
     "dataset=parquet": ("dataset.path=x",), "dataset=arrays": ("dataset.path=x",), "dataset=folder": ("dataset.path=x",),
     **{f"concepts={name}": ("concepts.layer=bn1",) for name in GROUPS["concepts"] if name != "none"},
     "concepts=folder": ("concepts.layer=bn1", "concepts.sets.path=x"),

@@ -43,6 +43,7 @@ PLACES = {
 NEEDY = (
     "dataset=parquet",
     "dataset=arrays",
+    "dataset=tensors",
     "dataset=events",
     "dataset=folder",
     "concepts=folder",
@@ -64,6 +65,7 @@ PRESETS = {
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
+    "dataset=tensors": ("layout",),
     "stream=blurred": ("scenario", "blur"), "stream=online": ("online",), "stream=repeated": ("repeats",),
     **{f"dataset={name}": ("name", "subset", "test", "image", "label", "superclass", "size", "channels")
        for name in ("cifar10", "cifar100", "fashion_mnist", "mini_imagenet", "mnist", "svhn", "tiny_imagenet")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -185,6 +185,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     nested = {key: one for key, one in keys.items() if dataclasses.is_dataclass(one.annotation)}
     made = [key for key, one in keys.items() if one.finite and _is_module(one.annotation)]
     keys |= dict.fromkeys([*nested, *made], NODE)
+    called = [key for key, one in keys.items() if one.finite and _is_function(one.annotation)]
+    keys |= {key: dataclasses.replace(keys[key], annotation=dict[str, Any] | None) for key in called}
     if path == "model" and not said.others:
         keys.setdefault("feedback", FEEDBACK)
     if path == "model" and isinstance(node.get("weights"), Mapping) and "kind" in node["weights"]:
@@ -195,8 +197,8 @@ def targeted(node: Any, path: str) -> Iterator[Section]:
     for key, one in nested.items():
         if key in node:
             yield Section(f"{path}.{key}", signature(one.annotation).arguments)
-    for key in made:
-        if key in node:
+    for key in (*made, *called):
+        if key in node and (key in made or "_target_" in (node[key] or ())):
             yield from targeted(node[key], f"{path}.{key}")
     if "sources" in keys and path == "dataset" and isinstance(node.get("sources"), Mapping):
         for name in node["sources"]:
@@ -279,6 +281,11 @@ def _is_module(annotation: Any) -> bool:
         f"{one.__module__}.{one.__name__}" == "torch.nn.modules.module.Module"
         for one in getattr(annotation, "__mro__", ())
     )
+
+
+def _is_function(annotation: Any) -> bool:
+    """Whether an argument is a function or None, such as an object that is called; it has a _target_ of its own."""
+    return any(get_origin(one) is Callable for one in get_args(annotation))
 
 
 def _is_mapping(known: Argument) -> bool:

@@ -19,6 +19,7 @@ class Outside(nn.Module):
         shape: of one input; the network is made for it by its own arguments.
         classes: number of outputs; likewise.
         network: the module, images to logits.
+        tokens: whether it takes whole numbers, such as the tokens of texts.
 
     Raises:
         UserError: something else than a module; when it is called, an answer without logits.
@@ -30,13 +31,14 @@ class Outside(nn.Module):
     """
 
     @checked
-    def __init__(self, shape: Sequence[int], classes: int, network: nn.Module) -> None:
+    def __init__(self, shape: Sequence[int], classes: int, network: nn.Module, tokens: bool = False) -> None:
         super().__init__()
+        self.tokens = tokens
         self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (n, outputs)."""
-        return logits_of(self.network(inputs))
+        return logits_of(self.network(inputs.long() if self.tokens else inputs))
 
 
 def logits_of(answer: Any) -> Tensor:

@@ -21,6 +21,11 @@ def check(components: Components, optimization: Optimization, training: Training
             f"{precision} rounds small steps away, and what protects weights with them; use 32-true or bf16-mixed",
             "trainer.precision",
         )
+    noise = {"stream.input_noise": stream.input_noise, "regularizer.input_noise": optimization.regularizer.input_noise}
+    augments = optimization.augmentation is not None and optimization.augmentation.changes
+    for key in [key for key, deviation in noise.items() if deviation] + (["augmentation"] if augments else []):
+        if has_tokens(stream):
+            raise UserError("changes brightness or places, and these inputs are tokens: take none", key)
     crop = 0 if optimization.augmentation is None else optimization.augmentation.crop
     if crop and crop >= min(stream.shape[1:]):
         raise UserError(f"a border of {crop} is too wide for {stream.shape[1:]}", "augmentation.crop")
@@ -81,6 +86,12 @@ def _check_kind(stream: Stream, optimization: Optimization, training: Training) 
             )
 
 
+def has_tokens(stream: Stream) -> bool:
+    """Whether a stream's inputs are whole numbers that mean no brightness."""
+    store = stream.test(0).store
+    return not store.is_floating_point() and store.dtype != torch.uint8
+
+
 def check_network(model: nn.Module, stream: Stream) -> None:
     """Give a network two images.
 
@@ -91,12 +102,18 @@ def check_network(model: nn.Module, stream: Stream) -> None:
     model.eval()
     like = next(model.parameters(), torch.zeros(()))
     images = stream.test(0).inputs(torch.arange(2), like)
+    hint = ""
+    if has_tokens(stream):
+        # The largest one must have its place in the network.
+        largest = max(int(part.store.max()) for part in (stream.images(0, "train"), stream.images(0, "test")))
+        images.flatten()[0] = largest
+        hint = f"; its tokens are 0 to {largest}: give it {largest + 1}, as model.vocabulary of a recurrent one"
     try:
         with torch.no_grad():
             logits = model(images)
     # A model of the user's own may raise anything.
     except Exception as error:
-        raise UserError(f"fails on images of the shape {stream.shape}: {one_line(error)}", "model") from error
+        raise UserError(f"fails on images of the shape {stream.shape}: {one_line(error)}{hint}", "model") from error
     model.train(training)
     expected = (2, len(stream.classes), *stream.test(0).labels.shape[2:])
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:

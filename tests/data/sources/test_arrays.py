@@ -4,6 +4,7 @@ import torch
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.sources import archive, arrays
+from orthotrace.data.streams import Permuted
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
 LABELS = np.arange(6) % 3
@@ -62,3 +63,39 @@ def test_arrays_that_cannot_be(change, line):
     with pytest.raises(UserError) as error:
         arrays(**{**given, **change})
     assert str(error.value).startswith(line)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 4), (3, 5, 4), (2, 3, 5, 4)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64, np.int32])
+def test_inputs_of_any_rank(tmp_path, shape, kind):
+    given = np.random.default_rng(0).integers(0, 200, (6, *shape)).astype(kind)
+    content = {"train_images": given, "train_labels": LABELS, "test_images": given, "test_labels": LABELS}
+    np.savez(tmp_path / "mine.npz", **content)
+    source = archive(str(tmp_path / "mine.npz"), layout="any")
+    inputs = source.train.inputs()
+    assert source.shape == shape and inputs.shape == (6, *shape)
+    if kind is np.uint8:
+        assert abs(float(inputs.mean())) < 1e-5 and float(inputs.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    else:
+        assert np.array_equal(inputs.numpy(), given.astype(np.float32))
+    # A stream takes them as it takes images.
+    stream = Permuted(source, tasks=2, validation=0)
+    assert torch.equal(stream.test(1).images.flatten(1).sort().values, stream.test(0).images.flatten(1).sort().values)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (np.zeros(6), "train_images: (n, ...) expected, got (6,)"),
+        (np.full((6, 2), np.inf), "train_images: the images have values that are not finite"),
+        (np.full((6, 2), -1), "train_images: whole numbers are tokens, from 0"),
+        (np.zeros((6, 2), dtype=bool), "train_images: real numbers expected"),
+        (np.zeros((6, 2), dtype=complex), "train_images: real numbers expected"),
+        (np.full((6, 2), "a"), "train_images: numbers expected"),
+        (np.zeros((6, 0)), "train_images: (n, ...) expected, got (6, 0)"),
+    ],
+)
+def test_inputs_of_any_rank_that_cannot_be(given, line):
+    with pytest.raises(UserError) as refused:
+        arrays(given, LABELS, given, LABELS, layout="any")
+    assert str(refused.value).startswith(line)

@@ -10,5 +10,8 @@ from orthotrace.data.sources.scikit import digits
 from orthotrace.data.sources.several import several
 from orthotrace.data.sources.table import table
 from orthotrace.data.sources.targets import targets
+from orthotrace.data.sources.text import text
 
-__all__ = ["Source", "archive", "arrays", "cognitive", "digits", "events", "folder", "several", "table", "targets"]
+__all__ = [
+    "Source", "archive", "arrays", "cognitive", "digits", "events", "folder", "several", "table", "targets", "text",
+]  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from orthotrace.core.errors import UserError, checked, refuse_unknown
 from orthotrace.core.files import read
-from orthotrace.data.sources.arrays import NAMES, arrays
+from orthotrace.data.sources.arrays import NAMES, Layout, arrays
 from orthotrace.data.sources.base import Limit, Source, check_names
 from orthotrace.data.sources.preparation import Preparation, prepared
 from orthotrace.data.sources.targets import NAMES as TARGET_NAMES
@@ -23,11 +23,13 @@ def archive(
     classes: list[str | int] | None = None,
     limit: Limit | None = None,
     preparation: Preparation = "none",
+    layout: Layout = "images",
 ) -> Source:
-    """Images from a NumPy archive (.npz) with the arrays train_images, train_labels, test_images, test_labels.
+    """Images, or inputs of any shape, from a NumPy archive (.npz).
 
-    An optional array ``classes`` has the names of the classes. For a regression the archive has train_targets and
-    test_targets instead of labels, and maybe train_tasks and test_tasks, see targets; ``classes`` names the targets.
+    It has the arrays train_images, train_labels, test_images, test_labels. An optional array ``classes`` has the names
+    of the classes. For a regression the archive has train_targets and test_targets instead of labels, and maybe
+    train_tasks and test_tasks, see targets; ``classes`` names the targets.
 
     Args:
         path: the file.
@@ -36,6 +38,7 @@ def archive(
         limit: images of each class in each part at most, the first ones; None for all.
         preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
             in place of any other scaling; "none" for neither.
+        layout: as for arrays.
 
     Raises:
         UserError: the file is missing or damaged, or an array is missing or does not fit.
@@ -64,7 +67,10 @@ def archive(
             name=Path(path).stem,
             normalise=normalise,
             limit=limit,
+            layout=layout,
         )
     except UserError as error:
         raise UserError(f"{path}, {error.key}: {error.message}", "path") from error
+    if layout == "any" and preparation != "none":
+        raise UserError("is for images: set none", "preparation")
     return prepared(source, preparation)

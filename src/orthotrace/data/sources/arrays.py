@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images, Scaling
 from orthotrace.data.sources.base import Source, check_names, within
 
+# How arrays are read: as images of a certain rank, or whatever their rank.
+Layout = Literal["images", "any"]
 NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -25,8 +27,9 @@ def arrays(
     name: str = "arrays",
     normalise: bool = True,
     limit: int | None = None,
+    layout: Layout = "images",
 ) -> Source:
-    """Images from arrays or tensors.
+    """Images, or inputs of any shape, from arrays or tensors.
 
     Args:
         train_images: (n, height, width), (n, height, width, channels) with 1 or 3 channels, or (n, channels, height,
@@ -39,6 +42,8 @@ def arrays(
         normalise: scale each channel of uint8 images to mean 0 and standard deviation 1 over the training images;
             else to [0, 1]. Floating images stay as they are.
         limit: images of each class in each part at most, the first ones; None for all.
+        layout: "any" takes arrays (n, ...) of any rank as they are, such as sequences (n, steps, features): also
+            integers, such as tokens (n, steps); one scaling for all values.
 
     Raises:
         UserError: shapes that do not fit, labels without a class, two classes of one name, or values that are not
@@ -51,7 +56,7 @@ def arrays(
         >>> source.shape, source.classes
         ((1, 4, 4), ('0', '1', '2'))
     """
-    train, test = images_of(train_images, test_images)
+    train, test = images_of(train_images, test_images, layout)
     labels = [_labels(train_labels, len(train), NAMES[1]), _labels(test_labels, len(test), NAMES[3])]
     count = 1 + int(max(part.max() for part in labels))
     names = check_names(range(count) if classes is None else classes)
@@ -65,8 +70,8 @@ def arrays(
     return Source(name, Images(train, labels[0], scaling=scaling), Images(test, labels[1], scaling=scaling), names)
 
 
-def images_of(train: Any, test: Any) -> tuple[Tensor, Tensor]:
-    """Training and test images, (n, channels, height, width), as arrays takes them.
+def images_of(train: Any, test: Any, layout: Layout = "images") -> tuple[Tensor, Tensor]:
+    """Training and test images, (n, channels, height, width), or (n, ...) in any layout, as arrays takes them.
 
     Raises:
         UserError: shapes, types or values that do not fit.
@@ -75,7 +80,7 @@ def images_of(train: Any, test: Any) -> tuple[Tensor, Tensor]:
         >>> [tuple(part.shape) for part in images_of(np.zeros((2, 4, 4, 3)), np.zeros((1, 4, 4, 3)))]
         [(2, 3, 4, 4), (1, 3, 4, 4)]
     """
-    found = _images(train, NAMES[0]), _images(test, NAMES[2])
+    found = _images(train, NAMES[0], layout), _images(test, NAMES[2], layout)
     if found[0].shape[1:] != found[1].shape[1:] or found[0].dtype != found[1].dtype:
         shapes = [tuple(part.shape[1:]) for part in found]
         raise UserError(f"training images are {shapes[0]}, test images {shapes[1]}", NAMES[2])
@@ -91,11 +96,18 @@ def scaling_of(images: Tensor, normalise: bool) -> Scaling:
     """
     if images.dtype != torch.uint8:
         return Scaling()
+    if images.ndim != 4:
+        images = images.reshape(len(images), 1, -1, 1)
     return Scaling.of([images]) if normalise else Scaling(std=(255.0,))
 
 
-def _images(given: Any, key: str) -> Tensor:
-    images = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+def _images(given: Any, key: str, layout: Layout) -> Tensor:
+    try:
+        images = torch.as_tensor(np.asarray(given) if not isinstance(given, Tensor) else given)
+    except TypeError as error:
+        raise UserError(f"numbers expected, got {np.asarray(given).dtype}", key) from error
+    if layout == "any":
+        return _of_any_rank(images, key)
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
@@ -104,6 +116,22 @@ def _images(given: Any, key: str) -> Tensor:
         raise UserError(f"(n, height, width) or (n, channels, height, width) expected, got {tuple(images.shape)}", key)
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise UserError(f"uint8 or floating images expected, got {images.dtype}", key)
+    return _finite(images, key)
+
+
+def _of_any_rank(images: Tensor, key: str) -> Tensor:
+    if images.ndim < 2 or not images.numel():
+        raise UserError(f"(n, ...) expected, got {tuple(images.shape)}", key)
+    if images.is_complex() or images.dtype == torch.bool:
+        raise UserError(f"real numbers expected, got {images.dtype}", key)
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        images = images.long()
+        if int(images.min()) < 0:
+            raise UserError("whole numbers are tokens, from 0; store other numbers as floating", key)
+    return _finite(images, key)
+
+
+def _finite(images: Tensor, key: str) -> Tensor:
     if images.is_floating_point():
         images = images.float()
         if not images.isfinite().all():

@@ -69,7 +69,7 @@ def table(
     if name is None and path is None:
         raise UserError("give a folder of Parquet files, or the name of a data set on the hub", "path")
     decoding = Decoding((size, size) if isinstance(size, int) else size, channels, skip_corrupt, limit)
-    made = _local(path, train, test) if path is not None else _hub(str(name), subset, train, test)
+    made = parts_at(name, path, subset, train, test)
     features = made["train"].features
     columns = _columns(features, image, label, superclass)
     for part in made.values():
@@ -102,6 +102,15 @@ def table(
     return replace(source, classes=check_names(classes))
 
 
+def parts_at(name: str | None, path: str | None, subset: str | None, train: str, test: str) -> dict[str, Any]:
+    """The training and the test part of a table, in a folder or on the hub, see table.
+
+    Raises:
+        UserError: the hub cannot be reached, a file is missing or damaged, or a part is absent.
+    """
+    return _local(path, train, test) if path is not None else _hub(str(name), subset, train, test)
+
+
 Columns = tuple[str, str, str | None]
 
 
@@ -132,14 +141,24 @@ class _Parquet:
             self.features = features
 
     def rows(self, columns: Columns) -> Iterator[Row]:
+        for file, first, batch in self._batches([column for column in columns if column]):
+            yield from _rows(batch, columns, file.name, first)
+
+    def values(self, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+        """The values of columns, row by row."""
+        for _, _, batch in self._batches(columns):
+            yield from zip(*(batch[column] for column in columns), strict=True)
+
+    def _batches(self, columns: list[str]) -> Iterator[tuple[Path, int, dict[str, list[Any]]]]:
+        """Rows in batches: their file, the number of the first, and their columns."""
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
 
         for file in self.files:
             first = 0
             try:
-                for batch in ParquetFile(file).iter_batches(256, columns=[column for column in columns if column]):
-                    yield from _rows(batch.to_pydict(), columns, file.name, first)
+                for batch in ParquetFile(file).iter_batches(256, columns=columns):
+                    yield file, first, batch.to_pydict()
                     first += batch.num_rows
             except (OSError, ArrowException) as error:
                 raise UserError(f"{file} is damaged ({one_line(error)[:80]})", "path") from error
@@ -162,6 +181,13 @@ class _Hub:
         chosen = self.part.select_columns([column for column in columns if column]).with_format("arrow")
         for first in range(0, self.count, 256):
             yield from _rows(chosen[first : first + 256].to_pydict(), columns, self.name, first)
+
+    def values(self, columns: list[str]) -> Iterator[tuple[Any, ...]]:
+        """The values of columns, row by row."""
+        chosen = self.part.select_columns(columns).with_format("arrow")
+        for first in range(0, self.count, 256):
+            batch = chosen[first : first + 256].to_pydict()
+            yield from zip(*(batch[column] for column in columns), strict=True)
 
 
 def _rows(content: dict[str, list[Any]], columns: Columns, name: str, first: int) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import Images
-from orthotrace.data.sources.arrays import images_of, scaling_of
+from orthotrace.data.sources.arrays import Layout, images_of, scaling_of
 from orthotrace.data.sources.base import Source, check_names, within
 
 NAMES = ("train_images", "train_targets", "test_images", "test_targets")
@@ -29,6 +29,7 @@ def targets(
     name: str = "targets",
     normalise: bool = True,
     limit: int | None = None,
+    layout: Layout = "images",
 ) -> Source:
     """Images with numbers to be predicted, from arrays or tensors.
 
@@ -46,6 +47,7 @@ def targets(
         name: of the data set.
         normalise: as for arrays.
         limit: images of each part at most, the first ones, of each task where they are told; None for all.
+        layout: as for arrays.
 
     Raises:
         UserError: shapes that do not fit, targets that are not floating or not finite, names for another number of
@@ -58,7 +60,7 @@ def targets(
         >>> source.classes, source.train.labels.shape, source.regression
         (('age',), torch.Size([6, 1]), True)
     """
-    train, test = images_of(train_images, test_images)
+    train, test = images_of(train_images, test_images, layout)
     values = [_values(train_targets, len(train), NAMES[1]), _values(test_targets, len(test), NAMES[3])]
     width, other = (of.shape[1] for of in values)
     if other != width:
