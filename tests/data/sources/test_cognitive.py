@@ -63,6 +63,8 @@ def test_the_noise_of_the_inputs():
 def test_test_trials_do_not_depend_on_what_is_trained_on():
     one, other = cognitive(trials=5, test_trials=6), cognitive(trials=9, test_trials=6)
     assert one.test.digest() == other.test.digest() and one.train.digest() != other.train.digest()
+    few = cognitive(trials=5, test_trials=6, limit=5)
+    assert few.train.digest() == one.train.digest() and len(few.test) == 4 * 5
     assert cognitive(trials=5, test_trials=6, seed=1).test.digest() != one.test.digest()
 
 

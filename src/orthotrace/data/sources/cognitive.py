@@ -12,7 +12,7 @@ from torch import Tensor
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import generator
 from orthotrace.data.images import Images
-from orthotrace.data.sources.base import Source
+from orthotrace.data.sources.base import Limit, Source
 
 Name = Literal["go", "anti", "delayed_go", "delayed_anti"]
 NAMES: tuple[Name, ...] = ("go", "anti", "delayed_go", "delayed_anti")
@@ -32,6 +32,7 @@ def cognitive(
     dt: Annotated[float, Field(gt=0, le=100)] = 20.0,
     noise: Annotated[float, Field(ge=0)] = 0.1,
     seed: int = 0,
+    limit: Limit | None = None,
 ) -> Source:
     """Go, anti, delayed go and delayed anti: trials with a target at each step, for a split stream.
 
@@ -52,6 +53,7 @@ def cognitive(
         dt: of a step, in ms.
         noise: of the inputs.
         seed: of the trials; those of the test are the same for every number of trials.
+        limit: trials of each task in each part at most; None for all.
 
     Raises:
         UserError: a value out of its range, or a task that is named twice.
@@ -70,7 +72,7 @@ def cognitive(
     steps = math.ceil((longest + RESPONSE) / dt)
 
     def part(purpose: int, count: int) -> Images:
-        made = []
+        count, made = min(count, limit or count), []
         for rule, name in enumerate(chosen):
             draws = generator(seed, purpose, NAMES.index(name))
             made.append(_trials(name, rule, len(chosen), count, steps, dt, noise, draws))
