@@ -17,6 +17,6 @@ train() {
 
 train method=finetune
 train method=duncker
-train method=gpm method.energy=0.99
-train method=hlop method.energy=0.99
+train method=gpm method.energy=0.999
+train method=hlop method.energy=0.999
 train method=ewc method.strength=1

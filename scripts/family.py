@@ -110,7 +110,7 @@ PARTS = {
     "cognitive": (
         Part(
             "go, anti, delayed go, delayed anti: 256 leaky units, 50,000 trials a task in steps of 20 ms, batch 64, "
-            "Adam .001, gradients clipped at 1; duncker alpha .001, gpm and hlop energy .99, ewc strength 1; published "
+            "Adam .001, gradients clipped at 1; duncker alpha .001, gpm and hlop energy .999, ewc strength 1; published "
             "final performance of one network (12.5 million trials a task) 1.000, 1.000, .991, .989",
             "runs/cognitive",
             ("finetune", "ewc", "duncker", "gpm", "hlop"),

@@ -58,7 +58,10 @@ def test_digits_are_learned(cell):
     [
         ({}, "reading"),
         ({"shape": (5, 4), "reading": "rows"}, "reading"),
-        ({"shape": (4,)}, "shape"),
+        ({"shape": (4,)}, "vocabulary"),
+        ({"shape": (4,), "vocabulary": 9, "reading": "rows"}, "reading"),
+        ({"shape": (5, 4), "vocabulary": 9}, "vocabulary"),
+        ({"shape": (1, 2, 3, 4)}, "shape"),
         ({"reading": "columns"}, "reading"),
         ({"reading": "rows", "cell": "gate"}, "cell"),
         ({"reading": "rows", "hidden": []}, "hidden"),

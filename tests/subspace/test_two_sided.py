@@ -12,8 +12,8 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def taught(alpha: float, tasks: int, dtype: torch.dtype = torch.float64) -> TwoSidedSubspace:
-    space = TwoSidedSubspace(7, alpha=alpha, dtype=dtype)
+def taught(alpha: float, tasks: int, dtype: torch.dtype = torch.float64, **options: float) -> TwoSidedSubspace:
+    space = TwoSidedSubspace(7, alpha=alpha, dtype=dtype, **options)
     for task in range(tasks):
         for batch in range(3):
             space.observe((1 + randn(11 + batch, 7, seed=10 * task + batch)).to(dtype))
@@ -39,6 +39,13 @@ def test_both_projectors_are_the_inverses(alpha, tasks):
     update = randn(4, 7, seed=5)
     assert np.allclose(space.project(update), left @ update.numpy() @ right, rtol=0, atol=1e-12)
     assert space.rank == int((np.linalg.eigvalsh(right) < 0.5).sum())
+
+
+@pytest.mark.parametrize("hold", [0.0, 0.4])
+def test_a_share_is_taken(hold):
+    whole, part, update = taught(0.1, 2), taught(0.1, 2, hold=hold), randn(4, 7, seed=5)
+    expected = update - hold * (update - whole.project(update))
+    assert torch.allclose(part.project(update), expected, rtol=0, atol=1e-12) and part.active == (hold > 0)
 
 
 def test_a_direction_that_was_never_used_is_free_on_both_sides():
