@@ -99,7 +99,7 @@ PARTS = {
     "smnist": (
         Part(
             "rows of permuted MNIST in 28 steps, 128 units, 2 epochs, batch 64, Adam .001, gradients clipped at 1; "
-            "ewc strength 100, gpm and hlop energy .97 + .003 for each task, owm alpha 1",
+            "ewc strength 100, gpm and hlop energy .97 + .003 for each task, owm alpha .1",
             "runs/smnist",
             tuple(
                 f"{method} {cell}" for cell in ("lstm", "elman") for method in ("finetune", "ewc", "gpm", "hlop", "owm")
@@ -110,7 +110,7 @@ PARTS = {
     "cognitive": (
         Part(
             "go, anti, delayed go, delayed anti: 256 leaky units, 50,000 trials a task in steps of 20 ms, batch 64, "
-            "Adam .001, gradients clipped at 1; duncker alpha .001, gpm and hlop energy .999, ewc strength 1; published "
+            "Adam .001, gradients clipped at 1; duncker alpha .001, gpm, hlop energy .999, ewc strength 1; published "
             "final performance of one network (12.5 million trials a task) 1.000, 1.000, .991, .989",
             "runs/cognitive",
             ("finetune", "ewc", "duncker", "gpm", "hlop"),

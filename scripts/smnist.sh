@@ -23,5 +23,5 @@ for model in lstm elman; do
   train "model=$model" method=ewc method.strength=100
   train "model=$model" method=gpm method.energy=0.97 method.growth=0.003
   train "model=$model" method=hlop method.energy=0.97 method.growth=0.003
-  train "model=$model" method=owm method.alpha=1
+  train "model=$model" method=owm method.alpha=0.1
 done

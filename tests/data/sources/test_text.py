@@ -34,8 +34,8 @@ class Words:
 def written(folder, rows=None, **more):
     for part in ("train", "test"):
         content = rows or {
-            "text": [one for texts in WORDS.values() for one in texts * 8],
-            "label": [name for name, texts in WORDS.items() for _ in texts * 8],
+            "text": [one for texts in WORDS.values() for one in texts * 8] + ["z"],
+            "label": [name for name, texts in WORDS.items() for _ in texts * 8] + ["bad"],
         }
         write_table(pyarrow.table(content | more), folder / f"{part}-0.parquet")
     return str(folder)
@@ -111,7 +111,8 @@ def test_a_network_learns_from_texts(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["model.vocabulary=100"], r"its tokens are 0 to 122: give it 123, as model.vocabulary"),
+        # Of the first texts it has all tokens, not of the last one.
+        (["model.vocabulary=123"], r"its tokens are 0 to 123: give it 124, as model.vocabulary"),
         ([], r"model.vocabulary: inputs of 12 steps are tokens: say how many"),
         (["model.vocabulary=257", "model.reading=rows"], r"model.reading: inputs of 12 are sequences already"),
         (
