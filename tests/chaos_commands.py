@@ -240,8 +240,8 @@ def signals(folder: Path, number: int, seed: int) -> Iterator[Tally]:
         place, sent, moment = folder / str(trial), draws.choice(list(CODES)), draws.uniform(0, seconds)
         place.mkdir()
         command = Command(job, place)
-        # Before its first step the process is not yet the command.
-        command.send(sent, moment + 0.3)
+        # Before its first step the process is not yet the command: .3 s, on a busy machine a share of what a run takes.
+        command.send(sent, moment + max(0.3, 0.04 * seconds))
         ended = command.ended()
         line = ended.err.startswith("interrupted") and ended.err.endswith("the same command continues\n")
         if ended.code is None:
