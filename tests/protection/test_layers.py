@@ -204,3 +204,8 @@ def test_layers_of_spikingjelly_are_taken_with_time_before_the_batch():
     with guard.watching() as seen:
         model(torch.rand(7, 2, 1, 6, 6))
     assert [tuple(part.rows(seen).shape) for part in guard.parts] == [(7 * 2 * 16, 9), (14, 64)]
+
+
+def test_of_a_parametrised_weight_both_ways_out_are_named():
+    with pytest.raises(UserError, match="on the command line weights=free or .* in Python torch.nn.utils.parametrize"):
+        protectable(nn.Sequential(nn.utils.parametrizations.orthogonal(nn.Linear(2, 2))))

@@ -110,3 +110,31 @@ def test_thresholds_and_decays_are_trained_in_the_first_task_alone(learning, tra
         kept.append([float(value.detach()) for value in model[1].parameters()])
     start = [0.5, 0.5] if learning == "bptt" else [0.5]
     assert kept[0] == kept[1] and all(value != first for value, first in zip(kept[0], start, strict=True))
+
+
+class LlamaRMSNorm(nn.Module):
+    """As transformers has it: derived from no normalisation of torch."""
+
+    def __init__(self, shape: tuple[int, ...] = (6,)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.weight * x * x.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
+
+
+def test_a_normalisation_of_another_library_is_known_by_its_name():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 6), LlamaRMSNorm(), nn.Linear(6, 2)).double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    old = torch.rand(2, 12, dtype=torch.float64)
+    guard.remember(model, old)
+    before, optimizer = model(old), torch.optim.Adam(model.parameters(), 0.01)
+    with guard.protecting(optimizer):
+        for _ in range(3):
+            model(torch.rand(9, 12, dtype=torch.float64)).square().sum().backward()
+            optimizer.step()
+    assert torch.allclose(model(old), before, atol=1e-12)
+    # What has more than a gain and a shift is something else.
+    with pytest.raises(UserError, match="the parameter weight of layer '0'"):
+        Guard(nn.Sequential(LlamaRMSNorm((6, 6)), nn.Linear(6, 2)), SvdSubspace, energy=1.0)

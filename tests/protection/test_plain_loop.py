@@ -1,5 +1,7 @@
 """The protocol of a user's own loop: protecting, remember, and warnings where a step of it is left out."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -159,3 +161,28 @@ def test_steps_between_tasks_that_nothing_guarded_give_a_warning_where_they_do_n
         model[0].weight.add_(guard.subspaces["0"].project(rand(*model[0].weight.shape)))
     with pytest.warns(UserWarning, match="the weights have moved since the last task"):
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
+
+
+@pytest.mark.parametrize("model", [net, lambda: nn.Sequential(nn.Embedding(20, 3)).double()], ids=["net", "embedding"])
+def test_at_hold_0_nothing_is_missed(model):
+    """Of a task that was remembered, whatever share of it is held: no warning, which would be an error here."""
+    model = model()
+    guard = Guard(model, SvdSubspace, energy=1.0, hold=0.0)
+    guard.remember(model, torch.arange(20) if isinstance(model[0], nn.Embedding) else rand(4, 20))
+    for _ in range(2):
+        with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+            pass
+
+
+def test_a_copy_of_model_and_guard_goes_on_by_itself():
+    model = net()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, rand(3, 20))
+    twin, own = copy.deepcopy((model, guard))
+    own.remember(twin, rand(3, 20, seed=1))
+    old, optimizer = torch.cat([rand(3, 20), rand(3, 20, seed=1)]), torch.optim.Adam(twin.parameters(), 0.01)
+    before = twin(old)
+    with own.protecting(optimizer):
+        train(twin, optimizer)
+    assert torch.allclose(twin(old), before, atol=1e-12) and not torch.equal(twin[0].weight, model[0].weight)
+    assert guard.subspaces["0"].rank == 3

@@ -141,3 +141,69 @@ def test_of_many_tasks_the_first_and_the_last_are_kept_each_of_a_few_inputs():
     assert sorted(kept) == [1, *range(6, 13)] and all(len(inputs[0]) == 8 for inputs in kept.values())
     replay.keep(torch.ones(40, 3), torch.ones(2_000_000))
     assert 13 not in replay._inputs
+
+
+class Fixed(nn.Module):
+    """Takes inputs with the time first, of one length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4 * 20, 2)
+        self.register_buffer("places", rand(20, 1, 3, seed=3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x + self.places).transpose(0, 1).flatten(1))
+
+
+class Carrying(nn.Module):
+    """Carries its state from batch to batch, in an attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.state = nn.GRUCell(12, 8), None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.state = self.cell(x, self.state)
+        return self.state
+
+
+def test_inputs_that_cannot_be_cut_are_kept_whole():
+    for model, inputs in ((Fixed(), rand(20, 3, 3)), (nn.Linear(20, 16), rand(20))):
+        model = model.double()
+        guard = Guard(model, SvdSubspace, rows=1)
+        guard.remember(model, inputs)
+        with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+            pass
+        assert guard._replay is not None and torch.equal(guard._replay._inputs[1][0], inputs)
+
+
+def test_a_state_that_is_carried_along_is_left_as_it_was():
+    model = Carrying().double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, rand(9, 12))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for start in (None, rand(30, 8, seed=4)):
+        model.state = start
+        with guard.protecting(optimizer):
+            assert model.state is start
+            model(rand(30, 12, seed=2)).square().mean().backward()
+            optimizer.step()
+            model.state = model.state.detach()
+        assert model.state.shape == (30, 8)
+
+
+def test_a_compiled_network_is_not_compiled_for_it():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)).double()
+    model.compile(backend=backend)
+    guard = Guard(model, SvdSubspace, energy=0.8)
+    guard.remember(model, rand(3, 12))
+    with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+        there = len(compiled)
+    guard.verify()
+    assert len(compiled) == there == 0

@@ -20,10 +20,21 @@ def is_normalisation(module: nn.Module) -> bool:
 def drifts(module: nn.Module) -> bool:
     """Whether a module moves old outputs beside the weights of layers.
 
-    A normalisation does, and what says so by an attribute ``drifts = True``: neurons whose threshold is trained.
+    A normalisation does, and what says so by an attribute ``drifts = True``: neurons whose threshold is trained. So do
+    normalisations of other libraries, by their names: LlamaRMSNorm, T5LayerNorm, with a gain and a shift alone.
 
     Example:
         >>> drifts(nn.LayerNorm(3)), drifts(nn.Linear(3, 3))
         (True, False)
     """
-    return is_normalisation(module) or getattr(module, "drifts", False) is True
+    return is_normalisation(module) or getattr(module, "drifts", False) is True or _named_so(module)
+
+
+def _named_so(module: nn.Module) -> bool:
+    """Whether a module is called a normalisation, and has what one has."""
+    if not type(module).__name__.endswith(("RMSNorm", "LayerNorm")):
+        return False
+    if [*module.children(), *module.buffers()]:
+        return False
+    values = dict(module.named_parameters(recurse=False))
+    return values.keys() <= {"weight", "bias"} and all(value.ndim <= 1 for value in values.values())

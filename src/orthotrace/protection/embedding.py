@@ -22,6 +22,7 @@ class Seen(nn.Module):
     Args:
         name: of the layer.
         layer: the embedding.
+        share: how much of each step of theirs is taken, in [0, 1]: below 1 a part of it stays, at 0 they are free.
 
     Raises:
         UserError: its vectors are scaled whenever they are read (max_norm), which moves those that are held.
@@ -45,7 +46,7 @@ class Seen(nn.Module):
     now: Tensor
     start: Tensor
 
-    def __init__(self, name: str, layer: nn.Embedding) -> None:
+    def __init__(self, name: str, layer: nn.Embedding, share: float = 1.0) -> None:
         super().__init__()
         if layer.max_norm is not None:
             raise UserError(
@@ -53,12 +54,16 @@ class Seen(nn.Module):
                 "make it without"
             )
         self.name = name
+        self.share = share
         # In a tuple: the layer belongs to the model.
         self._layer: tuple[Any] = (layer,)
         none = torch.zeros(layer.num_embeddings, dtype=torch.bool, device=layer.weight.device)
         self.register_buffer("seen", none)
         self.register_buffer("now", none.clone())
         self.register_buffer("start", layer.weight.detach().clone())
+        # What the vectors were after the last step, where a share of each is taken.
+        self._last = layer.weight.detach()
+        self.note()
 
     @property
     def layer(self) -> nn.Embedding:
@@ -70,9 +75,20 @@ class Seen(nn.Module):
         """Tokens seen, and all there are."""
         return Capacity(int(self.seen.sum()), len(self.seen))
 
+    @property
+    def exact(self) -> bool:
+        """Whether all of a step is taken."""
+        return self.share == 1
+
     def begin(self) -> None:
         """Start a task: remember the vectors."""
         self.start.copy_(self.layer.weight.detach())
+        self.note()
+
+    def note(self) -> None:
+        """Remember the vectors of which a share of the next step is taken."""
+        if 0 < self.share < 1:
+            self._last = self.layer.weight.detach().clone()
 
     def observe(self, calls: list[Tensor]) -> None:
         """See the tokens of all calls of the layer.
@@ -92,8 +108,13 @@ class Seen(nn.Module):
 
     @torch.no_grad()
     def hold(self) -> None:
-        """Put the vectors of tokens seen back."""
-        self.layer.weight[self.seen] = self.start[self.seen]
+        """Put the vectors of tokens seen back, or take the share of what they moved in a step."""
+        if self.exact:
+            self.layer.weight[self.seen] = self.start[self.seen]
+        elif self.share:
+            seen = self.layer.weight[self.seen]
+            self.layer.weight[self.seen] = seen.lerp(self._last[self.seen], self.share)
+            self.note()
 
     def put_start(self) -> None:
         """Put all vectors back."""
@@ -101,7 +122,12 @@ class Seen(nn.Module):
 
     def take_out(self, values: Tensor) -> None:
         """Take what is held from values of the shape of the vectors, such as a gradient, in place."""
-        values[self.seen] = 0
+        if values.is_sparse:
+            # As embeddings with sparse=True have it: the rows of tokens that were used.
+            kept = 1 - self.share * self.seen[values._indices()[0]].to(values.dtype)
+            values._values().mul_(kept[:, None])
+        else:
+            values[self.seen] *= 1 - self.share
 
     def leak(self) -> float:
         """How much the vectors of tokens seen have moved since the task's start, over the size of all."""

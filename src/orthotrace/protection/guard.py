@@ -191,7 +191,8 @@ class Projector(Held):
             if not space.exact:
                 before.copy_(weight if part is None else part.of(weight))
         for seen in self.embeddings.values():
-            seen.hold()
+            if seen.exact or not whole:
+                seen.hold()
         if self._transposed and not whole:
             # What one side took is no step for the other.
             self._note_soft()
@@ -214,6 +215,8 @@ class Projector(Held):
         """Remember the weights of which a soft projection takes its share of the next step."""
         self._last = [None if space.exact else part.weight.clone() for part, space in self._pairs]
         self._steps = None
+        for seen in self.embeddings.values():
+            seen.note()
 
     def _note_soft(self) -> None:
         for (part, _), last in zip(self._pairs, self._last, strict=True):
@@ -292,7 +295,8 @@ class Projector(Held):
 
     def _exact_leaks(self) -> dict[str, float]:
         """The leaks of what must have none."""
-        return self.leaks([*(label for label, space in self.subspaces.items() if space.exact), *self.embeddings])
+        held = (self.subspaces | self.embeddings).items()
+        return self.leaks([name for name, one in held if one.exact])
 
     def watching(self) -> AbstractContextManager[dict[str, list[Sequence[Tensor]]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""

@@ -80,7 +80,9 @@ class Held(nn.Module):
         # Of weights that are used from their other side too, the places of their matrices.
         self._transposed: list[int] = []
         embeddings = {name: layer for name, layer in self.layers.items() if isinstance(layer, EMBEDDINGS)}
-        self.embeddings = {name: Seen(name, layer) for name, layer in embeddings.items()}
+        # An embedding has no subspace of its own: it is held as the others are, where they differ as the firmest.
+        share = max((space.removes for space in self.subspaces.values()), default=options.get("hold", 1.0))
+        self.embeddings = {name: Seen(name, layer, share) for name, layer in embeddings.items()}
         self._seen = nn.ModuleList(self.embeddings.values())
         # Tasks that were started.
         device = next(iter(model.parameters())).device

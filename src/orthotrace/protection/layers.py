@@ -184,6 +184,7 @@ def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
     kind = f" ({type(made[0]).__name__})" if len(made) else ""
     return UserError(
         f"the {which} of layer '{name}' is parametrised{kind}: what an optimizer applies is "
-        f"not what the {which} changes by, so it cannot be protected; take weights=orthogonal_init or weights=free (in "
-        "your own code remove_parametrizations, or remove_weight_norm, of torch.nn.utils), or another method"
+        f"not what the {which} changes by, so it cannot be protected; make it plain first: on the command line "
+        "weights=free or weights=orthogonal_init, in Python torch.nn.utils.parametrize.remove_parametrizations (of old "
+        "kinds remove_weight_norm, remove_spectral_norm or prune.remove); or use another method"
     )

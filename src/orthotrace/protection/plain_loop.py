@@ -95,7 +95,7 @@ class Guard(Projector):
         """
         checks.has_outputs(self.head_name, self.outputs)
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
-        if self._open and not any(space.active for space in self.subspaces.values()):
+        if self._open and not self._holds_some():
             warnings.warn(
                 "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
                 stacklevel=3,
@@ -217,6 +217,12 @@ class Guard(Projector):
                 "train within guard.protecting(optimizer)",
                 stacklevel=stacklevel,
             )
+
+    def _holds_some(self) -> bool:
+        """Whether any task was remembered, whatever share of it is held."""
+        return any(space.rank or space.active for space in self.subspaces.values()) or any(
+            seen.capacity.rank for seen in self.embeddings.values()
+        )
 
     def _sums(self) -> list[float]:
         """By which weights that moved are recognised."""

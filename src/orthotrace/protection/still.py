@@ -44,6 +44,9 @@ class Still:
             if drifts(module) or name.startswith(inside):
                 continue
             for key, value in module.named_buffers(recurse=False):
+                if key in module._non_persistent_buffers_set:
+                    # Made anew from what is saved: masks and positions of the longest sequence so far, keys and values.
+                    continue
                 # What counts steps says nothing about outputs.
                 if value.is_floating_point() or value.is_complex() or value.ndim:
                     yield name, module, key, value
@@ -59,7 +62,8 @@ class Still:
                 raise UserError(
                     f"the buffer {key} of {_where(name)} ({type(module).__name__}) has moved while a later task was "
                     "trained, and outputs on earlier tasks with it: freeze it after the first task (evaluation mode, "
-                    "an observer switched off), or use another method"
+                    "an observer switched off), register it with persistent=False if it is a cache that says nothing "
+                    "of earlier batches, or use another method"
                 )
         for name, value in self._model.named_parameters():
             if value.requires_grad and id(value) not in self._trained | self._held:
@@ -74,6 +78,9 @@ def _where(name: str) -> str:
 
 
 def _mark(value: Tensor) -> str:
-    """By which values that moved are recognised: shape, sum, sum of squares; as text, since NaN is not equal to NaN."""
+    """By which values that moved are recognised: shape, sums; as text, since NaN is not equal to NaN."""
     values = value.detach().to(torch.complex128 if value.is_complex() else torch.float64)
-    return f"{tuple(value.shape)} {values.sum().item()} {values.square().sum().item()}"
+    # By place too: values that only change theirs have the same sums.
+    places = torch.arange(1, values.numel() + 1, dtype=torch.float64, device=values.device).reshape(values.shape)
+    sums = [one.sum().item() for one in (values, values.square(), values * places)]
+    return f"{tuple(value.shape)} {sums}"

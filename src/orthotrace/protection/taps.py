@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -50,6 +51,7 @@ class Taps:
         if patches is not None and patches < 1:
             raise UserError(f"at least 1, or None for all (got {patches})", "patches")
         self._layers = dict(layers)
+        self._blocks = list(blocks)
         self.patches = patches
         self._observed = observed
         # Whether patches are drawn, so that a seed counts.
@@ -75,6 +77,13 @@ class Taps:
         for block in blocks:
             block.register_forward_pre_hook(self._enter(block), with_kwargs=True)
             block.register_forward_hook(self._leave(block))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
+        """With hooks of its own on the copied layers: those that came with them belong to this one."""
+        given = (self._layers, self.patches, self._observed, self._blocks)
+        made = Taps(*copy.deepcopy(given, memo))
+        made.used_elsewhere = self.used_elsewhere
+        return made
 
     def _hook(self, name: str, layer: nn.Module) -> Any:
         kept = self._kinds[name].kept if name in self._kinds else None

@@ -67,18 +67,34 @@ class Replay:
     def keep(self, *inputs: Any) -> None:
         """Keep a few inputs of a task that has ended: of a batch the first, of several inputs all or none."""
         self._ended += 1
-        if len(inputs) == 1 and isinstance(inputs[0], Tensor):
-            self._inputs[self._ended] = (inputs[0][:FEW].detach().clone(),)
+        one = inputs[0] if len(inputs) == 1 else None
+        if isinstance(one, Tensor) and (len(one) <= FEW or self._takes(one[:FEW])):
+            self._inputs[self._ended] = (one[:FEW].detach().clone(),)
         elif sum(value.numel() for value in _tensors(inputs)) <= MANY:
             self._inputs[self._ended] = _copied(inputs)
         if len(self._inputs) > TASKS:
             del self._inputs[sorted(self._inputs)[1]]
 
+    def _takes(self, few: Tensor) -> bool:
+        """Whether the model takes a few of a batch: not where the first dimension is time, or features."""
+        try:
+            with self._unnoticed(), self._quietly():
+                self._model(few.detach().clone())
+        except Exception:
+            # Whatever the network raises: it is asked with the whole batch instead.
+            return False
+        return True
+
     def record(self) -> None:
         """Note what the network does with them, at a task's start."""
         self._before = {}
         for task, inputs in self._inputs.items():
-            calls, again = self._calls(inputs), self._calls(inputs)
+            try:
+                with self._unnoticed():
+                    calls, again = self._calls(inputs), self._calls(inputs)
+            except Exception:
+                # It cannot be replayed: such as a network that carries a state of batches of another size.
+                continue
             alike = len(calls) == len(again) and all(
                 _difference(one.output, other.output) == 0 for one, other in zip(calls, again, strict=True)
             )
@@ -99,7 +115,8 @@ class Replay:
         for task, before in self._before.items():
             undo = self._starts() if restored else lambda: None
             try:
-                now = self._calls(self._inputs[task], instead=before)
+                with self._unnoticed():
+                    now = self._calls(self._inputs[task], instead=before)
             finally:
                 undo()
             for one, other in zip(before, now, strict=False):
@@ -162,13 +179,32 @@ class Replay:
         return found
 
     @contextmanager
+    def _unnoticed(self) -> Iterator[None]:
+        """What modules keep in attributes, such as the state of a recurrent network, is afterwards what it was."""
+        kept = [
+            (module, {name: value for name, value in vars(module).items() if not name.startswith("_")})
+            for module in self._model.modules()
+        ]
+        try:
+            yield
+        finally:
+            for module, was in kept:
+                own = vars(module)
+                for name in [name for name in own if not name.startswith("_") and name not in was]:
+                    del own[name]
+                own.update(was)
+
+    @contextmanager
     def _quietly(self) -> Iterator[None]:
         """In evaluation mode, without gradients; modes, buffers and random numbers are afterwards what they were."""
         modes = [(module, module.training) for module in self._model.modules()]
         buffers = [(value, value.clone()) for value in self._model.buffers()]
         device = next(self._model.parameters()).device
+        # What a compiled network made of hooks that come and go would be compiled anew, until it gives up.
+        eager = torch.compiler.set_stance("force_eager")
         devices = [device] if device.type == "cuda" else []
         with (
+            eager,
             slow_attention(),
             torch.no_grad(),
             torch.random.fork_rng(devices),

@@ -1,0 +1,60 @@
+"""Buffers that move beside the weights: refused by name, but for caches."""
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.core.errors import UserError
+from orthotrace.protection import Guard
+from orthotrace.subspace import SvdSubspace
+
+
+def draws(*shape: int, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+OLD, NEW = draws(5, 20, seed=1), draws(40, 20, seed=2)
+
+
+class Masked(nn.Module):
+    """Keeps the mask of the last length in a buffer."""
+
+    def __init__(self, persistent: bool) -> None:
+        super().__init__()
+        self.a = nn.Linear(20, 20)
+        self.register_buffer("mask", torch.zeros(0, 0, dtype=torch.float64), persistent=persistent)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(self.mask) != len(x):
+            self.mask = torch.ones(len(x), len(x), dtype=x.dtype).tril()
+        return self.mask @ self.a(x)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_cache_that_is_not_saved_may_move(persistent):
+    torch.manual_seed(0)
+    model = Masked(persistent).double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, OLD)
+    before, optimizer = model(OLD), torch.optim.Adam(model.parameters(), 0.01)
+
+    def step() -> None:
+        with guard.protecting(optimizer):
+            model(NEW).square().mean().backward()
+            optimizer.step()
+
+    if persistent:
+        with pytest.raises(UserError, match="the buffer mask of the model itself .*persistent=False"):
+            step()
+    else:
+        step()
+        assert torch.allclose(model(OLD), before, atol=1e-12)
+
+
+def test_a_buffer_whose_values_change_places_has_moved():
+    model = nn.Linear(20, 20).double()
+    model.register_buffer("order", torch.arange(4.0))
+    guard = Guard(model, SvdSubspace, energy=1.0, verify=False)
+    guard.remember(model, OLD)
+    with pytest.raises(UserError, match="the buffer order"), guard.protecting(torch.optim.SGD(model.parameters())):
+        model.order.copy_(model.order.flip(0))
