@@ -129,3 +129,13 @@ def test_the_fast_path_is_taken_by_nobody_who_watches_and_left_as_it_was():
 def test_what_is_not_known_of_an_attention_is_refused(options):
     with pytest.raises(UserError, match="the parameter bias_k of layer '0'"):
         Guard(nn.Sequential(nn.MultiheadAttention(8, 2, **options)), SvdSubspace, rows=1)
+
+
+def test_a_mask_of_keys_in_numbers_is_added_as_it_is():
+    """Far below zero, or a little: neither is minus infinity, and both count for what the heads give."""
+    layer = nn.MultiheadAttention(8, 2, batch_first=True).double()
+    query, mask = rand(3, 5, 8), torch.tensor([0.0, -1.0, 2.0, -1e9, float("-inf")], dtype=torch.float64).expand(3, -1)
+    expected, _ = layer(query, query, query, mask)
+    found = attention.rows(layer, attention.kept(layer, (query, query, query, mask), {}, None))
+    assert [len(rows) for rows in found] == [12] * 4
+    assert torch.allclose(layer.out_proj(found[3]), expected[:, :4].flatten(0, 1))

@@ -92,3 +92,40 @@ def test_of_a_spiking_network_what_its_layers_learn_from(learning, rows):
         with guard.watching() as seen, torch.no_grad():
             logits = model(images)
         assert torch.allclose(model[4].forward(seen["4"][0][0]), logits, atol=1e-5)
+
+
+def give(layer: nn.Module) -> None:
+    layer.register_forward_pre_hook(lambda module, args: (torch.sin(args[0]), *args[1:]))
+
+
+def take(layer: nn.Module) -> None:
+    layer.register_forward_hook(lambda module, args, output: (torch.sin(output[0]), output[1]))
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("layer", "hook"),
+    [(lambda: nn.Linear(20, 9), give), (lambda: nn.GRU(20, 30), give), (lambda: nn.GRU(20, 30), take)],
+)
+def test_what_hooks_of_the_user_change_is_seen_as_the_layer_sees_it(layer, hook, late):
+    torch.manual_seed(0)
+    model = nn.Sequential(layer()).double()
+    if not late:
+        hook(model[0])
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    if late:
+        hook(model[0])
+    old = torch.randn(3, 2, 20).double()
+    guard.remember(model, old)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+
+    def given(x: torch.Tensor) -> torch.Tensor:
+        output = model(x)
+        return output[0] if isinstance(output, tuple) else output
+
+    before = given(old)
+    with guard.protecting(optimizer):
+        for _ in range(3):
+            (given(torch.randn(3, 9, 20).double()) - 1).square().sum().backward()
+            optimizer.step()
+    assert torch.allclose(given(old), before, atol=1e-11) and guard.update(guard.labels[0]).abs().max() > 1e-3

@@ -53,6 +53,8 @@ class AttentionCall(NamedTuple):
     mask: Tensor | None
     causal: bool
     own: bool
+    # The mask of keys as it was given: of numbers, it is added to what the softmax takes.
+    given: Tensor | None = None
     # Places of queries that a block says are none of padding.
     there: Tensor | None = None
 
@@ -63,9 +65,9 @@ def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object
     Raises:
         UserError: nested tensors, or a padding mask of another shape than (batch, keys).
     """
-    given = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs)
-    given.apply_defaults()
-    of = given.arguments
+    call = inspect.signature(nn.MultiheadAttention.forward).bind(layer, *args, **kwargs)
+    call.apply_defaults()
+    of = call.arguments
     query, key, value = (of[name] for name in ("query", "key", "value"))
     if any(one.is_nested for one in (query, key, value)):
         raise UserError("attention over nested tensors cannot be watched: give padded ones, and a key_padding_mask")
@@ -81,8 +83,9 @@ def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object
             f"{tuple(key.shape[:2])} is needed"
         )
     query, key, value = (one.detach().clone() for one in (query, key, value))
+    given = None if padding is None else padding.detach().clone()
     padding = None if padding is None else is_padding(padding)
-    return AttentionCall(query, key, value, padding, of["attn_mask"], of["is_causal"], own)
+    return AttentionCall(query, key, value, padding, of["attn_mask"], of["is_causal"], own, given)
 
 
 def is_padding(mask: Tensor) -> Tensor:
@@ -120,7 +123,7 @@ def rows(layer: Any, call: AttentionCall, budget: int | None = None, generator: 
         torch.eye(layer.embed_dim).to(layer.out_proj.weight),
         None,
         training=False,
-        key_padding_mask=call.padding,
+        key_padding_mask=call.given,
         need_weights=False,
         attn_mask=call.mask,
         is_causal=call.causal,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import attention, embedding, products, recurrent
@@ -69,14 +70,24 @@ class Taps:
             for name, layer in layers.items()
             if not isinstance(layer, (nn.Linear, *embedding.LAYERS))
         }
-        for name, layer in layers.items():
-            if isinstance(layer, recurrent.SEQUENCES):
-                layer.register_forward_hook(self._hook(name, layer), with_kwargs=True)
-            else:
-                layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
+        self._handles: list[RemovableHandle] = []
+        self._listen()
         for block in blocks:
             block.register_forward_pre_hook(self._enter(block), with_kwargs=True)
             block.register_forward_hook(self._leave(block))
+
+    def _listen(self) -> None:
+        """Hook the layers: after all hooks that change what they are given, before those that change what they give."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for name, layer in self._layers.items():
+            if isinstance(layer, recurrent.SEQUENCES):
+                # Before hooks of the user's, which may change what it gave.
+                handle = layer.register_forward_hook(self._hook(name, layer), with_kwargs=True, prepend=True)
+            else:
+                handle = layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
+            self._handles.append(handle)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
         """With hooks of its own on the copied layers: those that came with them belong to this one."""
@@ -132,6 +143,9 @@ class Taps:
         Raises:
             UserError: a weight is used in a way that is not known.
         """
+        if whole:
+            # A user may have added hooks meanwhile.
+            self._listen()
         before, self._calls, self._there = (self._calls, self._there), {}, []
         found: dict[str, list[Any]] = {}
         # A spiking network says itself what its layers learn from.

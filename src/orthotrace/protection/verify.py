@@ -145,23 +145,25 @@ class Replay:
         }
         held = {id(layer): name for name, layer in self._layers.items()}
         within = [0]
+        # Of calls that run, what they were given, before other hooks change it.
+        given_to: list[tuple[Any, Any]] = []
 
         def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
             within[0] += id(module) in held
+            keep = id(module) in held and within[0] == 1 and not instead
+            given_to.append((_copied(args), _copied(kwargs)) if keep else ((), {}))
 
         def leave(name: str) -> Any:
             def note(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
                 own = held.get(id(module))
                 within[0] -= own is not None
+                first = given_to.pop()
                 if within[0]:
                     # Inside of a layer that is held as a whole.
                     return None
                 then = next(given[own], None) if own is not None and instead else None
                 output = output if then is None else _copied(then.output)
-                kept = own is not None and not instead
-                found.append(
-                    Done(name, _copied(args) if kept else (), _copied(kwargs) if kept else {}, _copied(output))
-                )
+                found.append(Done(name, *first, _copied(output)))
                 return output
 
             return note
