@@ -363,7 +363,7 @@ MISTAKES = {
     ),
     "a file that calls what nobody named": (
         lambda at, good: yaml(at, "- {model: {_target_: os.system, command: 'touch x'}}"),
-        r"networks\.0\.model\._target_: this file would call 'os\.system', which you have not named; .*trust=\["os"\]",
+        r"networks\.0\.model\._target_: this file would call 'os\.system', which you have not named; .*trust=\[.os.\]",
     ),
     "a nested call that nobody named": (
         lambda at, good: yaml(at, "- {model: {_target_: torch.nn.Linear, in_features: {_target_: os.getpid}}}"),
