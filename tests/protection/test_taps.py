@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from orthotrace.core.errors import UserError
 from orthotrace.layers import spiking
 from orthotrace.protection import Guard, Taps
 from orthotrace.subspace import SvdSubspace
@@ -129,3 +130,13 @@ def test_what_hooks_of_the_user_change_is_seen_as_the_layer_sees_it(layer, hook,
             (given(torch.randn(3, 9, 20).double()) - 1).square().sum().backward()
             optimizer.step()
     assert torch.allclose(given(old), before, atol=1e-11) and guard.update(guard.labels[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(6, 3), nn.Conv1d(2, 3, 2)], ids=lambda layer: type(layer).__name__)
+def test_a_layer_within_a_transform_is_refused_where_it_is_watched_only(layer):
+    taps = Taps({"": layer})
+    x = torch.rand(4, 6) if isinstance(layer, nn.Linear) else torch.rand(4, 2, 5)
+    refused = pytest.raises(UserError, match=r"^the model itself is called within a transform of torch.func")
+    with refused, taps.watching():
+        torch.vmap(layer)(x)
+    torch.vmap(layer)(x)

@@ -1,5 +1,7 @@
 """What no rule foresaw is found by trying, with the layer where it begins; what is free to move is not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -127,9 +129,58 @@ def test_it_can_be_switched_off_and_is_without_meaning_for_a_network_that_draws(
 
     model = nn.Sequential(nn.Linear(12, 8), Drawn(), nn.Linear(8, 2)).double()
     guard = Guard(model, SvdSubspace, energy=0.8)
-    guard.remember(model, rand(3, 12))
+    with pytest.warns(UserWarning, match="inputs of task 1 cannot be replayed .its outputs differ from pass to pass"):
+        guard.remember(model, rand(3, 12))
     with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
         pass
+
+
+def test_a_network_that_can_no_longer_be_replayed_is_said_to_be_once():
+    model, guard = prepared()
+
+    def broken(x):
+        raise RuntimeError("no such task\nat all")
+
+    model.forward = broken
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    warned = pytest.warns(UserWarning, match=r"inputs of task 1 cannot be replayed \(RuntimeError: no such task\): ")
+    with warned, guard.protecting(optimizer):
+        pass
+    with guard.protecting(optimizer):
+        pass
+
+
+@pytest.mark.parametrize("change", [hook, scaled_inputs, inside], ids=lambda change: change.__name__)
+def test_what_is_applied_to_a_layer_between_two_tasks_is_refused_when_the_next_begins(change):
+    model, guard = prepared()
+    change(model)
+    refused = pytest.raises(UserError, match=f"layer '{CHANGES[change]}' gives something else for inputs of remembered")
+    with refused, guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+        raise AssertionError("the task began")
+
+
+def test_what_a_network_does_otherwise_in_the_next_task_and_free_steps_are_no_such_change():
+    model, guard = prepared()
+    # A network of the user's own that does something else in each task: no layer is meant.
+    model.gain.size = 1.1
+    trained(model, guard)
+    guard.remember(model, rand(3, 3, 12, seed=5))
+    with torch.no_grad():
+        # A direction that is free.
+        rows = guard.subspaces["last"].basis
+        free = torch.linalg.svd(rows.double(), full_matrices=True)[2][-1]
+        model.last.weight += 0.5 * free.to(model.last.weight.dtype)
+    with pytest.warns(UserWarning, match="no optimizer was guarded"):
+        trained(model, guard)
+
+
+def test_of_a_wide_network_fewer_inputs_are_kept(monkeypatch):
+    model = nn.Sequential(nn.Linear(3, 1000), nn.ReLU(), nn.Linear(1000, 2))
+    for size, kept in ((40_000, 4), (1_000_000, 8), (1, 1)):
+        monkeypatch.setattr("orthotrace.protection.verify.BYTES", size)
+        replay = Replay(model, {}, lambda: lambda: None)
+        replay.keep(torch.rand(40, 3))
+        assert len(replay._inputs[1][0]) == kept
 
 
 def test_of_many_tasks_the_first_and_the_last_are_kept_each_of_a_few_inputs():
@@ -180,7 +231,8 @@ def test_inputs_that_cannot_be_cut_are_kept_whole():
 def test_a_state_that_is_carried_along_is_left_as_it_was():
     model = Carrying().double()
     guard = Guard(model, SvdSubspace, energy=1.0)
-    guard.remember(model, rand(9, 12))
+    with pytest.warns(UserWarning, match="inputs of task 1 cannot be replayed"):
+        guard.remember(model, rand(9, 12))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for start in (None, rand(30, 8, seed=4)):
         model.state = start
@@ -192,18 +244,33 @@ def test_a_state_that_is_carried_along_is_left_as_it_was():
         assert model.state.shape == (30, 8)
 
 
-def test_a_compiled_network_is_not_compiled_for_it():
+class Plain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(12, 8), nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.first(x)))
+
+
+def test_compiling_goes_on_after_it():
+    """Hooks that come and go would have torch compile until it gives up, for every network of the process."""
     compiled = []
 
     def backend(graph, inputs):
         compiled.append(graph)
         return graph.forward
 
-    model = nn.Sequential(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)).double()
-    model.compile(backend=backend)
-    guard = Guard(model, SvdSubspace, energy=0.8)
-    guard.remember(model, rand(3, 12))
-    with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
-        there = len(compiled)
-    guard.verify()
-    assert len(compiled) == there == 0
+    torch._dynamo.reset()
+    # (A second network of the same type would need no code of its own.)
+    for number, dtype in enumerate((torch.float64, torch.float32)):
+        model: Any = torch.compile(Plain().to(dtype), backend=backend)
+        x = rand(3, 12).to(dtype)
+        model(x)
+        assert len(compiled) == number + 1
+        guard = Guard(model, SvdSubspace, energy=0.8)
+        for _ in range(4):
+            guard.remember(model, x)
+            with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+                pass
+        assert len(compiled) == number + 1

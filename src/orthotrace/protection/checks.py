@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
 from orthotrace.core.errors import UserError, refuse_unknown
-from orthotrace.protection.layers import WeightMatrix
+from orthotrace.protection.matrices import WeightMatrix, where
 from orthotrace.subspace.base import Subspace
 
 
@@ -30,7 +30,7 @@ def one_for_each(makers: Mapping[str, Any], labels: Sequence[str]) -> None:
     refuse_unknown(makers, labels, "there is no protected layer")
     for label in labels:
         if label not in makers:
-            raise UserError(f"no subspace for layer '{label}': every protected layer needs one")
+            raise UserError(f"no subspace for {where(label)}: every protected layer needs one")
 
 
 def same_layers(found: Mapping[str, nn.Module], known: Mapping[str, nn.Module]) -> None:
@@ -38,7 +38,7 @@ def same_layers(found: Mapping[str, nn.Module], known: Mapping[str, nn.Module]) 
     for name in known.keys() | found.keys():
         if found.get(name) is not known.get(name):
             raise UserError(
-                f"layer '{name}' of the model is not the one that this guard was made for: make a new guard after "
+                f"{where(name)} of the model is not the one that this guard was made for: make a new guard after "
                 "a change of the model, and load the subspaces that still fit"
             )
 
@@ -88,11 +88,11 @@ def report_leak(leaks: Mapping[str, float], allowed: float, exact: bool, optimiz
         return
     if exact:
         raise UserError(
-            f"layer '{worst}' was changed by steps that called no hook of {optimizers}, so it was not protected; give "
+            f"{where(worst)} was changed by steps that called no hook of {optimizers}, so it was not protected; give "
             "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
         )
     warnings.warn(
-        f"the projected gradient of layer '{worst}' leaked {leaks[worst]:.2g} of its change under {optimizers}: rule "
+        f"the projected gradient of {where(worst)} leaked {leaks[worst]:.2g} of its change under {optimizers}: rule "
         "'applied' is exact",
         stacklevel=3,
     )
@@ -103,7 +103,7 @@ def report_written(leaks: Mapping[str, float], allowed: float) -> None:
     worst = max(leaks, key=leaks.__getitem__, default=None)
     if worst is not None and leaks[worst] > allowed:
         raise UserError(
-            f"layer '{worst}' was written after guard.protecting had ended, so what it did for earlier tasks is lost: "
+            f"{where(worst)} was written after guard.protecting had ended, so what it did for earlier tasks is lost: "
             "an average that was copied in, an optimizer.eval(), a load_state_dict, or steps that no guard saw; call "
             "guard.settle() between writing it and guard.remember, or guard.remember again for what it does now"
         )
@@ -148,7 +148,7 @@ def projects(label: str, space: Subspace) -> None:
     inside = space.inside(update)
     if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
         raise UserError(
-            f"layer '{label}': {type(space).__name__} does not project: inside(inside(update)) differs from "
+            f"{where(label)}: {type(space).__name__} does not project: inside(inside(update)) differs from "
             "inside(update); hold orthonormal rows, or set exact = False for a soft projection"
         )
 
@@ -163,7 +163,7 @@ def same_everywhere(label: str, space: Subspace) -> None:
     all_reduce_sum(differs)
     if int(differs):
         raise UserError(
-            f"layer '{label}': {type(space).__name__} differs between processes: in consolidate, sum what each has "
+            f"{where(label)}: {type(space).__name__} differs between processes: in consolidate, sum what each has "
             "seen by orthotrace.core.distributed.all_reduce_sum"
         )
 
@@ -172,11 +172,11 @@ def warn_of_full(parts: Sequence[WeightMatrix]) -> None:
     """Layers that cannot learn any more, once for all groups of a convolution."""
     for name in dict.fromkeys(part.name for part in parts):
         groups = [part for part in parts if part.name == name]
-        which = f"layer '{groups[0].label}'"
+        which = where(groups[0].label)
         if len(groups) > 1:
             # The groups of a convolution are many and alike; other matrices have names.
             alike = hasattr(groups[0].layer, "groups")
-            which = f"layer '{name}', {len(groups)} groups" if alike else ", ".join(part.label for part in groups)
+            which = f"{where(name)}, {len(groups)} groups" if alike else ", ".join(part.label for part in groups)
         warnings.warn(
             f"{which}: all of its {groups[0].features} directions are held, it cannot learn any more; "
             "lower the energy or the rows, or widen the layer before it",

@@ -14,7 +14,7 @@ from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.protection import checks
 from orthotrace.protection.attention import BLOCKS
 from orthotrace.protection.held import Held
-from orthotrace.protection.matrices import Calls, transposed_name
+from orthotrace.protection.matrices import Calls, transposed_name, where
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.still import Still
 from orthotrace.protection.taps import Taps
@@ -349,7 +349,7 @@ class Projector(Held):
                 try:
                     space.observe(rows) if see is None else see(space, rows)
                 except ValueError as error:
-                    raise UserError(f"layer '{part.label}': {error}") from error
+                    raise UserError(f"{where(part.label)}: {error}") from error
 
     @torch.no_grad()
     def consolidate(self) -> None:
@@ -366,7 +366,7 @@ class Projector(Held):
             try:
                 space.consolidate()
             except ValueError as error:
-                raise UserError(f"layer '{part.label}': {error}") from error
+                raise UserError(f"{where(part.label)}: {error}") from error
             checks.projects(part.label, space)
             checks.same_everywhere(part.label, space)
             if free and not space.free and space.exact:

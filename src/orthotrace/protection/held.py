@@ -15,7 +15,7 @@ from orthotrace.protection.embedding import LAYERS as EMBEDDINGS
 from orthotrace.protection.embedding import Seen
 from orthotrace.protection.head import Head
 from orthotrace.protection.layers import protectable, weight_matrices
-from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.protection.matrices import WeightMatrix, where
 from orthotrace.subspace.base import Subspace
 
 
@@ -93,7 +93,7 @@ class Held(nn.Module):
         # Statistics and projections need float32 at least.
         dtype = torch.promote_types(part.parameter.dtype, torch.float32)
         space = make(part.features, dtype=dtype, **self._options)
-        self._spaces.append(space.named(f"layer '{part.label}': ").to(part.parameter.device))
+        self._spaces.append(space.named(f"{where(part.label)}: ").to(part.parameter.device))
         self.register_buffer(f"start_{len(self.parts)}", part.joined())
         self.parts.append(part)
         self.labels.append(part.label)

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from orthotrace.core.errors import UserError
 from orthotrace.layers.normalisation import drifts
 from orthotrace.protection import attention, embedding, products, recurrent
-from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.protection.matrices import WeightMatrix, where
 
 # Classes of other libraries that are torch's own below a fold of time into the batch.
 SAME = {
@@ -117,7 +117,7 @@ def protectable(model: nn.Module) -> dict[str, Any]:
     for name, layer in layers.items():
         if any(isinstance(value, UninitializedParameter) for value in layer.parameters()):
             raise UserError(
-                f"layer '{name}' ({type(layer).__name__}) has no shape yet: run a batch through the model first"
+                f"{where(name)} ({type(layer).__name__}) has no shape yet: run a batch through the model first"
             )
         held = {id(value) for value in _held(name, layer)}
         for module in layer.modules():
@@ -147,7 +147,7 @@ def _held(name: str, layer: Any) -> list[Any]:
             raise _parametrised(name, layer, "weight" if value is found[0] else "bias")
         if value.dtype in (torch.bfloat16, torch.float16):
             raise UserError(
-                f"the weight of layer '{name}' is {value.dtype}, which rounds its protection away; "
+                f"the weight of {where(name)} is {value.dtype}, which rounds its protection away; "
                 "keep weights in float32 and use autocast"
             )
     return found
@@ -158,20 +158,19 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
         if not value.requires_grad or id(value) in held:
             continue
         if isinstance(module, parametrize.ParametrizationList) or parametrize.is_parametrized(module):
-            where, _, which = name.partition(".parametrizations")
+            owner, _, which = name.partition(".parametrizations")
             made: Any = getattr(module, "parametrizations", ())
-            raise _parametrised(where, module, which.removeprefix(".") or next(iter(made)))
-        where = f"layer '{name}'" if name else "the model itself"
+            raise _parametrised(owner, module, which.removeprefix(".") or next(iter(made)))
         kind = type(module)
         if isinstance(module, LAYERS) and not held:
             base = next(one.__name__ for one in LAYERS if isinstance(module, one))
             raise UserError(
-                f"{where} is a {kind.__module__}.{kind.__qualname__}, derived from {base} with a forward of its own: "
-                f"what its weight is multiplied with is known of {base} itself only, so it would change unprotected; "
-                f"use {base}, freeze it (requires_grad_(False)), or use another method"
+                f"{where(name)} is a {kind.__module__}.{kind.__qualname__}, derived from {base} with a forward of its "
+                f"own: what its weight is multiplied with is known of {base} itself only, so it would change "
+                f"unprotected; use {base}, freeze it (requires_grad_(False)), or use another method"
             )
         raise UserError(
-            f"the parameter {parameter} of {where} ({kind.__name__}) would change unprotected: only "
+            f"the parameter {parameter} of {where(name)} ({kind.__name__}) would change unprotected: only "
             "Linear layers, convolutions, attention, recurrent layers and embeddings can be protected; freeze it "
             "(requires_grad_(False)) or use another method"
         )
@@ -183,7 +182,7 @@ def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
         made = getattr(getattr(module, "parametrizations", None), which, [])
     kind = f" ({type(made[0]).__name__})" if len(made) else ""
     return UserError(
-        f"the {which} of layer '{name}' is parametrised{kind}: what an optimizer applies is "
+        f"the {which} of {where(name)} is parametrised{kind}: what an optimizer applies is "
         f"not what the {which} changes by, so it cannot be protected; make it plain first: on the command line "
         "weights=free or weights=orthogonal_init, in Python torch.nn.utils.parametrize.remove_parametrizations (of old "
         "kinds remove_weight_norm, remove_spectral_norm or prune.remove); or use another method"

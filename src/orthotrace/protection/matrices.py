@@ -134,6 +134,16 @@ class WeightMatrix:
             bias[self.biases or self.outputs] = 0
 
 
+def where(name: str) -> str:
+    """A layer in a message: its name, or that it is the whole model.
+
+    Example:
+        >>> where("net.0"), where("")
+        ("layer 'net.0'", 'the model itself')
+    """
+    return f"layer '{name}'" if name else "the model itself"
+
+
 def transposed_name(name: str) -> str:
     """The name of what a layer's weight is multiplied with from its other side, y = h W."""
     return f"{name}, transposed"

@@ -107,6 +107,8 @@ class Guard(Projector):
         self._looked = False
         self._warn_of_free_steps(stacklevel=4)
         if self._replay is not None:
+            if self._ended == self._sums():
+                report(self._replay.since(LEAK))
             self._replay.record()
         self._open = True
         self.enter(int(self.started) - 1, self.outputs)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.layers.normalisation import drifts
+from orthotrace.protection.matrices import where
 
 
 class Still:
@@ -60,7 +61,7 @@ class Still:
         for name, module, key, value in self._buffers():
             if self._values.get((name, key), "") != _mark(value):
                 raise UserError(
-                    f"the buffer {key} of {_where(name)} ({type(module).__name__}) has moved while a later task was "
+                    f"the buffer {key} of {where(name)} ({type(module).__name__}) has moved while a later task was "
                     "trained, and outputs on earlier tasks with it: freeze it after the first task (evaluation mode, "
                     "an observer switched off), register it with persistent=False if it is a cache that says nothing "
                     "of earlier batches, or use another method"
@@ -71,10 +72,6 @@ class Still:
                     f"the parameter {name} was made trainable while the task ran: nothing holds it, so it would change "
                     "unprotected; do so before the guard is made, or leave it frozen (requires_grad_(False))"
                 )
-
-
-def _where(name: str) -> str:
-    return f"layer '{name}'" if name else "the model itself"
 
 
 def _mark(value: Tensor) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor as is_transformed
 from torch.utils.hooks import RemovableHandle
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import attention, embedding, products, recurrent
 from orthotrace.protection.attention import slow_attention
 from orthotrace.protection.layers import kind_of
+from orthotrace.protection.matrices import where
 from orthotrace.protection.uses import Uses
 
 
@@ -159,6 +161,12 @@ class Taps:
             self.used_elsewhere |= uses is not None and uses.some
             self._generator.manual_seed(seed)
             for name, calls in self._calls.items():
+                if any(isinstance(call, Tensor) and is_transformed(call) for call in calls):
+                    raise UserError(
+                        f"{where(name)} is called within a transform of torch.func (vmap, grad, jvp): what it is given "
+                        "can only be seen in plain calls, on a whole batch; call it so where the guard watches, or use "
+                        "another method"
+                    )
                 layer = self._layers.get(name)
                 if layer is None or isinstance(layer, embedding.LAYERS):
                     # Of a transposed use the rows themselves, of an embedding the tokens.

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import embedding, products
-from orthotrace.protection.matrices import transposed_name
+from orthotrace.protection.matrices import transposed_name, where
 
 PRODUCTS = {
     torch.matmul, torch.mm, torch.mv, Tensor.matmul, Tensor.mm, Tensor.mv, Tensor.__matmul__, Tensor.__rmatmul__
@@ -119,7 +119,7 @@ class Uses(TorchFunctionMode):
         rows = self._rows(func, args, kwargs, weight, turned)
         if rows is None:
             raise UserError(
-                f"a weight of layer '{name}' is also used by {getattr(func, '__name__', func)} outside of the layer: "
+                f"a weight of {where(name)} is also used by {getattr(func, '__name__', func)} outside of the layer: "
                 "what that gives would change unprotected; call the layer, multiply by its weight, freeze it "
                 "(requires_grad_(False)), or use another method"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,11 +13,14 @@ from torch.utils._pytree import tree_map
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection.attention import slow_attention
+from orthotrace.protection.matrices import where
 
 # Inputs kept of each task, numbers at most where they cannot be cut, and tasks: the first, and the last ones.
 FEW = 8
 MANY = 1_000_000
 TASKS = 8
+# Bytes of what modules gave for the inputs of a task: of wide networks fewer inputs are kept, one at least.
+BYTES = 32_000_000
 
 
 class Done(NamedTuple):
@@ -62,11 +66,17 @@ class Replay:
         self._inputs: dict[int, tuple[Any, ...]] = {}
         # Of each the calls of a pass at the task's start; none where two passes differ.
         self._before: dict[int, list[Done]] = {}
+        # Of the last task the calls of a pass at its end.
+        self._since: list[Done] | None = None
         self._ended = 0
 
     def keep(self, *inputs: Any) -> None:
-        """Keep a few inputs of a task that has ended: of a batch the first, of several inputs all or none."""
+        """Keep a few inputs of a task that has ended: of a batch the first, of several inputs all or none.
+
+        Warns where the network cannot be replayed: that task is not looked at.
+        """
         self._ended += 1
+        self._since = None
         one = inputs[0] if len(inputs) == 1 else None
         if isinstance(one, Tensor) and (len(one) <= FEW or self._takes(one[:FEW])):
             self._inputs[self._ended] = (one[:FEW].detach().clone(),)
@@ -74,6 +84,13 @@ class Replay:
             self._inputs[self._ended] = _copied(inputs)
         if len(self._inputs) > TASKS:
             del self._inputs[sorted(self._inputs)[1]]
+        calls = self._repeated(self._ended)
+        if calls and isinstance(one, Tensor) and (size := _size(calls)) > BYTES and len(one) > 1:
+            fewer = one[: max(FEW * BYTES // size, 1)]
+            if self._takes(fewer):
+                self._inputs[self._ended] = (fewer.detach().clone(),)
+                calls = self._repeated(self._ended)
+        self._since = calls
 
     def _takes(self, few: Tensor) -> bool:
         """Whether the model takes a few of a batch: not where the first dimension is time, or features."""
@@ -85,22 +102,41 @@ class Replay:
             return False
         return True
 
+    def _repeated(self, task: int) -> list[Done] | None:
+        """The calls of a pass that is the same when it is repeated; None, with a warning, where there is none."""
+        if task not in self._inputs:
+            return None
+        why = "its outputs differ from pass to pass in evaluation mode"
+        try:
+            with self._unnoticed():
+                calls, again = self._calls(self._inputs[task]), self._calls(self._inputs[task])
+        except Exception as error:
+            # Whatever the network raises: such as one that carries a state of batches of another size.
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            if len(calls) == len(again) and all(
+                _difference(one.output, other.output) == 0 for one, other in zip(calls, again, strict=True)
+            ):
+                return calls
+        del self._inputs[task]
+        warnings.warn(
+            f"inputs of task {task} cannot be replayed ({why}): that nothing beside the weights moves what the network "
+            "does with them is not looked at; Guard(..., verify=False) asks for no replay",
+            stacklevel=4,
+        )
+        return None
+
+    def since(self, tolerance: float) -> tuple[str, float, int] | None:
+        """The first layer that gives something else than when the last task ended, see moved.
+
+        Only the layers held are called: what else a network does may be set for the task to come.
+        """
+        return None if self._since is None else self._applied(self._since, self._ended, tolerance)
+
     def record(self) -> None:
         """Note what the network does with them, at a task's start."""
-        self._before = {}
-        for task, inputs in self._inputs.items():
-            try:
-                with self._unnoticed():
-                    calls, again = self._calls(inputs), self._calls(inputs)
-            except Exception:
-                # It cannot be replayed: such as a network that carries a state of batches of another size.
-                continue
-            alike = len(calls) == len(again) and all(
-                _difference(one.output, other.output) == 0 for one, other in zip(calls, again, strict=True)
-            )
-            # What differs from pass to pass by itself cannot be compared.
-            if alike:
-                self._before[task] = calls
+        found = {task: self._repeated(task) for task in list(self._inputs)}
+        self._before = {task: calls for task, calls in found.items() if calls is not None}
 
     def moved(self, tolerance: float, restored: bool = False) -> tuple[str, float, int] | None:
         """The first module that does something else, by how much in relation to what it gave, and of which task.
@@ -127,14 +163,21 @@ class Replay:
                 return "", float("inf"), task
             undo = self._starts()
             try:
-                with self._quietly():
-                    for one in before:
-                        if one.name in self._layers:
-                            output = self._layers[one.name](*_copied(one.args), **_copied(one.kwargs))
-                            if (size := _difference(one.output, output)) > tolerance:
-                                return one.name, size, task
+                found = self._applied(before, task, tolerance)
             finally:
                 undo()
+            if found is not None:
+                return found
+        return None
+
+    def _applied(self, calls: Sequence[Done], task: int, tolerance: float) -> tuple[str, float, int] | None:
+        """The first layer held that gives something else for what it was given in these calls."""
+        with self._quietly():
+            for one in calls:
+                if one.name in self._layers:
+                    output = self._layers[one.name](*_copied(one.args), **_copied(one.kwargs))
+                    if (size := _difference(one.output, output)) > tolerance:
+                        return one.name, size, task
         return None
 
     def _calls(self, inputs: tuple[Any, ...], instead: Sequence[Done] = ()) -> list[Done]:
@@ -232,11 +275,10 @@ def report(found: tuple[str, float, int] | None) -> None:
     """
     if found is not None:
         name, size, task = found
-        where = f"layer '{name}'" if name else "the model itself"
         raise UserError(
-            f"{where} gives something else for inputs of remembered task {task} (a difference of {size:.2g} of its "
-            "size), beyond what the weights held may change: something in it moves that nothing holds; look at what it "
-            "keeps from call to call, or at what hooks apply"
+            f"{where(name)} gives something else for inputs of remembered task {task} (a difference of {size:.2g} of "
+            "its size), beyond what the weights held may change: something in it moves that nothing holds; look at "
+            "what it keeps from call to call, or at what hooks apply"
         )
 
 
@@ -248,6 +290,11 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, (list, tuple)):
         for value in values:
             yield from _tensors(value)
+
+
+def _size(calls: Sequence[Done]) -> int:
+    """Bytes of what calls keep."""
+    return sum(value.nbytes for one in calls for value in _tensors([one.args, one.kwargs, one.output]))
 
 
 def _copied(values: Any) -> Any:
