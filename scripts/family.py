@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.core.files import read_json, write_json
 from orthotrace.results.run_folder import Run, find
@@ -32,12 +32,16 @@ class Part:
         folder: of the runs.
         methods: in the order of the table; of a spiking network with its way of learning, see named.
         published: method -> ACC and BWT, as printed.
+        tasks: of the runs, where the folder has runs of several numbers.
+        cost: whether the table says seconds and MB.
     """
 
     setting: str
     folder: str
     methods: tuple[str, ...]
     published: dict[str, tuple[str, str]]
+    tasks: int | None = None
+    cost: bool = False
 
 
 # Errors go back by the weights themselves, by fixed random ones, or by the signs of the weights.
@@ -117,6 +121,50 @@ PARTS = {
             {"duncker": (".995", "–")},
         ),
     ),
+    "cifar100_superclasses": (
+        Part(
+            "LeNet, 20 superclasses, 50 epochs at most with early stopping on 5 % for validation, batch 64, SGD .01; "
+            "energy .98 + .001 for each task, 125 samples; ewc strength 5,000; published with 5 seeds",
+            "runs/cifar100_superclasses",
+            ("gpm", "gpm complement", "trgp", "hlop", "sgp", "ewc", "finetune"),
+            {
+                "gpm": (".577 ± .007", "−.012"),
+                "gpm complement": (".576 ± .007", "−.010"),
+                "trgp": (".582 ± .002", "−.017"),
+                "ewc": (".467 ± .006", "−.135"),
+            },
+            cost=True,
+        ),
+    ),
+    "split_cifar100": (
+        Part(
+            "AlexNet-like net, 10 tasks, early stopping on 5 % for validation, batch 64, SGD .01; energy .97 + .003 "
+            "for each task, 125 samples; published with 200 epochs at most",
+            "runs/split_cifar100_alexnet",
+            ("gpm", "trgp"),
+            {"gpm": (".725", "−.009"), "trgp": (".745", "−.009")},
+            tasks=10,
+            cost=True,
+        ),
+        Part(
+            "the same, 20 tasks",
+            "runs/split_cifar100_alexnet",
+            ("gpm", "trgp"),
+            {"gpm": (".789 ± .002", "−.001"), "trgp": (".805 ± .003", "−.003")},
+            tasks=20,
+            cost=True,
+        ),
+    ),
+    "adapters": (
+        Part(
+            "a vision transformer (patches of 4, 64 features, 4 blocks) pretrained on 50 classes of CIFAR-100 for 12 "
+            "epochs; then 5 tasks of 10 other classes with a head each, 5 epochs, batch 64, Adam .001; adapters of "
+            "rank 8; energy .95 + .005 for each task, splitlora plasticity 20",
+            "runs/adapters",
+            ("finetune lora", "inflora lora", "splitlora lora", "eblora lora", "gpm", "finetune"),
+            {},
+        ),
+    ),
     "feedback": (
         Part(
             "permuted MNIST, 3 tasks, one head: 784-200-200-10, 1 epoch, batch 64, SGD .1, bptt, 6 steps; hlop 60 rows",
@@ -136,7 +184,7 @@ PARTS = {
 
 def results(part: Part) -> dict[str, Any]:
     """Scores of all finished runs, by method."""
-    finished = [run for run in find(part.folder) if run.finished]
+    finished = [run for run in find(part.folder) if run.finished and part.tasks in (None, len(run.scores["accuracy"]))]
     found = {}
     for method in part.methods:
         runs = sorted((run for run in finished if named(run) == method), key=lambda run: run.scores["seeds"]["init"])
@@ -155,16 +203,24 @@ def results(part: Part) -> dict[str, Any]:
 
 
 def named(run: Run) -> str:
-    """The method; of a recurrent network its cells; of a spiking one how it learns, and levels of lateral neurons."""
+    """The method, and what sets a network apart: its cells, adapters, how a spiking one learns, lateral neurons."""
     levels = OmegaConf.select(run.config, "method.levels")
     words = (
         run.scores["method"],
         OmegaConf.select(run.config, "model.cell"),
+        _adapters(run.config),
+        "complement" if OmegaConf.select(run.config, "method.complement") else None,
         OmegaConf.select(run.config, "model.learning"),
         OmegaConf.select(run.config, "model.feedback"),
         levels and f"{levels} levels",
     )
     return " ".join(word for word in words if word)
+
+
+def _adapters(config: DictConfig) -> str | None:
+    """That a network has adapters."""
+    kind = OmegaConf.select(config, "model.weights.kind")
+    return "lora" if kind == "lora" else None
 
 
 def _ranks(run: Run) -> dict[str, int]:
@@ -190,9 +246,13 @@ def table(name: str) -> list[str]:
     for part, written in zip(PARTS[name], read_json(RESULTS / f"{name}.json")["parts"], strict=True):
         if not written["results"]:
             continue
-        lines += ["| method | seeds | ACC | BWT | learning acc. | published ACC / BWT |", "|---|---|---|---|---|---|"]
+        heads = ["method", "seeds", "ACC", "BWT", "learning acc.", *(["seconds", "MB"] if part.cost else [])]
+        heads.append("published ACC / BWT")
+        lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
         for method, of in written["results"].items():
             cells = [cell(of[score]) for score in SCORES]
+            if part.cost:
+                cells += [f"{statistics.fmean(of['seconds']):.0f}", f"{of['extra_memory_bytes'] / 1e6:.1f}"]
             published = " / ".join(part.published.get(method, ("–",)))
             lines.append(f"| {method} | {len(of['seeds'])} | {' | '.join(cells)} | {published} |")
     return lines

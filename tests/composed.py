@@ -37,6 +37,9 @@ class Keys(dict[str, list[str]]):
 
 KEYS = Keys()
 SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
+# Methods that need adapters, and a network that has some.
+ADAPTERS = ("eblora", "inflora", "splitlora")
+ADAPTED = ("weights=lora", "model.weights.rank=2")
 MEMORY = ("er", "er_ace", "derpp", "agem")
 # Models whose class, or that of what is inside, the user names.
 NAMED = ("custom", "outside")

@@ -10,7 +10,7 @@ from itertools import product
 
 import jsonschema
 import pytest
-from composed import FIVE, GROUPS, KEYS, SCHEMA, built, five
+from composed import ADAPTED, ADAPTERS, FIVE, GROUPS, KEYS, SCHEMA, built, five
 from images import write_tables
 
 from orthotrace.core.errors import UserError
@@ -81,8 +81,12 @@ def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scen
     alpha = ["method.alpha=.1"] if method == "owm" else []
     spiking = ["model=spiking_mlp", f"model.learning={spikes}", "model.steps=2"] if spikes else []
     few = [] if stream in DATA else [FEW]
+    adapted = [*ADAPTED] if method in ADAPTERS else []
+    if adapted and spikes:
+        # Weights as they were drawn, frozen, would let nothing fire.
+        adapted += ["model.threshold=.2"]
     overrides = [
-        f"method={method}", f"stream={stream}", *chosen, *tasks, *memory, *rows, *alpha, *spiking, *few, *TINY
+        f"method={method}", f"stream={stream}", *chosen, *tasks, *memory, *rows, *alpha, *spiking, *adapted, *few, *TINY
     ]  # fmt: skip
     run = Run(tmp_path / "run")
     if (stream, scenario) in REFUSED:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from composed import GROUPS, KEYS, MEMORY, Copying, built
+from composed import ADAPTED, ADAPTERS, GROUPS, KEYS, MEMORY, Copying, built
 from part import part
 
 from orthotrace.results.run_folder import Run
@@ -61,7 +61,7 @@ def shown(path: Path) -> dict[str, torch.Tensor]:
 
 
 # One method of a kind, and what else has a state of its own.
-ALIKE = ("agem", "er_ace", "ewc_online", "nscl", "sgp", "owm", "duncker", "convolutions, trgp", "joint", "scheduler constant", "scheduler step",
+ALIKE = ("splitlora", "agem", "er_ace", "ewc_online", "nscl", "sgp", "owm", "duncker", "convolutions, trgp", "joint", "scheduler constant", "scheduler step",
          "early stopping", "spiking, bptt", "attention")  # fmt: skip
 
 
@@ -73,7 +73,8 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     widths = any(one in CASES[case] for one in ("model=convnet", "model=vit"))
     small = [one for one in SMALL if not (one.startswith("model.") and widths)]
     alpha = ["method.alpha=.1"] if case == "owm" else []
-    overrides = [*small, *EPOCHS, FEW, *CASES[case], *memory, *rows, *alpha]
+    adapted = ADAPTED if method in ADAPTERS else []
+    overrides = [*small, *EPOCHS, FEW, *CASES[case], *memory, *rows, *alpha, *adapted]
     whole, cut = Run(tmp_path / "whole"), Run(tmp_path / "cut")
     progress = built(whole, *overrides, tracker=Copying(whole, cut, task=2)).run()
     assert Run(cut.folder).scores["acc"] is None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import feedback as feedback
     from orthotrace.layers import fit as fit
     from orthotrace.layers import fold as fold
+    from orthotrace.layers import lora as lora
     from orthotrace.layers import orthogonal_init as orthogonal_init
     from orthotrace.layers import orthogonalise as orthogonalise
     from orthotrace.layers import replace_norm as replace_norm
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from orthotrace.methods.codecl import CodeCL as CodeCL
     from orthotrace.methods.cuber import CUBER as CUBER
     from orthotrace.methods.duncker import Duncker as Duncker
+    from orthotrace.methods.eblora import EBLoRA as EBLoRA
     from orthotrace.methods.ewc import EWC as EWC
     from orthotrace.methods.ewc import OnlineEWC as OnlineEWC
     from orthotrace.methods.finetune import Finetune as Finetune
     from orthotrace.methods.gpm import GPM as GPM
     from orthotrace.methods.hat import HAT as HAT
     from orthotrace.methods.hlop import HLOP as HLOP
+    from orthotrace.methods.inflora import InfLoRA as InfLoRA
     from orthotrace.methods.lwf import LwF as LwF
     from orthotrace.methods.nscl import NSCL as NSCL
     from orthotrace.methods.owm import OWM as OWM
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from orthotrace.methods.replay import ExperienceReplay as ExperienceReplay
     from orthotrace.methods.sgp import SGP as SGP
     from orthotrace.methods.si import SI as SI
+    from orthotrace.methods.splitlora import SplitLoRA as SplitLoRA
     from orthotrace.methods.trgp import TRGP as TRGP
     from orthotrace.protection import Guard as Guard
     from orthotrace.results.run_folder import load as load
@@ -64,6 +68,10 @@ _PUBLIC = {
     "methods.duncker": ["Duncker"],
     "methods.nscl": ["NSCL"],
     "methods.codecl": ["CodeCL"],
+    # methods: low-rank adapters
+    "methods.inflora": ["InfLoRA"],
+    "methods.splitlora": ["SplitLoRA"],
+    "methods.eblora": ["EBLoRA"],
     # methods: what they are compared with
     "methods.finetune": ["Finetune"],
     "methods.ewc": ["EWC", "OnlineEWC"],
@@ -75,7 +83,7 @@ _PUBLIC = {
     # readable layers
     "layers": [
         "Whitening", "ConceptWhitening", "replace_norm", "fit",
-        "Orthogonal", "orthogonalise", "orthogonal_init", "fold",
+        "Orthogonal", "orthogonalise", "orthogonal_init", "fold", "lora",
         # spiking networks
         "spiking", "LIF", "IF", "feedback",
     ],

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from composed import GROUPS, NAMED, built, composed
+from composed import ADAPTED, GROUPS, NAMED, built, composed
 from conftest import TINY, snapshot
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -20,7 +20,7 @@ from orthotrace.config.build import write_hydra
 from orthotrace.config.folder_names import relevant
 from orthotrace.config.network import make_network
 from orthotrace.core.errors import UserError
-from orthotrace.layers import deviations, orthogonalise
+from orthotrace.layers import adapters, deviations, orthogonalise
 from orthotrace.results.run_folder import Run
 
 SHAPE = (1, 8, 8)
@@ -62,9 +62,25 @@ def in_turn(pair: tuple[str, str]) -> bool:
     return MODELS.index(pair[0]) % len(GROUPS["weights"]) == GROUPS["weights"].index(pair[1])
 
 
+def with_adapters(model: str, config) -> None:
+    """Low-rank updates of Linear layers and attention, where there are some beside the readout."""
+    config.model.weights.rank = 1
+    plain = make_network(composed(f"model={model}", "model.width=0.1", *NEEDED.get(model, ())), (3, 19, 19), 4)
+    linear = [name for name, one in plain.named_modules() if isinstance(one, nn.Linear)]
+    if len(linear) < 2:
+        with pytest.raises(UserError, match="has no Linear layer and no attention beside its readout"):
+            make_network(config, (3, 19, 19), 4)
+        return
+    found = make_network(config, (3, 19, 19), 4)
+    assert {one.name for one in adapters(found)} >= set(linear[:-1])
+
+
 @pytest.mark.parametrize(("model", "option"), part(PAIRS, in_turn))
 def test_every_model_takes_every_kind_of_weights(model, option):
     config = composed(f"model={model}", f"weights={option}", "model.width=0.1", *NEEDED.get(model, ()))
+    if option == "lora":
+        with_adapters(model, config)
+        return
     if model in RECURRENT and option != "free":
         with pytest.raises(UserError, match="has no Linear layer and no convolution beside its readout"):
             make_network(config, (3, 19, 19), 4)
@@ -166,7 +182,7 @@ def test_methods_that_look_at_parameters_work_with_orthogonal_weights(train, tmp
 options = functools.cache(composed)
 SMALL = ("model=convnet", "model.channels=[6]")
 CONCEPTS = ("concepts=classes", "concepts.layer=bn1")
-KINDS = [option for option in GROUPS["weights"] if option != "free"]
+KINDS = [option for option in GROUPS["weights"] if option not in ("free", "lora")]
 
 
 def started(weights, *overrides: str) -> nn.Module:
@@ -190,6 +206,19 @@ def test_a_network_starts_from_the_weights_of_one_of_its_own_configuration(overr
     found = started(weights, *overrides).state_dict()
     assert found.keys() == weights.keys()
     assert all(value.equal(found[name]) for name, value in weights.items())
+
+
+def test_a_network_with_adapters_starts_from_its_own_weights_and_from_plain_ones():
+    overrides = ("model=vit", "model.features=8", "model.depth=1")
+    torch.manual_seed(0)
+    plain, adapted = (make_network(options(*overrides, *more), SHAPE, 10).state_dict() for more in ((), ADAPTED))
+    torch.manual_seed(1)
+    found = make_network(options(*overrides, *ADAPTED), SHAPE, 10, weights=adapted).state_dict()
+    assert found.keys() == adapted.keys() and all(value.equal(found[name]) for name, value in adapted.items())
+    found = make_network(options(*overrides, *ADAPTED), SHAPE, 10, weights=plain).state_dict()
+    for name, value in plain.items():
+        owner, _, last = name.rpartition(".")
+        assert value.equal(found.get(name, found.get(f"{owner}.parametrizations.{last}.original")))
 
 
 @pytest.mark.parametrize("kind", ["own", "oni", "stiefel"])

@@ -7,7 +7,7 @@ import copy
 import jsonschema
 import pytest
 import torch
-from composed import GROUPS, KEYS, MEMORY, SCHEMA, built
+from composed import ADAPTED, ADAPTERS, GROUPS, KEYS, MEMORY, SCHEMA, built
 from regressions import TINY, content, written
 from sklearn.metrics import r2_score
 from tasks import context_of
@@ -36,7 +36,9 @@ def of_method(method: str) -> list[str]:
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
     alpha = ["method.alpha=.1"] if method == "owm" else []
     strength = ["method.strength=1"] if method in ("ewc", "ewc_online") else []
-    return [f"method={method}", *memory, *rows, *alpha, *strength]
+    # Six features are soon full.
+    adapted = [*ADAPTED, *(["method.energy=.5"] if "energy" in KEYS[method] else [])] if method in ADAPTERS else []
+    return [f"method={method}", *memory, *rows, *alpha, *strength, *adapted]
 
 
 # What these do with labels is what their like do, which make test runs.

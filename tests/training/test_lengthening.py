@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from composed import GROUPS, KEYS, StopError, Stopping, built
+from composed import ADAPTED, ADAPTERS, GROUPS, KEYS, StopError, Stopping, built
 
 from orthotrace.core.files import link
 from orthotrace.results.run_folder import Run
@@ -40,7 +40,7 @@ def of_method(method: str) -> list[str]:
     memory = ["method.memory.size=60"] if "memory" in KEYS[method] else []
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
     alpha = ["method.alpha=.1"] if method == "owm" else []
-    return [f"method={method}", *memory, *rows, *alpha]
+    return [f"method={method}", *memory, *rows, *alpha, *(ADAPTED if method in ADAPTERS else [])]
 
 
 def state(run: Run, task: int) -> tuple[dict[str, Any], dict[str, Any]]:

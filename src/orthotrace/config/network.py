@@ -122,14 +122,14 @@ def concept_layers_of(config: DictConfig) -> list[str]:
 
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _Start) -> nn.Module:
-    """The model, with orthogonal weights where it has them."""
+    """The model, with orthogonal weights or adapters where it has them."""
     from torch import nn
 
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
         return build_a(nn.Module, config, "model", shape=shape, classes=classes)
-    from orthotrace.layers import orthogonalise
+    from orthotrace.layers.weights import give_weights
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
@@ -143,7 +143,7 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _St
         if isinstance(options.get("layers"), list):
             # Layers of a Sequential have numbers as names.
             options["layers"] = [str(name) for name in options["layers"]]
-        orthogonalise(model, **options)
+        give_weights(model, **options)
     except UserError as error:
         raise error.below("model.weights") from error
     return model

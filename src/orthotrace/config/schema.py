@@ -220,14 +220,14 @@ def _of_optimizer(key: str, said: Argument) -> Argument:
 
 
 def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
-    """Orthogonal weights; a model of the user's own may have an argument of this name."""
+    """Weights of a kind; a model of the user's own may have an argument of this name."""
     node = at(values, "model.weights")
     if isinstance(node, Mapping) and "kind" in node:
-        kinds = _object("orthotrace.layers.orthogonalise.KINDS")
+        kinds = _object("orthotrace.layers.weights.KINDS")
         kind = str(node["kind"])
         if kind not in kinds:
             raise UserError(f"there is no kind '{short(kind)}'; {nearest(short(kind), kinds)}", "model.weights.kind")
-        keys = signature(kinds[kind]).without("shape", "groups", "layer").arguments
+        keys = signature(kinds[kind]).without("shape", "groups", "layer", "model", "layers").arguments
         yield Section(
             "model.weights",
             {"kind": Argument(str, meaning="of the weights: the option's name"), "layers": WEIGHTED, **keys},

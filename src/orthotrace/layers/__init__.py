@@ -3,6 +3,7 @@
 from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.layers.feedback import feedback
 from orthotrace.layers.fit import fit
+from orthotrace.layers.lora import adapters, lora, merge
 from orthotrace.layers.neurons import IF, LIF
 from orthotrace.layers.orthogonal import ONI, OWN, Orthogonal, Stiefel
 from orthotrace.layers.orthogonalise import deviations, fold, orthogonal_init, orthogonalise
@@ -19,10 +20,13 @@ __all__ = [
     "Orthogonal",
     "Stiefel",
     "Whitening",
+    "adapters",
     "deviations",
     "feedback",
     "fit",
     "fold",
+    "lora",
+    "merge",
     "orthogonal_init",
     "orthogonalise",
     "replace_norm",

@@ -46,7 +46,7 @@ def orthogonal_init(layer: Any, gain: Annotated[float, Field(gt=0)] = RELU) -> N
         layer.weight.copy_(gain * found.reshape_as(layer.weight))
 
 
-KINDS: dict[str, Any] = {"own": OWN, "oni": ONI, "stiefel": Stiefel, "orthogonal_init": orthogonal_init}
+ORTHOGONAL: dict[str, Any] = {"own": OWN, "oni": ONI, "stiefel": Stiefel, "orthogonal_init": orthogonal_init}
 
 
 @checked
@@ -74,7 +74,7 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
         >>> deviations(model)["0"] < 1e-5
         True
     """
-    refuse_unknown([kind], KINDS, "there is no kind", "kind")
+    refuse_unknown([kind], ORTHOGONAL, "there is no kind", "kind")
     chosen = _chosen(model, layers)
     for name, layer in chosen.items():
         _check(model, name, layer)
@@ -122,7 +122,7 @@ def _apply(layer: Any, kind: str, options: dict[str, Any]) -> None:
     if kind == "orthogonal_init":
         orthogonal_init(layer, **options)
         return
-    made: Orthogonal = KINDS[kind](layer.weight.shape, getattr(layer, "groups", 1), **options)
+    made: Orthogonal = ORTHOGONAL[kind](layer.weight.shape, getattr(layer, "groups", 1), **options)
     # Copies may have been made of it before, and may be made later.
     own_class(layer)
     parametrize.register_parametrization(layer, "weight", made.to(layer.weight))

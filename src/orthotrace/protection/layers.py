@@ -74,7 +74,11 @@ def base_of(layer: object) -> type | None:
 def kind_of(layer: object) -> Kind:
     """How a layer that can be protected is read."""
     base = base_of(layer)
-    return next((kind for classes, kind in KINDS if base in classes), cast(Kind, products))
+    # One with adapters is still read as what it is.
+    return next(
+        (kind for classes, kind in KINDS if base in classes or (base is None and isinstance(layer, classes))),
+        cast(Kind, products),
+    )
 
 
 def weight_matrices(name: str, layer: Any) -> list[WeightMatrix]:
@@ -182,8 +186,9 @@ def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
         made = getattr(getattr(module, "parametrizations", None), which, [])
     kind = f" ({type(made[0]).__name__})" if len(made) else ""
     return UserError(
-        f"the {which} of {where(name)} is parametrised{kind}: what an optimizer applies is "
-        f"not what the {which} changes by, so it cannot be protected; make it plain first: on the command line "
-        "weights=free or weights=orthogonal_init, in Python torch.nn.utils.parametrize.remove_parametrizations (of old "
-        "kinds remove_weight_norm, remove_spectral_norm or prune.remove); or use another method"
+        f"the {which} of {where(name)} is parametrised{kind}: what an optimizer applies is not what the {which} "
+        "changes by, so it cannot be protected; make it plain first: on the command line weights=free or "
+        "weights=orthogonal_init, in Python torch.nn.utils.parametrize.remove_parametrizations (of old kinds "
+        "remove_weight_norm, remove_spectral_norm or prune.remove); or use another method (for adapters inflora, "
+        "splitlora or eblora)"
     )

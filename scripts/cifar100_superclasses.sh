@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# CIFAR-100's 20 superclasses as tasks, the LeNet and schedule of Saha et al., ICLR 2021.
+#
+#   bash scripts/cifar100_superclasses.sh [gpu=true] [epochs=N] [FOLDER_OF_CIFAR100_PARQUET]
+#
+# gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), sgp and ewc with 1; 50 epochs of each task at most, as
+# published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an epoch. Runs
+# go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every method. 2 jobs at
+# a time (JOBS=n for others). Not run to its end yet.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+own=()
+for given in "$@"; do
+  case "$given" in
+    gpu=true) own+=(trainer.accelerator=gpu) ;;
+    gpu=false) ;;
+    epochs=*) own+=("trainer.max_epochs=${given#*=}") ;;
+    *) own+=("dataset.path=$(realpath "$given")") ;;
+  esac
+done
+
+train() {
+  orthotrace-train --multirun experiment=cifar100_superclasses "${own[@]}" trainer.save_every=1 \
+    hydra/launcher=joblib "hydra.launcher.n_jobs=${JOBS:-2}" "$@"
+  python scripts/family.py cifar100_superclasses
+}
+
+# Energies of the paper; HLOP takes the ranks that GPM found.
+rows=(method.energy=0.98 method.growth=0.001 method.samples=125)
+train method=gpm "${rows[@]}" seed=0,1
+train method=finetune seed=0,1
+train method=trgp "${rows[@]}" seed=0,1
+train method=hlop method.energy=0.98 method.growth=0.001 seed=0,1
+train method=gpm "${rows[@]}" method.complement=true seed=0
+train method=sgp "${rows[@]}" seed=0
+train method=ewc method.strength=5000 seed=0
