@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import multiprocessing
 import os
 import signal
@@ -202,9 +203,14 @@ def called(main: Callable[[], None], *arguments: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def figures_are_closed():
-    """A test that leaves figures open changes what a later one in the same process draws, or warns of."""
+def nothing_is_left_for_later_tests():
+    """Figures that a test leaves open change what a later one in the same process draws, or warns of.
+
+    After --info Hydra reports on every command as it does for debugging: it composes each five times more.
+    """
+    level = logging.root.level
     yield
+    logging.root.setLevel(level)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
