@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-from conftest import command, read_once
+from conftest import command, keep_configurations, read_once
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -21,6 +21,7 @@ from orthotrace.config.keys import known_keys
 from orthotrace.results.run_folder import Run
 from orthotrace.training.tracking import Tracker
 
+keep_configurations()
 GROUPS = {
     folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
     for folder in conf_folder().iterdir()

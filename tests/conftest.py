@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +28,12 @@ matplotlib.use("agg")
 
 # Tests neither read nor fill the user's cache; the workers of xdist and the commands share this one.
 os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"orthotrace-tests-{os.getpid()}"))
+
+# A disk makes each file that replaces another wait until it is written, half of the time of a tiny run; memory does not.
+# What tests leave is a gigabyte at most, and goes where all have passed.
+MEMORY_FOLDER = Path("/dev/shm")
+if os.access(MEMORY_FOLDER, os.W_OK) and shutil.disk_usage(MEMORY_FOLDER).free > 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 
 # One tiny run: two tasks, one epoch, a small net.
 TINY = ("stream.tasks=2", "trainer.max_epochs=1", "model.hidden=[24]", "trainer.batch_size=128")
@@ -83,7 +91,7 @@ def _inductor_cache(tmp_path_factory) -> None:
 
 @functools.cache
 def read_once() -> None:
-    """Keep what every run reads anew and no test changes: the table of the digits, and the plugins of Lightning.
+    """Keep what every run reads anew and no test changes: the table of the digits, the plugins of Lightning, conf/.
 
     Hydra composes once more to see whether hydra.mode is set, which no test in this process does: commands in processes
     of their own run as they are.
@@ -95,6 +103,29 @@ def read_once() -> None:
     Hydra.get_mode = lambda self, config_name, overrides: None
     for module, name in ((sklearn.datasets, "load_digits"), (plugins, "entry_points")):
         setattr(module, name, functools.cache(getattr(module, name)))
+    keep_configurations()
+
+
+@functools.cache
+def keep_configurations() -> None:
+    """Read each file of conf/, and of Hydra's own, once: a quarter of composing, and more of what reads the files alone."""
+    import hydra
+    from omegaconf import OmegaConf
+
+    from orthotrace.config.conf import conf_folder
+
+    folders = tuple(f"{folder}/" for folder in (conf_folder(), Path(hydra.__file__).parent))
+    load, kept = OmegaConf.load, {}
+
+    def loaded(file):
+        name = str(getattr(file, "name", file))
+        if not name.startswith(folders):
+            return load(file)
+        if name not in kept:
+            kept[name] = load(file)
+        return copy.deepcopy(kept[name])
+
+    OmegaConf.load = staticmethod(loaded)
 
 
 @pytest.fixture

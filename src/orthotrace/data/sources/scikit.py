@@ -48,8 +48,9 @@ def digits(
     images = torch.tensor(data.images, dtype=torch.uint8)[:, None]
     labels = torch.tensor(data.target, dtype=torch.int64)
     train, test = train_test_split(range(len(labels)), test_size=360, stratify=labels, random_state=0)
+    classes = labels.tolist()
     train, test = (
-        [place for place in part if among(int(labels[place]))]
+        [place for place in part if among(classes[place])]
         for part, among in ((train, within(limit)), (test, within(limit)))
     )
     whole = Images(images, labels, scaling=Scaling(std=(16 / scale,)))
