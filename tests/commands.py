@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,3 +29,15 @@ def run(arguments: Sequence[str], cwd: Path, out: Path, err: Path, environment: 
     finally:
         # A forked process leaves without it.
         atexit._run_exitfuncs()
+
+
+def finished(folder: Path, commands: Mapping[str, Sequence[str]]) -> None:
+    """Go on with runs by their names in a folder: in a process that has trained nothing yet."""
+    warnings.simplefilter("ignore")
+    # Imports what a command need not.
+    from composed import built
+
+    from orthotrace.results.run_folder import Run
+
+    for name, overrides in commands.items():
+        built(Run(folder / name), *overrides).run()

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import commands
 import matplotlib
@@ -187,12 +188,15 @@ def started(
 
     It is forked from a process that has imported torch and Lightning, which takes longer than most of what is tested.
     """
+    program = str(Path(sys.executable).with_name(arguments[0]))
+    return fresh(commands.run, [program, *arguments[1:]], cwd, out, err, {**surroundings(), **environment})
+
+
+def fresh(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A function that can be imported, running in a process of its own, forked from one that has only imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    program = str(Path(sys.executable).with_name(arguments[0]))
-    process = context.Process(
-        target=commands.run, args=([program, *arguments[1:]], cwd, out, err, {**surroundings(), **environment})
-    )
+    process = context.Process(target=function, args=arguments)
     process.start()
     return process
 
