@@ -32,8 +32,10 @@ def run(arguments: Sequence[str], cwd: Path, out: Path, err: Path, environment: 
 
 
 def finished(folder: Path, commands: Mapping[str, Sequence[str]]) -> None:
-    """Go on with runs by their names in a folder: in a process that has trained nothing yet."""
+    """Go on with runs by their names in a folder, in a process that has trained nothing yet."""
     warnings.simplefilter("ignore")
+    # Errors are told by the process.
+    sys.stdout = Path(os.devnull).open("w")
     # Imports what a command need not.
     from composed import built
 
