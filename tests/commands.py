@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import os
 import signal
@@ -34,12 +35,12 @@ def run(arguments: Sequence[str], cwd: Path, out: Path, err: Path, environment: 
 def finished(folder: Path, commands: Mapping[str, Sequence[str]]) -> None:
     """Go on with runs by their names in a folder, in a process that has trained nothing yet."""
     warnings.simplefilter("ignore")
-    # Errors are told by the process.
-    sys.stdout = Path(os.devnull).open("w")
     # Imports what a command need not.
     from composed import built
 
     from orthotrace.results.run_folder import Run
 
-    for name, overrides in commands.items():
-        built(Run(folder / name), *overrides).run()
+    # Errors are told by the process.
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        for name, overrides in commands.items():
+            built(Run(folder / name), *overrides).run()
