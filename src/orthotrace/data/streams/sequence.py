@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,15 @@ def chosen(sources: int, tasks: int | None, order: str, seed: int) -> list[int]:
     drawn = order == "seed"
     places = torch.randperm(sources, generator=generator(seed, 2)).tolist() if drawn else list(range(sources))
     return places[:tasks]
+
+
+def one_scaling(sources: Iterable[Source]) -> list[Source]:
+    """The data sets with one scaling, made from the training images of all; floating images keep theirs."""
+    found = list(sources)
+    if found[0].train.store.dtype != torch.uint8:
+        return found
+    scaling = Scaling.of([one.train.images for one in found])
+    return [one.scaled(scaling) for one in found]
 
 
 class Sequence(Stream):
@@ -73,9 +83,7 @@ class Sequence(Stream):
                 "their labels; choose task or class",
                 "scenario",
             )
-        if sources[0].train.store.dtype == torch.uint8:
-            scaling = Scaling.of([one.train.images for one in sources])
-            sources = [one.scaled(scaling) for one in sources]
+        sources = one_scaling(sources)
         self.regression, self.trials = sources[0].regression, sources[0].trials
         if other := [one.name for one in sources if one.regression != self.regression]:
             raise UserError(
