@@ -36,6 +36,7 @@ CASES = {
         "trainer.evaluate_inside=3",
         "trainer.checkpoints=[0,1,3,4]",
     ],
+    "nearest mean": ["method=er", "trainer.nearest_mean=true", "trainer.evaluate_inside=3", *BUSY],
     "recurrent": ["method=si", "model=lstm", "model.reading=rows", "regularizer.dropconnect=.1"],
     "attention": ["method=si", "model=vit", "model.features=8", "model.depth=1", "model.dropout=.1", *BUSY],
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},

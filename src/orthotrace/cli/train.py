@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import os
@@ -291,10 +292,7 @@ def assemble(
 
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    own = (
-        "max_epochs", "batch_size", "threads", "save_every", "workers", "checkpoints", "evaluate_inside", "compile",
-        "loss",
-    )  # fmt: skip
+    own = [one.name for one in dataclasses.fields(Training)]
     trainer: dict[str, Any] = plain(config.trainer)
     try:
         training = Training.of(**{key: trainer.pop(key) for key in own if key in trainer})

@@ -54,12 +54,14 @@ class Method(nn.Module):
         epochs_needed: of each task, at least.
         rate: learning rate of task_parameters, over that of the network.
         restarts: whether every task begins with the initial network.
+        nearest_mean: whether it is tested by the nearest class mean of the images of its memory.
     """
 
     looks_again: bool = False
     epochs_needed: int = 1
     rate: float = 1.0
     restarts: bool = False
+    nearest_mean: bool = False
 
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Meet the network and the stream, once, before anything else."""

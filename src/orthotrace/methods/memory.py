@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, derived, generator
-from orthotrace.data.images import Batch, Images
+from orthotrace.data.images import Batch, Images, Scaling
 from orthotrace.data.streams import Stream
 from orthotrace.methods.context import Forward, TaskContext
 
@@ -124,6 +125,25 @@ class Memory(nn.Module):
 
     def __len__(self) -> int:
         return int(self.keys.isfinite().sum())
+
+    def images(self, scaling: Scaling) -> Images:
+        """What is in it, with the tasks of the images, over the memory's own pixels."""
+        there = self.keys.isfinite().nonzero().flatten()
+        return Images(self.pixels, self.labels, scaling=scaling, tasks=self.tasks).take(there)
+
+    def hold(self, parts: Sequence[Images], keys: Tensor) -> None:
+        """Hold the images of these parts, which know their tasks, and no others; keys are finite, (n,)."""
+        # All is read before anything is written: parts may be of this memory.
+        device = self.keys.device
+        values = {
+            "pixels": torch.cat([part.images.to(device) for part in parts]),
+            "labels": torch.cat([part.labels.to(device) for part in parts]),
+            "tasks": torch.cat([part.tasks.to(device) for part in parts if part.tasks is not None]),
+        }
+        self.keys.fill_(torch.inf)
+        self.keys[: len(keys)] = keys.to(self.keys)
+        for name, found in values.items():
+            self.get_buffer(name)[: len(found)] = found
 
     def _keys(self, task: int, count: int) -> Tensor:
         """The keys of all images of a task."""

@@ -14,6 +14,7 @@ from orthotrace.data.active_trials import CHANCE, performed, trial_loss
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Stream
 from orthotrace.methods import Method
+from orthotrace.methods.nearest_mean import NearestMean
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,25 @@ def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss
 
 
 class Evaluator:
-    """Tests a network on the tasks of a stream, as its method wants it tested."""
+    """Tests a network on the tasks of a stream, as its method wants it tested.
 
-    def __init__(self, model: nn.Module, method: Method, stream: Stream) -> None:
+    Args:
+        model: the network.
+        method: that has trained it.
+        stream: of the tasks.
+        nearest: the means that decide in the place of the readout, once a task was learned; None for the readout.
+    """
+
+    def __init__(self, model: nn.Module, method: Method, stream: Stream, nearest: NearestMean | None = None) -> None:
         self.model = model
         self.method = method
         self.stream = stream
+        self.nearest = nearest
+
+    def _network(self, index: int, after: int) -> nn.Module:
+        """What is tested on a task."""
+        network = self.method.network(self.model, index)
+        return self.nearest.over(network) if self.nearest is not None and after else network
 
     def __call__(self, after: int, tasks: int | None = None) -> tuple[list[float], list[float | None]]:
         """Accuracy on each task, and on each class over the images of all tasks so far.
@@ -121,7 +135,7 @@ class Evaluator:
         """
         stream, active = self.stream, self.stream.active
         found = [
-            evaluate(self.method.network(self.model, index), stream.test(index), active.for_evaluation(index, after))
+            evaluate(self._network(index, after), stream.test(index), active.for_evaluation(index, after))
             for index in range(stream.tasks if tasks is None else tasks)
         ]
         none = torch.zeros(active.outputs, dtype=torch.int64)
@@ -141,9 +155,7 @@ class Evaluator:
             return []
         return [
             evaluate(
-                self.method.network(self.model, index),
-                stream.held_out(index),
-                stream.active.for_evaluation(index, after),
+                self._network(index, after), stream.held_out(index), stream.active.for_evaluation(index, after)
             ).accuracy
             for index in range(stream.tasks)
         ]

@@ -19,6 +19,7 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
 from orthotrace.methods import TaskContext
+from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
 from orthotrace.training.activity import Silence, activity
 from orthotrace.training.checkpoint import Checkpoints
@@ -75,8 +76,10 @@ class Experiment:
             method.setup(model, components.seeds, stream)
         except UserError as error:
             raise error.below("method") from error
+        self.nearest = _nearest_mean(components, training)
         try:
-            self.learner = Learner(model, method, optimization, components.seeds.dropout, training.compile)
+            seed = components.seeds.dropout
+            self.learner = Learner(model, method, optimization, seed, training.compile, self.nearest)
         except UserError as error:
             raise error if error.key == "rates" else error.below("regularizer") from error
         self.run_folder = run
@@ -91,7 +94,7 @@ class Experiment:
             smoothing=optimization.regularizer.label_smoothing,
             error=training.loss or stream.active.error,
         )
-        self.evaluator = Evaluator(model, method, stream)
+        self.evaluator = Evaluator(model, method, stream, self.nearest)
         self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
@@ -132,7 +135,7 @@ class Experiment:
 
     def report(self) -> dict[str, Any]:
         """The content of scores.json."""
-        return report(self.components, self.progress, self._machine())
+        return report(self.components, self.progress, self._machine(), self.nearest)
 
     def _learn(self, resume: Path | None) -> None:
         number, method = self.progress.task, self.learner.method
@@ -174,7 +177,10 @@ class Experiment:
         self.learner.to(self.trainer.strategy.root_device).eval()
         self.learner.end_task()
         # Of its last epoch, however often the run was continued.
-        outcome = method.end_task(replace(context, epoch=self.progress.epoch - 1))
+        context = replace(context, epoch=self.progress.epoch - 1)
+        outcome = method.end_task(context)
+        if self.nearest is not None:
+            self.nearest.update(context)
         accuracy, by_class = self.evaluator(after=number + 1)
         if number + 1 == self.stream.tasks:
             self.progress.validation = self.evaluator.on_validation(after=number + 1)
@@ -223,6 +229,8 @@ class Experiment:
         """Test inside a task, on all tasks so far."""
         number = self.progress.task
         with self.learner.evaluated():
+            if self.nearest is not None:
+                self.nearest.update(self.learner.context)
             accuracy = self.evaluator(after=number + 1, tasks=number + 1)[0]
         self.progress.inside.append({"task": number + 1, "step": step, "accuracy": accuracy})
 
@@ -233,10 +241,21 @@ class Experiment:
 
     def _write(self) -> None:
         if self.trainer.is_global_zero:
-            write(self.run_folder, self.components, self.progress, self._machine())
+            write(self.run_folder, self.report(), self.progress)
 
     def _machine(self) -> dict[str, str | int]:
         return machine(self.trainer.strategy.root_device, self.trainer.world_size)
+
+
+def _nearest_mean(components: Components, training: Training) -> NearestMean | None:
+    """What the network is tested by in the place of its readout, where the method or the user wants it."""
+    method = components.method
+    if not (training.nearest_mean or method.nearest_mean):
+        return None
+    try:
+        return NearestMean(components.model, method, components.stream)
+    except UserError as error:
+        raise UserError(error.message, "method" if method.nearest_mean else "trainer.nearest_mean") from error
 
 
 class _EpochEnd(Checkpoint):

@@ -16,6 +16,7 @@ from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.seeds import derived
 from orthotrace.data.images import Batch, Images
 from orthotrace.methods import Method, TaskContext
+from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
 from orthotrace.training.evaluation import evaluate
 from orthotrace.training.settings import Optimization
@@ -30,6 +31,7 @@ class Learner(pl.LightningModule):
         optimization: how the weights change.
         seed: of what is drawn within a step.
         compiled: train the network as torch.compile makes it.
+        nearest: the means that it is tested by, kept with its state; None for none.
 
     Raises:
         UserError: a rate for a name that matches no parameter, or that is not positive.
@@ -50,12 +52,19 @@ class Learner(pl.LightningModule):
     __setattr__ = object.__setattr__  # pyright: ignore[reportAssignmentType] (torch's takes fewer types)
 
     def __init__(
-        self, model: nn.Module, method: Method, optimization: Optimization, seed: int = 0, compiled: bool = False
+        self,
+        model: nn.Module,
+        method: Method,
+        optimization: Optimization,
+        seed: int = 0,
+        compiled: bool = False,
+        nearest: NearestMean | None = None,
     ) -> None:
         super().__init__()
         self.groups = parameter_groups(model, optimization.rates)
         self.add_module("model", model)
         self.add_module("method", method)
+        self.add_module("nearest", nearest)
         self.make_optimizer = optimization.optimizer
         self.seed = seed
         self.regularizer = optimization.regularizer

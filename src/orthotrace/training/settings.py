@@ -78,6 +78,7 @@ class Training:
         compile: train the network as torch.compile makes it.
         loss: "cross_entropy" for classes; "mse", "l1" or "huber" for the targets of a regression; None for
             cross_entropy or mse, as the data set is.
+        nearest_mean: test by the nearest class mean of the features before the readout, see NearestMean.
 
     Raises:
         UserError: a number out of its range.
@@ -92,6 +93,7 @@ class Training:
     evaluate_inside: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = None
     compile: bool = False
     loss: Loss | None = None
+    nearest_mean: bool = False
 
     @classmethod
     def of(cls, *given: Any, **options: Any) -> Self:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from orthotrace.core.files import write_csv, write_json
+from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
 from orthotrace.results.scores import Scores, inside_scores
 from orthotrace.training.progress import Progress
@@ -16,18 +17,20 @@ from orthotrace.training.settings import Components
 SCHEMA = 1
 
 
-def write(run: Run, parts: Components, progress: Progress, machine: Mapping[str, Any]) -> None:
-    """Write what is known so far of a run, each file whole; machine as provenance.machine tells it."""
+def write(run: Run, scores: Mapping[str, Any], progress: Progress) -> None:
+    """Write what is known so far of a run, each file whole; scores are its report."""
     # Not Lightning's CSVLogger: it appends row by row, so a kill between two rows and a checkpoint would leave
     # rows that the continued run writes again.
     write_csv(run.metrics_file, progress.epochs)
     if progress.inside:
         write_csv(run.inside_file, progress.inside_rows())
-    write_json(run.scores_file, report(parts, progress, machine))
+    write_json(run.scores_file, scores)
 
 
-def report(parts: Components, progress: Progress, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of scores.json."""
+def report(
+    parts: Components, progress: Progress, machine: Mapping[str, Any], nearest: NearestMean | None = None
+) -> dict[str, Any]:
+    """The content of scores.json; machine as provenance.machine tells it, nearest the means that decide at a test."""
     stream = parts.stream
     scores = progress.scores(stream.shared_head)
     rest = progress.tasks - progress.task
@@ -56,7 +59,7 @@ def report(parts: Components, progress: Progress, machine: Mapping[str, Any]) ->
         # Of spiking networks alone.
         **({"activity": progress.activity} if progress.activity else {}),
         "parameters": sum(value.numel() for value in parts.model.parameters()),
-        "extra_memory_bytes": parts.method.extra_memory_bytes,
+        "extra_memory_bytes": parts.method.extra_memory_bytes + (0 if nearest is None else nearest.memory_bytes),
         "seconds": [round(seconds, 3) for seconds in progress.seconds],
         "versions": versions(),
         "machine": dict(machine),
