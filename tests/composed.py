@@ -41,7 +41,7 @@ SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.j
 # Methods that need adapters, and a network that has some.
 ADAPTERS = ("eblora", "inflora", "splitlora")
 ADAPTED = ("weights=lora", "model.weights.rank=2")
-MEMORY = ("er", "er_ace", "derpp", "agem")
+MEMORY = ("er", "er_ace", "derpp", "agem", "icarl")
 # Models whose class, or that of what is inside, the user names.
 NAMED = ("custom", "outside")
 FIVE = ("cifar10", "mnist", "svhn", "fashion_mnist", "notmnist")

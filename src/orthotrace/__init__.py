@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orthotrace.methods.gpm import GPM as GPM
     from orthotrace.methods.hat import HAT as HAT
     from orthotrace.methods.hlop import HLOP as HLOP
+    from orthotrace.methods.icarl import ICaRL as ICaRL
     from orthotrace.methods.inflora import InfLoRA as InfLoRA
     from orthotrace.methods.lwf import LwF as LwF
     from orthotrace.methods.nscl import NSCL as NSCL
@@ -79,6 +80,7 @@ _PUBLIC = {
     "methods.lwf": ["LwF"],
     "methods.hat": ["HAT"],
     "methods.replay": ["ExperienceReplay", "AsymmetricReplay", "DarkExperienceReplay", "AveragedGem"],
+    "methods.icarl": ["ICaRL"],
     "methods.references": ["Joint", "Independent"],
     # readable layers
     "layers": [

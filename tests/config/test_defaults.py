@@ -59,7 +59,7 @@ PRESETS = {
     "concepts=photographs": ("attributes",),
     "concepts=strokes": ("attributes",),
     "logger=wandb_offline": ("mode",),
-    "method=er": ("size",), "method=derpp": ("size",), "method=agem": ("size",), "method=er_ace": ("size",),
+    "method=er": ("size",), "method=derpp": ("size",), "method=agem": ("size",), "method=er_ace": ("size",), "method=icarl": ("size",),
     **{f"model={cell}": ("cell",) for cell in ("elman", "rnn", "lstm", "gru")},
     # Networks as they were published.
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
