@@ -57,3 +57,19 @@ def test_the_table_of_spiking_permuted_mnist_is_that_of_the_results(family):
     (part,) = json.loads((RESULTS / "pmnist_spiking.json").read_text())["parts"]
     # What was promised of it: ACC at least .935, BWT at least -.025.
     assert min(part["results"]["hlop dsr"]["acc"]) >= 0.935 and min(part["results"]["hlop dsr"]["bwt"]) >= -0.025
+
+
+@pytest.mark.parametrize("name", ["adapters", "smnist", "cognitive"])
+def test_tables_are_those_of_the_results(family, name):
+    page = (ROOT / "docs" / "results" / "continual_learning.md").read_text()
+    lines = family.table(name)
+    assert len(lines) > 2
+    for line in lines:
+        assert line in page
+
+
+def test_adapters_in_free_directions_are_above_plain_ones(family):
+    (part,) = json.loads((RESULTS / "adapters.json").read_text())["parts"]
+    found = {method: min(of["acc"]) for method, of in part["results"].items()}
+    plain = max(part["results"]["finetune lora"]["acc"])
+    assert all(found[f"{method} lora"] > plain for method in ("inflora", "splitlora", "eblora"))
