@@ -51,6 +51,8 @@ ALIKE = ("sgp", "owm", "duncker", "nscl", "ewc_online")
     [
         pytest.param(one, ("task", "domain")[place % 2], marks=[pytest.mark.whole] if one in ALIKE else [])
         for place, one in enumerate(GROUPS["method"])
+        # Its exemplars are of classes: refused, see test_icarl.
+        if one != "icarl"
     ],
 )
 def test_every_method_on_a_regression(method, scenario, file, tmp_path):
