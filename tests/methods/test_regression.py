@@ -51,7 +51,7 @@ ALIKE = ("sgp", "owm", "duncker", "nscl", "ewc_online")
     [
         pytest.param(one, ("task", "domain")[place % 2], marks=[pytest.mark.whole] if one in ALIKE else [])
         for place, one in enumerate(GROUPS["method"])
-        # Its exemplars are of classes: refused, see test_icarl.
+        # Its exemplars are of classes.
         if one != "icarl"
     ],
 )
@@ -113,6 +113,11 @@ def test_the_fisher_information_is_that_of_a_normal_distribution():
     assert torch.allclose(drawn, expected, rtol=0.1)
     # Of one output alone the other has none.
     assert not fisher_diagonal(model, Images(part.store, part.labels[:, :1]), range(0, 1))[0][1].any()
+
+
+def test_exemplars_of_classes_are_refused(file, tmp_path):
+    with pytest.raises(UserError, match="method: keeps exemplars of classes, and a regression has none"):
+        built(Run(tmp_path / "run"), *TINY, "stream=split", f"dataset.path={file}", *of_method("icarl"))
 
 
 def test_a_memory_keeps_targets():
