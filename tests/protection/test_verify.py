@@ -181,6 +181,11 @@ def test_of_a_wide_network_fewer_inputs_are_kept(monkeypatch):
         replay = Replay(model, {}, lambda: lambda: None)
         replay.keep(torch.rand(40, 3))
         assert len(replay._inputs[1][0]) == kept
+    # Of a small batch too: half of its four.
+    monkeypatch.setattr("orthotrace.protection.verify.BYTES", 20_000)
+    replay = Replay(model, {}, lambda: lambda: None)
+    replay.keep(torch.rand(4, 3))
+    assert len(replay._inputs[1][0]) == 2
 
 
 def test_of_many_tasks_the_first_and_the_last_are_kept_each_of_a_few_inputs():

@@ -86,7 +86,7 @@ class Replay:
             del self._inputs[sorted(self._inputs)[1]]
         calls = self._repeated(self._ended)
         if calls and isinstance(one, Tensor) and (size := _size(calls)) > BYTES and len(one) > 1:
-            fewer = one[: max(FEW * BYTES // size, 1)]
+            fewer = one[: max(min(FEW, len(one)) * BYTES // size, 1)]
             if self._takes(fewer):
                 self._inputs[self._ended] = (fewer.detach().clone(),)
                 calls = self._repeated(self._ended)
