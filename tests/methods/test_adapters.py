@@ -87,8 +87,8 @@ def test_nothing_of_the_first_task_moves(name, network, optimizer):
     for one in method.adapters:
         size, rows = float(moved[one.label].norm()), held[one.label].double()
         assert 0 < len(rows) < rows.shape[1] * 2 // 3
-        assert float((moved[one.label] @ rows.T).norm()) <= 1e-6 * max(size, 1e-3)
-        assert outcome.layers[one.label].leak <= 1e-6
+        assert float((moved[one.label] @ rows.T).norm()) <= 1e-12 * max(size, 1e-3)
+        assert outcome.layers[one.label].leak <= 1e-12
     assert (model(seen)[:, :5] - before).abs().max() <= 1e-5 * before.abs().max()
 
 
@@ -249,6 +249,11 @@ def test_what_is_missing_is_one_line():
     model = MLP(SHAPE, 10, hidden=[40])
     with pytest.raises(UserError, match="InfLoRA trains adapters, and the network has none: choose weights=lora"):
         InfLoRA().setup(model, Seeds(), STREAM)
+    model = MLP(SHAPE, 10, hidden=[40, 40])
+    lora(model, 3)
+    model.fc2.bias.requires_grad_(True)
+    with pytest.raises(UserError, match=r"the parameter fc2.bias is trained beside the adapters, and nothing protects"):
+        InfLoRA().setup(model, Seeds(), STREAM)
     model = ConvNet((3, 16, 16), 10, channels=[4, 6])
     model.more = nn.Linear(10, 10)
     lora(model, 2, layers=["more"])
@@ -261,6 +266,12 @@ def test_adapters_without_room_are_refused_with_what_is_left():
     with pytest.raises(UserError, match=r"adapter of 'fc2.weight' needs 3 free directions, and \d of 40 are left"):
         for number in range(2):
             train(method, model, number)
+
+
+def test_an_update_that_begins_at_size_zero_is_learned():
+    method, model = begun(lambda: EBLoRA(energy=1.0, growth=0.0, samples=8, start=0.0))
+    _, moved, losses = train(method, model, 0)
+    assert losses[-1] < losses[0] and all(float(update.norm()) > 1e-3 for update in moved.values())
 
 
 @pytest.mark.parametrize("name", METHODS)

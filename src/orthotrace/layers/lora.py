@@ -51,7 +51,7 @@ class LowRank(nn.Module):
         self.size = nn.Parameter(torch.ones(()), requires_grad=False)
 
     def update(self) -> Tensor:
-        """S m B A."""
+        """The update, s m B A."""
         return (self.scale * self.size * self.up) @ self.down
 
     def forward(self, weight: Tensor) -> Tensor:

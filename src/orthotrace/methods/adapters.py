@@ -17,6 +17,7 @@ from orthotrace.core.errors import UserError, checked
 from orthotrace.core.seeds import Seeds, derived, generator
 from orthotrace.data.streams import Stream
 from orthotrace.layers.lora import Adapter, adapters
+from orthotrace.layers.normalisation import drifts
 from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.linalg import leak
 from orthotrace.methods.base import Layer, Method, Outcome
@@ -44,8 +45,8 @@ class AdapterMethod(Method):
         samples: training images drawn at the begin and at the end of each task, at least 1.
 
     Raises:
-        UserError: at setup, a network without adapters, or with running statistics; when a task begins, a weight that
-            has fewer free directions than its adapter needs.
+        UserError: at setup, a network without adapters, with running statistics, or of which more is trained than
+            adapters and readout; when a task begins, a weight that has fewer free directions than its adapter needs.
     """
 
     trained: tuple[str, ...] = ("up",)
@@ -83,11 +84,12 @@ class AdapterMethod(Method):
         self.adapters = adapters(model)
         if not self.adapters:
             raise UserError(f"{type(self).__name__} trains adapters, and the network has none: choose weights=lora")
-        if drifting := [name for name, module in model.named_modules() if hasattr(module, "running_mean")]:
-            raise UserError(
-                f"layer '{drifting[0]}' keeps running statistics, which move beside the adapters: take a network "
-                "without (vit, mlp), or another method"
-            )
+        for name, module in model.named_modules():
+            if drifts(module) and any(True for _ in module.buffers()):
+                raise UserError(
+                    f"layer '{name}' keeps running statistics, which move beside the adapters: take a network without "
+                    "(vit, mlp), or another method"
+                )
         for adapter in self.adapters:
             adapter.low_rank.train_only(*self.trained)
         layers = _called(model, self.adapters)
@@ -101,10 +103,14 @@ class AdapterMethod(Method):
         observed = model.observed if isinstance(model, SpikingNetwork) else None
         self.taps = Taps(layers, observed=observed, blocks=[one for one in model.modules() if type(one) in BLOCKS])
         self.spaces = nn.ModuleList(
-            self.subspace(one.base.shape[1]).named(f"the weight '{one.label}': ").to(one.base.device)
+            # Statistics and projections need float32 at least.
+            self.subspace(one.base.shape[1], dtype=torch.promote_types(one.base.dtype, torch.float32))
+            .named(f"the weight '{one.label}': ")
+            .to(one.base.device)
             for one in self.adapters
         )
         self.readout_name, readout = _readout(model)
+        _refuse_others(model, self.adapters, readout)
         heads = stream.scenario == "task"
         self.readout = (
             None
@@ -207,8 +213,22 @@ def _called(model: nn.Module, found: Sequence[Adapter]) -> dict[str, nn.Module]:
 
 
 def _readout(model: nn.Module) -> tuple[str, nn.Linear | None]:
-    """The Linear layer that is trained itself, if there is one."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and any(value.requires_grad for value in module.parameters(recurse=False)):
-            return name, module
-    return "", None
+    """The last Linear layer that is trained itself, if there is one."""
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(value.requires_grad for value in module.parameters(recurse=False))
+    ]
+    return found[-1] if found else ("", None)
+
+
+def _refuse_others(model: nn.Module, found: Sequence[Adapter], readout: nn.Module | None) -> None:
+    """Whatever else is trained would change what the network does, and nothing would hold it."""
+    owners = [*(one.low_rank for one in found), *([] if readout is None else [readout])]
+    known = {id(value) for owner in owners for value in owner.parameters()}
+    for name, value in model.named_parameters():
+        if value.requires_grad and id(value) not in known:
+            raise UserError(
+                f"the parameter {name} is trained beside the adapters, and nothing protects it: freeze it "
+                "(requires_grad_(False)), or use another method"
+            )

@@ -29,7 +29,7 @@ class EBLoRA(AdapterMethod):
     sum, Y (Y^T Y)^(-1/2). The paper also scales the steps by the width of a layer; that is left out.
 
     Args:
-        start: m when a task begins, not 0 (paper: -.005).
+        start: m when a task begins, in [-1, 1] (paper: -.005).
         **options: as for AdapterMethod.
 
     Source: Gu et al., Spectral Imbalance Causes Forgetting in Low-Rank Continual Adaptation, ICML 2026, and its code.

@@ -36,7 +36,9 @@ class InfLoRA(AdapterMethod):
     def design(self, adapter: Adapter, space: SvdSubspace, rows: Tensor, draw: torch.Generator) -> None:
         """The principal directions of what the rows held leave over."""
         down = adapter.low_rank.down
-        energies, directions = principal(space.left_over(all_gather_rows(rows)))
+        # Of all processes: each must find the same.
+        rows = all_gather_rows(rows)
+        energies, directions = principal(space.left_over(rows))
         total = float(rows.double().square().sum())
         found = directions[energies > space.rounding(total)][: len(down)]
         if len(found) < len(down):
@@ -44,7 +46,8 @@ class InfLoRA(AdapterMethod):
             rest = random_free(space, len(down) - len(found), draw)
             found = torch.cat([found, orthonormalise(rest, found)])
         with torch.no_grad():
-            down.copy_(SIZE * found)
+            # Once more: of a direction with little energy a part would be the rounding of what is held.
+            down.copy_(SIZE * orthonormalise(found, space.held().double()))
 
 
 def random_free(space: SvdSubspace, count: int, draw: torch.Generator) -> Tensor:
