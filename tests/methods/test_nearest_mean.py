@@ -11,6 +11,7 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import arrays, digits
 from orthotrace.data.streams import Permuted, Split
+from orthotrace.layers.weights import give_weights
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.nearest_mean import Features, NearestMean
 from orthotrace.methods.references import Independent
@@ -198,6 +199,21 @@ def test_a_spiking_network_has_the_mean_over_time(learning):
 def test_a_network_without_a_readout_is_refused(model, message):
     with pytest.raises(UserError, match=message):
         Features(model, Permuted(digits()))
+
+
+@pytest.mark.parametrize("kind", ["lora", "own"])
+def test_weights_that_are_parametrised_have_features_too(kind):
+    stream = Split(digits(), tasks=5, scenario="class")
+    torch.manual_seed(0)
+    model, x = MLP(stream.shape, 10, hidden=[12]), torch.rand(4, *stream.shape)
+    before = Features(model, stream)(model, x)
+    give_weights(model, kind)
+    found = Features(model, stream)
+    assert found.name == "head"
+    # Adapters change nothing at first, orthogonal weights do.
+    assert torch.equal(found(model, x), before) == (kind == "lora")
+    expected = torch.nn.functional.normalize(torch.relu(model.fc1(x.flatten(1))), dim=1)
+    torch.testing.assert_close(found(model, x), expected.detach())
 
 
 @pytest.mark.parametrize("training", [True, False])

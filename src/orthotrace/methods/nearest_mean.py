@@ -18,7 +18,6 @@ from orthotrace.methods.base import Method
 from orthotrace.methods.context import TaskContext
 from orthotrace.methods.memory import Memory
 from orthotrace.methods.projection import output_layer
-from orthotrace.protection.layers import protectable
 
 # Images at once.
 BATCH = 1024
@@ -49,7 +48,9 @@ class Features:
 
     def __init__(self, model: nn.Module, stream: Stream) -> None:
         try:
-            self.name = output_layer(protectable(model), stream.active.outputs)
+            # Also of parametrised weights, such as adapters and orthogonal ones.
+            layers = {name: one for name, one in model.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))}
+            self.name = output_layer(layers, stream.active.outputs)
         except UserError as error:
             raise UserError(
                 f"no Linear layer has {stream.active.outputs} outputs, so the features before the readout are not known"
