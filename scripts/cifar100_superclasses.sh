@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # CIFAR-100's 20 superclasses as tasks, the LeNet and schedule of Saha et al., ICLR 2021.
 #
-#   bash scripts/cifar100_superclasses.sh [gpu=true] [epochs=N] [FOLDER_OF_CIFAR100_PARQUET]
+#   bash scripts/cifar100_superclasses.sh [gpu=true] [epochs=N] [key=value ...] [FOLDER_OF_CIFAR100_PARQUET]
 #
 # gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), sgp and ewc with 1; 50 epochs of each task at most, as
 # published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an epoch. Runs
 # go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every method. 2 jobs at
-# a time (JOBS=n for others). Not run to its end yet.
+# a time (JOBS=n for others). Tried small (epochs=1 dataset.limit=8 stream.tasks=3); not run to its end yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -16,6 +16,7 @@ for given in "$@"; do
     gpu=true) own+=(trainer.accelerator=gpu) ;;
     gpu=false) ;;
     epochs=*) own+=("trainer.max_epochs=${given#*=}") ;;
+    *=*) own+=("$given") ;;
     *) own+=("dataset.path=$(realpath "$given")") ;;
   esac
 done
