@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
+from conftest import command, started
 from paired import differences, served_and_trained, told
 from pairs import CASES, chosen, places_of
 from processes import KINDS, in_two_processes, learned
@@ -97,7 +102,113 @@ def test_what_differs_between_processes_is_found(two):
         assert others == {"other rows": [[1, 2]], "other shape": [[0], [0]], "other number": 1}
 
 
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def launcher(by: str, rank: int, port: str) -> dict[str, str]:
+    """What a process of two finds in its environment: on two nodes of srun, or on one of torchrun."""
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if by == "torchrun":
+        own = {"TORCHELASTIC_RUN_ID": "none", "RANK": str(rank), "WORLD_SIZE": "2", "GROUP_RANK": "0"}
+        return common | own | {"LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+    node = {"SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank), "SLURM_LOCALID": "0"}
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2", "SLURM_NTASKS": "2"}
+    return common | node | step | {"SLURM_NNODES": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "study"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What two processes of a launcher came to, which lie in folders of their own and name the run's."""
+
+    codes: list[int]
+    out: list[str]
+    err: list[str]
+
+
+def by_launcher(by: str, folder: Path, *overrides: str, stop: bool = False, apart: bool = False) -> Pair:
+    """A command in two processes; stop: both get SIGTERM when the first task has ended."""
+    port = free_port()
+    places = [folder / str(rank) if apart else folder for rank in range(2)]
+    for place in places:
+        place.mkdir(exist_ok=True)
+    files = [[folder / f"{rank}.{name}" for name in ("out", "err")] for rank in range(2)]
+    processes = [
+        started(
+            "orthotrace-train", *overrides, cwd=place, out=out, err=err,
+            **launcher(by, rank, port),
+        )
+        for rank, (place, (out, err)) in enumerate(zip(places, files, strict=True))
+    ]  # fmt: skip
+    deadline = time.monotonic() + 90
+    out = files[0][0]
+    while stop and not (out.exists() and "task 1" in out.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for process in processes:
+        if stop and process.pid is not None:
+            os.kill(process.pid, signal.SIGTERM)
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 1))
+        process.kill()
+    text = [[file.read_text() for file in of] for of in zip(*files, strict=True)]
+    return Pair([process.exitcode for process in processes], *text)
+
+
+TWO_NODES = ("method=gpm", *TINY[:-1], "trainer.max_epochs=15", "trainer.num_nodes=2", "hydra.run.dir=run")
+
+
+def test_two_nodes_of_srun_stop_together_and_come_to_the_bits_of_two_devices(tmp_path):
+    """Slurm sends its signal to both; the same command goes on."""
+    devices = command("orthotrace-train", *TWO_NODES[:-2], "trainer.devices=2", "hydra.run.dir=devices", cwd=tmp_path)
+    assert devices.returncode == 0, devices.stderr
+    stopped = by_launcher("srun", tmp_path, *TWO_NODES, stop=True)
+    assert stopped.codes == [143, 143], stopped
+    assert stopped.err[0].splitlines()[-1].startswith("interrupted: ") and stopped.err[1] == ""
+    assert not Run(tmp_path / "run").finished
+    whole = by_launcher("srun", tmp_path, *TWO_NODES)
+    assert whole.codes == [0, 0] and "continued" in whole.out[0], whole
+    assert whole.out[0].count("ACC") == 1 and whole.out[1] == ""
+    one, two = (Run(tmp_path / name) for name in ("devices", "run"))
+    assert one.scores["accuracy"] == two.scores["accuracy"]
+    a, b = (torch.load(run.last, weights_only=True)["state_dict"] for run in (one, two))
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    # Both know that nothing is left to do, instead of one waiting for the other.
+    again = by_launcher("srun", tmp_path, *TWO_NODES)
+    assert again.codes == [0, 0] and "is finished" in again.out[0] and again.out[1] == ""
+
+
+def test_two_nodes_need_one_folder(tmp_path):
+    found = by_launcher("srun", tmp_path, *TWO_NODES, apart=True)
+    assert found.codes == [2, 2], found
+    assert "process 2 of 2, on " in found.err[1] and "does not see" in found.err[1]
+    assert "another process of the run has ended" in found.err[0]
+    assert [text.count("\n") for text in found.err] == [1, 1]
+
+
+@pytest.mark.whole
+def test_torchrun_comes_to_the_same_scores(tmp_path):
+    found = by_launcher("torchrun", tmp_path, "method=gpm", *TINY[:-1], "trainer.devices=2", "hydra.run.dir=run")
+    assert found.codes == [0, 0], found
+    assert Run(tmp_path / "run").finished
+
+
+@pytest.mark.parametrize("by", ["srun", "torchrun"])
+def test_other_processes_than_a_run_is_to_have_are_refused(train, monkeypatch, by):
+    for name, value in launcher(by, 0, "1").items():
+        monkeypatch.setenv(name, value)
+    answer = train("trainer.accelerator=cpu", "hydra.run.dir=run")
+    nodes = "2 nodes, not 1 on 1: set trainer.devices=1 trainer.num_nodes=2"
+    node = "1 node, not 1 on 1: set trainer.devices=2 trainer.num_nodes=1"
+    assert answer.code == 2 and answer.err.count("\n") == 1
+    line = f"{by} started 2 processes on {nodes if by == 'srun' else node}, or start one process"
+    assert answer.err == f"error: trainer.devices: {line}\n"
+    assert not Path("run").exists()
+
+
 BAD = [
+    (["trainer.num_nodes=2"], "trainer.num_nodes: start the command on every node by srun or torchrun"),
     (["trainer.devices=2", "method=er"], "trainer.devices: images are replayed in one process only"),
     (["trainer.devices=2", "+trainer.strategy=ddp_spawn"], "trainer.strategy: several devices work together by ddp"),
     (["trainer.devices=2", "+trainer.sync_batchnorm=true"], "trainer.sync_batchnorm: replaces layers"),

@@ -25,7 +25,7 @@ def test_a_run_is_interrupted_anywhere_and_comes_to_the_same_bits(tmp_path):
 @pytest.mark.parametrize(("patience", "epochs"), [(60.0, 1), (0.0, 0)])
 def test_the_end_of_an_epoch_is_waited_for_where_it_is_near(train, monkeypatch, patience, epochs):
     """Without time for checkpoints, the one of the signal is the only one."""
-    monkeypatch.setattr(stopping, "PATIENCE", patience)
+    monkeypatch.setattr(stopping, "patience", lambda: patience)
     steps = []
 
     def step(self, trainer, module, *rest):

@@ -34,7 +34,7 @@ GIVEN = {
 }  # fmt: skip
 # What is configured without a _target_, and the keys there that are not its arguments.
 PLACES = {
-    "trainer": (Training, ("accelerator", "devices", "precision", "deterministic", "gradient_clip_val", "accumulate_grad_batches")),
+    "trainer": (Training, ("accelerator", "devices", "num_nodes", "precision", "deterministic", "gradient_clip_val", "accumulate_grad_batches")),
     "concepts": (Alignment, ("layer", "sets", "whitening")),
     "concepts.whitening": (ConceptWhitening, ()),
     "method.memory": (MemoryOptions, ()),

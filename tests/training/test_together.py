@@ -108,13 +108,13 @@ def test_an_error_of_another_process_waits_for_the_first(left, monkeypatch):
 
 
 def test_nothing_watches_when_it_is_over(left):
-    before = threading.active_count()
+    # Those of a test before may end meanwhile.
+    before = set(threading.enumerate())
     with Together().watched(trainer()):
-        assert threading.active_count() == before + 1
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+        (watching,) = set(threading.enumerate()) - before
+        assert watching.is_alive()
+    watching.join(5)
+    assert not watching.is_alive()
 
 
 def test_a_signal_that_comes_here_a_moment_later_is_waited_for(left, monkeypatch):

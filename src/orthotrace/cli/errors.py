@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from orthotrace.config.outside import TRAINER
 from orthotrace.core.errors import UserError, nearest, one_line, short
 from orthotrace.core.files import cannot_write
 from orthotrace.core.interrupt import stop_here
+from orthotrace.core.launched import launched
 
+# Seconds for which the other processes of a run wait before they tell of an error.
+SETTLED = 3.0
 # What torch says of sizes that no memory holds.
 FULL = "out of memory|allocate memory|Storage size calculation overflowed|Overflow when unpacking"
 
@@ -58,6 +62,11 @@ def quieten() -> None:
 
 def fail(line: str) -> NoReturn:
     """Print a line and exit with 2."""
+    who = launched()
+    if who.by and not who.first:
+        # The first process has the same error mostly, and its end is that of all.
+        time.sleep(SETTLED)
+        line = f"process {who.rank + 1} of {who.processes}: {line}"
     print(f"error: {short(line, 2000)}", file=sys.stderr)
     sys.exit(2)
 

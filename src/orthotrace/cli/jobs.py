@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from orthotrace.core.interrupt import heard_here, interrupted, silently_interruptible
+from orthotrace.core.interrupt import handing_on, heard_here, interrupted, silently_interruptible
 from orthotrace.core.processes import follow_parent
 
 # Variables of the environment: the number of jobs, the keys in which they differ, and the file by which they are told
@@ -70,10 +70,15 @@ def may_start(folder: Path) -> bool:
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """A job; in a process of joblib it stops and saves when the command hears a signal."""
+    """A job; in another process than the command's it stops and saves when that hears a signal, or it itself."""
     # Where the command itself runs it hears the signals.
-    if (parent := multiprocessing.parent_process()) is None or parent.pid is None or heard_here():
+    if heard_here():
         yield
+        return
+    if (parent := multiprocessing.parent_process()) is None or parent.pid is None:
+        # Of a scheduler, which may start the job again.
+        with handing_on():
+            yield
         return
     # Of a terminal it comes to all processes; the command hands it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -28,6 +28,7 @@ from orthotrace.core.errors import UserError, short
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import deferred, stop_here, working_in
+from orthotrace.core.launched import launched
 from orthotrace.core.processes import ends_with_first
 from orthotrace.results.collapse import run_line
 from orthotrace.results.columns import SHORT
@@ -58,11 +59,8 @@ def job(config: DictConfig) -> float | None:
     quieten()
     hydra: Any = HydraConfig.get()
     run = Run(hydra.runtime.output_dir)
-    if not is_first_process():
-        # Started by the first one, which reports. What is imported here takes seconds.
-        with ends_with_first():
-            experiment = assemble(config, run, hydra)[0]
-        experiment.run()
+    if not launched().first:
+        help_first(config, run, hydra)
         return None
     if hydra.mode != RunMode.MULTIRUN:
         working_in(run.folder)
@@ -103,6 +101,18 @@ def job(config: DictConfig) -> float | None:
     return None
 
 
+def help_first(config: DictConfig, run: Run, hydra: Any) -> None:
+    """What the other processes of a run do: train with the first one, which writes and reports."""
+    with mistakes_on_one_line("train"):
+        if launched().by and not config.overwrite and is_finished(run, config):
+            # Lightning starts helpers only where there is something left to do; a launcher starts all at once.
+            return
+        # What is imported here takes seconds.
+        with ends_with_first():
+            experiment = assemble(config, run, hydra)[0]
+        experiment.run()
+
+
 def told_of_failure(config: DictConfig, line: str) -> None:
     """Print the line of a job that failed; those that have not started go on, or not."""
     print(line, flush=True)
@@ -126,11 +136,6 @@ def label_of(hydra: DictConfig) -> str:
     """
     what = [short(one, 40) for one in varied(hydra.overrides.task, swept())]
     return " ".join([f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}]", *what, ""])
-
-
-def is_first_process() -> bool:
-    """Whether this process was not started by Lightning to help another."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0
 
 
 def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> float | None:
@@ -160,9 +165,11 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     with held(run.folder):
         started = time.perf_counter()
         experiment, tracker, bar = assemble(config, run, hydra, number)
-        if number and experiment.trainer.world_size > 1:
+        if number and experiment.trainer.world_size > 1 and launched().by != "srun":
             raise UserError(
-                "several devices and a multirun do not go together: start the runs singly", "trainer.devices"
+                "several devices and a multirun do not go together, but where srun starts the processes of each job: use "
+                "hydra/launcher=submitit_slurm, or start the runs singly",
+                "trainer.devices",
             )
         try:
             if config.overwrite:
@@ -318,7 +325,7 @@ def assemble(
         optimizer([torch.zeros(1, requires_grad=True)])
     except (TypeError, ValueError) as error:
         raise UserError(str(error).split("\n")[0], "optimizer") from error
-    reporting = tracker or (TaskLines(build_a(Tracker, config, "logger"), number) if is_first_process() else Tracker())
+    reporting = tracker or (TaskLines(build_a(Tracker, config, "logger"), number) if launched().first else Tracker())
     bar = ProgressBar(
         number.strip() or hydra.runtime.choices.method, stream.tasks, training.max_epochs, stream.active.score
     )

@@ -65,7 +65,7 @@ TRAINER = {
     "gradient_clip_val": Argument(NotNegative | None, None, "largest norm, or value, of the gradients"),
     "gradient_clip_algorithm": Argument(Literal["norm", "value"] | None, None, "what is clipped"),
     "accumulate_grad_batches": Argument(Positive, 1, "batches of one step"),
-    "num_nodes": Argument(Annotated[int, Field(ge=1, le=1024)], 1),
+    "num_nodes": Argument(Annotated[int, Field(ge=1, le=1024)], 1, "machines, each with so many devices"),
     "strategy": Argument(
         Literal[
             "auto",

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command with one line and one code, wherever it is."""
+"""Signals end a command with one line and one code, wherever it is: those of a terminal and those of a scheduler."""
 
 import _thread
 import os
@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from orthotrace.core.launched import launched
 from orthotrace.core.processes import INTERVAL, leave
+from orthotrace.core.signals import SIGNALS, forks
 
-# Seconds from the first signal to the end of the process, whatever it is doing.
-LIMIT = 15.0
+# Seconds from the first signal to the end of the process, whatever it is doing. SIGUSR1 and SIGUSR2 are what schedulers
+# send some time before they end a job.
+LIMIT, NOTICE = 15.0, 45.0
 # Seconds after which a signal that came within a destructor is heard again.
 AGAIN = 0.01
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
@@ -42,6 +44,8 @@ class _Watch:
         self.received: int | None = None
         self.hook = sys.unraisablehook
         self.folder: Path | None = None
+        # What a scheduler's library does with a signal; the code that it ends the process with.
+        self.hand_on: Callable[[int], int | None] | None = None
         # In which each signal is noted when it comes, before the main thread hears it.
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.writer, False)
@@ -97,7 +101,7 @@ class _Watch:
         """End the process where nothing else does: where the main thread is in a library's code for long."""
         while number := os.read(self.reader, 1):
             if number[0] in SIGNALS:
-                time.sleep(LIMIT)
+                time.sleep(limit(number[0]))
                 if self.active:
                     self.received = self.received or number[0]
                     self.end()
@@ -106,7 +110,8 @@ class _Watch:
 
     def end(self) -> NoReturn:
         """Print the line, unless that is done, and end the process at once."""
-        leave(self.code, None if self.printed or self.silent else self.line)
+        code = None if self.hand_on is None else self.hand_on(self.received or signal.SIGINT)
+        leave(self.code if code is None else code, None if self.printed or self.silent else self.line)
 
     @property
     def line(self) -> str:
@@ -123,41 +128,11 @@ class _Watch:
 _watch: _Watch | None = None
 
 
-class _Forks:
-    """The signals of a forked process are not those of this one, not even those that come while it is being made."""
-
-    def __init__(self) -> None:
-        # Whether signals are noted in a pipe, which a forked process would share.
-        self.noted = False
-        # Of each thread that forks: what it blocked before.
-        self.blocked = threading.local()
-
-    def before(self) -> None:
-        """Let signals wait."""
-        if self.noted:
-            self.blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-
-    def after(self) -> None:
-        """Let them come."""
-        if (before := vars(self.blocked).pop("before", None)) is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def in_child(self) -> None:
-        """Note them no longer, and let them come."""
-        if self.noted:
-            signal.set_wakeup_fd(-1)
-        self.after()
-
-
-_forks = _Forks()
-os.register_at_fork(before=_forks.before, after_in_parent=_forks.after, after_in_child=_forks.in_child)
-
-
 @contextmanager
 def interruptible(for_good: bool = False) -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM raise Interrupted; at its end one line says so, and the code is 130 or 143.
+    """Within the block a signal raises Interrupted; at its end one line says so, and the code is 128 + its number.
 
-    A second SIGINT ends the process at once; LIMIT seconds after the first signal it ends in any case.
+    A second SIGINT ends the process at once; some time after the first signal it ends in any case, see limit.
 
     Args:
         for_good: the process ends behind the block, and signals on its way out give the same line.
@@ -173,7 +148,7 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
     # What the caller ignores, as nohup and shells in the background do, stays ignored.
     before = {one: handler for one in SIGNALS if (handler := signal.getsignal(one)) is not signal.SIG_IGN}
     noted_before = signal.set_wakeup_fd(-1)
-    _forks.noted = True
+    forks.noted = True
     _thread.start_new_thread(watch.end_later, ())
     try:
         try:
@@ -198,7 +173,7 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(noted_before)
-            _forks.noted = False
+            forks.noted = False
             os.close(watch.writer)
     if watch.received is not None:
         watch.printed = True
@@ -212,12 +187,60 @@ def keep_handlers() -> None:
     if _watch is None:
         return
     signal.set_wakeup_fd(_watch.writer, warn_on_full_buffer=False)
-    # The first process of several prints the line and ends the others.
-    helper = int(os.environ.get("LOCAL_RANK", 0)) > 0
+    who = launched()
     for number in SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            ours = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_DFL}[number] if helper else _watch.handle
-            signal.signal(number, ours)
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        if who.helper:
+            # The first process of several prints the line and ends the others.
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+        else:
+            signal.signal(number, _watch.handle if who.first else _linger)
+
+
+def _linger(number: int, frame: FrameType | None) -> None:
+    """Of several processes that hear a launcher's signal the first one saves: the others help, and end after it."""
+
+    def end() -> None:
+        time.sleep(limit(number))
+        leave(128 + number)
+
+    _lingering.append(number)
+    _thread.start_new_thread(end, ())
+
+
+_lingering: list[int] = []
+
+
+def end_if_lingering() -> None:
+    """End this process as a signal ends it, if it has heard one and only helped the first process to save.
+
+    Example:
+        >>> end_if_lingering()
+    """
+    if _lingering:
+        leave(128 + _lingering[0])
+
+
+def limit(number: int) -> float:
+    """Seconds from a signal to the end of the process.
+
+    Example:
+        >>> limit(signal.SIGTERM), limit(signal.SIGUSR2)
+        (15.0, 45.0)
+    """
+    return LIMIT if number in (signal.SIGINT, signal.SIGTERM) else NOTICE
+
+
+def patience() -> float:
+    """Seconds for which the end of an epoch, where a checkpoint is written, is waited for after a signal.
+
+    Example:
+        >>> patience()
+        5.0
+    """
+    received = signal.SIGINT if _watch is None or _watch.received is None else _watch.received
+    return limit(received) / 3
 
 
 def heard_here() -> bool:
@@ -281,6 +304,43 @@ def silently_interruptible() -> Iterator[None]:
         assert _watch is not None
         _watch.silent = True
         yield
+
+
+@contextmanager
+def handing_on() -> Iterator[None]:
+    """Within the block a signal raises Interrupted; what was saved, it goes to the handler that there was before.
+
+    For a job that a scheduler's library runs, which asks for another start of it by that handler.
+
+    Raises:
+        SystemExit: a signal came, and the handler before raised nothing.
+    """
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def hand_on(number: int) -> int | None:
+        handler = before.get(number)
+        try:
+            if callable(handler):
+                handler(number, None)
+        except SystemExit as error:
+            # As Python ends with it.
+            return error.code % 256 if isinstance(error.code, int) else 1
+        return None
+
+    received: int | None = None
+    try:
+        with interruptible():
+            assert _watch is not None
+            watch = _watch
+            watch.hand_on = hand_on
+            try:
+                yield
+            finally:
+                received = watch.received
+    except SystemExit:
+        if received is not None and (code := hand_on(received)) is not None:
+            raise SystemExit(code) from None
+        raise
 
 
 @contextmanager

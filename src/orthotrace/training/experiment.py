@@ -32,9 +32,9 @@ from orthotrace.training.provenance import machine
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.stopping import Stopping
-from orthotrace.training.together import Together
+from orthotrace.training.together import Together, join
 from orthotrace.training.tracking import Tracker
-from orthotrace.training.trainer import make_trainer
+from orthotrace.training.trainer import make_trainer, without_srun_hint
 from orthotrace.training.writer import report, write
 
 
@@ -99,7 +99,7 @@ class Experiment:
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
         own = [*inside, Silence(model), Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended, self._started)]
-        self.trainer = make_trainer(options, [*callbacks, *own])
+        self.trainer = make_trainer(options, [*callbacks, *own], run.folder)
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
         self._marked = time.perf_counter()
@@ -113,6 +113,8 @@ class Experiment:
         torch.set_num_threads(self.training.threads)
         first = self.trainer.is_global_zero
         with held(self.run_folder.folder) if first else nullcontext(), self.together.watched(self.trainer):
+            # The first process has made the folder ready by now.
+            join(self.trainer, self.run_folder)
             restored = self.checkpoints.restore(self.learner, self.trainer.global_rank, self._lengthened)
             resume = None
             if restored is not None:
@@ -167,7 +169,7 @@ class Experiment:
         ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
         # A signal is heard at the end of a batch.
-        with deferred():
+        with deferred(), without_srun_hint():
             self.trainer.fit(self.learner, self._batches, ckpt_path=resume, weights_only=True)
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(

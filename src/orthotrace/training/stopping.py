@@ -6,17 +6,14 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from orthotrace.core.interrupt import interrupted, keep_handlers, stop_here
-
-# Seconds for which the end of an epoch, where a checkpoint is written, is waited for.
-PATIENCE = 5.0
+from orthotrace.core.interrupt import interrupted, keep_handlers, patience, stop_here
 
 
 class Stopping(Callback):
     """Stops at the end of the batch in which a signal came.
 
-    Where the end of the epoch is at most PATIENCE seconds away it stops there, with a checkpoint. The last epoch of a
-    task is saved with the task, which may take long to end: it is not waited for.
+    Where the end of the epoch is near, as interrupt.patience has it, it stops there, with a checkpoint. The last epoch
+    of a task is saved with the task, which may take long to end: it is not waited for.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -38,4 +35,4 @@ class Stopping(Callback):
         if trainer.current_epoch + 1 == trainer.fit_loop.max_epochs:
             return False
         left = trainer.num_training_batches - done
-        return left * (time.perf_counter() - self.began) / done <= PATIENCE
+        return left * (time.perf_counter() - self.began) / done <= patience()

@@ -1,7 +1,9 @@
 """Processes that train together end together."""
 
+import hashlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -9,9 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
 
-from orthotrace.core.interrupt import SIGNALS, end_as_interrupted, interrupted
+from orthotrace.core.distributed import broadcast_from_first
+from orthotrace.core.errors import UserError, one_line
+from orthotrace.core.interrupt import end_as_interrupted, end_if_lingering, interrupted
+from orthotrace.core.launched import launched
 from orthotrace.core.processes import FIRST, INTERVAL, ends_with_first, leave
+from orthotrace.core.signals import SIGNALS
+from orthotrace.results.run_folder import Run
 
 # Seconds after which an error of one process is its own, and not that another one has ended.
 SETTLED = 3.0
@@ -58,10 +67,18 @@ class Together:
             with ends_with_first():
                 try:
                     yield
-                except Exception:
+                except Exception as error:
+                    end_if_lingering()
                     # The first process has the same error and ends this one, or it has ended with a line of its own.
                     time.sleep(SETTLED)
+                    _check_others(error)
                     raise
+        elif launched().by:
+            try:
+                yield
+            except Exception as error:
+                _check_others(error)
+                raise
         else:
             os.environ[FIRST] = str(os.getpid())
             threading.Thread(target=self._watch, args=(trainer,), daemon=True).start()
@@ -75,6 +92,42 @@ class Together:
                 self.over.set()
                 for process in _started(trainer):
                     process.send_signal(signal.SIGKILL)
+
+
+def _check_others(error: Exception) -> None:
+    """Leave, where a launcher started the processes, and the error is that another one of them has ended."""
+    if launched().by and (isinstance(error, dist.DistError) or "gloo" in str(error)) and not interrupted():
+        leave(2, f"error: another process of the run has ended ({one_line(error)}); the same command continues")
+
+
+def join(trainer: pl.Trainer, run: Run) -> None:
+    """Find the other processes, where a launcher has started all; each has to see the folder of the run.
+
+    Lightning starts its own only for a fit: those find the folder as the first one has made it.
+
+    Raises:
+        UserError: this process sees another folder than the first one.
+    """
+    if trainer.world_size == 1 or not launched().by:
+        return
+    trainer.strategy.setup_environment()
+    seen = torch.frombuffer(bytearray(_seen(run)), dtype=torch.uint8).to(trainer.strategy.root_device)
+    broadcast_from_first(first := seen.clone())
+    if not torch.equal(first, seen):
+        raise UserError(
+            f"process {trainer.global_rank + 1} of {trainer.world_size}, on {socket.gethostname()}, does not see "
+            f"{run.folder} as the first process does: all nodes need one folder, see hydra.run.dir"
+        )
+
+
+def _seen(run: Run) -> bytes:
+    """A digest of what a process sees in a run's folder, and can go on from."""
+    digest = hashlib.sha256()
+    for path in (run.hydra / "config.yaml", *run.generations):
+        digest.update(f"{path.name} {path.stat().st_size if path.is_file() else None}".encode())
+    if (path := run.hydra / "config.yaml").is_file():
+        digest.update(path.read_bytes())
+    return digest.digest()
 
 
 def _started(trainer: pl.Trainer) -> list[subprocess.Popen[bytes]]:

@@ -1,16 +1,25 @@
 """Lightning's Trainer for one fit after another."""
 
+from __future__ import annotations
+
 import inspect
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 
 from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.launched import Launched, launched
 
 # What orthotrace sets itself.
 OWN = {
@@ -24,6 +33,7 @@ OWN = {
     "fast_dev_run": False,
     "overfit_batches": 0.0,
     "max_time": None,
+    "default_root_dir": None,
 }
 # What to do in the place of some of them.
 _TRIAL = "for a trial run write dataset.limit=10 trainer.max_epochs=1"
@@ -44,18 +54,62 @@ def set_here(key: str) -> str:
     return "is set by orthotrace itself" + (f": {INSTEAD[key]}" if key in INSTEAD else "")
 
 
-def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Trainer:
+class Srun(SLURMEnvironment):
+    """Processes that srun started, as Lightning is told of them.
+
+    Lightning's own refuses ``--ntasks`` without ``--ntasks-per-node``, takes the same port for two steps of a job, and
+    leaves a checkpoint in the working directory when SIGUSR1 comes, from which every later fit there would start.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(auto_requeue=False)
+
+    @staticmethod
+    def _validate_srun_used() -> None:
+        """It is: see launched."""
+
+    @staticmethod
+    def _validate_srun_variables() -> None:
+        """They are compared with trainer.devices and trainer.num_nodes, see check_launched."""
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Likewise."""
+
+    @property
+    def main_port(self) -> int:
+        """One for each step of a job."""
+        if "MASTER_PORT" not in os.environ:
+            job, step = (int(os.environ.get(name) or 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+            os.environ["MASTER_PORT"] = str(15000 + (7 * job + step) % 10000)
+        return super().main_port
+
+
+def make_trainer(options: Mapping[str, Any], callbacks: list[Callback], folder: Path) -> pl.Trainer:
     """Lightning's Trainer for one fit after another.
 
+    Args:
+        options: what the user configured.
+        callbacks: ours.
+        folder: of the run, for what Lightning would leave in the working directory.
+
     Raises:
-        UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses.
+        UserError: an option that does not exist, that orthotrace sets itself, or a value that Lightning refuses; other
+            processes than were started.
     """
     own = {**OWN, "callbacks": callbacks}
     taken = sorted(own.keys() & options.keys())
     if taken:
         raise UserError(set_here(taken[0]), f"trainer.{taken[0]}")
+    who = launched()
+    environment = {"srun": Srun, "torchrun": TorchElasticEnvironment, "": LightningEnvironment}[who.by]()
+    # Nothing is there, and nothing is written there: of a checkpoint that a signal left in such a folder Lightning
+    # would start, whichever run it is of.
+    own["default_root_dir"] = str(folder / "lightning")
+    given = options.get("plugins") or []
+    own["plugins"] = [*(given if isinstance(given, list) else [given]), environment]
     try:
-        trainer = pl.Trainer(**own, **options)
+        with without_srun_hint():
+            trainer = pl.Trainer(**{**options, **own})
     except TypeError as error:
         known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
         unknown = next((name for name in options if name not in known), None)
@@ -65,13 +119,53 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback]) -> pl.Tr
     # Of what needs a package that is not installed the last.
     except (ValueError, MisconfigurationException, ImportError) as error:
         raise UserError(str(error).split("\n")[0], "trainer") from error
-    if trainer.world_size > 1:
-        # Several processes work together by DDP, each started by Lightning as the same command.
+    check_launched(who, trainer.num_devices, trainer.num_nodes)
+    if trainer.num_nodes * trainer.num_devices > 1:
+        # Several processes work together by DDP, each started as the same command.
         strategy = trainer.strategy
         if type(strategy) is not DDPStrategy or strategy._start_method != "popen":
             raise UserError("several devices work together by ddp alone: set trainer.strategy=ddp", "trainer.strategy")
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            raise UserError("start it without torchrun: trainer.devices starts the processes", "trainer.devices")
         if strategy._layer_sync is not None:
             raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")
     return trainer
+
+
+@contextmanager
+def without_srun_hint() -> Iterator[None]:
+    """Within the block Lightning does not warn wherever srun is on the path and was not used."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        yield
+
+
+def check_launched(who: Launched, devices: int, nodes: int) -> None:
+    """Compare the processes that were started with those that a run is to have.
+
+    Args:
+        who: what started this one.
+        devices: of a run on each of its machines.
+        nodes: machines.
+
+    Raises:
+        UserError: they are others: each would train the whole run alone, or wait for the others.
+
+    Example:
+        >>> check_launched(Launched("srun", 0, 2, 1), devices=2, nodes=1)
+        >>> check_launched(Launched("srun", 0, 2, 1), devices=1, nodes=1)
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: trainer.devices: srun started 2 processes on 1 node, not 1 on 1: ...
+    """
+    if who.processes is None or who.nodes is None:
+        if nodes > 1 and not {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys():
+            raise UserError(
+                "start the command on every node by srun or torchrun, or set MASTER_ADDR and NODE_RANK there",
+                "trainer.num_nodes",
+            )
+    elif (who.processes, who.nodes) != (devices * nodes, nodes):
+        machines = f"{who.nodes} node{'s' if who.nodes > 1 else ''}"
+        raise UserError(
+            f"{who.by} started {who.processes} processes on {machines}, not {devices * nodes} on {nodes}: set "
+            f"trainer.devices={max(who.processes // who.nodes, 1)} trainer.num_nodes={who.nodes}, or start one process",
+            "trainer.devices",
+        )
