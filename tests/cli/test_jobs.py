@@ -41,7 +41,7 @@ def job(folder):
 
 if __name__ == "__main__":
     with interruptible():
-        jobs.begin()
+        jobs.begin(Path("."), [], False)
         try:
             with waiting_for(functools.partial(jobs.tell, jobs.SIGNAL), lambda: not any(map(is_held, FOLDERS))):
                 Parallel(n_jobs=2, backend="loky")(delayed(job)(folder) for folder in FOLDERS)
@@ -94,7 +94,7 @@ def test_the_workers_of_joblib_end_with_the_command_and_save(tmp_path, stop):
         return
     assert process.returncode == {"terminal": 130, signal.SIGTERM: 143}[stop]
     assert saved == begun and said == "interrupted; the same command continues\n"
-    assert not list(tmp_path.glob("*.stop"))
+    assert not (tmp_path / ".multirun").exists()
 
 
 @pytest.mark.whole
@@ -143,10 +143,9 @@ def test_a_sweep_stops_at_its_first_failure_where_it_is_to(train, study, tmp_pat
 
 
 def test_what_is_told_to_jobs(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.chdir(tmp_path)
     assert jobs.told() == [] and jobs.may_start(Path("a")) and jobs.end() == []
-    jobs.begin()
+    jobs.begin(tmp_path, [], False)
     try:
         assert jobs.may_start(Path("a"))
         jobs.tell(jobs.FAILURE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import call, snapshot, surroundings
 
 import orthotrace.cli.runs
 from orthotrace.core.folders import held, is_held
+from orthotrace.results.listed import Job, tell, write_list
 from orthotrace.results.run_folder import Run
 from orthotrace.results.states import STATES, differing, state_of_run
 
@@ -32,20 +34,26 @@ def changed(folder, name, content):
 
 @pytest.fixture
 def every_state(study, tmp_path):
-    """A folder with a run of each state: seed 0 of gpm is finished, 1 failed, 2 damaged; of finetune 0 was stopped."""
+    """A folder with a run of each state that there is without a process.
+
+    Seed 0 of gpm is finished, 1 failed, 2 damaged; of finetune 0 was stopped, 1 preempted.
+    """
     folder = tmp_path / "all"
     for run in study.glob("method=gpm*"):
         shutil.copytree(run, folder / run.name)
-    one = next(study.glob("method=finetune*seed=0*"))
-    shutil.copytree(one, folder / one.name)
-    stopped, failed, damaged = (
-        next(folder.glob(f"method={name}*")) for name in ("finetune*seed=0", "gpm*seed=1", "gpm*seed=2")
+    for seed in range(2):
+        one = next(study.glob(f"method=finetune*seed={seed}*"))
+        shutil.copytree(one, folder / one.name)
+    stopped, preempted, failed, damaged = (
+        next(folder.glob(f"method={name}*"))
+        for name in ("finetune*seed=0", "finetune*seed=1", "gpm*seed=1", "gpm*seed=2")
     )
-    for run in (stopped, failed):
+    for run in (stopped, preempted, failed):
         told = json.loads((run / "scores.json").read_text())
         told["accuracy"][1], told["acc"], told["bwt"] = [None, None], None, None
         changed(run, "scores.json", json.dumps(told))
     (failed / "failed.txt").write_text("it broke\n\ntraceback")
+    (preempted / "preempted.txt").write_text("by Slurm, job 12\n")
     changed(damaged / ".hydra", "config.yaml", "{a: [")
     return folder
 
@@ -53,12 +61,13 @@ def every_state(study, tmp_path):
 def test_states_and_differences_in_every_form(listed, every_state):
     before = snapshot(every_state)
     found = {(one["state"], one["done"]): one for one in json.loads(listed(every_state, "--json").out)}
-    assert set(found) == {("finished", 2), ("stopped", 1), ("failed", 1), ("damaged", 0)}
+    assert set(found) == {("finished", 2), ("stopped", 1), ("preempted", 1), ("failed", 1), ("damaged", 0)}
     whole = Run(next(every_state.glob("method=gpm*seed=0*"))).scores
     finished = found["finished", 2]
     assert (finished["acc"], finished["bwt"], finished["tasks"]) == (whole["acc"], whole["bwt"], 2)
     assert finished["differs"] == {"method": "gpm", "seed": 0}
     assert found["stopped", 1]["differs"] == {"method": "finetune", "seed": 0}
+    assert found["preempted", 1]["reason"] == "by Slurm, job 12"
     assert found["stopped", 1]["bwt"] is None and 0 < found["stopped", 1]["acc"] <= 1
     assert found["failed", 1]["reason"] == "it broke" and "config.yaml is damaged" in found["damaged", 0]["reason"]
     rows = list(csv.DictReader(io.StringIO(listed(every_state, "--csv").out)))
@@ -66,14 +75,45 @@ def test_states_and_differences_in_every_form(listed, every_state):
     assert {(row["state"], row["seed"]) for row in rows} == {
         ("finished", "0"),
         ("stopped", "0"),
+        ("preempted", "1"),
         ("failed", "1"),
         ("damaged", ""),
     }
     table = listed(every_state)
-    assert table.code == 0 and "4 runs in" in table.out and "failed: " in table.out and "it broke" in table.out
+    assert table.code == 0 and "5 runs in" in table.out and "failed: " in table.out and "it broke" in table.out
     line = next(line for line in table.out.splitlines() if " finished " in line)
     assert [cell.strip() for cell in line.strip("│").split("│")][:4] == ["gpm", "0", "finished", "2/2"]
     assert snapshot(every_state) == before
+
+
+@pytest.mark.parametrize(
+    ("alive", "queued", "told", "state"),
+    [
+        (True, False, "", "waiting"),
+        (False, True, "", "waiting"),
+        (False, False, "", "not started"),
+        (True, True, "failure", "not started"),
+    ],
+)
+def test_jobs_that_have_not_begun(listed, every_state, monkeypatch, alive, queued, told, state):
+    """By the list of a multirun, in which others are told that they have."""
+    begun = [Job(path) for path in every_state.iterdir()]
+    new = Job(every_state / "new", ("method=ewc", "+model.mine=1", "hydra.job.chdir=false", "name=x", "seed=7"))
+    if not alive:
+        monkeypatch.setattr(os, "getpid", lambda: ended.pid)
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+    path = write_list(every_state, [*begun, new], queued)
+    monkeypatch.undo()
+    if told:
+        tell(path, told)
+    found = {one["run"]: one for one in json.loads(listed(every_state, "--json").out)}
+    assert len(found) == len(begun) + 1
+    assert found["new"]["state"] == state and found["new"]["tasks"] is None
+    assert found["new"]["differs"] == {"method": "ewc", "seed": "7"}
+    # Of a folder with nothing else.
+    shutil.move(path.parent, every_state.parent / "other" / path.parent.name)
+    assert json.loads(listed(every_state.parent / "other", "--json").out)[-1]["run"] == "new"
 
 
 def test_a_run_that_is_written_to_is_running_whatever_is_in_it(every_state):
@@ -95,7 +135,7 @@ def test_a_run_that_is_written_to_is_running_whatever_is_in_it(every_state):
         assert {state_of_run(run).state for run in runs} == {"running"}
         assert snapshot(every_state) == before
         process.communicate("\n")
-    assert len({state_of_run(run).state for run in runs}) == len(STATES) - 1
+    assert len({state_of_run(run).state for run in runs}) == len(STATES) - 3
     with held(runs[0].folder):
         # By this process.
         assert is_held(runs[0].folder) and is_held(runs[0].folder)

@@ -71,6 +71,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "analyze.references": ([{}], [None, []]),
     "train.init_from": ([None, "runs/a", 2026], ["", True, []]),
     "train.init_digest": ([None, "0f"], [1, True]),
+    "train.objective": (["val_acc", "seconds", ["acc", "extra_memory_bytes"]], ["accuracy", None, [], ["x"], 1]),
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
-import secrets
 import signal
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from orthotrace.core.interrupt import handing_on, heard_here, interrupted, silently_interruptible
 from orthotrace.core.processes import follow_parent
+from orthotrace.results import listed
+from orthotrace.results.listed import Job, JobList, read_list
 
-# Variables of the environment: the number of jobs, the keys in which they differ, and the file by which they are told
-# to stop, which is there from then on: its lines say why, and which jobs were not started.
-JOBS, SWEPT, STOP = "ORTHOTRACE_JOBS", "ORTHOTRACE_SWEPT", "ORTHOTRACE_STOP"
+# Variables of the environment: the number of jobs, the keys in which they differ, and their list.
+JOBS, SWEPT, LIST = "ORTHOTRACE_JOBS", "ORTHOTRACE_SWEPT", "ORTHOTRACE_LIST"
+# What jobs are told: to stop, those that run too; not to start. And of those that did not, their folders.
 SIGNAL, FAILURE = "signal", "failure"
 
 
@@ -26,19 +26,22 @@ def swept() -> list[str]:
     return os.environ.get(SWEPT, "").split()
 
 
-def begin() -> None:
-    """The jobs of a multirun are about to start."""
-    # Nobody else's file, and none of a process that had this number before.
-    name = f"orthotrace-{os.getpid()}-{secrets.token_hex(8)}.stop"
-    os.environ[STOP] = str(Path(tempfile.gettempdir()) / name)
+def begin(sweep: Path, jobs: Sequence[Job], queued: bool) -> None:
+    """The jobs of a multirun are about to start; see listed.write_list."""
+    os.environ[LIST] = str(listed.write_list(sweep, jobs, queued).absolute())
+
+
+def job_list() -> JobList | None:
+    """The list of this multirun; None where this process is of none."""
+    return read_list(Path(os.environ[LIST])) if LIST in os.environ else None
 
 
 def end() -> list[str]:
     """All jobs have ended; the folders of those that were not started."""
     said = told()
-    if STOP in os.environ:
-        Path(os.environ[STOP]).unlink(missing_ok=True)
-    for name in (JOBS, SWEPT, STOP):
+    if LIST in os.environ:
+        listed.remove_list(Path(os.environ[LIST]))
+    for name in (JOBS, SWEPT, LIST):
         os.environ.pop(name, None)
     return [one for one in said if one not in (SIGNAL, FAILURE)]
 
@@ -46,25 +49,28 @@ def end() -> list[str]:
 def tell(what: str) -> None:
     """Tell all jobs to stop: SIGNAL those that run too, FAILURE those that have not started; or note one of these."""
     # What cannot be written stops nothing; a signal ends this process in any case, and with it the others.
-    if STOP in os.environ:
-        with suppress(OSError), Path(os.environ[STOP]).open("a", encoding="utf-8") as file:
-            file.write(f"{what}\n")
+    if LIST in os.environ:
+        listed.tell(Path(os.environ[LIST]), what)
 
 
 def told() -> list[str]:
     """What the jobs were told, one line each; nothing where they are to go on."""
-    try:
-        return Path(os.environ[STOP]).read_text("utf-8").splitlines()
-    except (KeyError, OSError):
-        return []
+    found = job_list()
+    return [] if found is None else list(found.told)
 
 
-def may_start(folder: Path) -> bool:
-    """Whether a job may start; one that may not is noted."""
-    if said := told():
-        if SIGNAL not in said:
+def may_start(folder: Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a job may start; one that may not is noted, one that is not listed yet is added."""
+    found = job_list()
+    if found is None:
+        return True
+    if found.told:
+        if SIGNAL not in found.told:
             tell(str(folder))
         return False
+    if folder.absolute() not in [job.folder.absolute() for job in found.jobs]:
+        # A search has just chosen it.
+        listed.add_job(found.path, Job(folder.absolute(), tuple(overrides)))
     return True
 
 

@@ -16,6 +16,7 @@ from orthotrace.cli.errors import mistakes_on_one_line, quieten
 from orthotrace.cli.flags import as_words, read_flags
 from orthotrace.cli.jobs import end, swept
 from orthotrace.cli.multirun import Multirun
+from orthotrace.cli.plugins import of_launcher, offer_plugins
 from orthotrace.cli.shown import show
 from orthotrace.config.conf import conf_folder
 from orthotrace.config.folder_names import name_of
@@ -52,6 +53,7 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.path.append(here)
     quieten()
     with interruptible(), mistakes_on_one_line(config_name):
+        offer_plugins(flags.overrides)
         if flags.cfg or flags.info:
             show(flags, config_name)
             return
@@ -61,6 +63,11 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
             raise UserError(
                 "a worker process was killed, maybe for want of memory; the same command continues"
             ) from error
+        except Exception as error:
+            if (line := of_launcher(error)) is None:
+                raise
+            print(f"error: {line}", file=sys.stderr, flush=True)
+            Multirun.cut_short()
         finally:
             end()
     if Multirun.failed:
@@ -70,9 +77,9 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
 def help_of(config_name: str) -> str:
     """The help of a command, as Hydra prints it of the same template."""
     primary = OmegaConf.load(conf_folder() / f"{config_name}.yaml")
-    groups = [
+    listed = [
         f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}"
         for folder in sorted(conf_folder().iterdir())
         if folder.is_dir()
     ]
-    return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(groups) + "\n")
+    return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(listed) + "\n")

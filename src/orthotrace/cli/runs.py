@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import Any, NoReturn
 from orthotrace.cli.errors import fail, quieten
 from orthotrace.core.errors import UserError
 from orthotrace.results.columns import SHORT
-from orthotrace.results.run_folder import find
-from orthotrace.results.states import RunState, differing, state_of_run
+from orthotrace.results.states import RunState, differing, states_below
 from orthotrace.results.tables import number
 
 ABOUT = """orthotrace-runs: list the runs below a folder: what differs between them, and how far they are.
@@ -57,7 +57,7 @@ def _list(words: Sequence[str]) -> None:
     if given.folder is None:
         parser.error("name a folder")
     folder = Path(given.folder)
-    states = [state_of_run(run) for run in find(folder)]
+    states = states_below(folder)
     keys = differing(states)
     if given.json:
         print(json.dumps([as_json(one, keys, folder) for one in states], indent=1))
@@ -70,7 +70,7 @@ def _list(words: Sequence[str]) -> None:
 def as_json(one: RunState, keys: Sequence[str], folder: Path) -> dict[str, Any]:
     """What is known of a run, as plain values."""
     return {
-        "run": str(one.run.folder.relative_to(folder)),
+        "run": os.path.relpath(one.run.folder, folder),
         "state": one.state,
         "done": one.done,
         "tasks": one.tasks,
@@ -105,7 +105,7 @@ def print_table(states: Sequence[RunState], keys: Sequence[str], folder: Path) -
         scores = ["" if value is None else number(value) for value in (one.acc, one.bwt)]
         task = "" if one.tasks is None else f"{one.done}/{one.tasks}"
         values = [_text(one.values.get(key)) for key in keys]
-        table.add_row(*values, one.state, task, *scores, str(one.run.folder.relative_to(folder)))
+        table.add_row(*values, one.state, task, *scores, os.path.relpath(one.run.folder, folder))
     console.print(table)
     for one in states:
         if one.reason:

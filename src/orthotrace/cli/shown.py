@@ -64,6 +64,27 @@ def jobs_of(config: DictConfig, loader: Any) -> list[list[str]] | None:
     return [list(job) for job in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items()))]
 
 
+def jobs_at_the_edges(config: DictConfig, loader: Any) -> list[list[str]]:
+    """Two jobs as a sweeper that searches may choose them: the first and the last of several values, or the bounds."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create(config_loader=loader)
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    jobs: list[dict[str, str]] = [{}, {}]
+    for one in parser.parse_overrides([*params, *config.hydra.overrides.task]):
+        value: Any = one.value()
+        if one.is_discrete_sweep():
+            all_of_it = list(one.sweep_string_iterator())
+            values = [all_of_it[0], all_of_it[-1]]
+        elif one.is_interval_sweep():
+            values = [str(value.start), str(value.end)]
+        else:
+            values = [one.get_value_element_as_str()] * 2
+        for job, text in zip(jobs, values, strict=True):
+            job[one.get_key_element()] = text
+    return [[f"{key}={value}" for key, value in job.items()] for job in jobs]
+
+
 def _show_one(hydra: Any, name: str, flags: argparse.Namespace, overrides: Sequence[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode

@@ -18,6 +18,8 @@ from orthotrace.cli.composed import check_composed, init_digest
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
 from orthotrace.cli.launch import launch, quieten
+from orthotrace.cli.multirun import conclude
+from orthotrace.cli.objective import value_of
 from orthotrace.config.build import build, build_a, plain, write_hydra
 from orthotrace.config.dataset import build_dataset
 from orthotrace.config.folder_names import differences, relevant, varied
@@ -27,8 +29,8 @@ from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError, short
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
-from orthotrace.core.interrupt import deferred, stop_here, working_in
-from orthotrace.core.launched import launched
+from orthotrace.core.interrupt import Interrupted, deferred, stop_here, working_in
+from orthotrace.core.launched import launched, scheduled
 from orthotrace.core.processes import ends_with_first
 from orthotrace.results.collapse import run_line
 from orthotrace.results.columns import SHORT
@@ -47,11 +49,11 @@ def main() -> None:
     launch(job, "train")
 
 
-def job(config: DictConfig) -> float | None:
+def job(config: DictConfig) -> float | tuple[float, ...] | None:
     """One job: a single run, or one of a multirun, where a failure must not stop the others.
 
     Returns:
-        The validation score, by which a sweeper may choose the next settings; None where a run has none, or failed.
+        The objective, by which a sweeper may choose the next settings; None where a run has none, or failed.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -74,10 +76,17 @@ def job(config: DictConfig) -> float | None:
                 if run.folder.parent == ours / str(config.name):
                     remove_if_empty(run.folder.parent)
                     remove_if_empty(ours)
-    if not may_start(run.folder):
+    if not may_start(run.folder, hydra.overrides.task):
         # Hydra has made it.
         remove_if_empty(run.folder)
         return None
+    found = one_of_many(config, run, hydra)
+    conclude()
+    return found
+
+
+def one_of_many(config: DictConfig, run: Run, hydra: Any) -> float | tuple[float, ...] | None:
+    """A job of a multirun, which a failure must not stop; see job."""
     number = label_of(hydra)
     # What is there now, modules above all, is passed over in the look for what this job leaves.
     gc.freeze()
@@ -138,11 +147,11 @@ def label_of(hydra: DictConfig) -> str:
     return " ".join([f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}]", *what, ""])
 
 
-def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> float | None:
+def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> float | tuple[float, ...] | None:
     """Train, or continue, or leave a finished run alone.
 
     Returns:
-        The validation score of the run, val_acc in scores.json; None where nothing was held out.
+        The objective of the run; None where it has none.
 
     Raises:
         UserError: whatever the user can mend.
@@ -159,7 +168,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
-        return run.scores.get("val_acc")
+        return value_of(config, run.scores)
     check(config, "train")
     run.check_places()
     with held(run.folder):
@@ -167,7 +176,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         experiment, tracker, bar = assemble(config, run, hydra, number)
         if number and experiment.trainer.world_size > 1 and launched().by != "srun":
             raise UserError(
-                "several devices and a multirun do not go together, but where srun starts the processes of each job: use "
+                "several devices and a multirun do not go together, but where srun starts each job's processes: use "
                 "hydra/launcher=submitit_slurm, or start the runs singly",
                 "trainer.devices",
             )
@@ -186,7 +195,12 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
                 more_epochs(run, config, experiment.components, experiment.optimization.schedule, number)
             continues = bool(run.generations)
             run.failed_file.unlink(missing_ok=True)
+            run.preempted_file.unlink(missing_ok=True)
             scores = learn(experiment, tracker, bar, config, hydra, number)
+        except Interrupted:
+            if (scheduler := scheduled()) is not None and run.folder.is_dir():
+                write_text(run.preempted_file, f"by {scheduler}\n")
+            raise
         finally:
             # Where nothing has come of the new run.
             if run.folder.is_dir():
@@ -199,7 +213,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     report = experiment.report()
     if line := run_line(report):
         print(f"{number}{line}: {run.folder}", flush=True)
-    return report["val_acc"]
+    return value_of(config, report)
 
 
 def learn(

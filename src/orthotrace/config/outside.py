@@ -96,6 +96,8 @@ TRAINER = {
     **{f"limit_{part}_batches": Argument(Batches, None) for part in ("val", "test", "predict")},
 }
 
+# Scores that a sweep can be chosen by.
+Objective = Literal["val_acc", "acc", "aia", "bwt", "forgetting", "learning_accuracy", "seconds", "extra_memory_bytes"]
 # The range of what torch and JSON take for an integer.
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 TOP = {
@@ -105,6 +107,7 @@ TOP = {
         "rates": Argument(dict[str, Annotated[float, Field(gt=0, le=FLOAT32)]] | None),
         "init_from": Argument(_or_null(Text)),
         "init_digest": Argument(_or_null(str)),
+        "objective": Argument(Objective | Annotated[list[Objective], Field(min_length=1)]),
         "overwrite": Argument(bool),
         "on_failure": Argument(Literal["continue", "stop"]),
     },

@@ -75,3 +75,15 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched:
     machine = number("NODE_RANK", number("GROUP_RANK", 0))
     # Which number it has among all only Lightning knows: it is another one than the first.
     return Launched(rank=number("LOCAL_RANK", 0) or machine)
+
+
+def scheduled(environment: Mapping[str, str] | None = None) -> str | None:
+    """The scheduler that this process runs under, and its job; None where there is none.
+
+    Example:
+        >>> scheduled({"SLURM_JOB_ID": "12"}), scheduled({"SUBMITIT_EXECUTOR": "local", "SUBMITIT_LOCAL_JOB_ID": "3"})
+        ('Slurm, job 12', 'submitit, job 3')
+    """
+    found = os.environ if environment is None else environment
+    known = {"SLURM_JOB_ID": "Slurm", "SUBMITIT_LOCAL_JOB_ID": "submitit", "PBS_JOBID": "PBS", "LSB_JOBID": "LSF"}
+    return next((f"{name}, job {found[key]}" for key, name in known.items() if found.get(key)), None)

@@ -51,7 +51,7 @@ def let_go(run: Run) -> None:
 
 
 def _own(run: Run) -> Iterator[Path]:
-    files = (run.scores_file, run.metrics_file, run.inside_file, run.failed_file, run.folder / NAME)
+    files = (run.scores_file, run.metrics_file, run.inside_file, run.failed_file, run.preempted_file, run.folder / NAME)
     for path in (*files, run.checkpoints, run.folder / "wandb", run.hydra):
         if os.path.lexists(path):
             yield path

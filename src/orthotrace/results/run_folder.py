@@ -42,6 +42,7 @@ class Run:
         self.metrics_file = self.folder / "metrics.csv"
         self.inside_file = self.folder / "inside.csv"
         self.failed_file = self.folder / "failed.txt"
+        self.preempted_file = self.folder / "preempted.txt"
         self.checkpoints = self.folder / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.previous = self.checkpoints / "previous.ckpt"
@@ -175,7 +176,7 @@ class Run:
         for path in (self.hydra, self.checkpoints):
             if os.path.lexists(path) and not path.is_dir():
                 raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, ""))
-        files = (self.scores_file, self.metrics_file, self.inside_file, self.failed_file)
+        files = (self.scores_file, self.metrics_file, self.inside_file, self.failed_file, self.preempted_file)
         for path in (*files, *self.checkpoints.glob("*.ckpt")):
             if path.is_dir():
                 raise cannot_write(path, IsADirectoryError(errno.EISDIR, ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -13,10 +14,11 @@ from orthotrace.config.keys import groups
 from orthotrace.config.renamed import in_original_names
 from orthotrace.core.errors import UserError
 from orthotrace.core.folders import is_held
-from orthotrace.results.run_folder import Run
+from orthotrace.results.listed import lists_below, read_list
+from orthotrace.results.run_folder import Run, below, find
 from orthotrace.results.scores import summarise
 
-STATES = ("finished", "running", "stopped", "failed", "damaged")
+STATES = ("finished", "running", "waiting", "preempted", "stopped", "not started", "failed", "damaged")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,33 @@ def state_of_run(run: Run) -> RunState:
     return RunState(run, state, len(rows), total, acc, bwt, reason, values, score)
 
 
+def states_below(folder: Path) -> list[RunState]:
+    """The states of all runs below a folder, and of the jobs of its multiruns that have not begun.
+
+    Raises:
+        UserError: there is neither.
+    """
+    lists = [read_list(path) for path in lists_below(folder)] if folder.is_dir() else []
+    begun = below(folder) if lists else find(folder)
+    known = {run.folder.absolute() for run in begun}
+    found = [state_of_run(run) for run in begun]
+    for one in reversed(lists):
+        state = "waiting" if (one.queued or one.alive) and not one.told else "not started"
+        for job in one.jobs:
+            if job.folder.absolute() not in known:
+                known.add(job.folder.absolute())
+                found.append(RunState(Run(job.folder), state, values=_of_overrides(job.overrides)))
+    if not found:
+        raise UserError(f"{folder} holds no runs: give the folder that orthotrace-train wrote to")
+    return found
+
+
+def _of_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """What is known of the configuration of a job that has not begun."""
+    pairs = [one.lstrip("+~").split("=", 1) for one in overrides if "=" in one]
+    return {key: value for key, value in pairs if key.split("/")[0].split(".")[0] not in (*IRRELEVANT, "name")}
+
+
 def _accuracy(run: Run) -> tuple[int | None, list[list[float]]]:
     """How many tasks there are, and the rows of those that have ended.
 
@@ -107,6 +136,8 @@ def differing(states: Sequence[RunState]) -> list[str]:
 def _stopped(run: Run) -> tuple[str, str]:
     if run.failed_file.is_file():
         return "failed", run.failed_file.read_text("utf-8", errors="replace").split("\n")[0]
+    if run.preempted_file.is_file():
+        return "preempted", run.preempted_file.read_text("utf-8", errors="replace").split("\n")[0]
     return "stopped", ""
 
 
