@@ -5,7 +5,7 @@
 #
 # Without a folder MNIST comes from the hub. Continues where it was stopped, at the end of a task; the first runs matter
 # most. Runs go to runs/smnist; results to scripts/results/smnist.json, after every method. 1 job at a time (JOBS=n for
-# others). Not run to its end yet: what is done is in the results.
+# others).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1

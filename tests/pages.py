@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from orthotrace.cli.composed import check_composed
+from orthotrace.cli.plugins import offer_plugins
 from orthotrace.config.conf import conf_folder
 from orthotrace.core.errors import UserError
 
@@ -61,6 +62,7 @@ def composed_all(command: list[str]) -> int:
         return 1
     name = {"orthotrace-train": "train", "orthotrace-analyze": "analyze"}[command[0]]
     options = {"--cfg", "job", "--multirun"}
+    offer_plugins(command)
     jobs = compositions([word for word in command[1:] if word not in options])
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for job in jobs:
