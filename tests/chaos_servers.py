@@ -31,7 +31,7 @@ def what_is_wrong(ended: Ended, place: Path, right: dict[str, object], server: W
     if len(folders) != 1:
         return "lost", f"{len(folders)} folders to sync"
     with WandbServer() as whole:
-        synced = command("wandb", "sync", "--include-online", str(folders[0]), cwd=place, **whole.environment)
+        synced = command("orthotrace-runs", "sync", "run", cwd=place, **whole.environment)
         found = [[row["train_loss"] for row in run.history if "train_loss" in row] for run in whole.runs.values()]
     return ("survived", "") if losses in found else ("lost", f"synced {found}, not {losses}: {synced.stdout[-300:]}")
 

@@ -12,7 +12,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-MAIN = {"orthotrace-train": "orthotrace.cli.train", "orthotrace-analyze": "orthotrace.analysis.cli"}
+MAIN = {
+    "orthotrace-runs": "orthotrace.cli.runs",
+    "orthotrace-train": "orthotrace.cli.train",
+    "orthotrace-analyze": "orthotrace.analysis.cli",
+}
 
 
 def run(arguments: Sequence[str], cwd: Path, out: Path, err: Path, environment: Mapping[str, str]) -> None:

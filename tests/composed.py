@@ -16,17 +16,13 @@ from omegaconf import OmegaConf
 
 import orthotrace.results
 from orthotrace.cli.train import assemble
-from orthotrace.config.conf import conf_folder
+from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.config.keys import known_keys
 from orthotrace.results.run_folder import Run
 from orthotrace.training.tracking import Tracker
 
 keep_configurations()
-GROUPS = {
-    folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
-    for folder in conf_folder().iterdir()
-    if folder.is_dir()
-}
+GROUPS = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in group_folders()}
 
 
 class Keys(dict[str, list[str]]):

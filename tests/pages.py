@@ -12,12 +12,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.plugins import offer_plugins
-from orthotrace.config.conf import conf_folder
+from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-GROUPS = {folder.name for folder in conf_folder().iterdir() if folder.is_dir()}
+GROUPS = {folder.name for folder in group_folders()}
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
 
 

@@ -113,7 +113,7 @@ class WandbServer:
         lines = {name: list(run.lines.get(f"wandb-{name}.jsonl", {}).values()) for name in ("history", "events")}
         bucket = {
             "name": given["name"], "displayName": run.about.get("displayName"),
-            "summaryMetrics": json.dumps(run.summary), "config": json.dumps(run.config), "tags": run.about.get("tags"),
+            "summaryMetrics": json.dumps(run.summary), "config": json.dumps({key: {"value": one} for key, one in run.config.items()}), "tags": run.about.get("tags"),
             "notes": None, "wandbConfig": json.dumps({"t": 1}),
             "logLineCount": 0, "historyLineCount": len(lines["history"]), "eventsLineCount": len(lines["events"]),
             "historyTail": json.dumps(lines["history"][-1:]), "eventsTail": json.dumps(lines["events"][-1:]),

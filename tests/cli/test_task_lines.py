@@ -48,7 +48,8 @@ def test_all_that_is_reported_is_handed_on(capsys):
     hooks = [name for name in vars(Tracker) if not name.startswith("_")]
     progress = Progress(2, task=1, accuracy=[[0.5, 0.1]], seconds=[61.4])
     given = {"start": (Path(), "", "", "", [], {}), "epoch": ({}, 1), "task": (progress, None), "figures": ({}, {})} | {
-        "analysis": (Path(), {}, [])
+        "resumed": (progress, None),
+        "analysis": (Path(), {}, []),
     }
     lines = TaskLines(Other(), "[1/2] ")
     for name in hooks:

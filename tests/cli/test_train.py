@@ -15,6 +15,7 @@ import pytest
 import torch
 from composed import SCHEMA, inspect
 from conftest import TINY, command, snapshot, started
+from wandb_server import WandbServer
 
 import orthotrace
 from orthotrace.cli.multirun import Multirun
@@ -341,6 +342,14 @@ def test_a_continued_run_is_the_same_run_in_wandb(tmp_path):
     files = list((tmp_path / "run").glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 2
     assert len({file.stem for file in files}) == 1
+    with WandbServer() as server:
+        done = command("orthotrace-runs", "sync", "run", cwd=tmp_path, **server.environment)
+        assert done.returncode == 0, done.stderr
+    (run,) = [one for one in server.runs.values() if one.history]
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
+    assert [row["train_loss"] for row in run.history if "train_loss" in row] == losses
+    assert [row["_step"] for row in run.history] == list(range(len(losses) + 4))
 
 
 @pytest.mark.parametrize(

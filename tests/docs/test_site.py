@@ -12,7 +12,7 @@ from bad_configurations import CHOICES, OF_ANALYSIS, typed_keys
 from conftest import made_once
 from pages import DOCS, ROOT
 
-from orthotrace.config.conf import conf_folder
+from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.config.schema import NODE
 
 
@@ -61,7 +61,7 @@ def test_tutorials_show_their_outputs(site):
 
 def test_every_option_is_shown_with_its_keys(site):
     text = (site / "options.html").read_text()
-    for path in conf_folder().rglob("*/*.yaml"):
+    for path in (path for folder in group_folders() for path in folder.glob("*.yaml")):
         assert f"<code>{path.parent.name}={path.stem}</code>" in text
     for path in conf_folder().glob("_*.yaml"):
         assert f"<code>{path.name}</code>: shared keys" in text

@@ -2,10 +2,9 @@ import ast
 import csv
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import TINY, command
@@ -15,10 +14,11 @@ import orthotrace
 from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run
 from orthotrace.training import tracking
-from orthotrace.training.tracking import Tracker, WandbTracker, no_answer, title
+from orthotrace.training.reachable import no_answer
+from orthotrace.training.tracking import Tracker, WandbTracker, log_artifact, title
 
 
-def test_only_one_file_imports_wandb():
+def test_two_files_alone_import_wandb():
     found = set()
     package = Path(orthotrace.__file__).parent
     for file in [*package.rglob("*.py"), *(package / "analysis").rglob("*.py")]:
@@ -27,7 +27,7 @@ def test_only_one_file_imports_wandb():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "wandb" for name in names):
                 found.add(file.name)
-    assert found == {"tracking.py"}
+    assert found == {"tracking.py", "sync.py"}
 
 
 @pytest.mark.parametrize("options", [{"mode": "sometimes"}, {"project": ""}, {"wrong": 1}])
@@ -46,7 +46,7 @@ def test_the_silent_tracker_has_every_hook():
 
 
 def test_an_id_that_is_in_use_for_a_moment_is_waited_for(monkeypatch):
-    from orthotrace.training.tracking import _opened
+    from orthotrace.training.tracking import opened
 
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     answers = [RuntimeError("run ID ec0d3ac8 is in use")] * 2 + ["run"]
@@ -57,31 +57,11 @@ def test_an_id_that_is_in_use_for_a_moment_is_waited_for(monkeypatch):
             raise answer
         return answer
 
-    assert _opened(init) == "run" and not answers
+    assert opened(init) == "run" and not answers
     with pytest.raises(RuntimeError, match="is in use"):
-        _opened(lambda: (_ for _ in ()).throw(RuntimeError("run ID x is in use")), patience=-1)
+        opened(lambda: (_ for _ in ()).throw(RuntimeError("run ID x is in use")), patience=-1)
     with pytest.raises(RuntimeError, match="other"):
-        _opened(lambda: (_ for _ in ()).throw(RuntimeError("other")))
-
-
-@pytest.fixture
-def served(monkeypatch):
-    """W&B finds this server; its service, which remembers another one, is ended before and after."""
-    import wandb
-
-    @contextmanager
-    def found(*how) -> Iterator[WandbServer]:
-        wandb.teardown()
-        with WandbServer(*how) as server:
-            for name, value in server.environment.items():
-                monkeypatch.setenv(name, value)
-            yield server
-
-    monkeypatch.setattr(tracking, "ANSWER", 0.5)
-    monkeypatch.setattr(tracking, "INIT", 0.5)
-    monkeypatch.setattr(tracking, "FINISH", 0.5)
-    yield found
-    wandb.teardown()
+        opened(lambda: (_ for _ in ()).throw(RuntimeError("other")))
 
 
 def started(folder: Path, **options) -> WandbTracker:
@@ -113,8 +93,8 @@ def test_a_server_that_does_not_answer_is_told_and_nothing_is_lost(served, tmp_p
         assert [str(one.message) for one in told] == [f"{line}logging goes on offline"]
         tracker.epoch({"x": 1}, 1)
         tracker.finish()
-    (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")
-    assert capsys.readouterr().out.endswith(f"wandb sync {folder}\n")
+    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*"))) == 1
+    assert capsys.readouterr().out.endswith(f"orthotrace-runs sync {tmp_path / 'run'}\n")
 
 
 @pytest.mark.parametrize(("status", "line"), [(401, "refuses the login (HTTP 401)"), (404, "returned error 404")])
@@ -144,11 +124,12 @@ def test_a_server_that_dies_loses_nothing_and_holds_the_end_back_no_longer_than_
         tracker.finish()
         assert time.monotonic() - start < 5
     (folder,) = (tmp_path / "wandb").glob("run-*")
-    assert capsys.readouterr().out.endswith(f"wandb sync --include-online {folder}\n")
+    assert capsys.readouterr().out.endswith(f"orthotrace-runs sync {tmp_path}\n")
+    assert (folder / "not_uploaded").is_file()
     if fault != "refuses":
         return
     with WandbServer() as again:
-        done = command("wandb", "sync", "--include-online", str(folder), cwd=tmp_path, **again.environment)
+        done = command("orthotrace-runs", "sync", ".", cwd=tmp_path, forked=False, **again.environment)
         assert done.returncode == 0, done.stderr
         (run,) = [one for one in again.runs.values() if one.complete]
         assert [row["x"] for row in run.history] == [1, 2]
@@ -220,15 +201,14 @@ def test_networks_of_a_run_are_an_artifact_where_they_are_asked_for(served, tmp_
     assert not any(b"last.ckpt" in one["files"].values() for one in found)
 
 
-def test_an_artifact_that_cannot_be_logged_is_told(tmp_path, monkeypatch, capsys):
+def test_an_artifact_that_cannot_be_logged_is_told(capsys):
     import wandb
 
     def refused(artifact):
         raise wandb.Error("Failed to verify credentials\nof nobody")
 
-    tracker = WandbTracker(mode="offline")
-    monkeypatch.setattr(tracker, "run", SimpleNamespace(log_artifact=refused), raising=False)
-    tracker._log_artifact(SimpleNamespace(name="rdms-1"))
+    run: Any = SimpleNamespace(log_artifact=refused)
+    log_artifact(run, SimpleNamespace(name="rdms-1"))
     assert capsys.readouterr().out == "W&B: the artifact rdms-1 is not logged: Failed to verify credentials\n"
 
 
@@ -237,6 +217,8 @@ def compare(run) -> None:
     rows, scores = list(csv.DictReader(Path("run/metrics.csv").read_text().splitlines())), Run("run").scores
     logged = [row for row in run.history if "train_loss" in row]
     assert [float(row["train_loss"]) for row in rows] == [row["train_loss"] for row in logged]
+    assert [row["_step"] for row in run.history] == list(range(len(rows) + 2))
+    assert run.history[-1]["cl/val_acc"] == scores["val_acc"]
     assert run.history[-1]["cl/acc"] == run.summary["cl/acc"] == scores["acc"]
     assert run.about["groupName"] == "mine" and run.config["stream"]["tasks"] == 2
     image = run.history[-1]["cl/accuracy_matrix"]["path"]

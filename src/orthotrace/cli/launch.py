@@ -18,7 +18,7 @@ from orthotrace.cli.jobs import end, swept
 from orthotrace.cli.multirun import Multirun
 from orthotrace.cli.plugins import of_launcher, offer_plugins
 from orthotrace.cli.shown import show
-from orthotrace.config.conf import conf_folder
+from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.config.folder_names import name_of
 from orthotrace.core.errors import UserError
 from orthotrace.core.interrupt import interruptible
@@ -78,8 +78,6 @@ def help_of(config_name: str) -> str:
     """The help of a command, as Hydra prints it of the same template."""
     primary = OmegaConf.load(conf_folder() / f"{config_name}.yaml")
     listed = [
-        f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}"
-        for folder in sorted(conf_folder().iterdir())
-        if folder.is_dir()
+        f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in group_folders()
     ]
     return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(listed) + "\n")

@@ -1,4 +1,4 @@
-"""orthotrace-runs: the runs below a folder, what differs between them, and how far they are."""
+"""orthotrace-runs: the runs below a folder, what differs between them, and how far they are; their copies for W&B."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from orthotrace.results.tables import number
 ABOUT = """orthotrace-runs: list the runs below a folder: what differs between them, and how far they are.
 
   orthotrace-runs FOLDER [--csv | --json]
+  orthotrace-runs sync FOLDER
 
 Keys in which the runs differ come first. ACC and BWT are those of the tasks so far. Nothing is written:
 it can be called while a sweep runs.
+
+sync uploads runs that were logged offline to Weights & Biases: what a run logged in all its starts becomes one
+history. What is there already is not sent again; interrupted, the same command goes on.
 """
 
 
@@ -32,15 +36,41 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; write orthotrace-runs FOLDER [--csv | --json]")
 
 
+class _SyncParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """On one line, as all commands do."""
+        raise UserError(f"{message}; write orthotrace-runs sync FOLDER")
+
+
 def main() -> None:
     """The command."""
     quieten()
     try:
-        _list(sys.argv[1:])
+        words = sys.argv[1:]
+        # Alone it is a folder of that name.
+        if words[:1] == ["sync"] and (len(words) > 1 or not Path("sync").is_dir()):
+            sys.exit(1 if _sync(words[1:]) else 0)
+        _list(words)
     except UserError as error:
         fail(str(error))
     except OSError as error:
         fail(f"cannot read {error.filename or 'the folder'}: {(error.strerror or str(error)).lower()}")
+
+
+def _sync(words: Sequence[str]) -> int:
+    parser = _SyncParser(add_help=False)
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--help", "-h", action="store_true")
+    given = parser.parse_args(words)
+    if given.help:
+        print(ABOUT, end="")
+        return 0
+    if given.folder is None:
+        parser.error("name a folder")
+    # Imports W&B.
+    from orthotrace.training.sync import sync
+
+    return sync(Path(given.folder))
 
 
 def _list(words: Sequence[str]) -> None:

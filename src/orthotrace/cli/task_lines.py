@@ -43,6 +43,10 @@ class TaskLines(Tracker):
         print(f"{self.label}{line_of(progress)}", flush=True)
         self.tracker.task(progress, scores)
 
+    def resumed(self, progress: Progress, scores: Scores | None) -> None:
+        """Hand it on."""
+        self.tracker.resumed(progress, scores)
+
     def figures(self, pictures: Mapping[str, Path], values: Mapping[str, float]) -> None:
         """Hand it on."""
         self.tracker.figures(pictures, values)

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from orthotrace.config.conf import conf_folder
+from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.core.errors import nearest, short
 
 # Keys below which users name their own.
@@ -43,7 +43,7 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
 
 def groups(config_name: str = "train") -> list[str]:
     """The groups of options; an analysis has some of them."""
-    return [path.name for path in conf_folder().iterdir() if path.is_dir()] if config_name == "train" else IN_ANALYSES
+    return [path.name for path in group_folders()] if config_name == "train" else IN_ANALYSES
 
 
 def at(values: Mapping[str, Any], path: str) -> Any:

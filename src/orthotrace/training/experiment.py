@@ -119,6 +119,7 @@ class Experiment:
             resume = None
             if restored is not None:
                 self.progress, resume = restored
+                self.tracker.resumed(self.progress, self.progress.scores(self.stream.shared_head))
             if not self.progress.untrained:
                 self.progress.untrained = self.evaluator(after=0)[0]
             if not self.progress.chance:
@@ -189,7 +190,7 @@ class Experiment:
         self._mark()
         self.progress.task_ended(accuracy, by_class, outcome)
         self.progress.fired(activity(self.learner.model, self.stream.test(number)))
-        # First to the tracker: what is reported twice after a kill it drops, what is never reported is lost.
+        # First to the tracker: what is reported twice after a kill it drops.
         self.tracker.task(self.progress, self.progress.scores(self.stream.shared_head))
         self.checkpoints.save(self.trainer, self.progress)
         self._write()

@@ -1,4 +1,4 @@
-"""Where scores go beside the run's folder. The only file that imports wandb."""
+"""Where scores go beside the run's folder. Only this file, and the one that syncs, import wandb."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import logging
 import os
 import re
 import secrets
-import ssl
-import threading
+import statistics
 import time
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +21,7 @@ from pydantic import Field
 from orthotrace.config.folder_names import varied
 from orthotrace.core.errors import UserError, checked
 from orthotrace.core.files import write_text
+from orthotrace.training.reachable import no_answer
 
 if TYPE_CHECKING:
     from orthotrace.results.scores import Scores
@@ -35,9 +33,12 @@ LONGEST = 128
 MARKER = Path("wandb", "run_id")
 # What a name begins with.
 UNTOLD = ("method", "seed")
-# Seconds for which a server is waited for: for an answer, for a run to be opened, for the end of the uploads.
-ANSWER, INIT, FINISH = 5.0, 20.0, 20.0
-SILENT = f"no answer within {ANSWER:.0f} s"
+# In the folder of what W&B keeps of an online run: not all of it was uploaded.
+LEFT = "not_uploaded"
+# The epochs of all tasks so far: what rows are drawn over.
+EPOCHS = "trained_epochs"
+# Seconds for which a server is waited for: for a run to be opened, for the end of the uploads.
+INIT, FINISH = 20.0, 20.0
 
 
 class Tracker:
@@ -62,6 +63,9 @@ class Tracker:
 
     def task(self, progress: Progress, scores: Scores | None) -> None:
         """A task has ended; the summary comes with the last."""
+
+    def resumed(self, progress: Progress, scores: Scores | None) -> None:
+        """A run goes on: what its checkpoint holds; the summary where all tasks have ended."""
 
     def figures(self, pictures: Mapping[str, Path], values: Mapping[str, float]) -> None:
         """Pictures by name, with numbers that belong to them."""
@@ -89,6 +93,10 @@ class WandbTracker(Tracker):
     A server that does not answer is told within ANSWER seconds, or INIT more where it answers at first; one that dies
     later holds the end back for FINISH seconds at most. What was logged stays in the folder and can be synced.
 
+    W&B's number of a row is its place in the history of the run: of the same epoch, or the same end of a task, it is
+    always the same. So a row that is there is known, and each local copy of a continued run holds the history from its
+    beginning: of a process that is killed W&B may lose what it logged in its last seconds.
+
     Args:
         project: of the runs.
         entity: user or team; None for the default of the account.
@@ -109,15 +117,13 @@ class WandbTracker(Tracker):
     def start(
         self, folder: Path, job_type: str, group: str, name: str, tags: Sequence[str], config: Mapping[str, Any]
     ) -> None:
-        """Open the run; its id stays in the folder."""
+        """Open the run; its id stays in the folder, whoever starts it again."""
         import wandb
 
         self.folder, marker = folder, folder / MARKER
         if not marker.is_file():
             write_text(marker, secrets.token_hex(4))
-        logging.getLogger("wandb").setLevel(logging.ERROR)
-        os.environ.setdefault("WANDB_SILENT", "true")
-        _without_telemetry()
+        silence()
         options: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
@@ -129,17 +135,18 @@ class WandbTracker(Tracker):
             "tags": [tag[:64] for tag in tags],
             "config": dict(config),
             "reinit": "finish_previous",
-            "settings": wandb.Settings(
-                console="off",
-                save_code=False,
-                init_timeout=INIT,
-                finish_timeout=FINISH,
-                finish_timeout_raises=True,
-            ),
+            "settings": settings(FINISH),
         }
         run: Any = self._online(options) if self.mode == "online" else None
-        self.run: Any = run or _opened(lambda: wandb.init(mode="offline", **options))
+        self.run: Any = run or opened(lambda: wandb.init(mode="offline", **options))
+        if self.run.id != options["id"]:
+            # Within a sweep of W&B its agent has given it.
+            write_text(marker, self.run.id)
+        # The place of the next row.
+        self.next: int = self.run.starting_step
+        self.drawn: set[str] = {"task", EPOCHS}
         self.run.define_metric("task")
+        self.run.define_metric(EPOCHS)
         self.run.define_metric("cl/*", step_metric="task")
         stream = config.get("stream", {})
         # A stream of the user's own may have other keys.
@@ -155,9 +162,9 @@ class WandbTracker(Tracker):
         reason = no_answer(server)
         if reason is None:
             try:
-                return _opened(lambda: wandb.init(mode="online", resume="allow", **options))
+                return opened(lambda: wandb.init(mode="online", resume="allow", **options))
             except wandb.Error as error:
-                reason = _reason(error, server)
+                reason = reason_of(error, server, ", or take logger=wandb_offline", "logger")
             # The service holds the id of the run that it could not open.
             wandb.teardown()
         line = f"W&B at {server} does not answer: {reason}"
@@ -167,8 +174,26 @@ class WandbTracker(Tracker):
         return None
 
     def epoch(self, row: Mapping[str, Any], number: int) -> None:
-        """Log an epoch; what a continued run reports again replaces nothing."""
-        self.run.log(dict(row), step=number)
+        """Log an epoch, where it is not there yet."""
+        for name in row.keys() - self.drawn:
+            self.run.define_metric(name, step_metric=EPOCHS)
+        self.drawn |= row.keys()
+        self._log({**row, EPOCHS: number}, number + row.get("task", 1) - 2)
+
+    def _log(self, values: Mapping[str, Any], place: int) -> None:
+        """Log a row, where it is not there yet."""
+        if place >= self.next:
+            self.run.log(dict(values), step=place)
+            self.next = place + 1
+
+    def resumed(self, progress: Progress, scores: Scores | None) -> None:
+        """Log what is not there yet."""
+        for number in range(1, progress.tasks + 1):
+            for place, row in enumerate(progress.epochs, start=1):
+                if row["task"] == number:
+                    self.epoch(row, place)
+            if number <= progress.task:
+                self.task(progress.after(number), scores if number == progress.tasks else None)
 
     def task(self, progress: Progress, scores: Scores | None) -> None:
         """Log the accuracies on all tasks, leak and capacity of each layer, and the matrix as a picture."""
@@ -178,9 +203,13 @@ class WandbTracker(Tracker):
         from orthotrace.results.heat_map import draw_matrix, untaught
         from orthotrace.training.progress import GAUGE
 
+        place = len(progress.epochs) + progress.task - 1
+        if place < self.next:
+            return
         seen = progress.accuracy[-1][: progress.task]
         score = progress.score
-        values: dict[str, Any] = {"task": progress.task, f"cl/{score}": sum(seen) / len(seen)}
+        values: dict[str, Any] = {EPOCHS: len(progress.epochs), "task": progress.task}
+        values |= {f"cl/{score}": sum(seen) / len(seen)}
         values |= {f"cl/{score}_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1)}
         if progress.leak[-1] is not None:
             values["cl/leak"] = progress.leak[-1]
@@ -191,13 +220,15 @@ class WandbTracker(Tracker):
             values |= {f"cl/{key}_{name}": value[-1] for key, value in entry.items()}
         if scores is not None:
             summary = {f"cl/{name}": value for name, value in scores.as_dict().items() if value is not None}
+            if progress.validation:
+                summary["cl/val_acc"] = statistics.fmean(progress.validation)
             values |= summary
             figure, axes = plt.subplots(figsize=(3, 3), layout="constrained")
             draw_matrix(axes, progress.accuracy, untaught(progress.tasks, **self.scenario))
             values[f"cl/{score}_matrix"] = wandb.Image(figure)
             plt.close(figure)
             self.run.summary.update(summary)
-        self.run.log(values, step=len(progress.epochs))
+        self._log(values, place)
 
     def figures(self, pictures: Mapping[str, Path], values: Mapping[str, float]) -> None:
         """Log pictures and numbers at once."""
@@ -227,45 +258,47 @@ class WandbTracker(Tracker):
         artifact.add_dir(str(folder / "rdms"))
         for name in ("results.json", "stimuli.csv"):
             artifact.add_file(str(folder / name))
-        self._log_artifact(artifact)
-
-    def _log_artifact(self, artifact: Any) -> None:
-        """Log an artifact; of a server that has died it is told, since the files stay in their folder."""
-        import wandb
-
-        try:
-            # It asks the server first.
-            self.run.log_artifact(artifact)
-        except wandb.Error as error:
-            print(f"W&B: the artifact {artifact.name} is not logged: {str(error).splitlines()[0]}", flush=True)
-
-    def _log_checkpoints(self) -> None:
-        """The networks after each task, of a run that has some."""
-        import wandb
-
-        networks = sorted((self.folder / "checkpoints").glob("task*.ckpt"))
-        if networks:
-            artifact = wandb.Artifact(f"checkpoints-{self.run.id}", "model")
-            for path in networks:
-                artifact.add_file(str(path))
-            self._log_artifact(artifact)
+        log_artifact(self.run, artifact)
 
     def finish(self, failed: bool = False) -> None:
         """Close the run, so that the next job of a multirun opens its own; say what is still to be uploaded."""
         if not hasattr(self, "run"):
             return
         if self.checkpoints and not failed:
-            self._log_checkpoints()
+            log_checkpoints(self.run, self.folder)
         folder, online = Path(self.run.settings.sync_dir), self.run.settings.mode == "online"
         try:
             self.run.finish(exit_code=int(failed))
-            kept = not online or _gave_up(folder)
+            kept = not online or gave_up(folder)
         except TimeoutError:
             kept = True
+        if kept and online:
+            write_text(folder / LEFT, "")
         if kept and self.mode == "online":
-            # What began online is skipped without the option.
-            option = "--include-online " if online else ""
-            print(f"W&B: not all was uploaded; do it later by: wandb sync {option}{folder}", flush=True)
+            print(f"W&B: not all was uploaded; do it later by: orthotrace-runs sync {self.folder}", flush=True)
+
+
+def log_artifact(run: Any, artifact: Any) -> None:
+    """Log an artifact; of a server that has died it is told, since the files stay in their folder."""
+    import wandb
+
+    try:
+        # It asks the server first.
+        run.log_artifact(artifact)
+    except wandb.Error as error:
+        print(f"W&B: the artifact {artifact.name} is not logged: {str(error).splitlines()[0]}", flush=True)
+
+
+def log_checkpoints(run: Any, folder: Path) -> None:
+    """Log the networks after each task, of a run that has some."""
+    import wandb
+
+    networks = sorted((folder / "checkpoints").glob("task*.ckpt"))
+    if networks:
+        artifact = wandb.Artifact(f"checkpoints-{run.id}", "model")
+        for path in networks:
+            artifact.add_file(str(path))
+        log_artifact(run, artifact)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -292,44 +325,14 @@ def title(method: str, seed: int, overrides: Sequence[str], swept: Sequence[str]
     return " ".join([f"{method} seed {seed}", *others])[:LONGEST]
 
 
-def no_answer(server: str) -> str | None:
-    """Why a server does not answer a question within ANSWER seconds; None where it does.
-
-    Example:
-        >>> no_answer("http://127.0.0.1:1")
-        'connection refused'
-    """
-    found: list[str | None] = []
-
-    def ask() -> None:
-        question = json.dumps({"query": "query Viewer { viewer { id } }"}).encode()
-        headers = {"Content-Type": "application/json", "User-Agent": "orthotrace"}
-        request = urllib.request.Request(f"{server.rstrip('/')}/graphql", question, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER):
-                found.append(None)
-        except urllib.error.HTTPError as error:
-            # What else than 5xx is wrong, such as the login, W&B tells when the run is opened.
-            found.append(f"HTTP {error.code}" if error.code >= 500 else None)
-        except Exception as error:
-            cause = getattr(error, "reason", error)
-            # W&B has certificates of its own.
-            own = isinstance(cause, ssl.SSLError)
-            silent = isinstance(cause, TimeoutError)
-            text = (
-                SILENT if silent else (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
-            )
-            found.append(None if own else text)
-
-    # In a thread: names may take long to be looked up, which no timeout of a connection counts.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(ANSWER)
-    return found[0] if found else SILENT
-
-
-def _reason(error: Exception, server: str) -> str:
+def reason_of(error: Exception, server: str, otherwise: str, place: str | None = None) -> str:
     """Why a run could not be opened, where the server is at fault.
+
+    Args:
+        error: of W&B.
+        server: its address.
+        otherwise: what a user may do who does not log in.
+        place: the key at fault.
 
     Raises:
         UserError: the user is, or the login.
@@ -343,17 +346,19 @@ def _reason(error: Exception, server: str) -> str:
     reason = text.split("\n")[0].rstrip(".")
     if status and int(status[1]) in (401, 403):
         reason = f"W&B at {server} refuses the login (HTTP {status[1]})"
-    raise UserError(f"{reason}; log in with 'wandb login', or take logger=wandb_offline", "logger") from error
+    raise UserError(f"{reason}; log in with 'wandb login'{otherwise}", place) from error
 
 
-def _gave_up(folder: Path) -> bool:
+def gave_up(folder: Path) -> bool:
     """Whether W&B has stopped to upload a run, which it tells its own log alone."""
     log = folder / "logs" / "debug-internal.log"
     return log.is_file() and "filestream: fatal error" in log.read_text(errors="replace")
 
 
-def _without_telemetry() -> None:
-    """W&B's measures of itself, which hold the end of a process back for ten seconds where the server is dead."""
+def silence() -> None:
+    """No lines of W&B's own, and none of its measures of itself: they hold the end back where the server is dead."""
+    logging.getLogger("wandb").setLevel(logging.ERROR)
+    os.environ.setdefault("WANDB_SILENT", "true")
     # Not in every version.
     with suppress(ImportError):
         from wandb.analytics.opentelemetry.opentelemetry_proxy import disable
@@ -361,7 +366,16 @@ def _without_telemetry() -> None:
         disable()
 
 
-def _opened(init: Callable[[], Any], patience: float = 90.0) -> Any:
+def settings(finish: float) -> Any:
+    """How a run is kept: nothing of the console, no code; its end waits so many seconds for the uploads."""
+    import wandb
+
+    return wandb.Settings(
+        console="off", save_code=False, init_timeout=INIT, finish_timeout=finish, finish_timeout_raises=True
+    )
+
+
+def opened(init: Callable[[], Any], patience: float = 90.0) -> Any:
     """Open a run, and wait while its id is in use: after a kill W&B's service holds it for a moment still."""
     end = time.monotonic() + patience
     while True:
