@@ -72,6 +72,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "train.init_from": ([None, "runs/a", 2026], ["", True, []]),
     "train.init_digest": ([None, "0f"], [1, True]),
     "train.objective": (["val_acc", "seconds", ["acc", "extra_memory_bytes"]], ["accuracy", None, [], ["x"], 1]),
+    "train.estimate": ([True, False], ["yes", 1, None]),
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),

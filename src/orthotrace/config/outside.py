@@ -110,6 +110,7 @@ TOP = {
         "objective": Argument(Objective | Annotated[list[Objective], Field(min_length=1)]),
         "overwrite": Argument(bool),
         "on_failure": Argument(Literal["continue", "stop"]),
+        "estimate": Argument(bool),
     },
     "analyze": {
         "runs": Argument(_or_null(Text)),

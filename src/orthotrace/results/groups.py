@@ -11,7 +11,7 @@ from orthotrace.results.run_folder import Run
 from orthotrace.results.tables import mean_and_deviation
 
 # What two runs of one group may differ in, or what their name says already.
-SAME = ("seed", "seeds", "method", "hydra", "logger", "objective", "overwrite", "on_failure", "name")
+SAME = ("seed", "seeds", "method", "hydra", "logger", "objective", "overwrite", "on_failure", "estimate", "name")
 
 
 @dataclass(frozen=True)
