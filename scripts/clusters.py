@@ -91,7 +91,9 @@ class Sweep:
         joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
         train("--multirun", *joblib, *self.words, "name=reference", cwd=folder)
 
-    def start(self, name: str, *words: str, more: Mapping[str, str] | None = None, python: Path | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, name: str, *words: str, more: Mapping[str, str] | None = None, python: Path | None = None
+    ) -> subprocess.Popen[str]:
         """The multirun under a launcher."""
         program = (BIN if python is None else python.parent) / "orthotrace-train"
         return subprocess.Popen(

@@ -264,8 +264,17 @@ def test_help_answers_at_once(tmp_path):
 
 
 def test_help_is_what_hydra_prints(tmp_path):
-    ours, hydras = (command("orthotrace-train", "--help", *rest, cwd=tmp_path) for rest in ((), ("seed=0",)))
-    assert ours.stdout == hydras.stdout and "experiment: " in ours.stdout
+    ways = ((), ("--config-name", "train"), ("seed=0",))
+    ours, hydras, other = (command("orthotrace-train", "--help", *rest, cwd=tmp_path).stdout for rest in ways)
+    # For Hydra every folder is a group, also that of the files for W&B's sweeps.
+    assert ours == other == hydras.replace("sweep: gpm, hlop, methods\n", "") and "experiment: " in ours
+    (tmp_path / "conf" / "method" / "deep").mkdir(parents=True)
+    (tmp_path / "conf" / "method" / "mine.yaml").write_text("a: 1")
+    (tmp_path / "conf" / "method" / "deep" / "er.yaml").write_text("a: 1")
+    ways = ((), ("--config-name", "train"))
+    own = ("--help", "--config-dir", "conf")
+    ours, hydras = (command("orthotrace-train", *own, *rest, cwd=tmp_path).stdout for rest in ways)
+    assert ours == hydras.replace("sweep: gpm, hlop, methods\n", "") and ", mine," in ours and "method/deep: er" in ours
 
 
 def test_every_method_and_key_is_in_cfg_job(train):

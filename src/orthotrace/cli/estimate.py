@@ -76,7 +76,7 @@ class Job:
         return " ".join(str(choices[key]) for key in ("method", "model", "stream", "dataset"))
 
 
-class Estimate(Callback):
+class CostEstimate(Callback):
     """Where estimate is true the command ends here, once the configurations are checked."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:

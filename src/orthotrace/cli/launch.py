@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
@@ -37,9 +37,9 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     with mistakes_on_one_line(config_name):
         flags = read_flags(sys.argv[1:])
     sys.argv[1:] = as_words(flags)
-    # Hydra reads every option twice for its help, which takes a second; it alone knows groups of the user's own.
-    if sys.argv[1:] == ["--help"]:
-        print(help_of(config_name))
+    # Hydra reads every option twice for its help, which takes a second, and takes each folder of conf/ for a group.
+    if flags.help and not (flags.config_name or flags.config_path or any("hydra" in one for one in flags.overrides)):
+        print(help_of(config_name, [Path(flags.config_dir)] if flags.config_dir else []))
         return
     if flags.version:
         print(f"orthotrace {orthotrace.__version__}, Hydra {version('hydra-core')}")
@@ -74,10 +74,14 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(1)
 
 
-def help_of(config_name: str) -> str:
-    """The help of a command, as Hydra prints it of the same template."""
+def help_of(config_name: str, folders: Sequence[Path] = ()) -> str:
+    """The help of a command, as Hydra prints it of the same template, with the groups in the user's own folders."""
     primary = OmegaConf.load(conf_folder() / f"{config_name}.yaml")
-    listed = [
-        f"{folder.name}: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}" for folder in group_folders()
-    ]
-    return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(listed) + "\n")
+    options: dict[str, set[str]] = {}
+    for top, below in [(conf_folder(), group_folders()), *((own, sorted(own.rglob("*/"))) for own in folders)]:
+        for folder in below:
+            name = folder.relative_to(top).as_posix()
+            if name != "." and not name.startswith(("hydra", ".", "__")):
+                options.setdefault(name, set()).update(file.stem for file in folder.glob("*.yaml"))
+    groups = [f"{name}: {', '.join(sorted(of))}" for name, of in sorted(options.items())]
+    return str(OmegaConf.select(primary, "hydra.help.template")).replace("$APP_CONFIG_GROUPS", "\n".join(groups) + "\n")

@@ -10,7 +10,18 @@ from orthotrace.config.renamed import in_original_names
 from orthotrace.results.run_folder import Run
 
 # What decides no weight. Seeds are those that were drawn from: seed=3 and seeds.init=3 with the others are one.
-WITHOUT_EFFECT = ("hydra", "logger", "objective", "overwrite", "on_failure", "estimate", "name", "seed", "seeds", "init_from")
+WITHOUT_EFFECT = (
+    "hydra",
+    "logger",
+    "objective",
+    "overwrite",
+    "on_failure",
+    "estimate",
+    "name",
+    "seed",
+    "seeds",
+    "init_from",
+)
 OF_TRAINER = ("save_every",)
 
 
