@@ -43,14 +43,20 @@ def test_a_sweep_is_estimated_and_nothing_is_left(train, tmp_path, monkeypatch):
 def test_a_single_run_is_scaled_to_its_images_epochs_and_tasks(train, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(estimate, "told", lambda seconds: told.append(seconds) or "a while")
+    whole = []
+    scaled = estimate.scaled
+    monkeypatch.setattr(
+        estimate, "scaled", lambda *given: whole.append(given[1]) or [100 * one for one in scaled(*given)]
+    )
     monkeypatch.setattr(estimate, "BATCHES", 2)
     long = ("method=finetune", "model.hidden=[24]", "trainer.batch_size=8", "estimate=true")
     for overrides in (("stream.tasks=1", "trainer.max_epochs=100"), ("stream.tasks=3", "trainer.max_epochs=1000")):
         answer = train(*long, *overrides)
         assert answer.code == 0, answer.err
         assert "estimate: a while and " in answer.out
-    # 162 batches, of which 2 were timed.
-    epoch = float(re.search(r": ([\d.e-]+) s an epoch", answer.out)[1])
+    # Of 1,437 images a tenth is for validation.
+    assert whole == [[162], [162, 162, 162]]
+    epoch = float(re.search(r": ([\d.]+) s an epoch", answer.out)[1])
     assert told[1] == told[0] and told[2] > 1000 * epoch
     assert told[2] > 10 * told[0]
     assert not list(tmp_path.iterdir())

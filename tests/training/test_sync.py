@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, call
@@ -120,6 +121,15 @@ def test_what_a_server_lost_is_logged_when_the_run_goes_on(served, tmp_path, mon
         (3, 3, 2.0),
     ]
     assert len(run.history) == 5 and math.isnan(run.history[4]["loss"]) and run.history[2]["cl/accuracy"] == 0.5
+
+
+def test_what_is_there_is_not_even_given_to_wandb():
+    steps, tracker = [], WandbTracker()
+    tracker.run = SimpleNamespace(log=lambda row, step: steps.append(step), define_metric=lambda *given, **more: None)
+    tracker.next, tracker.drawn = 2, set()
+    for number in (1, 2, 3, 3, 4):
+        tracker.epoch({"task": 1, "loss": 0.0}, number)
+    assert steps == [2, 3]
 
 
 @pytest.fixture

@@ -136,7 +136,8 @@ def tell_estimate(jobs: Sequence[Job], at_once: int | None, how: str) -> None:
     for same in settings.values():
         cost = measured(same[0])
         costs.append((cost, len(same)))
-        line = f"{same[0].name}: {cost.epoch:.2g} s an epoch, {told(cost.seconds)} and {_mb(cost.disk)} a run"
+        epoch = f"{cost.epoch:.2g}" if cost.epoch < 10 else f"{cost.epoch:.0f}"
+        line = f"{same[0].name}: {epoch} s an epoch, {told(cost.seconds)} and {_mb(cost.disk)} a run"
         print(f"{line}, {_of(len(same), 'run')}", flush=True)
     if not costs:
         return
@@ -190,11 +191,21 @@ def measured(job: Job) -> Cost:
     batches = [math.ceil(number / config.trainer.batch_size) for number in images]
     # The second task is trained with what protects the first.
     timed = [epochs[1], *([epochs[2]] * (stream.tasks - 1) if len(epochs) > 2 else [])]
-    each = [spent * (1 if own else max(1, of / BATCHES)) for spent, of in zip(timed, batches, strict=True)]
+    each = timed if own else scaled(timed, batches)
     kept = len(job.config.trainer.checkpoints or ())
     seconds = begin[0] + int(job.config.trainer.max_epochs) * sum(each) + end[0] * stream.tasks
     # One for each task, and those that are kept within tasks; the last one is a link.
     return Cost(each[0], seconds, size * stream.tasks * (1 + kept))
+
+
+def scaled(timed: Sequence[float], batches: Sequence[int]) -> list[float]:
+    """Seconds of whole epochs, from those of epochs of BATCHES batches at most.
+
+    Example:
+        >>> scaled([2.0, 2.0], [10, 150])
+        [2.0, 6.0]
+    """
+    return [spent * max(1, number / BATCHES) for spent, number in zip(timed, batches, strict=True)]
 
 
 class _DoneError(Exception):
