@@ -40,7 +40,8 @@ METHODS = {"gpm": (), "hlop": (), "owm": (), "nscl": (), "sgp": (), "trgp": (), 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Of the commands: one thread each."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}", **(more or {})}
+    given = {**os.environ, **(more or {})}
+    return {**given, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{given['PATH']}"}
 
 
 def train(*words: str, cwd: Path, program: Sequence[str] = ("orthotrace-train",), **more: str) -> str:

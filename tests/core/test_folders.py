@@ -1,13 +1,16 @@
+import errno
 import fcntl
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 
 import pytest
 
+from orthotrace.core import beats, folders
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import HOST, FolderInUseError, held, is_held, part_of, remove_parts
@@ -37,6 +40,83 @@ def test_the_second_process_stops_at_once_and_a_kill_frees_the_folder(tmp_path):
         assert is_held(folder)
         assert (folder / ".lock").read_text() == f"process {os.getpid()} on {HOST}\n"
     assert not list(folder.iterdir())
+
+
+BEATING = """
+import sys, time
+from pathlib import Path
+from orthotrace.core import beats, folders
+beats.BEAT = 0.05
+folders.HOST = "elsewhere"
+with folders.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A process on another machine, as this one sees it, that holds a folder whose locks do not reach here."""
+    monkeypatch.setattr(beats, "PATIENCE", 1.0)
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
+    monkeypatch.setattr(struct, "unpack", lambda *_: [fcntl.F_UNLCK])
+    with subprocess.Popen(
+        [sys.executable, "-c", BEATING, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        yield other
+        other.kill()
+
+
+def test_a_process_on_another_machine_is_seen_by_its_signs_of_life(tmp_path, elsewhere):
+    folder = tmp_path / "run"
+    with (
+        pytest.raises(FolderInUseError, match=f"run is in use by process {elsewhere.pid} on elsewhere: "),
+        held(folder),
+    ):
+        pass
+    assert is_held(folder)
+    elsewhere.kill()
+    elsewhere.wait()
+    # Its machine cannot be asked; its last sign is some time ago.
+    with held(folder):
+        assert (folder / ".lock").read_text() == f"process {os.getpid()} on {HOST}\n"
+
+
+def test_a_clock_that_differs_frees_no_folder(tmp_path, elsewhere, monkeypatch):
+    """The times of the disk are an hour behind those of here, or ahead: they move all the same."""
+    hour = time.time
+    for ahead in (-3600, 3600):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: hour() + ahead)
+        with pytest.raises(FolderInUseError, match="on elsewhere"), held(tmp_path / "run"):
+            pass
+
+
+def without_locks(*_):
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_where_there_are_no_locks_who_lives_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "lockf", without_locks)
+    monkeypatch.setattr(folders, "SETTLED", 0.05)
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (tmp_path / ".lock").write_text(f"process {other.pid} on {HOST}\n")
+        with pytest.raises(FolderInUseError, match=f"process {other.pid} on {HOST}"), held(tmp_path):
+            pass
+        other.kill()
+    with held(tmp_path):
+        assert is_held(tmp_path)
+
+
+def test_of_two_that_come_at_once_without_locks_one_stays(tmp_path, monkeypatch):
+    def other_writes(_):
+        with (tmp_path / ".lock").open("a") as file:
+            file.write("process 7 on elsewhere\n")
+
+    monkeypatch.setattr(fcntl, "lockf", without_locks)
+    monkeypatch.setattr(folders.time, "sleep", other_writes)
+    with pytest.raises(FolderInUseError, match="process 7 on elsewhere"), held(tmp_path):
+        pass
 
 
 def test_what_was_made_and_stays_empty_is_removed(tmp_path):

@@ -7,17 +7,21 @@ import shutil
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from orthotrace.core.beats import is_recent, keep_beating, moves
 from orthotrace.core.errors import UserError, one_line
 
 LOCK = ".lock"
 # A folder in the place of a file, something else in that of a folder, a link to itself.
 TAKEN = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 HOST = re.sub(r"[^A-Za-z0-9]+", "-", socket.gethostname())[:60]
+# Seconds after which two processes that come at once have written who they are, where there are no locks.
+SETTLED = 1.0
 PART = re.compile(r"\.(?P<process>\d+)(@(?P<host>[A-Za-z0-9-]*))?\.part(\.[^.]*)?$")
 
 # Folders that this process holds: the open lock, and the folders in it that were written to.
@@ -105,6 +109,7 @@ def held(folder: Path) -> Iterator[None]:
             at_lock = str(error.filename).endswith(LOCK)
             raise cannot_write(folder / LOCK if at_lock else folder, error) from error
         _HELD[root] = (lock, set())
+        keep_beating(lambda: [one.fileno() for one, _ in list(_HELD.values()) if not one.closed])
         try:
             for one in (root, *(path for path in root.iterdir() if path.is_dir())):
                 remove_parts(one)
@@ -140,15 +145,21 @@ def is_held(folder: Path) -> bool:
             if sys.platform == "linux":
                 asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
                 found = struct.unpack("hhqqi4x", fcntl.fcntl(lock, fcntl.F_GETLK, asked))
-                return found[0] != fcntl.F_UNLCK
-            # Shared, and for an instant.
-            fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                if found[0] != fcntl.F_UNLCK:
+                    return True
+            else:
+                # Shared, and for an instant.
+                fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return True
     except OSError:
         # There is no such file, or its file system has no locks.
+        pass
+    process, host = _holder(folder / LOCK)
+    if process is None:
         return False
-    return False
+    # Without a lock one of this machine has been killed, unless there are none on this disk.
+    return is_recent(folder / LOCK) and (_lives(process) if host == HOST else True)
 
 
 def check_held(path: Path) -> None:
@@ -171,24 +182,55 @@ def _locked(root: Path) -> IO[str]:
     import fcntl
 
     while True:
+        # Before the file is locked: to close it after that would give the lock away.
+        process, host = _holder(root / LOCK)
+        if process is not None and host != HOST and moves(root / LOCK):
+            raise _in_use(root, f"process {process} on {host}")
         lock = (root / LOCK).open("a+", encoding="utf-8")
+        locks = True
         try:
             # Of the process, not of the open file: what it forks does not hold on to it after a kill.
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            lock.seek(0)
-            who = lock.read(100).split("\n")[0] or "another process"
+            who = _last_line(lock) or "another process"
             lock.close()
-            raise FolderInUseError(f"{root} is in use by {who}: wait until it has ended, or stop it") from error
+            raise _in_use(root, who) from error
         except OSError:
             # A file system without locks.
-            pass
+            locks = False
+        if not locks and process is not None and host == HOST and _lives(process):
+            lock.close()
+            raise _in_use(root, f"process {process} on {host}")
         if _same(lock, root / LOCK):
+            own = f"process {os.getpid()} on {HOST}"
             lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {HOST}\n")
+            lock.write(f"{own}\n")
             lock.flush()
+            if not locks:
+                # Of two that come at once the last one to write stays.
+                time.sleep(SETTLED)
+                if (who := _last_line(lock)) != own:
+                    lock.close()
+                    raise _in_use(root, who or "another process")
             return lock
         lock.close()
+
+
+def _last_line(lock: IO[str]) -> str:
+    lock.seek(0)
+    return (lock.read(1000).splitlines() or [""])[-1]
+
+
+def _in_use(root: Path, who: str) -> FolderInUseError:
+    return FolderInUseError(f"{root} is in use by {who}: wait until it has ended, or stop it")
+
+
+def _holder(path: Path) -> tuple[int | None, str | None]:
+    """The process that wrote a lock last, and its machine; None where nobody did."""
+    with suppress(OSError, ValueError):
+        if found := re.match(r"process (\d+) on ([A-Za-z0-9-]*)\n", path.read_text("utf-8")):
+            return int(found[1]), found[2]
+    return None, None
 
 
 def _same(lock: IO[str], path: Path) -> bool:
