@@ -99,7 +99,7 @@ def test_several_runs_at_a_time_take_less_and_no_less_than_the_longest(capsys, m
     [
         ({"_target_": "a.BasicLauncher"}, 1, "one run at a time"),
         ({"_target_": "a.JoblibLauncher", "n_jobs": 3}, 3, "3 runs at a time"),
-        ({"_target_": "a.LocalLauncher"}, None, "all runs at a time"),
+        ({"_target_": "a.BoundedLocalLauncher", "jobs_at_once": 3}, 3, "3 runs at a time"),
         ({"_target_": "a.SlurmLauncher", "array_parallelism": 8}, 8, "8 runs at a time"),
         ({"_target_": "a.SlurmLauncher"}, None, "all runs at a time"),
         ({"_target_": "a.RayLauncher"}, 1, "one after another: how many run at a time RayLauncher decides"),

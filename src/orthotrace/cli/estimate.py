@@ -49,7 +49,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Job:
+class Planned:
     """One run: its composed configuration, with Hydra's part, and its folder."""
 
     config: DictConfig
@@ -83,7 +83,7 @@ class CostEstimate(Callback):
         """Of a single run."""
         if config.estimate:
             with _last():
-                tell_estimate([Job(config, Path(config.hydra.run.dir))], 1, "")
+                tell_estimate([Planned(config, Path(config.hydra.run.dir))], 1, "")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Of every job."""
@@ -106,17 +106,17 @@ def _last() -> Iterator[None]:
     sys.exit(0)
 
 
-def _jobs(config: DictConfig) -> list[Job]:
+def _jobs(config: DictConfig) -> list[Planned]:
     from hydra.core.global_hydra import GlobalHydra
 
     loader = GlobalHydra.instance().config_loader()
     if (jobs := jobs_of(config, loader)) is None:
         raise UserError("this sweeper chooses its jobs as it goes: write one job, without --multirun", "estimate")
     made = [loader.load_sweep_config(config, job) for job in jobs]
-    return [Job(one, Path(one.hydra.sweep.dir) / str(one.hydra.sweep.subdir)) for one in made]
+    return [Planned(one, Path(one.hydra.sweep.dir) / str(one.hydra.sweep.subdir)) for one in made]
 
 
-def tell_estimate(jobs: Sequence[Job], at_once: int | None, how: str) -> None:
+def tell_estimate(jobs: Sequence[Planned], at_once: int | None, how: str) -> None:
     """Print what the runs that are not finished will cost; what is written goes to a folder that is removed.
 
     Args:
@@ -129,7 +129,7 @@ def tell_estimate(jobs: Sequence[Job], at_once: int | None, how: str) -> None:
     """
     left = [job for job in jobs if not job.finished]
     print(f"{_of(len(jobs), 'run')}, {len(jobs) - len(left)} finished already", flush=True)
-    settings: dict[str, list[Job]] = {}
+    settings: dict[str, list[Planned]] = {}
     for job in left:
         settings.setdefault(job.setting, []).append(job)
     costs: list[tuple[Cost, int]] = []
@@ -150,7 +150,7 @@ def tell_estimate(jobs: Sequence[Job], at_once: int | None, how: str) -> None:
     print("This is an estimate, from short epochs on one device of this machine; nothing was trained.", flush=True)
 
 
-def measured(job: Job) -> Cost:
+def measured(job: Planned) -> Cost:
     """Train two short epochs of the first task, and one of the second, in a folder that is removed."""
     from orthotrace.training.tracking import Tracker
 
@@ -228,8 +228,8 @@ def together(launcher: DictConfig) -> tuple[int | None, str]:
         number: int | None = joblib.effective_n_jobs(launcher.n_jobs)
     elif kind == "SlurmLauncher":
         number = launcher.get("array_parallelism")
-    elif kind == "LocalLauncher":
-        number = None
+    elif kind == "BoundedLocalLauncher":
+        number = launcher.jobs_at_once
     else:
         return 1, f"one after another: how many run at a time {kind} decides"
     return number, "all runs at a time" if number is None else f"{_of(number, 'run')} at a time"

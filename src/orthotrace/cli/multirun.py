@@ -66,6 +66,9 @@ class Multirun(Callback):
             found.append(Job(folder.absolute(), tuple(job)))
         trials = config.hydra.sweeper.get("n_trials")
         os.environ[JOBS] = str(len(found)) if jobs is not None else "?" if trials is None else str(trials)
+        if config.get("estimate"):
+            # Nothing is started: see estimate.CostEstimate.
+            return
         try:
             begin(self.sweep, [] if jobs is None else found, is_queued(config))
         except OSError as error:
