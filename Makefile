@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test test-whole lint docs release bench chaos audit clean
+.PHONY: setup demo test test-whole lint docs release bench chaos clusters audit clean
 
 setup: .venv/.run
 
@@ -62,6 +62,11 @@ bench: .venv/.run
 # Kills, signals, full disks, damaged files, bad configurations, dead servers: half an hour; docs/results/trust.md.
 chaos: .venv/.dev
 	$(BIN)/python scripts/chaos.py
+
+# Real launchers, Slurm among them, against undisturbed runs: half an hour. Slurm needs Debian's slurm-wlm and munge; the
+# part of Ray needs RAY=PYTHON, that of an environment with orthotrace[ray].
+clusters: .venv/.dev
+	$(BIN)/python scripts/clusters.py $(if $(RAY),--ray $(RAY))
 
 # Known weaknesses of the pinned packages, from the package index.
 audit: .venv/.dev

@@ -4,9 +4,10 @@
 
 Parts: slurm (6 jobs of a multirun by submitit; two are requeued by scontrol, and the longest come to their time limit),
 local (6 jobs by submitit_local, two of which hear its signal), ray (6 jobs on two workers, by the Python of an
-environment with orthotrace[ray]), batch (the sbatch script of docs/clusters.md, whose job is requeued), processes (two
-processes by srun, torchrun and Lightning, for each method with a subspace), search (20 trials of Optuna). Those
-whose programs are missing are named and left out. Results go to scripts/results/clusters.json.
+environment with orthotrace[ray]), batch (the scripts of docs/clusters.md: a job that is requeued, and an array),
+processes (two processes by srun, torchrun and Lightning, for each method with a subspace), search (20 trials of
+Optuna), overhead (200 tiny runs by joblib). Those whose programs are missing are named and left out. Results go to
+scripts/results/clusters.json.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -186,7 +188,8 @@ def ray_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 def batch_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """The script of docs/clusters.md: its job is requeued, and later told that its time is nearly up."""
     page = (Path(__file__).parents[1] / "docs" / "clusters.md").read_text(encoding="utf-8")
-    script = next(text for text in re.findall(r"```bash\n(#!.*?)```", page, re.S) if "scontrol requeue" in text)
+    scripts = re.findall(r"```bash\n(#!.*?)```", page, re.S)
+    script = next(text for text in scripts if "scontrol requeue" in text)
     words = f"method=gpm {' '.join(TINY)} trainer.max_epochs={epochs_of(40, folder)} trainer.save_every=2"
     script = re.sub(r"orthotrace-train .*", f"orthotrace-train {words} hydra.run.dir=batch", script)
     script = re.sub(r"(?m)^#SBATCH --(time|gpus).*\n", "", script).replace("#!/bin/bash", "#!/bin/bash\n#SBATCH -n 1")
@@ -204,7 +207,14 @@ def batch_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         subprocess.run(["scancel", "--signal=USR1", job], check=True, env=env)
         waited(lambda: "(continued" in log.read_text(), 600)
         text = log.read_text()
-    return {"interrupted": text.count("interrupted: "), "same bits": int(same(run, Run(folder / "whole")))}
+        array = re.sub(r"--array=0-9", "--array=0-2\n#SBATCH -n 1", next(one for one in scripts if "--array" in one))
+        (folder / "array.sh").write_text(array.replace("name=array", "name=array trainer.max_epochs=1"))
+        subprocess.run(["sbatch", "--wait", "array.sh"], check=True, cwd=folder, env=env, capture_output=True)
+    return {
+        "interrupted": text.count("interrupted: "),
+        "same bits": int(same(run, Run(folder / "whole"))),
+        "runs of the array": sum(one.finished for one in find(folder / "runs" / "array")),
+    }
 
 
 def processes_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -247,6 +257,28 @@ def search_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def overhead_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Two hundred tiny runs on two cores: what a job costs beyond its training."""
+    words = ("method=finetune", "stream.tasks=1", "trainer.max_epochs=1", "model.hidden=[64]", "name=tiny")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=range(200)")
+    start = time.time()
+    train("--multirun", *joblib, *words, cwd=folder)
+    seconds = time.time() - start
+    runs = find(folder / "runs" / "tiny")
+    ends = sorted(run.scores_file.stat().st_mtime for run in runs)
+    # Of two workers every other end is the same one's, mostly.
+    jobs = [later - sooner for sooner, later in zip(ends, ends[2:], strict=False)]
+    trained = [sum(run.scores["seconds"]) for run in runs]
+    return {
+        "runs": len(runs),
+        "seconds": round(seconds, 1),
+        "seconds to the first end": round(ends[0] - start, 1),
+        "median seconds of a job": round(statistics.median(jobs), 3),
+        "median seconds of training": round(statistics.median(trained), 3),
+        "median seconds beyond": round(statistics.median(jobs) - statistics.median(trained), 3),
+    }
+
+
 PARTS = {
     "slurm": slurm_part,
     "local": local_part,
@@ -254,6 +286,7 @@ PARTS = {
     "batch": batch_part,
     "processes": processes_part,
     "search": search_part,
+    "overhead": overhead_part,
 }
 
 
