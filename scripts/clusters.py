@@ -204,7 +204,7 @@ def batch_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         log = folder / f"slurm-{job}.out"
         # Some two minutes later it starts again.
         waited(lambda: "task 1" in log.read_text(), 400)
-        subprocess.run(["scancel", "--signal=USR1", job], check=True, env=env)
+        subprocess.run(["scancel", "--batch", "--signal=USR1", job], check=True, env=env)
         waited(lambda: "(continued" in log.read_text(), 600)
         text = log.read_text()
         array = re.sub(r"--array=0-9", "--array=0-2\n#SBATCH -n 1", next(one for one in scripts if "--array" in one))
