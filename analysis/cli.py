@@ -102,6 +102,15 @@ class SpikeOptions:
 
 @checked
 @dataclass(frozen=True)
+class ParallelOptions:
+    """Processes that work on networks at once: the keys below parallel, see networks.spread."""
+
+    jobs: Annotated[int, Field(ge=1)]
+    backend: Literal["loky", "dask", "ray"]
+
+
+@checked
+@dataclass(frozen=True)
 class Options:
     """The keys that have types and ranges; others are checked where they are used.
 
@@ -118,6 +127,7 @@ class Options:
     factors: list[str]
     dropout: DropoutOptions
     spikes: SpikeOptions
+    parallel: ParallelOptions
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -150,12 +160,14 @@ def analyse(config: DictConfig) -> Path:
         from orthotrace.analysis.networks.epochs import at_epochs
         from orthotrace.analysis.networks.left_out import left_out_line
         from orthotrace.analysis.networks.runs import select
+        from orthotrace.analysis.networks.spread import Spreading
         from orthotrace.analysis.settings import Settings
         from orthotrace.analysis.studies.dropout import DropoutSampling
         from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
         from orthotrace.results.groups import groups
         from orthotrace.results.summary import print_summary
 
+    spreading = Spreading(**vars(chosen.parallel))
     tracker = build(config, "logger")
     measure = measure_of(options["rdm"], chosen.spikes)
     similar = measures_of(config)
@@ -182,11 +194,11 @@ def analyse(config: DictConfig) -> Path:
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
         factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), windows=chosen.spikes.windows,
-        formats=chosen.formats, style=chosen.style, figures=chosen.figures,
+        formats=chosen.formats, style=chosen.style, figures=chosen.figures, spreading=spreading,
     )  # fmt: skip
 
     def concepts() -> Any:
-        return read_concepts(grouped, tasks, stimuli.task, chosen.concepts.images, chosen.interval.level)
+        return read_concepts(grouped, tasks, stimuli.task, chosen.concepts.images, chosen.interval.level, spreading)
 
     # Another analysis that writes there would mix its files with these.
     with held(out):

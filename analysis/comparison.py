@@ -23,6 +23,7 @@ from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, check_time, members_of, read_networks
 from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.networks.shown import of_array, of_file, of_number, of_source, scaled
+from orthotrace.analysis.networks.spread import Spreading, check_spread
 from orthotrace.analysis.networks.trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
@@ -107,6 +108,7 @@ def compare_groups(
     if out is not None:
         check_folder(out)
     given = [group for group in grouped if isinstance(group, GivenGroup)]
+    check_spread([run for group in given for run in group.runs], settings.spreading, out)
     check_figures(settings.figures or ())
     check_extras(grouped, settings)
     check_time(grouped, settings.tasks, settings.time, str(settings.options["rdm"]))
@@ -142,8 +144,9 @@ def _compared(
 ) -> NetworkComparison:
     name, level = settings.called, settings.interval["level"]
     readings = read_networks(
-        grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept, settings.time
-    )
+        grouped, stimuli, settings.tasks, settings.layers, settings.measure, settings.read, kept, settings.time,
+        settings.spreading,
+    )  # fmt: skip
     concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
     found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
     extras = extra_studies(grouped, readings, stimuli, settings, facets, out, found.left_out)
@@ -312,6 +315,7 @@ def compare_networks(
     windows: int | None = None,
     tau: float = TAU,
     cost: float = COST,
+    parallel: Spreading | None = None,
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -344,6 +348,7 @@ def compare_networks(
         windows: of time in which spiking networks are read, each layer in each; None for their firing rates.
         tau: of van_rossum, in steps.
         cost: of victor_purpura, of moving a spike by a step.
+        parallel: processes that work on networks at once, see networks.spread; None for this one.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -380,6 +385,7 @@ def compare_networks(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
         factors=list(factors), dropout=dropout or DropoutSampling(), windows=windows,
         formats=list(formats), style=style, figures=figures,
+        spreading=parallel or Spreading(),
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

@@ -77,7 +77,7 @@ def extra_studies(
     """
     level, found = settings.interval["level"], {}
     if settings.readout:
-        rows = readouts(grouped, settings.layers, settings.read, level, settings.windows)
+        rows = readouts(grouped, settings.layers, settings.read, level, settings.windows, settings.spreading)
         found["readouts"] = ExtraStudy(
             [asdict(one) for one in rows],
             drawings_of_forgetting(rows, facets),
@@ -90,8 +90,9 @@ def extra_studies(
         )
     if settings.dropout.samples:
         sampled = dropout_consistency(
-            readings, stimuli, settings.measure, settings.dropout, out, settings.called, settings.interval
-        )
+            readings, stimuli, settings.measure, settings.dropout, out, settings.called, settings.interval,
+            settings.spreading,
+        )  # fmt: skip
         found["dropout"] = ExtraStudy(
             [
                 {"method": method, "task": task, "layer": layer, "samples": count, **asdict(one)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.analysis.studies.dropout import DropoutSampling
@@ -39,6 +40,7 @@ class Settings:
         formats: of figures.
         style: of figures.
         figures: names or patterns of those to draw; None for all.
+        spreading: of the work over processes.
     """
 
     options: Mapping[str, Any]
@@ -56,6 +58,7 @@ class Settings:
     formats: Sequence[str] = ("pdf", "svg", "png")
     style: str = "nature"
     figures: Sequence[str] | None = None
+    spreading: Spreading = field(default_factory=Spreading)
 
     @property
     def time(self) -> TimeReading:

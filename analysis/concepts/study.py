@@ -26,6 +26,7 @@ from orthotrace.analysis.concepts.layer_outputs import (
 )
 from orthotrace.analysis.concepts.purity import Purity
 from orthotrace.analysis.networks.runs import tasks_of
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.core.errors import UserError
 from orthotrace.data.images import extremes
 
@@ -79,7 +80,12 @@ class ConceptNetwork:
 
 
 def read_concepts(
-    grouped: Sequence[Group], tasks: str | list[int], shown: int | None, limit: int | None, level: float
+    grouped: Sequence[Group],
+    tasks: str | list[int],
+    shown: int | None,
+    limit: int | None,
+    level: float,
+    spreading: Spreading | None = None,
 ) -> list[ConceptNetwork]:
     """Read every concept layer of every run, after the tasks of runs.tasks_of; none where no run has one.
 
@@ -89,39 +95,61 @@ def read_concepts(
     Raises:
         UserError: a checkpoint that is damaged, or a concept of which the limit leaves no images.
     """
-    images = ConceptImageLoader(limit)
+    runs: list[tuple[str, Run, tuple[str, ...]]] = []
+    drawn: set[tuple[str, str]] = set()
+    for group in grouped:
+        for run in group.runs:
+            if layers := concept_layers(run):
+                # Images are shown once for each method and layer.
+                first = tuple(layer for layer in layers if (group.label, layer) not in drawn)
+                drawn.update((group.label, layer) for layer in first)
+                runs.append((group.label, run, first))
+    # In this process runs of one data set need not make its images again.
+    loader = ConceptImageLoader(limit) if spreading is None or spreading.jobs == 1 else None
+    made = (spreading or Spreading()).each(_of_run, runs, tasks, shown, limit, level, loader)
+    return [one for of in track(made, "concepts", len(runs), transient=True, disable=not Console().is_terminal)
+            for one in of]  # fmt: skip
+
+
+def _of_run(
+    method: str,
+    run: Run,
+    first: Sequence[str],
+    tasks: str | list[int],
+    shown: int | None,
+    limit: int | None,
+    level: float,
+    loader: ConceptImageLoader | None,
+) -> list[ConceptNetwork]:
+    """The concept layers of one run; images themselves of those that are the first of their method."""
+    images = ConceptImageLoader(limit) if loader is None else loader
     found: list[ConceptNetwork] = []
-    runs = [(group.label, run) for group in grouped for run in group.runs if concept_layers(run)]
-    for method, run in track(runs, "concepts", transient=True, disable=not Console().is_terminal):
-        sets, stream = images.of(run, shown or 1)
-        chosen = tasks_of(run, tasks)
-        for task in chosen:
-            model = run.network(task)
-            last = task == chosen[-1]
-            parts = images.parts(sets, PARTS if last else ("test",))
-            for layer in concept_layers(run):
-                try:
-                    read = read_layer(model, layer, parts, sets.names, reduction(model.get_submodule(layer)))
-                    purity = axis_purity(read, level)
-                    assert purity is not None
-                    more: dict[str, Any] = {}
-                    if last:
-                        test = stream.test((shown or 1) - 1)
-                        some = test.take(torch.arange(min(len(test), IMPORTANT)))
-                        outputs = stream.active.for_evaluation((shown or 1) - 1, task)
-                        first = not any((one.method, one.layer) == (method, layer) for one in found if one.evaluation)
-                        importance = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
-                        more = {
-                            "evaluation": evaluate_concepts(read, level),
-                            "importance": importance,
-                            "classes": tuple(stream.classes[label] for label in importance.classes),
-                            "pixels": _pixels(sets, len(parts["test"].inputs)) if first else None,
-                        }
-                except UserError as error:
-                    raise UserError(
-                        f"{run.folder.name}, after task {task}, layer {layer}: {error}", "concepts"
-                    ) from error
-                found.append(ConceptNetwork(method, run, task, layer, read, purity, **more))
+    sets, stream = images.of(run, shown or 1)
+    chosen = tasks_of(run, tasks)
+    for task in chosen:
+        model = run.network(task)
+        last = task == chosen[-1]
+        parts = images.parts(sets, PARTS if last else ("test",))
+        for layer in concept_layers(run):
+            try:
+                read = read_layer(model, layer, parts, sets.names, reduction(model.get_submodule(layer)))
+                purity = axis_purity(read, level)
+                assert purity is not None
+                more: dict[str, Any] = {}
+                if last:
+                    test = stream.test((shown or 1) - 1)
+                    some = test.take(torch.arange(min(len(test), IMPORTANT)))
+                    outputs = stream.active.for_evaluation((shown or 1) - 1, task)
+                    importance = concept_importance(model, layer, some.inputs(), some.labels, outputs, sets.names)
+                    more = {
+                        "evaluation": evaluate_concepts(read, level),
+                        "importance": importance,
+                        "classes": tuple(stream.classes[label] for label in importance.classes),
+                        "pixels": _pixels(sets, len(parts["test"].inputs)) if layer in first else None,
+                    }
+            except UserError as error:
+                raise UserError(f"{run.folder.name}, after task {task}, layer {layer}: {error}", "concepts") from error
+            found.append(ConceptNetwork(method, run, task, layer, read, purity, **more))
     return found
 
 

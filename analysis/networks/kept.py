@@ -124,6 +124,15 @@ class KeptRdms:
             # It is made again.
             return None
 
+    def lacks(self, run: Any, task: int, layers: Sequence[str] | None) -> bool:
+        """Whether a network can be kept, and some of what is asked for is not; its file is then to be made."""
+        path, known = self.path(run, task), self.find(run, task)
+        if path is None or (known is not None and known.of(layers) is not None):
+            return False
+        if not path.is_file():
+            self._made.add(path)
+        return True
+
     def forget(self) -> None:
         """Remove the files that were made here: a mistake in what was asked leaves nothing behind."""
         for path in self._made:

@@ -16,6 +16,7 @@ from orthotrace.analysis.networks.kept import EVERY, KeptNetwork, KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.places import LayerPlace, Read, meant
 from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading, by_layer, parted
 from orthotrace.analysis.rdm.categories import centroids
@@ -66,6 +67,7 @@ def read_networks(
     read: Read = "post",
     kept: KeptRdms | None = None,
     time: TimeReading | None = None,
+    spreading: Spreading | None = None,
 ) -> NetworkReadings:
     """Rebuild every network and reduce its activations to RDMs, layer by layer, after the tasks of runs.tasks_of.
 
@@ -76,12 +78,20 @@ def read_networks(
     A network whose RDMs are kept already is not read again, and what is made is kept at once. Networks that were given
     may have other layers in each group. In windows of time, layers of networks that do not spike have none.
 
+    Several processes make what is not kept yet, and keep it; then all is read as it is kept.
+
     Raises:
         UserError: layers that do not match, a checkpoint that is damaged, a measure that fails, or no layer that has an
             RDM in any network.
     """
     jobs = [(group.label, run, task) for group in grouped for run in group.runs for task in tasks_of(run, tasks)]
     found = NetworkReadings([], [], {}, [], time or TimeReading())
+    if kept is not None and spreading is not None and spreading.jobs > 1:
+        # Networks of the same weights share a file.
+        lacking = {kept.path(run, task): (run, task) for _, run, task in jobs if kept.lacks(run, task, layers)}
+        made = spreading.each(_keep, list(lacking.values()), stimuli, layers, measure, read, found.time, kept)
+        for _ in track(made, "networks", len(lacking), transient=True, disable=not Console().is_terminal):
+            pass
     # Layers of those that are compared: all runs, or a group of networks that were given.
     alike: dict[str, list[str]] = {}
     unread: set[str] = set()
@@ -213,6 +223,20 @@ def _read(
     except Exception as error:
         raise UserError(f"{run.folder.name}, after task {task}, {one_line(error)}", "rdm") from error
     return found
+
+
+def _keep(
+    run: Any,
+    task: int,
+    stimuli: Stimuli,
+    layers: Sequence[str] | None,
+    measure: Measure,
+    read: Read,
+    time: TimeReading,
+    kept: KeptRdms,
+) -> None:
+    """Keep what there is to know of a network, for another process."""
+    kept.keep(run, task, _read(run, task, stimuli, layers, measure, read, time))
 
 
 def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure: Measure) -> None:

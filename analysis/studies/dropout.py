@@ -12,8 +12,11 @@ from rich.progress import track
 
 from orthotrace.analysis.networks.kept import KeptNetwork, KeptRdms
 from orthotrace.analysis.networks.masks import Average, averaged_rdms, with_dropout
+from orthotrace.analysis.networks.places import Read
 from orthotrace.analysis.networks.read import NetworkReadings
 from orthotrace.analysis.networks.runs import Network, Stimuli
+from orthotrace.analysis.networks.spread import Spreading
+from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.analysis.rdm.rdms import Measure
 from orthotrace.analysis.studies.findings import PairMeans, consistencies
 from orthotrace.core.errors import UserError
@@ -63,6 +66,7 @@ def dropout_consistency(
     folder: Path | None,
     name: str,
     interval: Mapping[str, Any],
+    spreading: Spreading | None = None,
 ) -> dict[int, PairMeans]:
     """Consistency of each layer over networks by the number of masks, after the last task; of networks with dropout.
 
@@ -74,6 +78,7 @@ def dropout_consistency(
         folder: of the analysis, in which RDMs are kept and found again; None to hold all.
         name: of the measure.
         interval: as for consistency.between_networks.
+        spreading: of the work over processes, network by network, where there is a folder; None for this one.
 
     Returns:
         Number of masks -> (method, task) -> layer -> consistency.
@@ -92,31 +97,22 @@ def dropout_consistency(
         kept[count] = None if folder is None else KeptRdms(folder, stimuli, called, measure, read)
     held: dict[tuple[int, int], KeptNetwork] = {}
     having = []
-    for place, one in enumerate(track(networks, "dropout masks", transient=True, disable=not Console().is_terminal)):
-        layers = list(one.rdms)
-        if all((of := kept[count]) is not None and _found(of, one) is not None for count in kept):
+    # RDMs themselves need not be sent.
+    given = [(one.run, one.task, list(one.rdms)) for one in networks]
+    made = (spreading or Spreading()).each(_sampled, given, kept, stimuli, measure, read, sampling, readings.time)
+    bar = track(made, "dropout masks", len(given), transient=True, disable=not Console().is_terminal)
+    for place, found_now in enumerate(bar):
+        if found_now is not None:
             having.append(place)
-            continue
-        model = with_dropout(one.run, one.task)
-        if model is None:
-            continue
-        having.append(place)
-        for count, rdms in averaged_rdms(
-            one.run, one.task, model, stimuli, layers, measure, read, sampling.counts, sampling.average, sampling.seed,
-            readings.time,
-        ):  # fmt: skip
-            known = KeptNetwork(rdms=rdms, asked={layer: [layer] for layer in layers})
-            store = kept[count]
-            if store is not None and store.path(one.run, one.task) is not None:
-                store.keep(one.run, one.task, known)
-            else:
-                held[count, place] = known
+            held.update({(count, place): known for count, known in found_now.items()})
     found: dict[int, PairMeans] = {}
     for count, store in kept.items():
         several: dict[tuple[str, int], list[Network]] = {}
         for place in having:
             one = networks[place]
-            known = held.get((count, place)) or (None if store is None else _found(store, one))
+            known = held.get((count, place)) or (
+                None if store is None else _found(store, one.run, one.task, list(one.rdms))
+            )
             if known is not None:
                 several.setdefault((one.method, one.task), []).append(replace(one, rdms=known.rdms))
         pairs = {key: same for key, same in several.items() if len(same) > 1}
@@ -124,10 +120,40 @@ def dropout_consistency(
     return found
 
 
-def _found(kept: KeptRdms, one: Network) -> KeptNetwork | None:
+def _sampled(
+    run: Any,
+    task: int,
+    layers: list[str],
+    kept: Mapping[int, KeptRdms | None],
+    stimuli: Stimuli,
+    measure: Measure,
+    read: Read,
+    sampling: DropoutSampling,
+    time: TimeReading,
+) -> dict[int, KeptNetwork] | None:
+    """Keep the RDMs of a network by its number of masks; what cannot be kept is given. None without dropout."""
+    if all(store is not None and _found(store, run, task, layers) is not None for store in kept.values()):
+        return {}
+    model = with_dropout(run, task)
+    if model is None:
+        return None
+    held = {}
+    for count, rdms in averaged_rdms(
+        run, task, model, stimuli, layers, measure, read, sampling.counts, sampling.average, sampling.seed, time
+    ):
+        known = KeptNetwork(rdms=rdms, asked={layer: [layer] for layer in layers})
+        store = kept[count]
+        if store is not None and store.path(run, task) is not None:
+            store.keep(run, task, known)
+        else:
+            held[count] = known
+    return held
+
+
+def _found(kept: KeptRdms, run: Any, task: int, layers: list[str]) -> KeptNetwork | None:
     """What is kept of a network."""
-    known = kept.find(one.run, one.task)
-    return None if known is None else known.of(list(one.rdms))
+    known = kept.find(run, task)
+    return None if known is None else known.of(layers)
 
 
 def courses(found: Mapping[int, PairMeans]) -> dict[str, dict[str, dict[int, Any]]]:

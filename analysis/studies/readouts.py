@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import track
 
 from orthotrace.analysis.networks.places import Read
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.studies.forgetting import Forgetting, forgetting
 from orthotrace.core.errors import UserError
 from orthotrace.results.groups import Group
+from orthotrace.results.run_folder import Run
 from orthotrace.results.statistics import mean_interval
 
 # Accuracies, in [0, 1], and what drift_split tells.
@@ -73,6 +75,7 @@ def readouts(
     read: Read = "post",
     level: float = 0.95,
     windows: int | None = None,
+    spreading: Spreading | None = None,
 ) -> list[ForgettingOfGroup]:
     """Every task after it and after every later one, layer by layer, over the networks of each group.
 
@@ -82,14 +85,17 @@ def readouts(
         read: likewise.
         level: of the intervals, in (0, 1).
         windows: as for forgetting.forgetting.
+        spreading: of the work over processes, run by run; None for this one.
 
     Raises:
         UserError: as forgetting.forgetting.
     """
     jobs = [(group.label, run) for group in grouped for run in group.runs]
     found: dict[tuple[str, str, bool, int, int, int, str], list[float]] = {}
-    for label, run in track(jobs, "readouts", transient=True, disable=not Console().is_terminal):
-        for one in forgetting(run, layers, read=read, windows=windows):
+    made = (spreading or Spreading()).each(_of_run, [(run,) for _, run in jobs], layers, read, windows)
+    bar = track(made, "readouts", len(jobs), transient=True, disable=not Console().is_terminal)
+    for (label, _), of in zip(jobs, bar, strict=True):
+        for one in of:
             key = (label, one.layer, one.drift is not None, one.task, one.after, one.classes)
             for quantity, value in _quantities(one).items():
                 found.setdefault((*key, quantity), []).append(value)
@@ -100,6 +106,10 @@ def readouts(
             mean = mean_interval(values, level)
             rows.append(ForgettingOfGroup(*key, tuple(values), mean.mean, mean.low, mean.high))
     return rows
+
+
+def _of_run(run: Run, layers: Sequence[str] | None, read: Read, windows: int | None) -> list[Forgetting]:
+    return forgetting(run, layers, read=read, windows=windows)
 
 
 def _quantities(one: Forgetting) -> dict[str, float]:

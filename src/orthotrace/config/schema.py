@@ -44,6 +44,7 @@ PLACES = {
         "concepts": "orthotrace.analysis.cli.ConceptOptions",
         "dropout": "orthotrace.analysis.cli.DropoutOptions",
         "interval": "orthotrace.analysis.cli.IntervalOptions",
+        "parallel": "orthotrace.analysis.cli.ParallelOptions",
         "spikes": "orthotrace.analysis.cli.SpikeOptions",
     },
 }
