@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
+from orthotrace.config.folder_names import LONGEST
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, import_fault, nearest
 from orthotrace.core.folders import held
@@ -35,14 +37,49 @@ def main() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """One analysis."""
+    """One analysis; of a multirun each has a folder of its own, below the one that all would have."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     quieten()
     with mistakes_on_one_line("analyze"):
-        check_composed(config, HydraConfig.get(), "analyze")
-        working_in(str(config.out))
-        print(f"report: {analyse(config)}", flush=True)
+        hydra: Any = HydraConfig.get()
+        check_composed(config, hydra, "analyze")
+        below = folder_name(hydra.overrides.task) if hydra.mode == RunMode.MULTIRUN else ""
+        working_in(out_of(plain(config)) / below)
+        print(f"report: {analyse(config, below)}", flush=True)
+
+
+def folder_name(overrides: Sequence[str]) -> str:
+    """The folder of an analysis of a multirun: what was set; nothing where each has an out of its own.
+
+    Example:
+        >>> folder_name(["runs=runs/digits", "rdm=cosine", "layers=[fc1,fc2]"])
+        'rdm=cosine,layers=fc1-fc2'
+        >>> folder_name(["runs=runs/digits", "rdm=cosine", "out=mine"])
+        ''
+    """
+    given = [one.lstrip("+~").partition("=") for one in overrides]
+    if any(key == "out" for key, _, _ in given):
+        return ""
+    safe = [
+        f"{key}={re.sub('[^A-Za-z0-9._+-]+', '-', value).strip('-')}"
+        for key, _, value in given
+        if key not in ("runs", "networks", "name", "logger") and not key.startswith("hydra")
+    ]
+    return ",".join(safe)[:LONGEST]
+
+
+def out_of_sweep(root: Any) -> str:
+    """Where the analyses of a multirun are, as Hydra asks for it; elsewhere where nothing is said, which is told."""
+    try:
+        return str(out_of({key: root.get(key) for key in ("runs", "networks", "out")}))
+    except UserError:
+        return str(Path(tempfile.gettempdir()) / "orthotrace")
+
+
+# Hydra writes a file there, which would lie around elsewhere.
+OmegaConf.register_new_resolver("out_of_sweep", lambda *, _root_: out_of_sweep(_root_), replace=True)
 
 
 @checked
@@ -138,8 +175,12 @@ class Options:
     groups: list[str] | None
 
 
-def analyse(config: DictConfig) -> Path:
+def analyse(config: DictConfig, below: str = "") -> Path:
     """Analyse the chosen runs, or the networks that are given, and write the folder of the analysis.
+
+    Args:
+        config: as it was composed.
+        below: a folder in it, of one of several analyses.
 
     Returns:
         The report.
@@ -149,7 +190,7 @@ def analyse(config: DictConfig) -> Path:
     """
     options: dict[str, Any] = plain(config)
     chosen = Options(**{one.name: options[one.name] for one in fields(Options)})
-    out = out_of(options)
+    out = out_of(options) / below
     # torch takes a second to import: what does not need it has been answered. Some libraries catch whatever is raised
     # while they are imported.
     with deferred():

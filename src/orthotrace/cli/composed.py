@@ -102,3 +102,16 @@ class BeforeAnAnalysis(Callback):
         with mistakes_on_one_line("analyze"):
             check_composed(config, config.hydra, "analyze")
             check_folder(config, "hydra.run.dir")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check that of each of several."""
+        from hydra.core.global_hydra import GlobalHydra
+
+        from orthotrace.cli.errors import mistakes_on_one_line
+        from orthotrace.cli.shown import jobs_of
+
+        loader = GlobalHydra.instance().config_loader()
+        with mistakes_on_one_line("analyze"):
+            for job in jobs_of(config, loader) or ():
+                composed = loader.load_sweep_config(config, job)
+                check_composed(composed, composed.hydra, "analyze")
