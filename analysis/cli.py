@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from orthotrace.analysis.out import folder_name, out_of
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.config.build import build, plain
-from orthotrace.config.folder_names import LONGEST
 from orthotrace.config.renamed import current
 from orthotrace.core.errors import UserError, checked, import_fault, nearest
 from orthotrace.core.folders import held
@@ -48,38 +47,6 @@ def job(config: DictConfig) -> None:
         below = folder_name(hydra.overrides.task) if hydra.mode == RunMode.MULTIRUN else ""
         working_in(out_of(plain(config)) / below)
         print(f"report: {analyse(config, below)}", flush=True)
-
-
-def folder_name(overrides: Sequence[str]) -> str:
-    """The folder of an analysis of a multirun: what was set; nothing where each has an out of its own.
-
-    Example:
-        >>> folder_name(["runs=runs/digits", "rdm=cosine", "layers=[fc1,fc2]"])
-        'rdm=cosine,layers=fc1-fc2'
-        >>> folder_name(["runs=runs/digits", "rdm=cosine", "out=mine"])
-        ''
-    """
-    given = [one.lstrip("+~").partition("=") for one in overrides]
-    if any(key == "out" for key, _, _ in given):
-        return ""
-    safe = [
-        f"{key}={re.sub('[^A-Za-z0-9._+-]+', '-', value).strip('-')}"
-        for key, _, value in given
-        if key not in ("runs", "networks", "name", "logger") and not key.startswith("hydra")
-    ]
-    return ",".join(safe)[:LONGEST]
-
-
-def out_of_sweep(root: Any) -> str:
-    """Where the analyses of a multirun are, as Hydra asks for it; elsewhere where nothing is said, which is told."""
-    try:
-        return str(out_of({key: root.get(key) for key in ("runs", "networks", "out")}))
-    except UserError:
-        return str(Path(tempfile.gettempdir()) / "orthotrace")
-
-
-# Hydra writes a file there, which would lie around elsewhere.
-OmegaConf.register_new_resolver("out_of_sweep", lambda *, _root_: out_of_sweep(_root_), replace=True)
 
 
 @checked
@@ -279,24 +246,6 @@ def tables_of(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """
     rows = {key: of for key, of in results.items() if isinstance(of, list)}
     return {key: of for key, of in rows.items() if of and all(isinstance(one, dict) for one in of)}
-
-
-def out_of(options: Mapping[str, Any]) -> Path:
-    """The folder of an analysis: that which is given, or by what is analysed.
-
-    Raises:
-        UserError: neither runs nor networks are given, or both; or a list of networks without a folder.
-    """
-    runs, networks, out = options["runs"], options["networks"], str(options["out"])
-    if (runs is None) == (networks is None):
-        said = "is missing; write runs=FOLDER, or networks=FILE.yaml" if runs is None else "give runs or networks"
-        raise UserError(said, "runs")
-    # What the default comes to without runs.
-    if runs is None and out == "None/analysis":
-        if not isinstance(networks, str):
-            raise UserError("is missing; write out=FOLDER", "out")
-        return Path(networks).with_suffix("")
-    return Path(out)
 
 
 def refuse_for_runs(shown: StimulusOptions) -> None:

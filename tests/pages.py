@@ -40,7 +40,10 @@ def compositions(words: list[str]) -> list[list[str]]:
     for override in OverridesParser.create().parse_overrides(words):
         key, plain = override.get_key_element(), override.input_line or ""
         values = [plain]
-        if override.is_sweep_override():
+        if override.is_interval_sweep():
+            # Of a search; its bounds are checked in tests/cli/test_plugins.py.
+            values = [f"{key}={override.value().start}"]
+        elif override.is_sweep_override():
             values = [f"{key}={value}" for value in override.sweep_string_iterator()]
         jobs = [[*job, value] for job in jobs for value in (values if key in GROUPS else values[:1])]
     return jobs
