@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orthotrace.core.launched import Launched, launched
+from orthotrace.core.errors import UserError
+from orthotrace.core.launched import NUMBERS, Launched, check_environment, launched
 
 STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "3"}
 CASES = {
@@ -21,6 +22,8 @@ CASES = {
                  Launched("torchrun", 5, 6, 2)),
     "torchrun within srun": (STEP | {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2"},
                              Launched("torchrun", 0, 2, 1)),
+    "a number that is none": ({"LOCAL_RANK": "", "NODE_RANK": "x"}, Launched()),
+    "another script's digits": ({"LOCAL_RANK": "\u00b2"}, Launched()),
 }  # fmt: skip
 
 
@@ -32,3 +35,16 @@ def test_who_started_a_process(case, monkeypatch):
         monkeypatch.setenv(name, value)
     assert launched() == expected
     assert launched().helper == ("child" in case)
+
+
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", " 1", "\u00b2"], ids=ascii)
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "SLURM_PROCID"])
+def test_a_number_that_is_none_is_refused_by_its_name(name, value):
+    with pytest.raises(UserError, match=f"^{name}: the environment has .*unset it"):
+        check_environment({name: value})
+
+
+def test_what_launchers_set_is_not_refused():
+    for environment, _ in list(CASES.values())[:-2]:
+        check_environment(environment)
+    check_environment(dict.fromkeys(NUMBERS, "0"))

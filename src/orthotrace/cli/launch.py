@@ -22,6 +22,7 @@ from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.config.folder_names import name_of
 from orthotrace.core.errors import UserError
 from orthotrace.core.interrupt import interruptible
+from orthotrace.core.launched import check_environment
 
 # Where this module is imported folders can be named: workers of a launcher import it with the job.
 OmegaConf.register_new_resolver(
@@ -36,6 +37,7 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     with mistakes_on_one_line(config_name):
         flags = read_flags(sys.argv[1:])
+        check_environment()
     sys.argv[1:] = as_words(flags)
     # Hydra reads every option twice for its help, which takes a second, and takes each folder of conf/ for a group.
     if flags.help and not (flags.config_name or flags.config_path or any("hydra" in one for one in flags.overrides)):

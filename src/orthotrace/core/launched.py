@@ -6,6 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orthotrace.core.errors import UserError, short
+
+# What launchers tell the processes that they start, all whole numbers; torch and Lightning read them unchecked.
+NUMBERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "MASTER_PORT",
+           "JSM_NAMESPACE_RANK", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NNODES",
+           "SLURM_JOB_ID")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Launched:
@@ -31,7 +38,7 @@ class Launched:
     @property
     def helper(self) -> bool:
         """Whether Lightning started this process to help another one on the same machine, which ends it."""
-        return not self.by and int(os.environ.get("LOCAL_RANK", 0)) > 0
+        return not self.by and _number(os.environ, "LOCAL_RANK", 0) > 0
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launched:
@@ -56,8 +63,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched:
     found = os.environ if environment is None else environment
 
     def number(name: str, otherwise: int) -> int:
-        text = found.get(name, "")
-        return int(text) if text.isdecimal() else otherwise
+        return _number(found, name, otherwise)
 
     if "TORCHELASTIC_RUN_ID" in found:
         processes = number("WORLD_SIZE", 1)
@@ -75,6 +81,36 @@ def launched(environment: Mapping[str, str] | None = None) -> Launched:
     machine = number("NODE_RANK", number("GROUP_RANK", 0))
     # Which number it has among all only Lightning knows: it is another one than the first.
     return Launched(rank=number("LOCAL_RANK", 0) or machine)
+
+
+def check_environment(environment: Mapping[str, str] | None = None) -> None:
+    """Refuse variables of launchers that are no numbers, as a script may have left them.
+
+    Args:
+        environment: variables; None for those of this process.
+
+    Raises:
+        UserError: names the variable.
+
+    Example:
+        >>> check_environment({"LOCAL_RANK": ""})
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: LOCAL_RANK: the environment has '' in the place of a whole number; unset it, ...
+    """
+    found = os.environ if environment is None else environment
+    for name in NUMBERS:
+        if name in found and _number(found, name, -1) < 0:
+            raise UserError(
+                f"the environment has {short(found[name])!r} in the place of a whole number; unset it, or start the "
+                "command by srun or torchrun, which set it",
+                name,
+            )
+
+
+def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
+    text = environment.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() else otherwise
 
 
 def scheduled(environment: Mapping[str, str] | None = None) -> str | None:

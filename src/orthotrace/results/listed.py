@@ -97,30 +97,35 @@ def lists_below(folder: Path) -> list[Path]:
 
 
 def read_list(path: Path) -> JobList:
-    """A list; an empty one where it is gone."""
+    """A list; an empty one where it is gone. Lines that are damaged are passed over."""
     lines: list[dict[str, Any]] = []
     try:
-        for line in path.read_text("utf-8").splitlines():
-            # The last one may be being written.
+        # The last line may be being written.
+        for text in path.read_text("utf-8", errors="replace").splitlines():
             with suppress(ValueError):
-                lines.append(dict(json.loads(line)))
-    except (OSError, TypeError):
+                line = json.loads(text)
+                if isinstance(line, dict):
+                    lines.append(line)
+    except OSError:
         return JobList(path)
-    head = lines[0] if lines else {}
+    head = next((line for line in lines if "process" in line), {})
     jobs = tuple(
-        Job(Path(os.path.normpath(path.parent.parent / one["job"])), tuple(one["overrides"]))
+        Job(Path(os.path.normpath(path.parent.parent / one["job"])), tuple(map(str, one["overrides"])))
         for one in lines
-        if "job" in one
+        if isinstance(one.get("job"), str) and isinstance(one.get("overrides"), list)
     )
     told = tuple(str(one["told"]) for one in lines if "told" in one)
     return JobList(path, jobs, told, bool(head.get("queued")), _lives(head))
 
 
 def _lives(head: Mapping[str, Any]) -> bool:
-    if head.get("host") != HOST:
-        return bool(head)
+    process, host = head.get("process"), head.get("host")
+    if not isinstance(process, int) or process < 1 or not isinstance(host, str):
+        return False
+    if host != HOST:
+        return True
     try:
-        os.kill(int(head["process"]), 0)
+        os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
