@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -98,3 +101,41 @@ def test_overrides_as_an_experiment():
         "stream": {"angles": [0, 90]},
         "method": {"rank": None},
     }
+
+
+def test_an_experiment_of_the_users_own_is_written_out(tmp_path):
+    """Also one that is called best: in the folder of a further multirun it would name itself."""
+    for name, text in {
+        "mine": "defaults: [digits, {override /method: gpm}, _self_]\nmethod: {energy: 0.9}\nseed: 1",
+        "best": "defaults: [mine, {override /optimizer: adam}]\nseed: 2\nmodel: {hidden: [24]}",
+        # Ours goes before.
+        "digits": "seed: 7",
+    }.items():
+        (tmp_path / "experiment").mkdir(exist_ok=True)
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    assert OmegaConf.create(as_experiment(["experiment=best", "optimizer=sgd", "method.energy=0.5"], [tmp_path])) == {
+        "defaults": ["digits", {"override /method": "gpm"}, {"override /optimizer": "sgd"}],
+        "method": {"energy": 0.5},
+        "seed": 2,
+        "model": {"hidden": [24]},
+    }
+
+
+def test_how_to_train_the_best_can_be_typed(study, tmp_path):
+    own = tmp_path / "own"
+    (own / "optimizer").mkdir(parents=True)
+    (own / "optimizer" / "mine.yaml").write_text("lr: 1")
+    jobs = [
+        Job(tmp_path / job.folder.name, (*job.overrides, "optimizer=mine"))
+        for job in jobs_of(study, finetune=0.5, gpm=0.75)
+    ]
+    for job in jobs:
+        shutil.copytree(study / job.folder.name, job.folder)
+        hydra = OmegaConf.load(job.folder / ".hydra" / "hydra.yaml")
+        hydra.hydra.runtime.config_sources.append({"path": str(own), "schema": "file", "provider": "command-line"})
+        OmegaConf.save(hydra, job.folder / ".hydra" / "hydra.yaml")
+    sweep = tmp_path / "two words"
+    told = str(write_best(sweep, jobs)).partition("train it with ")[2]
+    assert shlex.split(told) == [
+        "--config-dir", str(sweep), "experiment=best", f"hydra.searchpath=[file://{own}]",
+    ]  # fmt: skip

@@ -52,6 +52,7 @@ submitit = pytest.mark.skipif(find_spec("submitit") is None, reason="needs ortho
 def test_a_search_ends_in_a_table_and_a_file_that_gives_its_score_again(train):
     answer = train("--multirun", *OPTUNA, *GIVEN)
     assert answer.code == 0, answer.err
+    assert "study" not in answer.err
     assert "[2/2] method.energy=" in answer.out and "best by val_acc of 2 settings (" in answer.out
     runs = find(Path("runs/x"))
     best = max(run.scores["val_acc"] for run in runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from orthotrace.config.conf import conf_folder
 from orthotrace.config.keys import groups
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
@@ -125,15 +127,27 @@ def write_best(sweep: Path, jobs: Sequence[Job]) -> str | None:
     best = choose(whole, key=lambda setting: whole[setting])
     told = " ".join(one for one in best if _key(one) in varied)
     line = f"best by {name} of {len(whole)} settings ({whole[best]:.4g}): {told}"
-    if (content := as_experiment(best)) is None:
+    folders = _own_folders(jobs[0])
+    if (content := as_experiment(best, folders)) is None:
         return line
     file = sweep / "experiment" / "best.yaml"
     write_text(file, f"# @package _global_\n# The best of {len(whole)} settings by {name}: {whole[best]!r}.\n{content}")
-    return f"{line}; train it with --config-dir {sweep} experiment=best"
+    words = ["--config-dir", str(sweep), "experiment=best"]
+    chosen = {
+        one.lstrip("+").replace("=", "/", 1) for one in best if _key(one) in groups() and _key(one) != "experiment"
+    }
+    if needed := [one for one in folders if any((one / f"{option}.yaml").is_file() for option in chosen)]:
+        words.append(f"hydra.searchpath=[{','.join(f'file://{one}' for one in needed)}]")
+    return f"{line}; train it with {shlex.join(words)}"
 
 
-def as_experiment(overrides: Sequence[str]) -> str | None:
+def as_experiment(overrides: Sequence[str], folders: Sequence[Path] = ()) -> str | None:
     """Overrides as the text of an option of experiment; None where one takes a key away, which a file cannot.
+
+    Args:
+        overrides: of a job.
+        folders: of configurations of the user's own; an experiment of theirs is written out, since --config-dir names
+            one folder alone, and it may be called best itself.
 
     Example:
         >>> print(as_experiment(["experiment=digits", "method=gpm", "method.energy=0.9", "+model.mine=[1,2]"]), end="")
@@ -150,7 +164,8 @@ def as_experiment(overrides: Sequence[str]) -> str | None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import QuotedString
 
-    defaults: list[Any] = []
+    experiments: list[str] = []
+    options: dict[str, str] = {}
     keys = OmegaConf.create()
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
@@ -159,14 +174,40 @@ def as_experiment(overrides: Sequence[str]) -> str | None:
         if key.split(".")[0].split("/")[0] in ("hydra", "name", "overwrite", "logger"):
             continue
         if key == "experiment":
-            defaults.insert(0, str(value))
+            experiments = [str(value)]
         elif key in groups():
-            defaults.append({f"override /{key}": str(value)})
+            options[f"override /{key}"] = str(value)
         else:
             plain = value.text if isinstance(value, QuotedString) else value
             OmegaConf.update(keys, key, plain, force_add=True)
-    content = ({"defaults": defaults} if defaults else {}) | dict(keys)
+    # That of an experiment of the user's own stands before what was given beside it.
+    while experiments and (own := _own_experiment(experiments[-1], folders)) is not None:
+        experiments.pop()
+        for one in own.pop("defaults", None) or []:
+            if isinstance(one, Mapping):
+                options = {str(name): str(option) for name, option in one.items()} | options
+            elif one != "_self_":
+                experiments.append(str(one))
+        keys = OmegaConf.merge(own, keys)
+    defaults = [*experiments, *({name: option} for name, option in options.items())]
+    content: dict[Any, Any] = ({"defaults": defaults} if defaults else {}) | dict(keys)
     return OmegaConf.to_yaml(OmegaConf.create(content))
+
+
+def _own_folders(job: Job) -> list[Path]:
+    """The folders of configurations beside ours that a job was composed from."""
+    try:
+        sources = OmegaConf.select(OmegaConf.load(Run(job.folder).hydra / "hydra.yaml"), "hydra.runtime.config_sources")
+        return [Path(one.path) for one in sources or () if one.schema == "file" and one.provider != "main"]
+    except Exception:  # of what is damaged nearly anything can be raised
+        return []
+
+
+def _own_experiment(name: str, folders: Sequence[Path]) -> Any:
+    """What an experiment of the user's own holds; None for ours, which go before, and where there is none."""
+    files = [folder / "experiment" / f"{name}.yaml" for folder in (conf_folder(), *folders)]
+    file = next((one for one in files if one.is_file()), files[0])
+    return None if file == files[0] else OmegaConf.load(file)
 
 
 def _value(found: Any) -> float | None:

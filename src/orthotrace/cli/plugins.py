@@ -58,8 +58,10 @@ def check_plugins(config: DictConfig) -> None:
             choice = OmegaConf.select(config, f"hydra.runtime.choices.hydra/{what}") or package
             raise UserError(f"needs {package}: pip install 'orthotrace[{extra}]'", f"hydra/{what}={choice}")
         if what == "sweeper" and "optuna" in module:
-            # Of studies in memory, and once more of jobs that failed.
-            logging.getLogger("optuna").setLevel(logging.WARNING)
+            # Of studies in memory, and once more of jobs that failed. Optuna sets its level when it is imported.
+            import optuna.logging  # pyright: ignore[reportMissingImports]
+
+            optuna.logging.set_verbosity(logging.WARNING)
             logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.ERROR)
         if module in OURS:
             number = config.hydra.launcher.jobs_at_once
