@@ -6,6 +6,7 @@ import pytest
 from made_runs import written
 from scipy import stats
 
+from orthotrace.core.folders import held
 from orthotrace.results.columns import COLUMNS
 from orthotrace.results.comparisons import against_references, comparisons
 from orthotrace.results.groups import failures, groups
@@ -36,6 +37,9 @@ def test_failures_have_reasons(tmp_path, capsys):
     assert failures(runs) == {"a": "it broke", "b": "not finished"}
     print_summary(runs)
     assert capsys.readouterr().out.split("\n")[:2] == ["failed: a: it broke", "failed: b: not finished"]
+    # By whom is no matter: where the command was killed, its jobs may go on.
+    with held(tmp_path / "b"):
+        assert failures(runs) == {"a": "it broke", "b": "another process is writing to it"}
 
 
 def test_methods_are_compared_on_the_seeds_that_both_have(study):

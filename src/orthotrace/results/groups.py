@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orthotrace.core.errors import UserError
+from orthotrace.core.folders import is_held
 from orthotrace.results.columns import COLUMNS
 from orthotrace.results.distinct import distinct
 from orthotrace.results.run_folder import Run
@@ -102,7 +103,9 @@ def failures(runs: Sequence[Run]) -> dict[str, str]:
             continue
         try:
             if not run.scores_file.is_file() or not run.finished:
-                reasons[run.folder.name] = "not finished"
+                # As after a command that was killed while its jobs went on.
+                busy = is_held(run.folder)
+                reasons[run.folder.name] = "another process is writing to it" if busy else "not finished"
             else:
                 run.check()
         except UserError as error:
