@@ -328,3 +328,11 @@ def test_choices_that_do_not_go_together_are_one_line(train, tmp_path, overrides
     answer = train(*given, *[item for item in overrides if not item.startswith("~")])
     assert answer.code == 2 and answer.err.startswith(f"error: {line}"), answer.err
     assert len(answer.err.strip().split("\n")) == 1 and not snapshot(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "RANK"])
+def test_a_launcher_s_variable_that_is_no_number_is_one_line(train, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "")
+    answer = train(*TINY)
+    assert answer.code == 2 and answer.err.startswith(f"error: {name}: the environment has ''")
+    assert answer.err.count("\n") == 1 and not list(tmp_path.iterdir())
