@@ -36,8 +36,8 @@ def folder_name(overrides: Sequence[str]) -> str:
     """The folder of an analysis of a multirun: what was set; nothing where each has an out of its own.
 
     Example:
-        >>> folder_name(["runs=runs/digits", "rdm=cosine", "layers=[fc1,fc2]"])
-        'rdm=cosine,layers=fc1-fc2'
+        >>> folder_name(["runs=runs/digits", "rdm=cosine", "read=pre"])
+        'rdm=cosine,read=pre'
         >>> folder_name(["runs=runs/digits", "rdm=cosine", "out=mine"])
         ''
     """

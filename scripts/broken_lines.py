@@ -318,13 +318,13 @@ MUTATIONS = [
         "tests/core/test_interrupt.py",
     ),
     Mutation(
-        "src/orthotrace/core/interrupt.py",
+        "src/orthotrace/core/signals.py",
         "            signal.set_wakeup_fd(-1)\n        self.after()",
         "            pass\n        self.after()",
         "tests/core/test_interrupt.py",
     ),
     Mutation(
-        "src/orthotrace/core/interrupt.py",
+        "src/orthotrace/core/signals.py",
         "if self.noted:\n            self.blocked.before",
         "if False:\n            self.blocked.before",
         "tests/core/test_interrupt.py",
@@ -365,14 +365,14 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/core/folders.py",
-        "        if _same(lock, root / LOCK):\n            lock.truncate",
-        "        if True:\n            lock.truncate",
+        "        if _same(lock, root / LOCK):\n            own = ",
+        "        if True:\n            own = ",
         "tests/core/test_folders.py",
     ),
     Mutation(
         "src/orthotrace/core/folders.py",
-        "return found[0] != fcntl.F_UNLCK",
-        "return True",
+        "if found[0] != fcntl.F_UNLCK:",
+        "if True:",
         "tests/core/test_folders.py",
     ),
     Mutation(

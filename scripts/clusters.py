@@ -143,7 +143,7 @@ def running(folder: Path, number: int) -> list[int]:
 def slurm_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Six jobs of Slurm: two are requeued, the long ones come to their time limit."""
     with slurm(folder / "slurm") as variables:
-        sweep = Sweep(folder, short=12, long=75)
+        sweep = Sweep(folder, short=12, long=60)
         place = folder / "runs" / "slurm"
         limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=60")
         process = sweep.start("slurm", "hydra/launcher=submitit_slurm", *limits, more=variables)

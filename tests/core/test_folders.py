@@ -33,6 +33,9 @@ def test_the_second_process_stops_at_once_and_a_kill_frees_the_folder(tmp_path):
     with pytest.raises(FolderInUseError, match=rf"run is in use by process {other.pid} on "), held(folder):
         pass
     assert time.monotonic() - start < 1 and is_held(folder)
+    # By its lock, however long it has given no sign.
+    os.utime(folder / ".lock", (0, 0))
+    assert is_held(folder)
     other.send_signal(signal.SIGKILL)
     other.communicate()
     assert (folder / ".lock").exists() and not is_held(folder)

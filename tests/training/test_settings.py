@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from orthotrace.core.errors import UserError
@@ -33,5 +35,5 @@ def test_steps_are_a_number_or_a_list():
 )
 def test_trainers_that_cannot_be(options, line):
     with pytest.raises(UserError) as error:
-        make_trainer(options, [])
+        make_trainer(options, [], Path("run"))
     assert str(error.value).startswith(line)
