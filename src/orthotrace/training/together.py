@@ -67,10 +67,15 @@ class Together:
             with ends_with_first():
                 try:
                     yield
+                except SystemExit:
+                    # Lightning's own, of a signal that comes before our handler is back: its code would be 0.
+                    leave(128 + signal.SIGTERM)
                 except Exception as error:
                     end_if_lingering()
                     # The first process has the same error and ends this one, or it has ended with a line of its own.
                     time.sleep(SETTLED)
+                    # Its signal may come a moment after that of the first.
+                    end_if_lingering()
                     _check_others(error)
                     raise
         elif launched().by:
