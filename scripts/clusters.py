@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from records import read_record, write_record
 from slurm_node import missing, slurm
 
-from orthotrace.core.files import read_json, write_json
 from orthotrace.results.run_folder import Run, find
 
 RESULTS = Path(__file__).with_name("results") / "clusters.json"
@@ -140,6 +140,18 @@ def running(folder: Path, number: int) -> list[int]:
     return sorted(found) if len(found) >= number else []
 
 
+def held_by_slurm(variables: Mapping[str, str]) -> set[int]:
+    """Jobs of arrays by number that Slurm runs now."""
+    words = ["squeue", "--noheader", "--states=RUNNING", "--format=%K"]
+    text = subprocess.run(words, env=environment(variables), check=True, capture_output=True, text=True).stdout
+    return {int(number) for number in text.split() if number.isdigit()}
+
+
+def two_of(jobs: set[int]) -> list[int]:
+    """The first two, once there are so many."""
+    return sorted(jobs)[:2] if len(jobs) > 1 else []
+
+
 def slurm_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Six jobs of Slurm: two are requeued, the long ones come to their time limit."""
     with slurm(folder / "slurm") as variables:
@@ -147,7 +159,8 @@ def slurm_part(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         place = folder / "runs" / "slurm"
         limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=60")
         process = sweep.start("slurm", "hydra/launcher=submitit_slurm", *limits, more=variables)
-        jobs = waited(lambda: running(place, 2))[:2]
+        # A job that waits to be started again has lines of its training too: Slurm says which of them run.
+        jobs = waited(lambda: two_of(set(running(place, 1)) & held_by_slurm(variables)))
         listed = json.loads(subprocess.run(
             ["orthotrace-runs", str(place), "--json"], capture_output=True, text=True, check=True,
             env=environment(variables),
@@ -306,10 +319,10 @@ def main() -> None:
         folder = Path(tempfile.mkdtemp(prefix=f"ot-{name}-"))
         found = PARTS[name](folder, arguments)
         print(name, json.dumps(found), flush=True)
-        content = read_json(RESULTS) if RESULTS.is_file() else {}
+        content = read_record(RESULTS) if RESULTS.is_file() else {}
         content["command"] = "make clusters"
         content["machine"] = f"{os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}"
-        write_json(RESULTS, content | {name: found})
+        write_record(RESULTS, content | {name: found})
         shutil.rmtree(folder, ignore_errors=True)
 
 

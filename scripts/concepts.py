@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from family import cell
+from records import read_record, write_record
 from torch import nn
 
 from orthotrace.analysis.concepts.images import ConceptImageLoader, concept_layers, reduction
@@ -32,7 +33,7 @@ from orthotrace.analysis.figures.concept_maps import separability_maps
 from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_concept
 from orthotrace.analysis.figures.style import styled
 from orthotrace.config.build import plain
-from orthotrace.core.files import read_json, whole, write_json
+from orthotrace.core.files import whole
 from orthotrace.data.streams import Stream
 from orthotrace.layers import fit
 from orthotrace.results.groups import groups
@@ -232,13 +233,13 @@ def main() -> None:
         **(drift(name) if name == "concept_drift" else compare(name)),
     }
     RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{name}.json", content)
+    write_record(RESULTS / f"{name}.json", content)
     print("\n".join(table(name)))
 
 
 def table(name: str) -> list[str]:
     """The lines of the table, from the results that were written."""
-    found = read_json(RESULTS / f"{name}.json")
+    found = read_record(RESULTS / f"{name}.json")
     return drift_table(found) if name == "concept_drift" else compared_table(found)
 
 

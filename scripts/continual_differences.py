@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from records import write_record
 
-from orthotrace.core.files import read_json, write_json
+from orthotrace.core.files import read_json
 from orthotrace.results.groups import groups
 from orthotrace.results.run_folder import find
 from orthotrace.results.statistics import mean_interval
@@ -78,7 +79,7 @@ def results() -> None:
                 if (one["method"], one["task"]) == (label, 1) and one["quantity"] in QUANTITIES
             ],
         }
-    write_json(RESULTS, content)
+    write_record(RESULTS, content)
     for name in FIGURES:
         drawn = RUNS / "analysis" / "figures" / name
         shutil.copyfile(drawn.with_suffix(".pdf"), RESULTS.parent / f"{name}.pdf")

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from records import read_record, write_record
 
-from orthotrace.core.files import read_json, write_json
 from orthotrace.results.run_folder import Run, find
 
 RESULTS = Path("scripts/results")
@@ -236,14 +236,14 @@ def write(name: str) -> None:
         "parts": [{"setting": part.setting, "results": results(part)} for part in PARTS[name]],
     }
     RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{name}.json", content)
+    write_record(RESULTS / f"{name}.json", content)
     print("\n".join(table(name)))
 
 
 def table(name: str) -> list[str]:
     """The lines of the table, from the results that were written."""
     lines = []
-    for part, written in zip(PARTS[name], read_json(RESULTS / f"{name}.json")["parts"], strict=True):
+    for part, written in zip(PARTS[name], read_record(RESULTS / f"{name}.json")["parts"], strict=True):
         if not written["results"]:
             continue
         heads = ["method", "seeds", "ACC", "BWT", "learning acc.", *(["seconds", "MB"] if part.cost else [])]

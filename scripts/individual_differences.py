@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from records import read_record, write_record
 
 from orthotrace.analysis.networks.activations import activations
 from orthotrace.analysis.networks.runs import stimuli_of
 from orthotrace.analysis.studies.correspondence import accuracy
-from orthotrace.core.files import read_json, write_json
+from orthotrace.core.files import read_json
 from orthotrace.results.run_folder import Run
 
 RUNS, RESULTS = Path("runs/individual_differences"), Path("scripts/results/individual_differences.json")
@@ -82,7 +83,7 @@ def main() -> None:
     (names,) = weights["runs"].values()
     runs = [Run(RUNS / name) for name in names]
     layers = weights["layers"]
-    content = read_json(RESULTS) if RESULTS.is_file() else {}
+    content = read_record(RESULTS) if RESULTS.is_file() else {}
     by_pearson = weights["correspondence"][0]["accuracy"] if weights["correspondence"] else None
     content[folder.name.removeprefix("analysis_")] = {
         "command": "bash scripts/individual_differences.sh",
@@ -100,7 +101,7 @@ def main() -> None:
         "correspondence": {"pearson_rsa": by_pearson, **correspondences(runs, layers)},
         "published": PUBLISHED,
     }
-    write_json(RESULTS, content)
+    write_record(RESULTS, content)
     means = {
         name: {row["layer"]: row["mean"] for row in one["consistency"]}
         for name, one in found.items()

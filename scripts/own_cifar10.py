@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from matplotlib.ticker import MaxNLocator
 from omegaconf import OmegaConf
+from records import read_record, write_record
 
 from orthotrace.analysis.figures.style import COLOURS, letter, now, styled
-from orthotrace.core.files import read, read_json, whole, write_json
+from orthotrace.core.files import read, whole
 from orthotrace.layers import deviations
 from orthotrace.results.run_folder import Run, find
 
@@ -107,8 +108,8 @@ def main() -> None:
             "setting": SETTING,
             "results": results(RUNS),
         }
-        write_json(RESULTS, content)
-    found = read_json(RESULTS)["results"]
+        write_record(RESULTS, content)
+    found = read_record(RESULTS)["results"]
     draw(found, FIGURE)
     for kind, of in found.items():
         print(f"{kind}: test accuracy {np.mean(of['test_accuracy']):.3f}, deviation {of['deviation']}")

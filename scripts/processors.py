@@ -20,7 +20,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from orthotrace.core.files import write_json
+from records import write_record
 
 ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # Name -> (variables, the instructions that the processor must have).
@@ -106,7 +106,7 @@ def main() -> None:
         print(f"{name:<24}{row['passed']:>8}{row['failed']:>8}{row['seconds']:>9}", flush=True)
         for failed in row["names"]:
             print(f"    {failed}", flush=True)
-        write_json(options.out, {"machine": platform.processor() or platform.machine(), "settings": rows})
+        write_record(options.out, {"machine": platform.processor() or platform.machine(), "settings": rows})
     raise SystemExit(any(row["failed"] for row in rows))
 
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from records import write_record
 
 from orthotrace.analysis import figures
 from orthotrace.analysis.networks.activations import activations
 from orthotrace.analysis.networks.runs import stimuli_of
 from orthotrace.analysis.similarity.outputs import disagreement
-from orthotrace.core.files import read_json, write_json
+from orthotrace.core.files import read_json
 from orthotrace.results.groups import groups
 from orthotrace.results.run_folder import Run, find
 from orthotrace.results.statistics import mean_interval
@@ -118,7 +119,7 @@ def results() -> None:
         "stimuli": analysis["stimuli"],
         "groups": rows,
     }
-    write_json(RESULTS / "results.json", content)
+    write_record(RESULTS / "results.json", content)
 
     regularizers: dict[str, dict[str, Any]] = {}
     for row in rows:

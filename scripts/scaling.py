@@ -20,11 +20,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from measuring import measured
+from records import read_record, write_record
 
 from orthotrace.analysis import rdm
 from orthotrace.analysis.figures.style import COLOURS, MARKERS, letter, now, styled
 from orthotrace.analysis.rdm import compare
-from orthotrace.core.files import read_json, whole, write_json
+from orthotrace.core.files import whole
 
 RESULTS, FIGURE = Path("scripts/results/scaling.json"), Path("docs/figures/scaling.png")
 ROUNDS = 3
@@ -68,7 +69,7 @@ def measure(what: str, value: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and draw."""
     if sys.argv[1:] == ["--draw"]:
-        draw(read_json(RESULTS)["records"])
+        draw(read_record(RESULTS)["records"])
         return
     jobs = [(what, value) for what, (_, values, _) in CASES.items() for value in values]
     records = []
@@ -77,7 +78,7 @@ def main() -> None:
         for record in pool.map(measure, *zip(*jobs, strict=True)):
             print(record, flush=True)
             records.append(record)
-    write_json(
+    write_record(
         RESULTS,
         {
             "command": "python scripts/scaling.py",

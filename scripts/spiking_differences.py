@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from records import read_record, write_record
 
-from orthotrace.core.files import read_json, write_json
+from orthotrace.core.files import read_json
 from orthotrace.results.run_folder import Run
 
 RUNS = Path("runs/spiking_differences")
@@ -53,7 +54,7 @@ def results() -> dict[str, Any]:
 
 def table() -> list[str]:
     """Consistency by group and layer, from the results that were written: lines of the page of results."""
-    content = read_json(RESULTS)
+    content = read_record(RESULTS)
     rows: dict[str, dict[str, str]] = {}
     for name in ("rates", "trains"):
         for one in content[name]["consistency"]:
@@ -67,7 +68,7 @@ def table() -> list[str]:
 def table_over_time() -> list[str]:
     """Consistency of spiking networks by layer and step."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    for one in read_json(RESULTS)["windows"]["consistency"]:
+    for one in read_record(RESULTS)["windows"]["consistency"]:
         layer, at, _ = one["layer"].partition("@")
         if at:
             rows.setdefault(layer, []).append(one)
@@ -90,7 +91,7 @@ def cell(one: dict[str, Any]) -> str:
 def main() -> None:
     """Write the results and the figures, and print the tables."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULTS, results())
+    write_record(RESULTS, results())
     for analysis, names in FIGURES.items():
         for name in names:
             drawn = RUNS / "analysis" / analysis / "figures" / name

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from records import read_record, write_record
 
 from orthotrace.config.build import build
-from orthotrace.core.files import read_json, write_json
 from orthotrace.results.run_folder import Run, find
 from orthotrace.training.evaluation import evaluate
 
@@ -68,14 +68,14 @@ def choose() -> None:
         },
     }
     CHOICE.parent.mkdir(exist_ok=True)
-    write_json(CHOICE, content)
+    write_record(CHOICE, content)
 
 
 def chosen(method: str, scenario: str) -> None:
     """Print the overrides of a method."""
     overrides = list(ALWAYS.get(method, []))
     if method in SEARCHED:
-        overrides.append(f"method.{SEARCHED[method]}={read_json(CHOICE)['best'][method][scenario]}")
+        overrides.append(f"method.{SEARCHED[method]}={read_record(CHOICE)['best'][method][scenario]}")
     for override in overrides:
         print(override)
 
@@ -83,7 +83,7 @@ def chosen(method: str, scenario: str) -> None:
 def table() -> None:
     """Write all results, and print the table."""
     runs = [run for run in find("runs/split_mnist") if run.finished]
-    best = read_json(CHOICE)["best"]
+    best = read_record(CHOICE)["best"]
     results: dict[str, dict[str, Any]] = {method: {} for method in METHODS}
     for method in METHODS:
         for scenario in SCENARIOS:
@@ -98,7 +98,7 @@ def table() -> None:
                 "extra_memory_bytes": same[0].scores["extra_memory_bytes"],
                 "seconds": [round(sum(run.scores["seconds"]), 1) for run in same],
             }
-    write_json(
+    write_record(
         RESULTS,
         {
             "command": "bash scripts/split_mnist.sh FOLDER_OF_MNIST_PARQUET",

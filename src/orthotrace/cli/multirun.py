@@ -36,10 +36,15 @@ class Multirun(Callback):
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from orthotrace.cli.loader import JobLoader
+
         self.sweep = Path(str(config.hydra.sweep.dir))
         working_in(self.sweep)
         name = str(config.hydra.job.config_name)
-        loader = GlobalHydra.instance().config_loader()
+        running = GlobalHydra.instance().hydra
+        assert running is not None
+        # Before the sweeper and the launcher get it. Hydra has no other place for one.
+        loader = running.config_loader = JobLoader(running.config_loader.get_search_path())
         parser = OverridesParser.create(config_loader=loader)
         given, more = parser.parse_overrides(config.hydra.overrides.task), config.hydra.sweeper.get("params") or {}
         keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]

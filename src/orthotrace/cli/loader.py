@@ -1,0 +1,64 @@
+"""Hydra's loader of configurations, which composes once for jobs that differ in values only."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# Of this process: launchers hand a loader of its own to each job. Files that are changed meanwhile are not read again.
+_composed: dict[tuple[Any, ...], DictConfig] = {}
+
+
+class JobLoader(ConfigLoaderImpl):
+    """Composes what a job chooses once, and sets its values in a copy.
+
+    Hydra composes each job of a multirun three times, at some .2 seconds each, though most differ in a seed or a rate.
+    """
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The configuration of a job, as ConfigLoaderImpl composes it."""
+        parsed = OverridesParser.create().parse_overrides(sweep_overrides)
+        values = [one for one in parsed if self._is_value(one, master_config)]
+        lines = [str(one.input_line) for one in parsed if one not in values]
+        hydra = master_config.hydra
+        key = (
+            str(self.get_search_path()), hydra.job.config_name, hydra.runtime.cwd, tuple(hydra.overrides.hydra),
+            tuple(lines),
+        )  # fmt: skip
+        try:
+            if key not in _composed:
+                _composed[key] = super().load_sweep_config(master_config, lines)
+            config = copy.deepcopy(_composed[key])
+            for one in values:
+                if isinstance(OmegaConf.select(config, one.key_or_group), DictConfig):
+                    # A group that only the composition knows, or a section by another's name.
+                    return super().load_sweep_config(master_config, sweep_overrides)
+                OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
+        except (HydraException, OmegaConfBaseException):
+            # Hydra says what is wrong of the whole.
+            return super().load_sweep_config(master_config, sweep_overrides)
+        own = [one for one in parsed if not one.is_hydra_override()]
+        config.hydra.overrides.task = [str(one.input_line) for one in own]
+        form = config.hydra.job.config.override_dirname
+        config.hydra.job.override_dirname = get_overrides_dirname(
+            overrides=own, kv_sep=form.kv_sep, item_sep=form.item_sep, exclude_keys=form.exclude_keys
+        )
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def _is_value(self, one: Override, master: DictConfig) -> bool:
+        """Whether an override gives a key that is there a value; the others have a part in the composition."""
+        return (
+            one.type == OverrideType.CHANGE
+            and one.package is None
+            and not one.is_hydra_override()
+            and one.key_or_group not in master.hydra.runtime.choices
+            and not self.repository.group_exists(one.key_or_group)
+        )
