@@ -77,9 +77,9 @@ def test_jobs_that_differ_in_values_are_composed_once(hydra, monkeypatch):
     monkeypatch.setattr(
         ConfigLoaderImpl, "load_sweep_config", lambda self, master, job: calls.append(job) or whole(self, master, job)
     )
-    master, path = master_of(hydra, "seed=1,2"), hydra.config_loader.get_search_path()
+    master, own = master_of(hydra, "seed=1,2"), JobLoader(hydra.config_loader.get_search_path())
     found = [
-        JobLoader(path).load_sweep_config(master, [f"method={method}", f"seed={seed}"])
+        pickle.loads(pickle.dumps(own)).load_sweep_config(master, [f"method={method}", f"seed={seed}"])
         for method in ("gpm", "hlop") for seed in range(3)
     ]  # fmt: skip
     assert calls == [["method=gpm"], ["method=hlop"]]

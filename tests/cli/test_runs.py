@@ -36,24 +36,25 @@ def changed(folder, name, content):
 def every_state(study, tmp_path):
     """A folder with a run of each state that there is without a process.
 
-    Seed 0 of gpm is finished, 1 failed, 2 damaged; of finetune 0 was stopped, 1 preempted.
+    Seed 0 of gpm is finished, 1 failed, 2 damaged; of finetune 0 was stopped, 1 preempted, 2 pruned.
     """
     folder = tmp_path / "all"
     for run in study.glob("method=gpm*"):
         shutil.copytree(run, folder / run.name)
-    for seed in range(2):
+    for seed in range(3):
         one = next(study.glob(f"method=finetune*seed={seed}*"))
         shutil.copytree(one, folder / one.name)
-    stopped, preempted, failed, damaged = (
+    stopped, preempted, pruned, failed, damaged = (
         next(folder.glob(f"method={name}*"))
-        for name in ("finetune*seed=0", "finetune*seed=1", "gpm*seed=1", "gpm*seed=2")
+        for name in ("finetune*seed=0", "finetune*seed=1", "finetune*seed=2", "gpm*seed=1", "gpm*seed=2")
     )
-    for run in (stopped, preempted, failed):
+    for run in (stopped, preempted, pruned, failed):
         told = json.loads((run / "scores.json").read_text())
         told["accuracy"][1], told["acc"], told["bwt"] = [None, None], None, None
         changed(run, "scores.json", json.dumps(told))
     (failed / "failed.txt").write_text("it broke\n\ntraceback")
     (preempted / "preempted.txt").write_text("by Slurm, job 12\n")
+    (pruned / "pruning.json").write_text('{"val_acc": {"1": 0.5}, "pruned": "it was below"}')
     changed(damaged / ".hydra", "config.yaml", "{a: [")
     return folder
 
@@ -61,13 +62,16 @@ def every_state(study, tmp_path):
 def test_states_and_differences_in_every_form(listed, every_state):
     before = snapshot(every_state)
     found = {(one["state"], one["done"]): one for one in json.loads(listed(every_state, "--json").out)}
-    assert set(found) == {("finished", 2), ("stopped", 1), ("preempted", 1), ("failed", 1), ("damaged", 0)}
+    assert set(found) == {
+        ("finished", 2), ("stopped", 1), ("preempted", 1), ("pruned", 1), ("failed", 1), ("damaged", 0)
+    }  # fmt: skip
     whole = Run(next(every_state.glob("method=gpm*seed=0*"))).scores
     finished = found["finished", 2]
     assert (finished["acc"], finished["bwt"], finished["tasks"]) == (whole["acc"], whole["bwt"], 2)
     assert finished["differs"] == {"method": "gpm", "seed": 0}
     assert found["stopped", 1]["differs"] == {"method": "finetune", "seed": 0}
     assert found["preempted", 1]["reason"] == "by Slurm, job 12"
+    assert found["pruned", 1]["reason"] == "it was below"
     assert found["stopped", 1]["bwt"] is None and 0 < found["stopped", 1]["acc"] <= 1
     assert found["failed", 1]["reason"] == "it broke" and "config.yaml is damaged" in found["damaged", 0]["reason"]
     rows = list(csv.DictReader(io.StringIO(listed(every_state, "--csv").out)))
@@ -76,11 +80,12 @@ def test_states_and_differences_in_every_form(listed, every_state):
         ("finished", "0"),
         ("stopped", "0"),
         ("preempted", "1"),
+        ("pruned", "2"),
         ("failed", "1"),
         ("damaged", ""),
     }
     table = listed(every_state)
-    assert table.code == 0 and "5 runs in" in table.out and "failed: " in table.out and "it broke" in table.out
+    assert table.code == 0 and "6 runs in" in table.out and "failed: " in table.out and "it broke" in table.out
     line = next(line for line in table.out.splitlines() if " finished " in line)
     assert [cell.strip() for cell in line.strip("│").split("│")][:4] == ["gpm", "0", "finished", "2/2"]
     assert snapshot(every_state) == before

@@ -66,7 +66,10 @@ def test_names_are_safe_short_and_distinct():
 
 def test_the_name_follows_the_configuration_and_nothing_else():
     base = run_name([], composed())
-    assert run_name([], composed("logger=wandb", "overwrite=true", "on_failure=stop", "estimate=true")) == base
+    assert (
+        run_name([], composed("logger=wandb", "overwrite=true", "on_failure=stop", "estimate=true", "pruning=50"))
+        == base
+    )
     for one, two in itertools.combinations(
         [base, run_name([], composed("seed=1")), run_name([], composed("optimizer.lr=1"))], 2
     ):

@@ -73,6 +73,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "train.init_digest": ([None, "0f"], [1, True]),
     "train.objective": (["val_acc", "seconds", ["acc", "extra_memory_bytes"]], ["accuracy", None, [], ["x"], 1]),
     "train.estimate": ([True, False], ["yes", 1, None]),
+    "train.pruning": ([None, 0, 50, 99.5, 100], [-1, 101, "median", True, [50]]),
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),

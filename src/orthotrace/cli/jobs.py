@@ -10,6 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from omegaconf import DictConfig
+
+from orthotrace.config.folder_names import varied
+from orthotrace.core.errors import short
 from orthotrace.core.interrupt import handing_on, heard_here, interrupted, silently_interruptible
 from orthotrace.core.processes import follow_parent
 from orthotrace.results import listed
@@ -72,6 +76,25 @@ def may_start(folder: Path, overrides: Sequence[str] = ()) -> bool:
         # A search has just chosen it.
         listed.add_job(found.path, Job(folder.absolute(), tuple(overrides)))
     return True
+
+
+def label_of(hydra: DictConfig) -> str:
+    """What the lines of a job of a multirun begin with: its number, and what varies between the jobs.
+
+    Example:
+        >>> from omegaconf import OmegaConf
+        >>> label_of(OmegaConf.create({"job": {"num": 1}, "overrides": {"task": ["seed=1"]}}))
+        '[2/?] '
+    """
+    what = [short(one, 40) for one in varied(hydra.overrides.task, swept())]
+    return " ".join([f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}]", *what, ""])
+
+
+def told_of_failure(config: DictConfig, line: str) -> None:
+    """Print the line of a job that failed; those that have not started go on, or not."""
+    print(line, flush=True)
+    if config.on_failure == "stop":
+        tell(FAILURE)
 
 
 @contextmanager

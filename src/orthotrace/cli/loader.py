@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -21,6 +22,11 @@ class JobLoader(ConfigLoaderImpl):
 
     Hydra composes each job of a multirun three times, at some .2 seconds each, though most differ in a seed or a rate.
     """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        # Of another multirun.
+        _composed.clear()
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of a job, as ConfigLoaderImpl composes it."""

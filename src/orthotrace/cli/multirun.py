@@ -16,6 +16,7 @@ from orthotrace.cli.errors import fail, translated
 from orthotrace.cli.jobs import JOBS, LIST, SIGNAL, SWEPT, begin, end, job_list, tell
 from orthotrace.cli.objective import check_objective, set_direction, write_best
 from orthotrace.cli.plugins import check_plugins, is_queued, prepare_ray, where_jobs_print
+from orthotrace.cli.pruning import check_pruning
 from orthotrace.cli.shown import jobs_at_the_edges, jobs_of
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError, short
@@ -60,6 +61,7 @@ class Multirun(Callback):
                 folder = Path(composed.hydra.sweep.dir) / str(composed.hydra.sweep.subdir)
                 if starts(composed, folder):
                     check(composed, name)
+                check_pruning(composed, multirun=True)
                 if jobs is None and name == "train":
                     check_objective(composed)
                     set_direction(config, composed)
@@ -126,12 +128,14 @@ def conclude() -> None:
 
 
 def ended(listed: JobList) -> bool:
-    """Whether all jobs of a list have finished or failed."""
+    """Whether all jobs of a list have finished, failed or been pruned."""
     from orthotrace.results.run_folder import Run
     from orthotrace.results.states import state_of_run
 
     runs = [Run(job.folder) for job in listed.jobs]
-    return all(run.failed_file.is_file() or (run.exists and state_of_run(run).state == "finished") for run in runs)
+    return all(
+        run.failed_file.is_file() or (run.exists and state_of_run(run).state in ("finished", "pruned")) for run in runs
+    )
 
 
 def report(sweep: Path, jobs: Sequence[Job], left: Sequence[str] = ()) -> None:

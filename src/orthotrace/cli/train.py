@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gc
 import logging
-import os
 import time
 import traceback
 import warnings
@@ -16,17 +15,18 @@ from omegaconf import DictConfig
 
 from orthotrace.cli.composed import check_composed, init_digest
 from orthotrace.cli.errors import mistakes_on_one_line
-from orthotrace.cli.jobs import FAILURE, JOBS, may_start, swept, tell, worker
+from orthotrace.cli.jobs import label_of, may_start, swept, told_of_failure, worker
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.cli.multirun import conclude
 from orthotrace.cli.objective import value_of
+from orthotrace.cli.pruning import PrunedError, Pruning, check_pruning, forget, told_of_pruned
 from orthotrace.config.build import build, build_a, plain, write_hydra
 from orthotrace.config.dataset import build_dataset
-from orthotrace.config.folder_names import differences, relevant, varied
+from orthotrace.config.folder_names import differences, relevant
 from orthotrace.config.network import concept_layers_of
 from orthotrace.config.schema import check
 from orthotrace.core.digests import DamagedFileError
-from orthotrace.core.errors import UserError, short
+from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import Interrupted, deferred, stop_here, working_in
@@ -122,29 +122,10 @@ def help_first(config: DictConfig, run: Run, hydra: Any) -> None:
         experiment.run()
 
 
-def told_of_failure(config: DictConfig, line: str) -> None:
-    """Print the line of a job that failed; those that have not started go on, or not."""
-    print(line, flush=True)
-    if config.on_failure == "stop":
-        tell(FAILURE)
-
-
 def remove_if_empty(folder: Path) -> None:
     """Remove the folder that Hydra made for a run which was refused, or not started."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def label_of(hydra: DictConfig) -> str:
-    """What the lines of a job of a multirun begin with: its number, and what varies between the jobs.
-
-    Example:
-        >>> from omegaconf import OmegaConf
-        >>> label_of(OmegaConf.create({"job": {"num": 1}, "overrides": {"task": ["seed=1"]}}))
-        '[2/?] '
-    """
-    what = [short(one, 40) for one in varied(hydra.overrides.task, swept())]
-    return " ".join([f"[{hydra.job.num + 1}/{os.environ.get(JOBS, '?')}]", *what, ""])
 
 
 def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> float | tuple[float, ...] | None:
@@ -169,6 +150,10 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
     if not config.overwrite and is_finished(run, config):
         print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
         return value_of(config, run.scores)
+    check_pruning(config, bool(number))
+    if config.pruning is not None and not config.overwrite and (reason := run.pruned) is not None:
+        print(f"{number}{run.folder} was pruned ({reason}); pruning=null goes on with it", flush=True)
+        return told_of_pruned(run)
     check(config, "train")
     run.check_places()
     with held(run.folder):
@@ -180,6 +165,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
                 "hydra/launcher=submitit_slurm, or start the runs singly",
                 "trainer.devices",
             )
+        if config.pruning is not None and experiment.trainer.world_size > 1:
+            raise UserError("a run in several processes is not compared: set pruning=null", "trainer.devices")
         try:
             if config.overwrite:
                 set_aside(run)
@@ -196,7 +183,11 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             continues = bool(run.generations)
             run.failed_file.unlink(missing_ok=True)
             run.preempted_file.unlink(missing_ok=True)
+            forget(run)
             scores = learn(experiment, tracker, bar, config, hydra, number)
+        except PrunedError as error:
+            print(f"{number}pruned: {error}: {run.folder}", flush=True)
+            return told_of_pruned(run)
         except Interrupted:
             if (scheduler := scheduled()) is not None and run.folder.is_dir():
                 write_text(run.preempted_file, f"by {scheduler}\n")
@@ -237,6 +228,9 @@ def learn(
         with bar:
             progress = experiment.run()
         failed = False
+    except PrunedError:
+        failed = False
+        raise
     finally:
         tracker.finish(failed)
     scores = progress.scores(experiment.stream.shared_head)
@@ -365,6 +359,7 @@ def assemble(
         trainer,
         reporting,
         [*([bar] if bar.watched else []), *([alignment] if alignment else [])],
+        None if config.pruning is None else Pruning(config.pruning, run),
     )
     return experiment, reporting, bar
 

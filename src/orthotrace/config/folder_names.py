@@ -14,7 +14,7 @@ from orthotrace.config.keys import known_keys
 from orthotrace.config.renamed import in_original_names
 
 # What may change without changing a run's results.
-IRRELEVANT = ("hydra", "objective", "overwrite", "on_failure", "estimate", "logger", "init_from")
+IRRELEVANT = ("hydra", "objective", "overwrite", "on_failure", "estimate", "pruning", "logger", "init_from")
 
 # Characters of a name before its hash.
 LONGEST = 96

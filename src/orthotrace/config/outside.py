@@ -111,6 +111,7 @@ TOP = {
         "overwrite": Argument(bool),
         "on_failure": Argument(Literal["continue", "stop"]),
         "estimate": Argument(bool),
+        "pruning": Argument(_or_null(Annotated[float, Field(ge=0, le=100)])),
     },
     "analyze": {
         "runs": Argument(_or_null(Text)),

@@ -6,22 +6,12 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from orthotrace.config.folder_names import IRRELEVANT
 from orthotrace.config.renamed import in_original_names
 from orthotrace.results.run_folder import Run
 
 # What decides no weight. Seeds are those that were drawn from: seed=3 and seeds.init=3 with the others are one.
-WITHOUT_EFFECT = (
-    "hydra",
-    "logger",
-    "objective",
-    "overwrite",
-    "on_failure",
-    "estimate",
-    "name",
-    "seed",
-    "seeds",
-    "init_from",
-)
+WITHOUT_EFFECT = (*IRRELEVANT, "name", "seed", "seeds")
 OF_TRAINER = ("save_every",)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orthotrace.config.folder_names import IRRELEVANT
 from orthotrace.core.errors import UserError
 from orthotrace.core.folders import is_held
 from orthotrace.results.columns import COLUMNS
@@ -12,7 +13,7 @@ from orthotrace.results.run_folder import Run
 from orthotrace.results.tables import mean_and_deviation
 
 # What two runs of one group may differ in, or what their name says already.
-SAME = ("seed", "seeds", "method", "hydra", "logger", "objective", "overwrite", "on_failure", "estimate", "name")
+SAME = (*(key for key in IRRELEVANT if key != "init_from"), "seed", "seeds", "method", "name")
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,11 @@ def _label_of(setting: str) -> str:
 
 
 def failures(runs: Sequence[Run]) -> dict[str, str]:
-    """Runs that did not finish: folder -> reason."""
+    """Runs that did not finish: folder -> reason; those that were pruned were to end early."""
     reasons = {}
     for run in runs:
+        if run.pruned is not None:
+            continue
         if run.failed_file.is_file():
             reasons[run.folder.name] = run.failed_file.read_text("utf-8", errors="replace").split("\n")[0]
             continue

@@ -51,7 +51,8 @@ def let_go(run: Run) -> None:
 
 
 def _own(run: Run) -> Iterator[Path]:
-    files = (run.scores_file, run.metrics_file, run.inside_file, run.failed_file, run.preempted_file, run.folder / NAME)
+    told = (run.failed_file, run.preempted_file, run.pruning_file)
+    files = (run.scores_file, run.metrics_file, run.inside_file, *told, run.folder / NAME)
     for path in (*files, run.checkpoints, run.folder / "wandb", run.hydra):
         if os.path.lexists(path):
             yield path

@@ -6,6 +6,7 @@ import errno
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ class Run:
         self.inside_file = self.folder / "inside.csv"
         self.failed_file = self.folder / "failed.txt"
         self.preempted_file = self.folder / "preempted.txt"
+        self.pruning_file = self.folder / "pruning.json"
         self.checkpoints = self.folder / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.previous = self.checkpoints / "previous.ckpt"
@@ -163,6 +165,13 @@ class Run:
         return self.scores_file.is_file() and self.scores["acc"] is not None
 
     @property
+    def pruned(self) -> str | None:
+        """Why it was stopped before its end; None where it was not, or its file is damaged."""
+        with suppress(UserError, AttributeError):
+            return read_json(self.pruning_file).get("pruned") if self.pruning_file.is_file() else None
+        return None
+
+    @property
     def rows_are_borrowed(self) -> bool:
         """Whether the ranks were taken from another run."""
         return OmegaConf.select(self.config, "method.rows_from") is not None
@@ -176,8 +185,8 @@ class Run:
         for path in (self.hydra, self.checkpoints):
             if os.path.lexists(path) and not path.is_dir():
                 raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, ""))
-        files = (self.scores_file, self.metrics_file, self.inside_file, self.failed_file, self.preempted_file)
-        for path in (*files, *self.checkpoints.glob("*.ckpt")):
+        told = (self.failed_file, self.preempted_file, self.pruning_file)
+        for path in (self.scores_file, self.metrics_file, self.inside_file, *told, *self.checkpoints.glob("*.ckpt")):
             if path.is_dir():
                 raise cannot_write(path, IsADirectoryError(errno.EISDIR, ""))
 

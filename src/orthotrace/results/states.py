@@ -18,7 +18,7 @@ from orthotrace.results.listed import lists_below, read_list
 from orthotrace.results.run_folder import Run, below, find
 from orthotrace.results.scores import summarise
 
-STATES = ("finished", "running", "waiting", "preempted", "stopped", "not started", "failed", "damaged")
+STATES = ("finished", "running", "waiting", "preempted", "pruned", "stopped", "not started", "failed", "damaged")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RunState:
         tasks: how many there are; None where that is not known.
         acc: mean accuracy on all tasks, of the tasks so far where it is not finished; None before the first has ended.
         bwt: backward transfer likewise; None before the second has ended.
-        reason: why it failed, or what is damaged.
+        reason: why it failed or was pruned, or what is damaged.
         values: key -> value, as it was configured; the groups with the names of their options.
         score: what the scores are made of, see columns.WORDS.
     """
@@ -138,6 +138,8 @@ def _stopped(run: Run) -> tuple[str, str]:
         return "failed", run.failed_file.read_text("utf-8", errors="replace").split("\n")[0]
     if run.preempted_file.is_file():
         return "preempted", run.preempted_file.read_text("utf-8", errors="replace").split("\n")[0]
+    if (reason := run.pruned) is not None:
+        return "pruned", reason
     return "stopped", ""
 
 

@@ -135,7 +135,8 @@ def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[st
     from rich.console import Console
 
     failed = failures(runs)
-    whole = [run for run in runs if run.folder.name not in failed]
+    pruned = {run.folder.name: run.pruned for run in runs if run.pruned is not None}
+    whole = [run for run in runs if run.folder.name not in failed | pruned]
     finished = groups(whole)
     # A pipe is no reason to fold a table.
     console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
@@ -158,6 +159,8 @@ def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[st
         console.print(line, markup=False, soft_wrap=True)
     for other, kept in distinct(whole)[1].items():
         console.print(f"not counted: {other}, the same network as {kept}", markup=False, soft_wrap=True)
+    for name, reason in pruned.items():
+        console.print(f"pruned: {name}: {reason}", markup=False, soft_wrap=True)
     for name, reason in failed.items():
         line = f"not started: {name}" if name in not_started else f"failed: {name}: {reason}"
         console.print(line, markup=False, soft_wrap=True)

@@ -51,6 +51,7 @@ class Experiment:
         trainer: further options of pytorch_lightning.Trainer.
         tracker: where scores go beside the folder; None for nowhere.
         callbacks: of the Trainer, such as a progress bar.
+        task_ended: called after each task but the last, when all of it is written.
 
     Raises:
         UserError: choices that do not go together.
@@ -65,6 +66,7 @@ class Experiment:
         trainer: Mapping[str, Any] | None = None,
         tracker: Tracker | None = None,
         callbacks: Sequence[Callback] = (),
+        task_ended: Callable[["Experiment"], None] | None = None,
     ) -> None:
         options = trainer or {}
         precision = str(options.get("precision", "32-true"))
@@ -83,6 +85,7 @@ class Experiment:
         except UserError as error:
             raise error if error.key == "rates" else error.below("regularizer") from error
         self.run_folder = run
+        self.task_ended = task_ended
         self.stream = stream
         self.components = components
         self.optimization = optimization
@@ -128,6 +131,8 @@ class Experiment:
             while not self.progress.finished:
                 self._learn(resume)
                 resume = None
+                if self.task_ended is not None and not self.progress.finished:
+                    self.task_ended(self)
             if first:
                 # Of a finished run nothing goes on.
                 remove(self.run_folder.previous)
