@@ -29,6 +29,10 @@ def test_a_mistake_in_a_multirun_of_analyses_is_one_line(analyze, study, tmp_pat
     for words, line in (
         (("rdm=cosine,euclidean",), "error: runs: is missing; write runs=FOLDER"),
         ((f"runs={study}", "stimuli.per_class=0,1"), "error: stimuli.per_class: input should be greater than"),
+        (
+            (f"runs={study}", "rdm=cosine,euclidean", "hydra/launcher=joblib", "parallel.jobs=2"),
+            "error: parallel.jobs: hydra/launcher=joblib runs several analyses at once",
+        ),
     ):
         answer = analyze("--multirun", *words)
         assert answer.code == 2 and answer.err.startswith(line) and answer.err.count("\n") == 1

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 import orthotrace.cli.plugins
 from orthotrace.cli.plugins import OPTIONS, of_launcher, prepare_ray
 from orthotrace.cli.submitit_local import BoundedLocalLauncher
+from orthotrace.core.folders import is_held
 from orthotrace.results.run_folder import Run, find
 
 GIVEN = ("method=gpm", *TINY, "name=x")
@@ -121,6 +122,32 @@ def test_a_job_of_submitit_that_hears_a_signal_is_started_again_and_comes_to_the
     (run,) = find(tmp_path / "runs" / "x")
     assert run.scores["accuracy"] == Run(tmp_path / "whole").scores["accuracy"]
     assert not run.preempted_file.exists()
+
+
+@submitit
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.whole)])
+def test_jobs_of_submitit_on_this_machine_save_and_end_with_the_command(tmp_path, number):
+    given = ("method=gpm", "stream.tasks=2", "model.hidden=[24]", "trainer.max_epochs=300", "seed=0,1")
+    words = ("--multirun", "hydra/launcher=submitit_local", "hydra.launcher.jobs_at_once=1", *given, "name=x")
+    program = str(Path(sys.executable).with_name("orthotrace-train"))
+    place = tmp_path / "runs" / "x"
+    with subprocess.Popen(
+        [program, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=surroundings()
+    ) as process:
+        deadline = time.monotonic() + 90
+        while not list(place.glob("*/checkpoints/task1.ckpt")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        (run,) = find(place)
+        process.send_signal(number)
+        process.wait(30)
+        # Told to stop, it waits for them; killed, they see it.
+        deadline = time.monotonic() + (15 if number == signal.SIGKILL else 0)
+        while is_held(run.folder) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    # Saved, and no other one has begun.
+    assert not is_held(run.folder) and not run.finished and run.preempted_file.exists()
+    assert [one.folder for one in find(place)] == [run.folder]
 
 
 @submitit

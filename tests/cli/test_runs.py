@@ -116,6 +116,12 @@ def test_jobs_that_have_not_begun(listed, every_state, monkeypatch, alive, queue
     assert len(found) == len(begun) + 1
     assert found["new"]["state"] == state and found["new"]["tasks"] is None
     assert found["new"]["differs"] == {"method": "ewc", "seed": "7"}
+    # Of the others all keys are known, of this one those that were set.
+    assert list(next(iter(csv.DictReader(io.StringIO(listed(every_state, "--csv").out)))))[:3] == [
+        "method",
+        "seed",
+        "run",
+    ]
     # Of a folder with nothing else.
     shutil.move(path.parent, every_state.parent / "other" / path.parent.name)
     assert json.loads(listed(every_state.parent / "other", "--json").out)[-1]["run"] == "new"

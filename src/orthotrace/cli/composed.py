@@ -115,3 +115,8 @@ class BeforeAnAnalysis(Callback):
             for job in jobs_of(config, loader) or ():
                 composed = loader.load_sweep_config(config, job)
                 check_composed(composed, composed.hydra, "analyze")
+                if composed.parallel.jobs > 1 and str(composed.hydra.launcher._target_).endswith("JoblibLauncher"):
+                    raise UserError(
+                        "hydra/launcher=joblib runs several analyses at once: leave it at 1, or leave the launcher out",
+                        "parallel.jobs",
+                    )

@@ -107,6 +107,8 @@ def worker() -> Iterator[None]:
     if (parent := multiprocessing.parent_process()) is None or parent.pid is None:
         # Of a scheduler, which may start the job again.
         with handing_on():
+            if os.environ.get("SUBMITIT_EXECUTOR") == "local":
+                _heed_command()
             yield
         return
     # Of a terminal it comes to all processes; the command hands it on.
@@ -114,6 +116,18 @@ def worker() -> Iterator[None]:
     _follow(parent.pid)
     with silently_interruptible():
         yield
+
+
+@functools.cache
+def _heed_command() -> None:
+    """Save and end when the command tells so, or has ended: of submitit's processes it is the grandparent."""
+
+    def look() -> None:
+        found = job_list()
+        if found is not None and (SIGNAL in found.told or not found.alive) and not interrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    follow_parent(143, look=look)
 
 
 @functools.cache

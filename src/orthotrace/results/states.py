@@ -125,7 +125,8 @@ def differing(states: Sequence[RunState]) -> list[str]:
         group = key.split(".")[0]
         alike: dict[Any, set[str]] = {}
         for one in states:
-            if one.values:
+            # Of a job that has not begun only what was set is known.
+            if one.values and (key in one.values or one.state not in ("waiting", "not started")):
                 option = one.values.get(group) if key != group and group in chosen else None
                 alike.setdefault(str(option), set()).add(str(one.values.get(key)))
         if any(len(values) > 1 for values in alike.values()):
