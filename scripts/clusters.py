@@ -37,7 +37,10 @@ RESULTS = Path(__file__).with_name("results") / "clusters.json"
 BIN = Path(sys.executable).parent
 TINY = ("stream.tasks=2", "model.hidden=[64]", "dataset=digits")
 # Methods with a subspace, and what the shortest run of each needs.
-METHODS = {"gpm": (), "hlop": (), "owm": (), "nscl": (), "sgp": (), "trgp": (), "cuber": (), "codecl": ()}
+METHODS = {
+    **dict.fromkeys(("gpm", "hlop", "owm", "nscl", "sgp", "trgp", "cuber", "codecl", "duncker"), ()),
+    **dict.fromkeys(("inflora", "splitlora", "eblora"), ("weights=lora",)),
+}
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:

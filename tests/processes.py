@@ -22,6 +22,7 @@ from orthotrace.data.images import Images
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.layers import ConceptWhitening
+from orthotrace.protection.checks import same_everywhere
 from orthotrace.subspace import (
     ComplementSubspace,
     HebbianSubspace,
@@ -29,6 +30,7 @@ from orthotrace.subspace import (
     RecursiveSubspace,
     RegionSubspace,
     SvdSubspace,
+    TwoSidedSubspace,
     WeightedSubspace,
 )
 from orthotrace.training.concept_alignment import Alignment
@@ -42,6 +44,7 @@ KINDS = {
     "paper's rule": (HebbianSubspace, {"energy": 0.9, "step": 1.0, "momentum": 0.9}),
     "recursive": (RecursiveSubspace, {"alpha": 0.1}),
     "nullspace": (NullSpace, {"factor": 5.0}),
+    "two-sided": (TwoSidedSubspace, {"alpha": 0.01}),
 }
 
 
@@ -65,7 +68,10 @@ def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
             space.begin()
             for rows in task:
                 space.observe(rows[rank::world])
+            if isinstance(space, TwoSidedSubspace):
+                space.see(update)
             space.consolidate()
+            same_everywhere(name, space, len(update))
         found[name] = space.inside(update)
     return found
 

@@ -140,11 +140,11 @@ def _no_inputs(given: object) -> UserError:
     )
 
 
-def projects(label: str, space: Subspace) -> None:
+def projects(label: str, space: Subspace, outputs: int) -> None:
     """An exact projection, applied twice, is the same as applied once."""
     if not (space.exact and space.active):
         return
-    update = torch.ones(1, space.features).to(space.basis)
+    update = _update(space, outputs)
     inside = space.inside(update)
     if float((space.inside(inside) - inside).norm()) > 1e-3 * float(update.norm()):
         raise UserError(
@@ -153,11 +153,11 @@ def projects(label: str, space: Subspace) -> None:
         )
 
 
-def same_everywhere(label: str, space: Subspace) -> None:
+def same_everywhere(label: str, space: Subspace, outputs: int) -> None:
     """A subspace holds the same in every process."""
     if rank_and_world_size()[1] == 1:
         return
-    total = space.inside(torch.ones(1, space.features).to(space.basis)).double().sum().reshape(1)
+    total = space.inside(_update(space, outputs)).double().sum().reshape(1)
     broadcast_from_first(first := total.clone())
     differs = (first != total).to(torch.int64)
     all_reduce_sum(differs)
@@ -166,6 +166,11 @@ def same_everywhere(label: str, space: Subspace) -> None:
             f"{where(label)}: {type(space).__name__} differs between processes: in consolidate, sum what each has "
             "seen by orthotrace.core.distributed.all_reduce_sum"
         )
+
+
+def _update(space: Subspace, outputs: int) -> Tensor:
+    """An update of the weights of so many outputs; of one where each is projected by itself."""
+    return torch.ones(1 if space.by_row else outputs, space.features).to(space.basis)
 
 
 def warn_of_full(parts: Sequence[WeightMatrix]) -> None:

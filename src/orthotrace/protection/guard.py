@@ -367,8 +367,9 @@ class Projector(Held):
                 space.consolidate()
             except ValueError as error:
                 raise UserError(f"{where(part.label)}: {error}") from error
-            checks.projects(part.label, space)
-            checks.same_everywhere(part.label, space)
+            outputs = len(part.weight)
+            checks.projects(part.label, space, outputs)
+            checks.same_everywhere(part.label, space, outputs)
             if free and not space.free and space.exact:
                 full.append(part)
         for seen in self.embeddings.values():

@@ -56,6 +56,7 @@ class Subspace(nn.Module, ABC):
             A soft projection (False) removes a share of it, from every step.
         removes: the share hold.
         nested: whether rows once held stay held.
+        by_row: whether each row of an update, that of an output, is projected by itself.
         holds_constant: whether the constant input of a bias is held where no row is: inputs that were all zero need
             no row, and yet the bias.
         label: begins each warning.
@@ -63,6 +64,7 @@ class Subspace(nn.Module, ABC):
 
     exact = True
     nested = True
+    by_row = True
     holds_constant = True
     basis: Tensor
     tasks: Tensor

@@ -44,6 +44,7 @@ class TwoSidedSubspace(Subspace):
     """
 
     exact = False
+    by_row = False
     nested = False
     moment: Tensor
     seen: Tensor
