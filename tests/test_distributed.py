@@ -160,8 +160,10 @@ def by_launcher(by: str, folder: Path, *overrides: str, stop: bool = False, apar
 TWO_NODES = ("method=gpm", *TINY[:-1], "trainer.max_epochs=25", "trainer.num_nodes=2", "hydra.run.dir=run")
 
 
-def test_two_nodes_of_srun_stop_together_and_come_to_the_bits_of_two_devices(tmp_path):
+def test_two_nodes_of_srun_stop_together_and_come_to_the_bits_of_two_devices(tmp_path, monkeypatch):
     """Slurm sends its signal to both; the same command goes on."""
+    # As in a user's shell: Lightning gives each node all cores then.
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     devices = command("orthotrace-train", *TWO_NODES[:-2], "trainer.devices=2", "hydra.run.dir=devices", cwd=tmp_path)
     assert devices.returncode == 0, devices.stderr
     stopped = by_launcher("srun", tmp_path, *TWO_NODES, stop=True)

@@ -32,6 +32,7 @@ from orthotrace.training.provenance import machine
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.stopping import Stopping
+from orthotrace.training.threads import Threads
 from orthotrace.training.together import Together, join
 from orthotrace.training.tracking import Tracker
 from orthotrace.training.trainer import make_trainer, without_srun_hint
@@ -101,7 +102,14 @@ class Experiment:
         self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
         self.together = Together()
-        own = [*inside, Silence(model), Stopping(), self.checkpoints, _EpochEnd(self._epoch_ended, self._started)]
+        own = [
+            *inside,
+            Threads(training.threads),
+            Silence(model),
+            Stopping(),
+            self.checkpoints,
+            _EpochEnd(self._epoch_ended, self._started),
+        ]
         self.trainer = make_trainer(options, [*callbacks, *own], run.folder)
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
