@@ -148,7 +148,10 @@ def _compared(
         settings.spreading,
     )  # fmt: skip
     concept_layers: Sequence[ConceptNetwork] = concepts() if concepts else ()
-    found = find(readings, stimuli, settings.measures, settings.references, references, name, **settings.interval)
+    found = find(
+        readings, stimuli, settings.measures, settings.references, references, name, settings.spreading,
+        **settings.interval,
+    )  # fmt: skip
     extras = extra_studies(grouped, readings, stimuli, settings, facets, out, found.left_out)
     results = found.as_json(grouped, stimuli, readings, settings.options)
     given = isinstance(grouped[0], GivenGroup)

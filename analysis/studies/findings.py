@@ -16,6 +16,7 @@ from orthotrace.analysis.networks.kept import KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, Members, NetworkReadings, members_of
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.networks.trains import CONSTANTS
@@ -227,6 +228,7 @@ def find(
     references: Mapping[str, Reference],
     rdms: Mapping[str, RDMs],
     measure: str,
+    spreading: Spreading | None = None,
     **interval: Any,
 ) -> Findings:
     """All comparisons, with intervals as for consistency.between_networks; of what cannot be compared, what is left.
@@ -249,7 +251,7 @@ def find(
         clustering=_clusterings(members, readings.layers, shown, left_out)
         if shown.per_class > 1 and shown.named
         else {},
-        similarity=similarities(several, readings, shown, measures, left_out, **_without_stimuli(interval)),
+        similarity=similarities(several, readings, shown, measures, left_out, spreading, **_without_stimuli(interval)),
         measures={name: Measured.of(one) for name, one in measures.items()},
         correspondence={
             key: found

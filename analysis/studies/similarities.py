@@ -2,8 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from rich.progress import track
 from orthotrace.analysis.networks.given import read_layer
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.read import Members, NetworkReadings
-from orthotrace.analysis.networks.runs import Stimuli
+from orthotrace.analysis.networks.places import Read
+from orthotrace.analysis.networks.runs import Network, Stimuli
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.rdm.undefined import undefined
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, comparable, pair_mean
@@ -28,6 +30,7 @@ def similarities(
     stimuli: Stimuli,
     measures: Mapping[str, Similarity],
     left_out: list[LeftOut],
+    spreading: Spreading | None = None,
     **interval: Any,
 ) -> dict[str, dict[tuple[str, int], dict[str, PairMean]]]:
     """Similarity of the activations of the networks of each method and task, layer by layer.
@@ -36,7 +39,7 @@ def similarities(
     consistency.pair_mean. A measure that is not declared symmetric is computed in both directions, and the mean counts.
     A layer of all seeds is held at once, so networks run once for each layer. Where a measure fails for all stimuli, it
     is asked for those that both networks have in their RDMs; a network without an RDM of the layer, for which that
-    fails too, is left out.
+    fails too, is left out. Layers are spread over processes, each with all its pairs.
 
     Raises:
         UserError: a measure that fails or gives no finite number; names it.
@@ -45,24 +48,15 @@ def similarities(
     if not measures:
         return found
     jobs = [(key, layer) for key in several for layer in readings.layers]
-    for key, layer in track(jobs, "similarities", transient=True, disable=not Console().is_terminal):
-        same, values, silent = [], [], []
-        for one in several[key]:
-            place = readings.places[layer]
-            try:
-                of = read_layer(one.run, one.task, stimuli, layer, place.read, readings.time.windows)
-            except UserError:
-                # It has been said that it cannot be read.
-                continue
-            same.append(one)
-            values.append(of.double())
-            all_silent = np.ones(len(of), dtype=bool)
-            silent.append(undefined(one.rdms[layer]) if layer in one.rdms else all_silent)
-        for name, measure in measures.items():
-            matrix = np.eye(len(values))
-            for i, j in itertools.combinations(range(len(values)), 2):
-                there = ~(silent[i] | silent[j])
-                matrix[i, j] = matrix[j, i] = _of_pair(name, measure, values[i], values[j], there, layer)
+    given = [
+        ([(one.run, one.task, _silent(one, layer)) for one in several[key]], layer, readings.places[layer].read)
+        for key, layer in jobs
+    ]
+    made = (spreading or Spreading()).each(_of_layer, given, stimuli, dict(measures), readings.time.windows)
+    shown = track(made, "similarities", len(jobs), transient=True, disable=not Console().is_terminal)
+    for (key, layer), (places, matrices) in zip(jobs, shown, strict=True):
+        same = [several[key][place] for place in places]
+        for name, matrix in matrices.items():
             kept = comparable(matrix)
             for place, one in enumerate(same):
                 if place not in kept:
@@ -72,6 +66,39 @@ def similarities(
             if len(kept) > 1:
                 found[name].setdefault(key, {})[layer] = pair_mean(matrix[np.ix_(kept, kept)], **interval)
     return found
+
+
+def _silent(one: Network, layer: str) -> NDArray[np.bool_] | None:
+    """Stimuli that a network has no RDM of in a layer; None for all of them."""
+    return undefined(one.rdms[layer]) if layer in one.rdms else None
+
+
+def _of_layer(
+    networks: Sequence[tuple[Any, int, NDArray[np.bool_] | None]],
+    layer: str,
+    read: Read | Literal["file"],
+    stimuli: Stimuli,
+    measures: Mapping[str, Similarity],
+    windows: int | None,
+) -> tuple[list[int], dict[str, NDArray[np.float64]]]:
+    """Which of the networks can be read in a layer, and by each measure a matrix of their similarities."""
+    places, values, silent = [], [], []
+    for place, (run, task, missing) in enumerate(networks):
+        try:
+            of = read_layer(run, task, stimuli, layer, read, windows)
+        except UserError:
+            # It has been said that it cannot be read.
+            continue
+        places.append(place)
+        values.append(of.double())
+        silent.append(np.ones(len(of), dtype=bool) if missing is None else missing)
+    found = {}
+    for name, measure in measures.items():
+        found[name] = matrix = np.eye(len(values))
+        for i, j in itertools.combinations(range(len(values)), 2):
+            there = ~(silent[i] | silent[j])
+            matrix[i, j] = matrix[j, i] = _of_pair(name, measure, values[i], values[j], there, layer)
+    return places, found
 
 
 def _of_pair(name: str, measure: Similarity, x: Any, y: Any, there: NDArray[np.bool_], layer: str) -> float:

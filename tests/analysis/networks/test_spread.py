@@ -21,7 +21,8 @@ from orthotrace.core.errors import UserError
 )
 def test_results_are_those_of_one_process_and_nothing_is_made_again(analyze, study, tmp_path, monkeypatch, backend):
     pytest.importorskip(PACKAGES.get(backend, "joblib"))
-    given = (f"runs={study}", "where.method=gpm", "tasks=all")
+    measure = "+measures.cka._target_=orthotrace.analysis.similarity.linear_cka"
+    given = (f"runs={study}", "where.method=gpm", "tasks=all", measure)
     # Of one thread, as the workers.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
