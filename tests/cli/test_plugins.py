@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from conftest import TINY, command, surroundings
 from omegaconf import OmegaConf
 
 import orthotrace.cli.plugins
-from orthotrace.cli.plugins import OPTIONS, of_launcher, prepare_ray
+from orthotrace.cli.plugins import FOLDER, OPTIONS, of_launcher, prepare_ray
 from orthotrace.cli.submitit_local import BoundedLocalLauncher
 from orthotrace.core.folders import is_held
 from orthotrace.results.run_folder import Run, find
@@ -202,10 +203,33 @@ def test_what_a_launcher_raises_is_one_line():
     assert of_launcher(ValueError("other")) is None
 
 
-def test_workers_of_ray_know_the_other_jobs(monkeypatch):
+def test_workers_of_ray_know_the_other_jobs_and_the_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_DEDUP_LOGS", raising=False)
     launcher = {"_target_": "a.RayLauncher", "ray": {"init": {"runtime_env": {"env_vars": {"MINE": "1"}}}}}
     config = OmegaConf.create({"hydra": {"launcher": launcher}})
     prepare_ray(config, {"ORTHOTRACE_JOBS": "2"})
     given = config.hydra.launcher.ray.init.runtime_env.env_vars
-    assert given == {"ORTHOTRACE_JOBS": "2", "MINE": "1"} and os.environ["RAY_DEDUP_LOGS"] == "0"
+    assert (
+        given == {"ORTHOTRACE_JOBS": "2", "MINE": "1", FOLDER: str(Path.cwd())} and os.environ["RAY_DEDUP_LOGS"] == "0"
+    )
+    # A worker of a cluster that runs starts elsewhere.
+    module, _, name = config.hydra.launcher.ray.init.runtime_env.worker_process_setup_hook.rpartition(".")
+    before = Path.cwd()
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.chdir("/")
+    getattr(importlib.import_module(module), name)()
+    assert Path.cwd() == tmp_path != before
+
+
+@pytest.mark.parametrize(("address", "variable"), [("auto", None), (None, "127.0.0.1:6379"), (None, None)])
+def test_a_cluster_of_ray_that_runs_is_asked_for_no_memory(monkeypatch, address, variable):
+    """The plugin sets some where the key is not there."""
+    monkeypatch.setenv("RAY_DEDUP_LOGS", "0")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    launcher = {"_target_": "a.RayLauncher", "ray": {"init": {"address": address}}}
+    config = OmegaConf.create({"hydra": {"launcher": launcher}})
+    prepare_ray(config, {})
+    init = config.hydra.launcher.ray.init
+    assert init.setdefault("object_store_memory", 1) == (1 if address is variable is None else None)

@@ -20,6 +20,8 @@ PACKAGES = {
     "hydra_plugins.hydra_ray_launcher": ("ray", "hydra-ray-launcher"),
     "hydra_plugins.hydra_optuna_sweeper": ("optuna", "hydra-optuna-sweeper"),
 }
+# Variable of the environment: the folder in which the command was given.
+FOLDER = "ORTHOTRACE_FOLDER"
 OPTIONS = Path(__file__).with_name("options")
 # Ours that stand on one.
 OURS = {"hydra_plugins.orthotrace": "hydra_plugins.hydra_submitit_launcher"}
@@ -97,7 +99,7 @@ def of_launcher(error: Exception) -> str | None:
 
 
 def prepare_ray(config: DictConfig, environment: dict[str, str]) -> None:
-    """Give the workers of Ray the variables that jobs know each other by, which those of a running cluster have not.
+    """Let jobs join a cluster of Ray that runs, and give its workers the variables that jobs know each other by.
 
     Args:
         config: of the multirun, in which they are set.
@@ -111,7 +113,17 @@ def prepare_ray(config: DictConfig, environment: dict[str, str]) -> None:
         init: Any = config.hydra.launcher.ray.init
         given = OmegaConf.to_container(init.get("runtime_env") or OmegaConf.create({}))
         assert isinstance(given, dict)
-        init.runtime_env = given | {"env_vars": environment | dict(given.get("env_vars") or {})}
+        if init.get("address") or os.environ.get("RAY_ADDRESS"):
+            # The plugin asks for memory of its own where none is named, and a cluster that runs refuses that.
+            init.setdefault("object_store_memory", None)
+        own = environment | {FOLDER: str(Path.cwd())}
+        hook = {"worker_process_setup_hook": f"{__name__}.{enter_folder.__name__}"}
+        init.runtime_env = hook | given | {"env_vars": own | dict(given.get("env_vars") or {})}
+
+
+def enter_folder() -> None:
+    """Work where the command was given: a worker of a cluster that runs starts where that was started."""
+    os.chdir(os.environ[FOLDER])
 
 
 def _is_there(module: str) -> bool:
