@@ -58,6 +58,9 @@ JOBS = {
     "a section by its name": ("logger=wandb", "logger.project=p"),
     "no override": ("seed=a=b",),
     "a value that is not of the type": ("hydra.job.num=x",),
+    "a value before one that is forced": ("seed=3", "++seed=4"),
+    "a value before one that is added": ("model.hidden=[1]", "+model.hidden=[2]"),
+    "a value before its section": ("trainer.max_epochs=2", "++trainer={max_epochs:3}"),
 }
 
 
@@ -99,6 +102,15 @@ def test_a_group_in_a_folder_of_the_user_is_composed(hydra, tmp_path):
         job = ["experiment=own", f"extra={extra}"]
         assert composed(own, master, job) == composed(hydra.config_loader, master, job)
         assert own.load_sweep_config(master, job).extra.which == extra
+
+
+def test_a_group_that_is_only_searched_for_is_none_of_the_values(hydra, tmp_path):
+    (tmp_path / "rates").mkdir()
+    (tmp_path / "rates" / "slow.yaml").write_text("fc1.weight: 0.1\n")
+    master = master_of(hydra, f"hydra.searchpath=[{tmp_path}]", "seed=1,2")
+    own = JobLoader(hydra.config_loader.get_search_path())
+    for job in (["rates=slow"], ["+rates=slow"]):
+        assert composed(own, master, job) == composed(hydra.config_loader, master, job)
 
 
 def test_what_a_job_changes_is_not_in_the_next_one(hydra):

@@ -6,11 +6,13 @@ import copy
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import IConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import split_key
 from omegaconf.errors import OmegaConfBaseException
 
 # Of this process: launchers hand a loader of its own to each job. Files that are changed meanwhile are not read again.
@@ -31,7 +33,12 @@ class JobLoader(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The configuration of a job, as ConfigLoaderImpl composes it."""
         parsed = OverridesParser.create().parse_overrides(sweep_overrides)
-        values = [one for one in parsed if self._is_value(one, master_config)]
+        repository = self._repository(master_config)
+        # What adds or removes keys of a section goes in order with its values.
+        ordered = {_section(one) for one in parsed if one.type != OverrideType.CHANGE}
+        values = [
+            one for one in parsed if _is_value(one, master_config, repository) and _section(one) not in ordered
+        ]  # fmt: skip
         lines = [str(one.input_line) for one in parsed if one not in values]
         hydra = master_config.hydra
         key = (
@@ -59,12 +66,24 @@ class JobLoader(ConfigLoaderImpl):
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
 
-    def _is_value(self, one: Override, master: DictConfig) -> bool:
-        """Whether an override gives a key that is there a value; the others have a part in the composition."""
-        return (
-            one.type == OverrideType.CHANGE
-            and one.package is None
-            and not one.is_hydra_override()
-            and one.key_or_group not in master.hydra.runtime.choices
-            and not self.repository.group_exists(one.key_or_group)
-        )
+    def _repository(self, master: DictConfig) -> IConfigRepository:
+        """Where the groups are, also those of hydra.searchpath."""
+        if not master.hydra.searchpath:
+            return self.repository
+        overrides = list(master.hydra.overrides.hydra)
+        return self._parse_overrides_and_create_caching_repo(master.hydra.job.config_name, overrides)[1]
+
+
+def _is_value(one: Override, master: DictConfig, repository: IConfigRepository) -> bool:
+    """Whether an override gives a key that is there a value; the others have a part in the composition."""
+    return (
+        one.type == OverrideType.CHANGE
+        and one.package is None
+        and not one.is_hydra_override()
+        and one.key_or_group not in master.hydra.runtime.choices
+        and not repository.group_exists(one.key_or_group)
+    )
+
+
+def _section(one: Override) -> str:
+    return split_key(one.key_or_group)[0]
