@@ -143,6 +143,12 @@ def test_the_last_job_reports_a_pruned_one_too(others, capsys, study):
     assert "pruned: 5: a reason" in capsys.readouterr().out
 
 
+def test_a_reference_is_not_compared(train, tmp_path):
+    assert train("--multirun", *TINY[1:], "method=joint,gpm", "pruning=50").code == 0
+    (compared,) = tmp_path.rglob("pruning.json")
+    assert "method=gpm" in compared.parent.name
+
+
 def test_one_run_alone_cannot_be_pruned(train):
     answer = train(*TINY, "pruning=50")
     assert answer.code == 2 and "error: pruning: compares the runs of a multirun" in answer.err

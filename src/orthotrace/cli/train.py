@@ -298,6 +298,7 @@ def assemble(
         from orthotrace.data.streams import Stream
         from orthotrace.methods.base import Method
         from orthotrace.results.found_rows import rows_argument
+        from orthotrace.results.summary import REFERENCES
         from orthotrace.results.weights import weights_of
         from orthotrace.training.experiment import Experiment
         from orthotrace.training.regularizer import Regularizer
@@ -359,7 +360,8 @@ def assemble(
         trainer,
         reporting,
         [*([bar] if bar.watched else []), *([alignment] if alignment else [])],
-        None if config.pruning is None else Pruning(config.pruning, run),
+        # References see what the others may not.
+        None if config.pruning is None or choices.method in REFERENCES else Pruning(config.pruning, run),
     )
     return experiment, reporting, bar
 
