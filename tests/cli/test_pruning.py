@@ -65,15 +65,29 @@ def test_what_is_stopped(others, percentile, task, accuracy, pruned):
     assert so_far(run) == {str(task): pytest.approx(sum(accuracy[:task]) / task)}
 
 
-@pytest.mark.parametrize("case", ["damaged", "not there", "no object", "not past the task"])
+@pytest.mark.parametrize("case", ["damaged", "not there", "no object", "not past the task", "other tasks"])
 def test_with_fewer_than_five_others_nothing_is_stopped(others, case):
     file = others[0].pruning_file
-    if case == "not there":
+    if case == "other tasks":
+        jobs.end()
+        given = [("seed=1", "stream.tasks=5" if run is others[0] else "stream.tasks=3") for run in others]
+        folder = others[0].folder.parent
+        jobs.begin(folder, [Job(run.folder, of) for run, of in zip(others, given, strict=True)], queued=False)
+    elif case == "not there":
         file.unlink()
     else:
         file.write_text({"damaged": "{", "no object": "[]"}.get(case, '{"val_acc": {"1": 0.1}}'))
     Pruning(50, others[5])(after(2, 0.0, 0.0))
     assert others[5].pruned is None
+
+
+def test_runs_that_are_to_be_replaced_are_not_compared(others):
+    worse = after(2, 0.0, 0.0)
+    Pruning(50, others[5], afresh=True)(worse)
+    for run in others[:5]:
+        Pruning(50, run, afresh=True)(after(2, 0.9, 0.9))
+    with pytest.raises(PrunedError, match="of 5 others"):
+        Pruning(50, others[5], afresh=True)(worse)
 
 
 def test_a_sweeper_is_told_of_the_worst_run(others, study):
@@ -127,7 +141,7 @@ def test_a_multirun_stops_what_is_hopeless_and_goes_on_with_it_when_asked(train,
     assert same(runs / "pruned" / "0-0.1", runs / "plain" / "0-0.1")
     assert train(*words, "name=pruned", "seed=0", "optimizer.lr=.00001").code == 0
     assert same(runs / "pruned" / "0-1e-05", runs / "plain" / "0-1e-05")
-    assert json.loads((runs / "pruned" / "0-1e-05" / "pruning.json").read_text()).keys() == {"val_acc"}
+    assert json.loads((runs / "pruned" / "0-1e-05" / "pruning.json").read_text()).keys() == {"val_acc", "command"}
 
 
 def test_the_last_job_reports_a_pruned_one_too(others, capsys, study):

@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import split_key
 from omegaconf.errors import OmegaConfBaseException
 
+# Configurations that are kept.
+KEPT = 64
 # Of this process: launchers hand a loader of its own to each job. Files that are changed meanwhile are not read again.
 _composed: dict[tuple[Any, ...], DictConfig] = {}
 
@@ -47,6 +49,9 @@ class JobLoader(ConfigLoaderImpl):
         )  # fmt: skip
         try:
             if key not in _composed:
+                if len(_composed) >= KEPT:
+                    # Such as of a search over a key that is added.
+                    _composed.clear()
                 _composed[key] = super().load_sweep_config(master_config, lines)
             config = copy.deepcopy(_composed[key])
             for one in values:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from orthotrace.cli.jobs import job_list
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import read_json, write_json
+from orthotrace.results.listed import Job
 from orthotrace.results.run_folder import Run
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ class Pruning:
     Args:
         percentile: 0 to 100.
         run: the folder.
+        afresh: whether runs of earlier commands are replaced by this one, and not compared.
     """
 
-    def __init__(self, percentile: float, run: Run) -> None:
+    def __init__(self, percentile: float, run: Run, afresh: bool = False) -> None:
         self.percentile = percentile
         self.run = run
+        self.afresh = afresh
 
     def __call__(self, experiment: Experiment) -> None:
         """After a task and its checkpoint.
@@ -46,12 +50,14 @@ class Pruning:
         done = experiment.progress.task
         value = fmean(experiment.evaluator.on_validation(after=done)[:done])
         found = {**so_far(self.run), str(done): value}
-        write_json(self.run.pruning_file, {"val_acc": found})
-        others = [of[str(done)] for of in map(so_far, _others(self.run)) if str(done) in of]
+        about = {"val_acc": found, "command": _command()}
+        write_json(self.run.pruning_file, about)
+        compared = [one for one in _others(self.run) if not self.afresh or _content(one).get("command") == _command()]
+        others = [of[str(done)] for of in map(so_far, compared) if str(done) in of]
         if (bound := bound_of(others, self.percentile)) is not None and value < bound:
             where = f"percentile {self.percentile:g} of {len(others)} others {bound:.3f}"
             reason = f"val. ACC after task {done} is {value:.3f}, {where}"
-            write_json(self.run.pruning_file, {"val_acc": found, "pruned": reason})
+            write_json(self.run.pruning_file, about | {"pruned": reason})
             raise PrunedError(reason)
 
 
@@ -70,16 +76,14 @@ def bound_of(others: Sequence[float], percentile: float) -> float | None:
 
 def so_far(run: Run) -> dict[str, float]:
     """Validation accuracy on the tasks so far, after each task; nothing where it was not measured."""
-    # What is damaged is measured again after the next task.
-    with suppress(UserError, AttributeError):
-        return dict(read_json(run.pruning_file).get("val_acc", {})) if run.pruning_file.is_file() else {}
-    return {}
+    found = _content(run).get("val_acc")
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def forget(run: Run) -> None:
     """A run goes on: it is not pruned."""
     if run.pruned is not None:
-        write_json(run.pruning_file, {"val_acc": so_far(run)})
+        write_json(run.pruning_file, {key: value for key, value in _content(run).items() if key != "pruned"})
 
 
 def told_of_pruned(run: Run) -> float:
@@ -109,7 +113,28 @@ def check_pruning(config: DictConfig, multirun: bool) -> None:
         raise UserError("goes by val_acc: set objective=val_acc, and stream.validation above 0", "pruning")
 
 
-def _others(run: Run) -> list[Run]:
+def _content(run: Run) -> dict[str, Any]:
+    # What is damaged is measured again after the next task.
+    with suppress(UserError):
+        found = read_json(run.pruning_file) if run.pruning_file.is_file() else {}
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _command() -> str:
+    """What tells this multirun from others: the name of its list."""
     listed = job_list()
-    jobs = () if listed is None else listed.jobs
-    return [Run(job.folder) for job in jobs if job.folder.absolute() != run.folder.absolute()]
+    return "" if listed is None else listed.path.name
+
+
+def _others(run: Run) -> list[Run]:
+    """The other jobs on the same tasks."""
+    listed = job_list()
+    jobs = {} if listed is None else {job.folder.absolute(): _tasks(job) for job in listed.jobs}
+    own = jobs.pop(run.folder.absolute(), None)
+    return [Run(folder) for folder, tasks in jobs.items() if tasks == own]
+
+
+def _tasks(job: Job) -> set[str]:
+    keys = ("stream", "dataset", "experiment")
+    return {one for one in job.overrides if re.split(r"[.=@/]", one.lstrip("+~"))[0] in keys}

@@ -361,7 +361,9 @@ def assemble(
         reporting,
         [*([bar] if bar.watched else []), *([alignment] if alignment else [])],
         # References see what the others may not.
-        None if config.pruning is None or choices.method in REFERENCES else Pruning(config.pruning, run),
+        None
+        if config.pruning is None or choices.method in REFERENCES
+        else Pruning(config.pruning, run, config.overwrite),
     )
     return experiment, reporting, bar
 
