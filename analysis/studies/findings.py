@@ -16,8 +16,8 @@ from orthotrace.analysis.networks.kept import KeptRdms
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, Members, NetworkReadings, members_of
-from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.runs import Network, Stimuli
+from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.storage import write_rdms
 from orthotrace.analysis.networks.trains import CONSTANTS
 from orthotrace.analysis.rdm.categories import clustering_index

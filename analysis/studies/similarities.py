@@ -12,8 +12,8 @@ from rich.progress import track
 
 from orthotrace.analysis.networks.given import read_layer
 from orthotrace.analysis.networks.left_out import LeftOut
-from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.places import Read
+from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.rdm.undefined import undefined
