@@ -89,8 +89,8 @@ def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scen
     spiking += ["optimizer.lr=.01"] if spiking and method == "icarl" else []
     few = [] if stream in DATA else [FEW]
     adapted = [*ADAPTED] if method in ADAPTERS else []
-    if adapted and spikes:
-        # Weights as they were drawn, frozen, would let nothing fire.
+    if spikes and (adapted or stream == "superclasses"):
+        # Weights as they were drawn, frozen, would let nothing fire; so do the first steps on these few images.
         adapted += ["model.threshold=.2"]
     overrides = [
         f"method={method}", f"stream={stream}", *chosen, *tasks, *memory, *rows, *alpha, *spiking, *adapted, *few, *TINY

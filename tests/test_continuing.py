@@ -193,9 +193,10 @@ GROWN = ("stream=permuted", "model.hidden=[12]", "trainer.max_epochs=1", "traine
 
 def overrides_of(method: str, tasks: int) -> list[str]:
     rows = ["method.rows=1"] if "rows" in KEYS[method] else []
-    memory = ["method.memory.size=30"] if method in MEMORY else []
+    memory = [f"method.memory.size={10 * tasks}"] if method in MEMORY else []
     alpha = ["method.alpha=.1"] if method == "owm" else []
-    return [f"method={method}", f"stream.tasks={tasks}", *GROWN, *rows, *memory, *alpha]
+    adapted = ADAPTED if method in ADAPTERS else ()
+    return [f"method={method}", f"stream.tasks={tasks}", *GROWN, *rows, *memory, *alpha, *adapted]
 
 
 # What grows with the tasks: subspaces, their complement, importances, a memory with logits, networks.

@@ -66,7 +66,7 @@ BAD = {
     "seed=0,": "seed=0,: not understood; write no space beside a comma, as in seed=0,1",
     "seed=0,1": "seed=0,1: for a run with each value add --multirun; one list is 'seed=[0,1]'",
     "logger=wandbb": "logger=wandbb: no such option; did you mean 'wandb'?",
-    "method=null": "method: there is no option null; there are: agem, derpp,",
+    "method=null": "method: there is no option null; there are: agem, codecl,",
     "model=1": "model: there is no option 1; there are: alexnet,",
     "stream=true": "stream: there is no option True; there are: blurred,",
     "logger=null": "logger: there is no option null; there are: csv,",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 import torch
-from composed import GROUPS, KEYS, MEMORY, SCHEMA, built
+from composed import ADAPTERS, GROUPS, KEYS, MEMORY, SCHEMA, built
 from part import part
 
 from orthotrace.core.errors import UserError
@@ -20,8 +20,13 @@ TINY = (
     "stream.tasks=2", "stream.scenario=domain", "model=leaky_rnn", "model.units=8", "trainer.max_epochs=1",
     "trainer.accelerator=cpu",
 )  # fmt: skip
-# Keeps one answer of each image.
-REFUSED = {"derpp": "there is one at each step: take er", "hat": "units are mixed, as by .* steps of time"}
+# One keeps one answer of each image, one needs classes, and the network has no adapters.
+REFUSED = {
+    **dict.fromkeys(ADAPTERS, "the network has none: choose weights=lora"),
+    "icarl": "exemplars of classes, and a regression has none",
+    "derpp": "there is one at each step: take er",
+    "hat": "units are mixed, as by .* steps of time",
+}
 
 
 def of_method(method: str) -> list[str]:
