@@ -62,6 +62,11 @@ def whole(server: WandbServer) -> None:
     assert run.about["groupName"] == "study" and run.about["displayName"] == "gpm seed 0"
 
 
+def about_runs(server) -> list[str]:
+    """What a server was asked for; W&B's service sends metrics of itself some time after a command has ended."""
+    return [one for one in server.requests if not one.startswith("/sdk/otel/")]
+
+
 def test_a_run_that_was_stopped_and_synced_at_any_time_has_one_history(trained, runs, served):
     trained(3)
     first = sorted(Path("run/wandb").glob("offline-run-*"))
@@ -82,9 +87,9 @@ def test_a_run_that_was_stopped_and_synced_at_any_time_has_one_history(trained, 
         answer = runs("sync", "run/wandb")
         assert answer.code == 0 and "synced: run: 1 of 6 rows sent, the others were there; 3 segments" in answer.out
         whole(server)
-        before = list(server.requests)
+        before = about_runs(server)
         answer = runs("sync", ".")
-        assert answer.code == 0 and answer.out == "0 runs synced, 1 were already\n" and server.requests == before
+        assert answer.code == 0 and answer.out == "0 runs synced, 1 were already\n" and about_runs(server) == before
     # Elsewhere it comes at once to the same.
     for one in segments:
         syncing.mark_of(one).unlink()
