@@ -5,7 +5,6 @@
 #
 # Trials are generated: no data is needed. Continues where it was stopped; the first runs matter most. Runs go to
 # runs/cognitive; results to scripts/results/cognitive.json, after every method. 1 job at a time (JOBS=n for others).
-# Not run to its end yet: ewc is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
