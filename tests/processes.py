@@ -107,17 +107,17 @@ def turned(rank: int, world: int) -> dict[str, torch.Tensor]:
                 model=model,
                 context=SimpleNamespace(number=0, epoch=0),
                 method=SimpleNamespace(fresh=lambda number: True),
+                step=0,
             )
-            trainer = SimpleNamespace(global_step=0)
-            alignment.on_train_start(trainer, learner)
+            alignment.on_train_start(None, learner)
             for step in range(2):
                 inputs = source.train.inputs(torch.arange(64 * step, 64 * step + 63))
                 model(inputs[rank::world])
-                trainer.global_step = step + 1
+                learner.step = step + 1
                 for value in layer.parameters():
                     value.grad = None
-                alignment.on_before_optimizer_step(trainer, learner, None)
-                alignment.on_train_batch_end(trainer, learner, None, None, 0)
+                alignment.before_step(None, learner)
+                alignment.after_batch(None, learner, 1, 2)
                 with torch.no_grad():
                     for value in layer.parameters():
                         value.sub_(value.grad)

@@ -34,8 +34,8 @@ def test_the_end_of_an_epoch_is_waited_for_where_it_is_near(train, monkeypatch, 
         steps.append(rest)
         original(self, trainer, module, *rest)
 
-    original = stopping.Stopping.on_train_batch_end
-    monkeypatch.setattr(stopping.Stopping, "on_train_batch_end", step)
+    original = stopping.Stopping.after_batch
+    monkeypatch.setattr(stopping.Stopping, "after_batch", step)
     assert train(*MANY, "trainer.save_every=1000", "hydra.run.dir=run").code == 143
     assert Run("run").last.is_file() == bool(epochs)
     assert len(Run("run").metrics_file.read_text().splitlines()) == (2 if epochs else 1)
@@ -43,7 +43,7 @@ def test_the_end_of_an_epoch_is_waited_for_where_it_is_near(train, monkeypatch, 
 
 
 def test_a_signal_stops_a_whole_multirun(train, monkeypatch):
-    monkeypatch.setattr(stopping.Stopping, "on_train_batch_end", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(stopping.Stopping, "after_batch", lambda *_: signal.raise_signal(signal.SIGTERM))
     answer = train("--multirun", *MANY, "seed=0,1", "hydra.sweep.dir=all")
     assert answer.code == 143 and answer.err == "interrupted: all; the same command continues\n"
     assert "failed" not in answer.out and not list(Path("all").rglob("failed.txt"))

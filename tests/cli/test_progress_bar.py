@@ -23,7 +23,7 @@ class Module:
 def test_it_counts_the_epochs_of_all_tasks_and_is_silent_without_a_terminal(capsys):
     module = Module()
     with ProgressBar("hlop", tasks=3, epochs=4) as bar:
-        bar.on_train_batch_end(SimpleNamespace(num_training_batches=4), module, None, None, 0)
+        bar.after_batch(None, module, 1, 4)
         bar.on_train_epoch_end(None, module)
         (row,) = bar.bar.tasks
         assert (row.completed, row.total) == (7, 12)
@@ -41,7 +41,7 @@ def test_loss_and_accuracy_are_read_twice_a_second_at_most(monkeypatch, seconds)
     assert bar.watched
     with bar:
         for batch in range(100):
-            bar.on_train_batch_end(SimpleNamespace(num_training_batches=100), module, None, None, batch)
+            bar.after_batch(None, module, batch + 1, 100)
             now[0] += seconds
         bar.bar.refresh()
     assert module.asked <= 2 * 100 * seconds + 1 and module.asked >= min(100, int(100 * seconds))

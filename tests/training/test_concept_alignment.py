@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,18 +192,18 @@ def test_a_trained_rotation_takes_the_gradient_of_both(tmp_path):
     alignment, learner = alignment_of(experiment), experiment.learner.train()
     layer = layer_of(learner.model)
     (parameter,) = layer.parameters()
-    step = SimpleNamespace(global_step=6)
+    learner.step = 6
     parameter.grad = torch.ones_like(parameter)
-    alignment.on_before_optimizer_step(step, learner, None)
+    alignment.before_step(None, learner)
     ((_, (inputs, masks)),) = alignment._seen(learner.model, [layer], 6)
     (expected,) = torch.autograd.grad(9 * layer.concept_loss(inputs, masks), [parameter])
     assert float(expected.norm()) > 0 and torch.allclose(parameter.grad, 1 + expected)
     # Between two updates, and in a layer that is held, nothing.
-    step.global_step = 7
-    alignment.on_before_optimizer_step(step, learner, None)
-    step.global_step = 6
+    learner.step = 7
+    alignment.before_step(None, learner)
+    learner.step = 6
     layer.eval()
-    alignment.on_before_optimizer_step(step, learner, None)
+    alignment.before_step(None, learner)
     assert torch.allclose(parameter.grad, 1 + expected)
 
 
@@ -213,8 +212,8 @@ def test_updates_count_steps_of_the_optimizer(tmp_path, batches):
     _, experiment = trained(
         tmp_path, *FINETUNE, "trainer.max_epochs=2", f"trainer.accumulate_grad_batches={batches}", "concepts.every=3"
     )
-    assert int(layer_of(experiment.learner.model).updates) == experiment.trainer.global_step // 3
-    assert experiment.trainer.global_step == 24 // batches
+    assert int(layer_of(experiment.learner.model).updates) == experiment.learner.step // 3
+    assert experiment.trainer.global_step == experiment.learner.step == 24 // batches
 
 
 def test_several_layers_turn_together(tmp_path):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -111,6 +112,7 @@ def test_the_plateau_goes_on_where_it_was():
     again.on_load_checkpoint(saved)
     optimizer = again.configure_optimizers()
     again.optimizers = lambda use_pl_optimizer: optimizer
+    again._trainer = SimpleNamespace(callbacks=[])
     again.on_train_start()
     assert again._plateau.state_dict() == made._plateau.state_dict() and again._plateau.num_bad_epochs == 2
 

@@ -13,13 +13,14 @@ from orthotrace.training.stability_gap import StabilityGap
 def test_it_looks_once_at_each_chosen_step_of_every_task(steps, expected, accumulated):
     """Two tasks of two epochs of four steps; with gradients accumulated a step has several batches."""
     seen = []
-    probe, trainer = StabilityGap(steps, seen.append), SimpleNamespace(global_step=0)
+    probe, learner = StabilityGap(steps, seen.append), SimpleNamespace(step=0, length=(2, 4))
     for _ in range(2):
-        probe.on_train_start(trainer, None)
+        probe.on_train_start(None, learner)
         for epoch in range(2):
-            probe.on_train_epoch_start(trainer, SimpleNamespace(context=SimpleNamespace(epoch=epoch), length=(2, 4)))
+            learner.context = SimpleNamespace(epoch=epoch)
+            probe.on_train_epoch_start(None, learner)
             for batch in range(4 * accumulated):
-                trainer.global_step += (batch + 1) % accumulated == 0
-                if trainer.global_step:
-                    probe.on_train_batch_end(trainer, None, None, None, batch)
+                learner.step += (batch + 1) % accumulated == 0
+                if learner.step:
+                    probe.after_batch(None, learner, batch + 1, 4 * accumulated)
     assert [step for step in seen if step] == expected

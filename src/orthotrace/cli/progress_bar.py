@@ -7,16 +7,16 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orthotrace.results.columns import WORDS
+from orthotrace.training.chunks import BatchCallback
 
 # Seconds between two looks at loss and accuracy: each waits for the device.
 INTERVAL = 0.5
 
 
-class ProgressBar(Callback):
+class ProgressBar(BatchCallback):
     """One bar over all epochs of all tasks, with loss and accuracy of the last batches.
 
     Silent where nobody watches: without a terminal, and in the worker processes of a launcher, whose bars would
@@ -61,13 +61,13 @@ class ProgressBar(Callback):
             self.bar.stop()
             self.next = float("inf")
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_batch(self, trainer: pl.Trainer, learner: Any, done: int, of: int) -> None:
         """Show loss and accuracy, where the last look is long enough ago."""
         if time.monotonic() < self.next:
             return
-        loss, score = pl_module.recent()
+        loss, score = learner.recent()
         self.bar.update(self.row, reached=f"loss {loss:.3f}  {self.score} {score:.3f}")
-        self._move(pl_module, (batch_idx + 1) / max(1, int(trainer.num_training_batches)))
+        self._move(learner, done / of)
         self.next = time.monotonic() + INTERVAL
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -11,6 +11,9 @@ from orthotrace.core.seeds import derived, generator
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.images import Batch, Images
 
+# Numbers of the inputs that are made at once, of several small batches.
+TOGETHER = 1 << 20
+
 
 class Batches:
     """Batches of images, in an order fixed by a seed, the task and the epoch.
@@ -85,9 +88,9 @@ class Batches:
         index = self._split(order if shuffled.index is None else shuffled.index)
         self._draws.manual_seed(derived(self.augmentation_seed, 2, self.task, self._epoch, *rank_seed_parts()))
         whole, world_size = self._batches(order), rank_and_world_size()[1]
-        for number, pixels in enumerate(self._pixels(index)):
+        for number, inputs in enumerate(self._inputs(index)):
             weight = len(places[number]) * world_size / len(whole[number])
-            yield Batch(self.prepare(pixels), labels[number], places[number], tasks[number], weight)
+            yield Batch(inputs, labels[number], places[number], tasks[number], weight)
 
     def _batches(self, values: Tensor) -> list[Tensor]:
         """Values in batches; a last batch that is too small is joined to the one before."""
@@ -108,12 +111,21 @@ class Batches:
         moved = self.augmentation.pixels(pixels.to(like.device), self._draws)
         return self.augmentation.inputs(self.part.scaling(moved, like.dtype), self._draws)
 
-    def _pixels(self, index: list[Tensor]) -> Iterator[Tensor]:
-        """The stored pixels of each batch, by their indices in the store."""
+    def _inputs(self, index: list[Tensor]) -> Iterator[Tensor]:
+        """The inputs of each batch, by the indices of its images in the store."""
         store = self.part.store
         if self.part.mapped and self.workers:
-            return iter(DataLoader(_Slices(store, index), batch_size=None, num_workers=self.workers))
-        return (store[places] for places in index)
+            pixels = DataLoader(_Slices(store, index), batch_size=None, num_workers=self.workers)
+            yield from map(self.prepare, pixels)
+        elif self.augmentation is not None:
+            # What is drawn for a batch comes after what was drawn for the one before.
+            yield from (self.prepare(store[places]) for places in index)
+        elif index:
+            # A call costs as much as a small batch: one for several.
+            together = max(1, TOGETHER // (store[0].numel() * len(index[0]) or 1))
+            for first in range(0, len(index), together):
+                some = index[first : first + together]
+                yield from self.prepare(store[torch.cat(some)]).split([len(places) for places in some])
 
 
 class _Slices(Dataset[Tensor]):

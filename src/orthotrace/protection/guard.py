@@ -183,7 +183,7 @@ class Projector(Held):
             if whole and not space.exact:
                 continue
             if part is None:
-                weight.sub_(space.inside(weight - before))
+                space.take_from(weight, before)
             else:
                 part.take_from(weight, space.inside(part.of(weight) - before))
             if bias is not None:

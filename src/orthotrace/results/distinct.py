@@ -12,7 +12,7 @@ from orthotrace.results.run_folder import Run
 
 # What decides no weight. Seeds are those that were drawn from: seed=3 and seeds.init=3 with the others are one.
 WITHOUT_EFFECT = (*IRRELEVANT, "name", "seed", "seeds")
-OF_TRAINER = ("save_every",)
+OF_TRAINER = ("save_every", "batches_at_once")
 
 
 def distinct(runs: Sequence[Run]) -> tuple[list[Run], dict[str, str]]:

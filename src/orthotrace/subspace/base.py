@@ -83,8 +83,8 @@ class Subspace(nn.Module, ABC):
         self.label = ""
         self.register_buffer("basis", torch.zeros(0, features, dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
-        # M^T M, with the M that it was made of.
-        self._projector: tuple[Tensor, Tensor] | None = None
+        # See _factors; with the M that they were made of.
+        self._made: tuple[Tensor, tuple[Tensor, Tensor | None, bool]] | None = None
 
     @property
     def rank(self) -> int:
@@ -171,12 +171,52 @@ class Subspace(nn.Module, ABC):
     def component(self, update: Tensor) -> Tensor:
         """The component of an update in the rows held, (dW M^T) M; a kind of its own overrides it."""
         update = update.to(self.basis.dtype)
-        # Below half the width two thin products cost less than one with M^T M.
-        if 2 * len(self.basis) <= self.features:
-            return (update @ self.basis.T) @ self.basis
-        if self._projector is None or self._projector[0] is not self.basis:
-            self._projector = (self.basis, self.basis.T @ self.basis)
-        return update @ self._projector[1]
+        first, second, free = self._factors()
+        component = (update @ first) @ second if second is not None else update @ first
+        return update - component if free else component
+
+    def take_from(self, weight: Tensor, before: Tensor) -> None:
+        """Take from a weight, in place, what is held of its update since it was before, as inside has it.
+
+        Args:
+            weight: W, (out, features).
+            before: W0, likewise.
+        """
+        update = weight - before
+        if not self._plain or weight.dtype != self.basis.dtype:
+            weight.sub_(self.inside(update))
+            return
+        first, second, free = self._factors()
+        if second is None:
+            weight.addmm_(update, first, alpha=-1)
+        elif free:
+            # W0 and what is left of the update.
+            torch.addmm(before, update @ first, second, out=weight)
+        else:
+            weight.addmm_(update @ first, second, alpha=-1)
+
+    @property
+    def _plain(self) -> bool:
+        kind = type(self)
+        return self.removes == 1 and kind.component is Subspace.component and kind.inside is Subspace.inside
+
+    def _factors(self) -> tuple[Tensor, Tensor | None, bool]:
+        """What an update is multiplied with, once or twice; whether that gives what is free, in place of what is held.
+
+        Up to half the width two thin products with M cost the least, from two thirds on two with the directions that
+        are free; between them one with M^T M.
+        """
+        if self._made is None or self._made[0] is not self.basis:
+            rank, width = self.basis.shape
+            if 2 * rank <= width:
+                factors = self.basis.T.contiguous(), self.basis, False
+            elif 3 * rank < 2 * width:
+                factors = self.basis.T @ self.basis, None, False
+            else:
+                rest = torch.linalg.qr(self.basis.double().T, mode="complete").Q[:, rank:].to(self.basis)
+                factors = rest.contiguous(), rest.T.contiguous(), True
+            self._made = (self.basis, factors)
+        return self._made[1]
 
     def taken(self, rows: Tensor) -> Tensor:
         """Rows (n, features) in the type of the rows held.
@@ -201,7 +241,7 @@ class Subspace(nn.Module, ABC):
             saved = state_dict.get(prefix + name)
             if saved is not None and buffer is not None and saved.shape != buffer.shape:
                 self._buffers[name] = torch.empty(saved.shape, dtype=buffer.dtype, device=buffer.device)
-        self._projector = None
+        self._made = None
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

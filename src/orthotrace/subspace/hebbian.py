@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from orthotrace.core.distributed import all_reduce_sum
+from orthotrace.core.distributed import all_reduce_sum, rank_and_world_size
 from orthotrace.core.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
 from orthotrace.subspace.base import CountedSubspace
@@ -21,8 +21,13 @@ FILL = 1e-5
 PRECISION = 8
 # Of all energy: a shortfall that is worth a warning.
 SHORT = 1e-3
+# Numbers of the rows that wait for a product: those of several small batches.
+TOGETHER = 1 << 17
 # Steps below which the rows have not found all of their variance.
 FEW = 10
+
+# State that is no buffer while it works.
+COUNTS = ("begun", "seen", "batches", "steps", "refined")
 
 
 class HebbianSubspace(CountedSubspace):
@@ -76,11 +81,6 @@ class HebbianSubspace(CountedSubspace):
     trace: Tensor
     energies: Tensor
     traced_energies: Tensor
-    begun: Tensor
-    seen: Tensor
-    batches: Tensor
-    steps: Tensor
-    refined: Tensor
 
     @checked
     def __init__(
@@ -105,9 +105,10 @@ class HebbianSubspace(CountedSubspace):
         self.levels = levels
         self.seed = seed
         # Whether a task was begun; rows and batches since the last step; steps since the task's start; in a closing
-        # pass, what it averages.
-        for name in ("begun", "seen", "batches", "steps", "refined"):
-            self.register_buffer(name, torch.zeros((), dtype=torch.int64))
+        # pass, what it averages. Counted in Python: a look at a tensor would wait for the device. See COUNTS.
+        self.begun = self.seen = self.batches = self.steps = self.refined = 0
+        # Of these batches those that are not in the correlation yet.
+        self._waiting: list[Tensor] = []
         # Energy of the rows, and of what the rows held leave over; since the last step, and traced.
         for name in ("energies", "traced_energies"):
             self.register_buffer(name, torch.zeros(2, dtype=torch.float64))
@@ -124,36 +125,38 @@ class HebbianSubspace(CountedSubspace):
         self.correlation = torch.zeros_like(rows)
         self.trace = torch.zeros_like(rows)
         self.velocity = torch.zeros_like(rows if self.step is not None else rows[:0])
-        for name in ("seen", "batches", "steps", "refined", "energies", "traced_energies"):
-            getattr(self, name).zero_()
-        self.begun.fill_(1)
+        self._forget()
+        self.traced_energies.zero_()
+        self.steps = self.refined = 0
+        self.begun = 1
 
     def observe(self, rows: Tensor) -> None:
         """Learn from a batch of inputs, shape (n, features); older batches are forgotten with the momentum.
 
-        The first batch of a task begins it, where nothing has.
+        The first batch of a task begins it, where nothing has. Rows are kept until the next step, and are not to be
+        written to.
         """
         for _ in range(self.iterations):
             self._see(rows)
-            if self.iterations > 1 or int(self.batches) >= (self.interval if int(self.steps) >= self.interval else 1):
+            if self.iterations > 1 or self.batches >= (self.interval if self.steps >= self.interval else 1):
                 self._learn(1 - self.momentum)
 
     def refine(self, rows: Tensor) -> None:
         """Learn from a batch of a closing pass, shape (n, features): the pass is averaged, nothing is forgotten."""
-        if not int(self.refined):
+        if not self.refined:
             self._rest()
             self.refined += 1
         self._see(rows)
-        if int(self.batches) >= self.interval:
+        if self.batches >= self.interval:
             self._rest()
 
     def _rest(self) -> None:
         """Learn from what was seen since the last step."""
-        if not int(self.batches):
+        if not self.batches:
             return
-        if int(self.refined):
+        if self.refined:
             self.refined += 1
-            self._learn(1 / int(self.refined))
+            self._learn(1 / self.refined)
         else:
             self._learn(1 - self.momentum)
 
@@ -161,16 +164,29 @@ class HebbianSubspace(CountedSubspace):
         # In every step, where there is mostly nothing to change.
         if rows.requires_grad or rows.dtype != self.basis.dtype or rows.shape[1:] != self.basis.shape[1:]:
             rows = self.taken(rows)
-        if not int(self.begun):
+        if not self.begun:
             self.begin()
         if not len(rows):
             return
+        self.seen += len(rows)
+        self.batches += 1
+        self._waiting.append(rows)
+        if sum(one.numel() for one in self._waiting) >= TOGETHER:
+            self._correlate()
+
+    def _correlate(self) -> None:
+        """Add what waits to the correlation: small batches by one product."""
+        parts, self._waiting = self._waiting, []
+        if not parts:
+            return
+        rows, learning = torch.cat(parts) if len(parts) > 1 else parts[0], self.learning
         # The learning rows lie outside the rows held, so they answer to what those leave over: H x = H (x - M^T M x).
-        responses = rows @ self.learning.T
+        responses = rows @ learning.T
         if self.levels is not None:
-            responses = rounded(responses, self.levels)
+            each = responses.split([len(part) for part in parts])
+            responses = torch.cat([rounded(one, self.levels) for one in each])
         self.correlation.addmm_(responses.T, rows)
-        # One batch in its own type, the sum over batches in float64.
+        # One product in its own type, the sum over them in float64.
         flat = rows.flatten()
         energy = torch.dot(flat, flat).double()
         if self.rows is None:
@@ -179,35 +195,44 @@ class HebbianSubspace(CountedSubspace):
             self.energies += torch.stack([energy, left.clamp_min(0)])
         else:
             self.energies += energy
-        self.seen += len(rows)
-        self.batches += 1
+
+    def _forget(self) -> None:
+        """Begin anew to see."""
+        self.correlation.zero_()
+        self.energies.zero_()
+        self.seen = self.batches = 0
+        self._waiting = []
 
     def _learn(self, weight: float) -> None:
-        weight = weight if int(self.steps) else 1.0
-        all_reduce_sum(self.correlation, self.energies, self.seen)
-        if int(self.steps) and not float(self.energies[0]):
+        self._correlate()
+        weight = weight if self.steps else 1.0
+        correlation, energies, count = self.correlation, self.energies, self.seen
+        if rank_and_world_size()[1] > 1:
+            all_reduce_sum(correlation, energies, every := torch.tensor(count, device=correlation.device))
+            count = int(every)
+        if self.steps and not float(energies[0]):
             # Inputs that are all zero say nothing: what was learned stays.
-            for buffer in (self.correlation, self.energies, self.seen, self.batches):
-                buffer.zero_()
+            self._forget()
             return
-        latest = self.correlation / self.seen
-        self.trace.lerp_(latest, weight)
-        self.traced_energies.lerp_(self.energies / self.seen, weight)
-        for buffer in (self.correlation, self.energies, self.seen, self.batches):
-            buffer.zero_()
+        latest = correlation / count
+        trace = self.trace.lerp_(latest, weight)
+        traced = self.traced_energies.lerp_(energies / count, weight)
+        self._forget()
         self.steps += 1
-        if not (self.trace.isfinite().all() and self.traced_energies.isfinite().all()):
+        # A sum is finite where all its parts are, unless it is too large itself.
+        if not (bool(trace.sum().isfinite()) or bool(trace.isfinite().all())) or not bool(traced.isfinite().all()):
             raise ValueError(
                 "the inputs observed, or their squares, are not finite; lower the learning rate, or strengths and noise"
             )
-        if not len(self.learning):
+        learning, basis = self.learning, self.basis
+        if not len(learning):
             return
         moved = self._moved(latest, weight)
-        if len(self.basis):
-            moved = moved - (moved @ self.basis.T) @ self.basis
+        if len(basis):
+            moved = torch.addmm(moved, moved @ basis.T, basis, alpha=-1)
         learned = torch.linalg.qr(moved.T).Q.T.contiguous()
-        turned = learned @ self.learning.T
-        self.trace = turned @ self.trace
+        turned = learned @ learning.T
+        self.trace = turned @ trace
         if self.step is not None:
             self.velocity = turned @ self.velocity
         self.learning = learned
@@ -238,17 +263,35 @@ class HebbianSubspace(CountedSubspace):
             ValueError: nothing was observed.
         """
         self._rest()
-        if not int(self.steps):
+        if not self.steps:
             raise ValueError("no rows were observed in this task")
-        new = self._principal(int(self.steps))
+        new = self._principal(self.steps)
         if len(new):
             new = orthonormalise(new, self.basis.double())
             self.basis = torch.cat([self.basis, new.to(self.basis)])
         for name in ("learning", "correlation", "trace", "velocity"):
             setattr(self, name, self.basis[:0].clone())
-        self.begun.zero_()
-        self.steps.zero_()
+        self.begun = self.steps = 0
         self.tasks += 1
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Counts and rows that wait are state too."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in COUNTS:
+            destination[prefix + name] = torch.tensor(getattr(self, name), device=self.basis.device)
+        if self._waiting:
+            destination[prefix + "waiting"] = torch.cat(self._waiting)
+            destination[prefix + "sizes"] = torch.tensor([len(rows) for rows in self._waiting])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # Taken out: what is left over in it would be refused as not known.
+        for name in COUNTS:
+            if (saved := state_dict.pop(prefix + name, None)) is not None:
+                setattr(self, name, int(saved))
+        waiting, sizes = (state_dict.pop(prefix + name, None) for name in ("waiting", "sizes"))
+        parts = () if waiting is None else waiting.to(self.basis).split(sizes.tolist())
+        self._waiting = list(parts)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _principal(self, steps: int) -> Tensor:
         """The principal directions of the trace, largest first, as many as are to be held."""

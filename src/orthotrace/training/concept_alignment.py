@@ -10,9 +10,7 @@ from typing import Annotated, Any
 import pytorch_lightning as pl
 import torch
 from pydantic import Field
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from orthotrace.core.distributed import broadcast_from_first
 from orthotrace.core.errors import UserError, checked
@@ -23,11 +21,12 @@ from orthotrace.layers import ConceptWhitening
 from orthotrace.layers.modes import evaluated
 from orthotrace.layers.reductions import shrunk
 from orthotrace.methods import Method
+from orthotrace.training.chunks import BatchCallback
 
 
 @checked
 @dataclass(eq=False)
-class Alignment(Callback):
+class Alignment(BatchCallback):
     """Shows every concept-whitening layer a batch of each concept, once in a fixed number of steps.
 
     The images of all concepts go through the network once, in evaluation mode and without gradients; each layer then
@@ -100,7 +99,7 @@ class Alignment(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A task begins, or goes on: its images show the concepts from now on."""
         task, epoch = pl_module.context.number, pl_module.context.epoch
-        self._last = trainer.global_step
+        self._last = pl_module.step
         if task != self._task:
             self._task = task
             self._part = self.sets.as_in_task(self.stream, task).train
@@ -110,30 +109,30 @@ class Alignment(Callback):
             if layer.frozen and epoch == 0:
                 layer.freeze_axes()
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, optimizer: Optimizer) -> None:
+    def before_step(self, trainer: pl.Trainer, learner: Any) -> None:
         """A trained rotation gets the gradient of the objective beside that of the loss; a frozen one gets none."""
-        layers = [layer for layer in concept_layers(pl_module.model).values() if layer.trained and layer.training]
+        layers = [layer for layer in concept_layers(learner.model).values() if layer.trained and layer.training]
         for layer in layers:
             if layer.frozen:
                 for value in layer.parameters():
                     value.grad = None
         layers = [layer for layer in layers if not layer.frozen]
-        if not layers or trainer.global_step % self.every:
+        if not layers or learner.step % self.every:
             return
-        for layer, (inputs, masks) in self._seen(pl_module.model, layers, trainer.global_step):
+        for layer, (inputs, masks) in self._seen(learner.model, layers, learner.step):
             parameters = list(layer.parameters())
             loss = self.weight * layer.concept_loss(inputs, masks)
             for value, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
                 value.grad = gradient if value.grad is None else value.grad + gradient
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_batch(self, trainer: pl.Trainer, learner: Any, done: int, of: int) -> None:
         """Turn the axes, where it is time."""
-        step = trainer.global_step
+        step = learner.step
         if step == self._last or step % self.every:
             return
         self._last = step
-        layers = [layer for layer in concept_layers(pl_module.model).values() if not layer.trained and layer.training]
-        for layer, (inputs, masks) in self._seen(pl_module.model, layers, step):
+        layers = [layer for layer in concept_layers(learner.model).values() if not layer.trained and layer.training]
+        for layer, (inputs, masks) in self._seen(learner.model, layers, step):
             layer.align(inputs, masks)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -142,7 +141,7 @@ class Alignment(Callback):
         if trainer.interrupted:
             return
         # Every process takes part, one reports.
-        seen = self._seen(pl_module.model, layers, trainer.global_step)
+        seen = self._seen(pl_module.model, layers, pl_module.step)
         for layer, (inputs, masks) in seen:
             if trainer.is_global_zero:
                 layer.warn_of_neighbours(inputs, masks)

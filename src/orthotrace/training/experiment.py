@@ -24,6 +24,7 @@ from orthotrace.results.run_folder import Run
 from orthotrace.training.activity import Silence, activity
 from orthotrace.training.checkpoint import Checkpoints
 from orthotrace.training.checks import check, check_network
+from orthotrace.training.chunks import Chunks
 from orthotrace.training.evaluation import Evaluator
 from orthotrace.training.learner import Learner
 from orthotrace.training.lengthening import lengthened
@@ -35,7 +36,7 @@ from orthotrace.training.stopping import Stopping
 from orthotrace.training.threads import Threads
 from orthotrace.training.together import Together, join
 from orthotrace.training.tracking import Tracker
-from orthotrace.training.trainer import make_trainer, without_srun_hint
+from orthotrace.training.trainer import stepped_trainer, without_srun_hint
 from orthotrace.training.writer import report, write
 
 
@@ -80,11 +81,6 @@ class Experiment:
         except UserError as error:
             raise error.below("method") from error
         self.nearest = _nearest_mean(components, training)
-        try:
-            seed = components.seeds.dropout
-            self.learner = Learner(model, method, optimization, seed, training.compile, self.nearest)
-        except UserError as error:
-            raise error if error.key == "rates" else error.below("regularizer") from error
         self.run_folder = run
         self.task_ended = task_ended
         self.stream = stream
@@ -110,7 +106,12 @@ class Experiment:
             self.checkpoints,
             _EpochEnd(self._epoch_ended, self._started),
         ]
-        self.trainer = make_trainer(options, [*callbacks, *own], run.folder)
+        self.trainer, stepping = stepped_trainer(options, [*callbacks, *own], run.folder, training.batches_at_once)
+        try:
+            seed = components.seeds.dropout
+            self.learner = Learner(model, method, optimization, seed, training.compile, self.nearest, stepping)
+        except UserError as error:
+            raise error if error.key == "rates" else error.below("regularizer") from error
         if self.trainer.world_size > 1 and getattr(method, "memory", None) is not None:
             raise UserError("images are replayed in one process only: set it to 1", "trainer.devices")
         self._marked = time.perf_counter()
@@ -171,11 +172,14 @@ class Experiment:
             self.training.batch_size,
             self.progress.epoch,
         )
-        steps = -(-len(self._batches) // self.trainer.accumulate_grad_batches)
+        stepping, rows = self.learner.stepping, self.progress.epochs
+        steps = -(-len(self._batches) // stepping.accumulate)
         method.enter(context)
         if self.progress.epoch == 0:
             method.begin_task(context)
-        self.learner.begin_task(context, (self.training.max_epochs, steps), self._validation(task, number))
+        self.learner.begin_task(
+            context, (self.training.max_epochs, steps), self._validation(task, number), rows[-1]["step"] if rows else 0
+        )
         self.learner.train()
         self._marked = time.perf_counter()
         self._batches.set_epoch(self.progress.epoch)
@@ -183,8 +187,9 @@ class Experiment:
         ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
         # A signal is heard at the end of a batch.
+        batches = self._batches if stepping.at_once == 1 else Chunks(self._batches, stepping.at_once)
         with deferred(), without_srun_hint():
-            self.trainer.fit(self.learner, self._batches, ckpt_path=resume, weights_only=True)
+            self.trainer.fit(self.learner, batches, ckpt_path=resume, weights_only=True)
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
@@ -228,7 +233,7 @@ class Experiment:
     def _epoch_ended(self) -> None:
         """Count an epoch; save where it is time, but for a task's last epoch, which is saved with the task."""
         self._mark()
-        row = self.progress.epoch_ended(self.trainer.global_step, self.learner.metrics)
+        row = self.progress.epoch_ended(self.learner.step, self.learner.metrics)
         self.tracker.epoch(row, len(self.progress.epochs))
         self._batches.set_epoch(self.progress.epoch)
         self.checkpoints.keep_epoch(self.trainer, self.progress)

@@ -1,8 +1,9 @@
 """The LightningModule: forward, loss, metrics of an epoch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,11 +14,12 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size, rank_seed_parts
 from orthotrace.core.errors import UserError, nearest
-from orthotrace.core.seeds import derived
+from orthotrace.core.seeds import derived, seed_draws
 from orthotrace.data.images import Batch, Images
 from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
+from orthotrace.training.chunks import Chunk, Stepping, overridden
 from orthotrace.training.evaluation import evaluate
 from orthotrace.training.settings import Optimization
 
@@ -32,6 +34,7 @@ class Learner(pl.LightningModule):
         seed: of what is drawn within a step.
         compiled: train the network as torch.compile makes it.
         nearest: the means that it is tested by, kept with its state; None for none.
+        stepping: what is done around a step; with several batches at once the learner does it, not Lightning.
 
     Raises:
         UserError: a rate for a name that matches no parameter, or that is not positive.
@@ -39,6 +42,7 @@ class Learner(pl.LightningModule):
     Attributes:
         context: of the task that is trained.
         length: (epochs of a task, steps of the optimizer in an epoch).
+        step: steps of the optimizer so far, over all tasks.
         metrics: of the last epoch.
     """
 
@@ -59,8 +63,11 @@ class Learner(pl.LightningModule):
         seed: int = 0,
         compiled: bool = False,
         nearest: NearestMean | None = None,
+        stepping: Stepping = Stepping(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
+        self.stepping = stepping
+        self.automatic_optimization = stepping.at_once == 1
         self.groups = parameter_groups(model, optimization.rates)
         self.add_module("model", model)
         self.add_module("method", method)
@@ -82,6 +89,7 @@ class Learner(pl.LightningModule):
         # In every step: what does nothing is not called.
         self._gradient_hooks = [hook for hook, acts in hooks if acts]
         self.length = (1, 1)
+        self.step = 0
         self.metrics: dict[str, float] = {}
         self._validation: Sequence[tuple[Images, range]] = ()
         # Between tasks there is no optimizer whose state matters.
@@ -91,7 +99,11 @@ class Learner(pl.LightningModule):
         self._plateau_state: dict[str, Any] | None = None
 
     def begin_task(
-        self, context: TaskContext, length: tuple[int, int], validation: Sequence[tuple[Images, range]] = ()
+        self,
+        context: TaskContext,
+        length: tuple[int, int],
+        validation: Sequence[tuple[Images, range]] = (),
+        step: int = 0,
     ) -> None:
         """A task is about to be trained, or to be continued."""
         lost = [name for name, value in vars(self).items() if isinstance(value, (nn.Module, nn.Parameter))]
@@ -99,6 +111,7 @@ class Learner(pl.LightningModule):
             raise TypeError(f"'{lost[0]}' was assigned to the learner, so no checkpoint would have it: use add_module")
         self.context = context
         self.length = length
+        self.step = step
         self._validation = validation
         self._between = False
 
@@ -148,6 +161,8 @@ class Learner(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """The method meets the task's optimizers, after the regularizer: its guard has the last word."""
+        self._before_step = overridden(self.trainer, "before_step")
+        self._after_batch = overridden(self.trainer, "after_batch")
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
@@ -170,11 +185,61 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """What an epoch draws depends on its place alone: a run that continues here draws the same."""
-        torch.manual_seed(derived(self.seed, 1, self.context.number, self.context.epoch, *rank_seed_parts()))
+        seed_draws(derived(self.seed, 1, self.context.number, self.context.epoch, *rank_seed_parts()), self.device)
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of a batch."""
+    def training_step(self, batch: Batch | Chunk, index: int) -> Tensor | None:
+        """Loss of a batch; of several at once none, but a step of the optimizer for each."""
+        return self._loss(batch) if isinstance(batch, Batch) else self._train(batch)
+
+    def _train(self, chunk: Chunk) -> None:
+        """What Lightning does with one batch after another, in the same order and to the same bits."""
+        accumulate = self.stepping.accumulate
+        optimizer: Any = self.trainer.optimizers[0]
+        schedules: list[Any] = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        parameters = [value for group in optimizer.param_groups for value in group["params"]]
+        counted = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for number, batch in chunk:
+            done = number + 1
+            gradients = partial(self._gradients, batch, () if number % accumulate else parameters)
+            if done % accumulate and done < chunk.of:
+                gradients()
+            else:
+                counted.increment_ready()
+                optimizer.step(partial(self._closure, optimizer, gradients))
+                counted.increment_completed()
+                for schedule in schedules:
+                    schedule.step()
+            self._batch_ended(done, chunk.of)
+
+    def _gradients(self, batch: Batch, cleared: Iterable[Tensor]) -> Tensor:
+        """Loss of a batch, whose gradient is added to that of the batches before it in a step."""
+        loss = self._loss(batch)
+        for value in cleared:
+            value.grad = None
+        (loss if self.stepping.accumulate == 1 else loss / self.stepping.accumulate).backward()
+        return loss.detach()
+
+    def _closure(self, optimizer: Optimizer, gradients: Callable[[], Tensor]) -> Tensor:
+        """What the optimizer calls for the gradients of a step, once or more often."""
+        loss = gradients()
+        self.on_before_optimizer_step(optimizer)
+        if self.stepping.clip is not None:
+            self.clip_gradients(optimizer, self.stepping.clip, self.stepping.algorithm)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch | Chunk, batch_idx: int) -> None:
+        """Tell who hears of every batch."""
+        if isinstance(batch, Batch):
+            self._batch_ended(batch_idx + 1, int(self.trainer.num_training_batches))
+
+    def _batch_ended(self, done: int, of: int) -> None:
+        accumulate = self.trainer.accumulate_grad_batches if self.automatic_optimization else self.stepping.accumulate
+        self.step += done % accumulate == 0 or done == of
+        for call in self._after_batch:
+            call(self.trainer, self, done, of)
+
+    def _loss(self, batch: Batch) -> Tensor:
         context = self.context
         loss, logits = self.method.loss(self._trained[0], batch, context)
         found = context.outputs.predicted(logits.detach(), context.number, batch.tasks)
@@ -189,7 +254,9 @@ class Learner(pl.LightningModule):
         return float(torch.stack(losses).float().mean()), score
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Method and regularizer change the gradients, before they are clipped."""
+        """Callbacks, method and regularizer change the gradients, before they are clipped."""
+        for call in self._before_step:
+            call(self.trainer, self)
         for hook in self._gradient_hooks:
             hook(self.context)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 from torch import nn
@@ -79,6 +79,8 @@ class Training:
         loss: "cross_entropy" for classes; "mse", "l1" or "huber" for the targets of a regression; None for
             cross_entropy or mse, as the data set is.
         nearest_mean: test by the nearest class mean of the features before the readout, see NearestMean.
+        batches_at_once: in a step of Lightning's loop; the bits are the same for any number. "auto" for 1 where a
+            callback, or what else the trainer is to do, must see each, see Stepping, and else for 64.
 
     Raises:
         UserError: a number out of its range.
@@ -94,6 +96,7 @@ class Training:
     compile: bool = False
     loss: Loss | None = None
     nearest_mean: bool = False
+    batches_at_once: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 
     @classmethod
     def of(cls, *given: Any, **options: Any) -> Self:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+
+from orthotrace.training.chunks import BatchCallback
 
 
-class StabilityGap(Callback):
+class StabilityGap(BatchCallback):
     """Looks at a network at chosen steps of each task, where the average over tasks hides how deep it falls between.
 
     Args:
@@ -29,11 +30,11 @@ class StabilityGap(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Where the task stands: all its epochs have as many steps."""
-        self._start = pl_module.context.epoch * pl_module.length[1] - trainer.global_step
+        self._start = pl_module.context.epoch * pl_module.length[1] - pl_module.step
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def after_batch(self, trainer: pl.Trainer, learner: Any, done: int, of: int) -> None:
         """Look, where the step is one of those chosen; once where gradients are accumulated."""
-        step = self._start + trainer.global_step
+        step = self._start + learner.step
         if step == self._last:
             return
         self._last = step

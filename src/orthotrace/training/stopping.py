@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 from orthotrace.core.interrupt import interrupted, keep_handlers, patience, stop_here
+from orthotrace.training.chunks import BatchCallback
 
 
-class Stopping(Callback):
+class Stopping(BatchCallback):
     """Stops at the end of the batch in which a signal came.
 
     Where the end of the epoch is near, as interrupt.patience has it, it stops there, with a checkpoint. The last epoch
@@ -24,15 +24,12 @@ class Stopping(Callback):
         """Look at the clock."""
         self.began = time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def after_batch(self, trainer: pl.Trainer, learner: Any, done: int, of: int) -> None:
         """Stop here, or at the end of the epoch."""
-        if interrupted() and not self._saved_soon(trainer, batch_idx + 1):
+        if interrupted() and not self._saved_soon(trainer, done, of):
             stop_here()
 
-    def _saved_soon(self, trainer: pl.Trainer, done: int) -> bool:
+    def _saved_soon(self, trainer: pl.Trainer, done: int, of: int) -> bool:
         if trainer.current_epoch + 1 == trainer.fit_loop.max_epochs:
             return False
-        left = trainer.num_training_batches - done
-        return left * (time.perf_counter() - self.began) / done <= patience()
+        return (of - done) * (time.perf_counter() - self.began) / done <= patience()

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -20,6 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.launched import Launched, launched
+from orthotrace.training.chunks import Stepping
 
 # What orthotrace sets itself.
 OWN = {
@@ -35,6 +36,8 @@ OWN = {
     "max_time": None,
     "default_root_dir": None,
 }
+# What the learner does where a step of Lightning's loop has several batches.
+BY_LEARNER = ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches")
 # What to do in the place of some of them.
 _TRIAL = "for a trial run write dataset.limit=10 trainer.max_epochs=1"
 INSTEAD = {
@@ -128,6 +131,30 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback], folder: 
         if strategy._layer_sync is not None:
             raise UserError("replaces layers that are protected by name: set it to false", "trainer.sync_batchnorm")
     return trainer
+
+
+def stepped_trainer(
+    options: Mapping[str, Any], callbacks: list[Callback], folder: Path, at_once: int | Literal["auto"]
+) -> tuple[pl.Trainer, Stepping]:
+    """A trainer as make_trainer makes it, and what is done around a step of the optimizer.
+
+    Args:
+        options: what the user configured.
+        callbacks: ours.
+        folder: of the run.
+        at_once: batches in a step of Lightning's loop.
+
+    Raises:
+        UserError: as for make_trainer and Stepping.of.
+    """
+    trainer = make_trainer(options, callbacks, folder)
+    stepping = Stepping.of(trainer, None if at_once == "auto" else at_once)
+    own = [key for key in BY_LEARNER if key in options]
+    if stepping.at_once > 1 and own:
+        # Lightning refuses them where it leaves the steps to the learner.
+        rest = {key: value for key, value in options.items() if key not in own}
+        return make_trainer(rest, callbacks, folder), stepping
+    return trainer, stepping
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""Several batches in a step of Lightning's loop: the same bits as one, and one where something must see each."""
+
+import pytest
+import torch
+from composed import StopError
+from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, LearningRateMonitor
+
+from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Permuted
+from orthotrace.methods.gpm import GPM
+from orthotrace.models.mlp import MLP
+from orthotrace.results.run_folder import Run, read_checkpoint
+from orthotrace.training.chunks import AT_ONCE, HOOKS, BatchCallback, Stepping, obstacle
+from orthotrace.training.experiment import Experiment
+from orthotrace.training.regularizer import Regularizer
+from orthotrace.training.schedules import Step
+from orthotrace.training.settings import Components, Optimization, Training
+from orthotrace.training.trainer import make_trainer
+
+# 11 batches an epoch: chunks that do not divide them, steps of several batches that do not end with a chunk.
+SIZE, BATCHES = 128, 11
+OPTIONS = {
+    "plain": {},
+    "clipped by norm": {"gradient_clip_val": 0.05},
+    "clipped by value": {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"},
+    "accumulated": {"accumulate_grad_batches": 5, "gradient_clip_val": 0.05},
+    "anomalies": {"detect_anomaly": True},
+}
+OPTIMIZERS = {
+    "momentum": lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9),
+    "adam": lambda parameters: torch.optim.Adam(parameters, 0.01),
+    # It calls its closure several times in a step.
+    "lbfgs": lambda parameters: torch.optim.LBFGS(parameters, 0.01, max_iter=3),
+}
+
+
+class Heard(BatchCallback):
+    """Notes what it hears, and how far the counts of steps are."""
+
+    def __init__(self):
+        self.steps, self.batches = [], []
+
+    def before_step(self, trainer, learner):
+        self.steps.append((trainer.global_step, float(next(learner.model.parameters()).grad.norm())))
+
+    def after_batch(self, trainer, learner, done, of):
+        self.batches.append((trainer.global_step, learner.step, done, of, learner.recent(1)))
+
+
+def made(folder, at_once, options=None, optimizer="momentum", callbacks=(), epochs=2) -> Experiment:
+    stream = Permuted(digits(), tasks=2)
+    torch.manual_seed(0)
+    parts = Components(stream, MLP(stream.shape, 10, hidden=[16]), GPM(rows=3), Seeds())
+    optimization = Optimization(OPTIMIZERS[optimizer], regularizer=Regularizer(dropout=0.1), schedule=Step(every=1))
+    training = Training.of(epochs, SIZE, save_every=0, batches_at_once=at_once)
+    trainer = {"accelerator": "cpu", "devices": 1, **(options or {})}
+    return Experiment(Run(folder), parts, optimization, training, trainer, callbacks=callbacks)
+
+
+def state(run: Run) -> dict[str, torch.Tensor]:
+    return read_checkpoint(run.last)["state_dict"]
+
+
+def same(one: Run, other: Run) -> bool:
+    first, second = state(one), state(other)
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_bits_are_those_of_one_batch_at_once(tmp_path, options, optimizer):
+    """And callbacks hear the same, in both ways, with gradients that are not clipped yet."""
+    heard, rows = {}, {}
+    for at_once in (1, 5, "auto"):
+        callback = Heard()
+        experiment = made(tmp_path / str(at_once), at_once, options, optimizer, [callback])
+        assert experiment.learner.stepping.at_once == {1: 1, 5: 5, "auto": AT_ONCE}[at_once]
+        rows[at_once] = experiment.run().epochs
+        heard[at_once] = (callback.steps, callback.batches)
+    steps = 4 * -(-BATCHES // options.get("accumulate_grad_batches", 1))
+    assert [row["step"] for row in rows[1]] == [steps * part // 4 for part in (1, 2, 3, 4)]
+    assert heard[1] == heard[5] == heard["auto"] and rows[1] == rows[5] == rows["auto"]
+    assert [batch[2:4] for batch in heard[1][1]] == 4 * [(done, BATCHES) for done in range(1, BATCHES + 1)]
+    assert heard[1][1][-1][:2] == (steps, steps)
+    one, five, auto = (Run(tmp_path / name) for name in ("1", "5", "auto"))
+    assert same(one, five) and same(one, auto)
+    assert one.metrics_file.read_bytes() == five.metrics_file.read_bytes() == auto.metrics_file.read_bytes()
+
+
+class End(BatchCallback):
+    """A process that ends within a chunk."""
+
+    def after_batch(self, trainer, learner, done, of):
+        if trainer.current_epoch == 1 and done == 3:
+            raise StopError
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 5), (1, 5), (5, 1), ("auto", "auto")])
+def test_a_run_that_ended_within_a_chunk_ends_the_same(tmp_path, before, after):
+    made(tmp_path / "whole", 1, epochs=3).run()
+    with pytest.raises(StopError):
+        made(tmp_path / "cut", before, epochs=3, callbacks=[End()]).run()
+    continued = made(tmp_path / "cut", after, epochs=3)
+    continued.run()
+    assert same(Run(tmp_path / "whole"), Run(tmp_path / "cut"))
+    assert continued.learner.step == 2 * 3 * BATCHES
+    assert Run(tmp_path / "whole").metrics_file.read_bytes() == Run(tmp_path / "cut").metrics_file.read_bytes()
+
+
+def hearing(hook):
+    return type("Own", (Callback,), {hook: lambda *args: None})()
+
+
+NEEDS = {
+    **{f"Own.{hook}": {"callbacks": [hearing(hook)]} for hook in HOOKS},
+    "LearningRateMonitor.on_train_batch_start": {"callbacks": [LearningRateMonitor()]},
+    "GradientAccumulationScheduler": {"callbacks": [GradientAccumulationScheduler({0: 2})]},
+    "a run in several processes": {"devices": 2},
+    "trainer.precision": {"precision": "bf16-mixed"},
+    "trainer.profiler": {"profiler": "simple"},
+    "trainer.limit_train_batches": {"limit_train_batches": 0.5},
+    "trainer.max_steps": {"max_steps": 7},
+    "trainer.min_steps": {"min_steps": 7},
+}
+
+
+@pytest.mark.parametrize(("reason", "options"), NEEDS.items(), ids=NEEDS)
+def test_what_must_see_each_batch_does(tmp_path, reason, options):
+    callbacks = options.get("callbacks", [])
+    trainer = make_trainer(
+        {
+            "accelerator": "cpu",
+            "devices": 1,
+            "enable_checkpointing": False,
+            **{key: one for key, one in options.items() if key != "callbacks"},
+        },
+        callbacks,
+        tmp_path,
+    )
+    assert obstacle(trainer) == reason
+    assert Stepping.of(trainer, None).at_once == Stepping.of(trainer, 1).at_once == 1
+    with pytest.raises(UserError, match=f"^trainer.batches_at_once: {reason} needs one batch at a time"):
+        Stepping.of(trainer, 2)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_what_computes_otherwise_within_a_step_is_given_one_batch(tmp_path, precision):
+    experiment = made(tmp_path, "auto", {"precision": precision, "gradient_clip_val": 0.05})
+    assert experiment.learner.automatic_optimization and experiment.trainer.gradient_clip_val == 0.05
+    assert experiment.run().finished
