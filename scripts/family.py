@@ -34,6 +34,7 @@ class Part:
         published: method -> ACC and BWT, as printed.
         tasks: of the runs, where the folder has runs of several numbers.
         cost: whether the table says seconds and MB.
+        by: keys of the configuration, of which the first one that is set tells rows of one method apart.
     """
 
     setting: str
@@ -42,6 +43,7 @@ class Part:
     published: dict[str, tuple[str, str]]
     tasks: int | None = None
     cost: bool = False
+    by: tuple[str, ...] = ()
 
 
 # Errors go back by the weights themselves, by fixed random ones, or by the signs of the weights.
@@ -52,6 +54,8 @@ FEEDBACK = (
 # Published: GPM and OWM in Saha et al., ICLR 2021; TRGP in Lin et al., ICLR 2022; HLOP (spiking, one run) in Xiao et
 # al., ICLR 2024, of which ACC on permuted MNIST is not confirmed.
 PUBLISHED_CIFAR100 = {"hlop dsr": (".786", "−.003"), "hlop bptt": (".786", "−.003")}
+# How many directions are held: by the optimum, else by an energy.
+RULES = ("method.rank", "method.energy")
 PARTS = {
     "pmnist": (
         Part(
@@ -165,6 +169,23 @@ PARTS = {
             {},
         ),
     ),
+    "optimum": (
+        Part(
+            "permuted MNIST, 784-100-100-10 without biases, 5 epochs, batch 10, SGD .01",
+            "runs/optimum_pmnist",
+            tuple(f"gpm {rule}" for rule in ("optimum", "0.9", "0.95", "0.97", "0.99", "[0.95, 0.99, 0.99]")),
+            {},
+            by=RULES,
+        ),
+        Part(
+            "Split CIFAR-10, convolutions 32-64-128 with batch normalisation, 8 epochs, batch 64, Adam .001; 125 "
+            "samples",
+            "runs/optimum_split_cifar10",
+            tuple(f"gpm {rule}" for rule in ("optimum", "0.95", "0.97", "0.99")),
+            {},
+            by=RULES,
+        ),
+    ),
     "feedback": (
         Part(
             "permuted MNIST, 3 tasks, one head: 784-200-200-10, 1 epoch, batch 64, SGD .1, bptt, 6 steps; hlop 60 rows",
@@ -187,7 +208,8 @@ def results(part: Part) -> dict[str, Any]:
     finished = [run for run in find(part.folder) if run.finished and part.tasks in (None, len(run.scores["accuracy"]))]
     found = {}
     for method in part.methods:
-        runs = sorted((run for run in finished if named(run) == method), key=lambda run: run.scores["seeds"]["init"])
+        runs = [run for run in finished if named(run, part.by) == method]
+        runs.sort(key=lambda run: run.scores["seeds"]["init"])
         if runs:
             found[method] = {
                 "seeds": [run.scores["seeds"]["init"] for run in runs],
@@ -202,8 +224,11 @@ def results(part: Part) -> dict[str, Any]:
     return found
 
 
-def named(run: Run) -> str:
+def named(run: Run, by: Sequence[str] = ()) -> str:
     """The method, and what sets a network apart: its cells, adapters, how a spiking one learns, lateral neurons."""
+    if by:
+        values = (OmegaConf.select(run.config, key) for key in by)
+        return f"{run.scores['method']} {next(value for value in values if value is not None)}"
     levels = OmegaConf.select(run.config, "method.levels")
     words = (
         run.scores["method"],
