@@ -205,7 +205,9 @@ PARTS = {
 
 def results(part: Part) -> dict[str, Any]:
     """Scores of all finished runs, by method."""
-    finished = [run for run in find(part.folder) if run.finished and part.tasks in (None, len(run.scores["accuracy"]))]
+    # A script that tells its results as they come has parts that have not begun.
+    there = find(part.folder) if Path(part.folder).is_dir() else []
+    finished = [run for run in there if run.finished and part.tasks in (None, len(run.scores["accuracy"]))]
     found = {}
     for method in part.methods:
         runs = [run for run in finished if named(run, part.by) == method]
