@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import scaled_back, unit_of
-from orthotrace.analysis.rdm.correlate import blocks, correlate, in_steps
-from orthotrace.analysis.rdm.kernels import square_roots, whitened
+from orthotrace.analysis.rdm.correlate import blocks, correlate, in_one_pass, in_steps
+from orthotrace.analysis.rdm.kernels import of_triangles, square_roots, whitened
 from orthotrace.analysis.rdm.stacks import (
     Matrix,
     each_pair,
@@ -92,7 +92,13 @@ def spearman(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         >>> spearman([[1.0, 2.0, 9.0]], [[1.0, 3.0, 2.0]]).round(6)
         array([[0.5]])
     """
-    return over_shared(rdms, others, lambda first, second, there: in_steps(*_ranked(first, second)))
+
+    def score(first: Matrix, second: Matrix, there: object) -> Matrix:
+        ranked = _ranked(first, second)
+        found = in_one_pass(*ranked, centre=True)
+        return in_steps(*ranked) if found is None else found
+
+    return over_shared(rdms, others, score)
 
 
 def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -179,7 +185,13 @@ def cosine_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLik
         >>> cosine_cov([[4.0, 1.0, 1.0]], [[4.0, 1.0, 1.0]]).round(6)
         array([[1.]])
     """
-    return over_shared(rdms, others, lambda first, second, there: whitened(first, second, noise, there))
+
+    def score(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
+        if noise is None and there is None and (found := of_triangles(first, second, centre=False)) is not None:
+            return found
+        return whitened(first, second, noise, there)
+
+    return over_shared(rdms, others, score)
 
 
 def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike | None = None) -> Matrix:
@@ -196,6 +208,8 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
     """
 
     def score(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
+        if noise is None and there is None and (found := of_triangles(first, second, centre=True)) is not None:
+            return found
         centred = _centred(first, 0)
         return whitened(centred, centred if second is first else _centred(second, len(first)), noise, there)
 
@@ -249,7 +263,8 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
             difference = first[i] / unit - second[j] / unit
             # Scaled, as squares of large or small numbers overflow or underflow.
             size = float(np.abs(difference).max())
-            return size * float(np.linalg.norm(difference / size)) if size else 0.0
+            # By numpy: a BLAS would divide the sum among its threads.
+            return size * math.sqrt(float(np.square(difference / size).sum())) if size else 0.0
 
         whole = math.sqrt(any_has / first.shape[1])
         return whole * each_pair(len(first), len(second), score, second is first)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.arrays import real
+from orthotrace.analysis.rdm.pieces import each
 from orthotrace.analysis.rdm.stacks import Matrix, check_together, over_shared, refuse_nothing, sizes_of
 
 if TYPE_CHECKING:
@@ -33,24 +34,28 @@ def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix
 
 
 def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
-    """By the moments of all entries; None where a digit may be lost, or something is not finite.
-
-    Equal to rounding, not bit by bit, under another number of threads: a BLAS may divide the sum among them.
-    """
+    """By the moments of all entries; None where a digit may be lost, or something is not finite."""
     import torch
 
     same = second is first
     m = first.shape[1]
+    parts: list[Any] = [None] * -(-m // WIDE)
+
+    def add_up(number: int) -> None:
+        a, b = (one[:, number * WIDE : (number + 1) * WIDE] for one in (first, second))
+        x = as_tensor(a)
+        y = x if same else as_tensor(b)
+        moments = [] if same else [one.square().sum(1) for one in (x, y)]
+        parts[number] = (x @ y.T, [one.sum(1) for one in ((x,) if same else (x, y))], moments)
+
+    each(add_up, len(parts))
     product = torch.zeros(len(first), len(second), dtype=torch.float64)
     sums, squares = (torch.zeros(2, max(len(first), len(second)), dtype=torch.float64) for _ in range(2))
-    for a, b in blocks(first, second, WIDE):
-        x = _tensor(a)
-        y = x if same else _tensor(b)
-        product += x @ y.T
-        for place, one in enumerate((x,) if same else (x, y)):
-            sums[place, : len(one)] += one.sum(1)
-            if not same:
-                squares[place, : len(one)] += one.square().sum(1)
+    for products, totals, moments in parts:
+        product += products
+        for into, found in ((sums, totals), (squares, moments)):
+            for place, one in enumerate(found):
+                into[place, : len(one)] += one
     if same:
         squares[0, : len(first)], sums[1] = product.diagonal(), sums[0]
         squares[1] = squares[0]
@@ -69,8 +74,8 @@ def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     return result
 
 
-def _tensor(block: Matrix) -> Tensor:
-    """As float64, without a copy where possible."""
+def as_tensor(block: Matrix) -> Tensor:
+    """A block as float64, without a copy where possible."""
     import torch
 
     plain = block.dtype == np.float64 and block.dtype.isnative and min(block.strides) >= 0

@@ -7,7 +7,7 @@ Where rounding would be seen in the result, as of patterns that are nearly paral
 again in float64 (see rounding). The rounding of activations that a network gave in float32 cannot be undone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.arrays import representable, scaled_back
 from orthotrace.analysis.rdm.channels import checked, over_channels
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix, with_gaps
-from orthotrace.analysis.rdm.products import gram, largest, scaled, sizes, squares, upper
+from orthotrace.analysis.rdm.pieces import ordered
+from orthotrace.analysis.rdm.products import largest, moments, scaled, sizes, squares, upper
 from orthotrace.analysis.rdm.rounding import WidePatterns, corrected, squared_distances
 from orthotrace.core.errors import UserError, one_line
 
@@ -245,23 +246,13 @@ def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
     """Squared distances (n, n) of patterns of length 1, 2 - 2 cos; of those without their mean, 2 - 2 r."""
     size = sizes(x)
     mean = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
-    own, rest = torch.zeros(2, len(x), dtype=torch.float64, device=x.device)
     if centre:
-        total = torch.zeros_like(own)
-        for part in x.split(block, dim=1):
-            total += scaled(part, size).sum(dim=1)
+        parts = x.split(block, dim=1)
+        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for one in ordered(lambda number: scaled(parts[number], size).sum(dim=1), len(parts)):
+            total += one
         mean = (total / x.shape[1])[:, None].to(x.dtype)
-
-    def parts() -> Iterator[Tensor]:
-        for part in x.split(block, dim=1):
-            found = scaled(part, size)
-            if centre:
-                found = found - mean
-                rest.add_(found.sum(dim=1))
-            own.add_(squares(found))
-            yield found
-
-    product = gram(parts(), x)
+    product, own, rest = moments(x, block, lambda part: scaled(part, size) - mean if centre else scaled(part, size))
     if centre:
         # What the rounding of the mean has left.
         product -= rest[:, None] * rest[None] / x.shape[1]

@@ -1,12 +1,14 @@
 """RDMs of squared distances as kernels of centred patterns, -1/2 H D H: what whitened comparisons and Bures need."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import finite, is_symmetric, unit_of
-from orthotrace.analysis.rdm.correlate import in_steps
+from orthotrace.analysis.rdm.correlate import WIDE, as_tensor, in_steps
+from orthotrace.analysis.rdm.pieces import each
 from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing, shared_stimuli
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
 from orthotrace.core.errors import UserError
@@ -22,6 +24,65 @@ def kernels(stack: Matrix) -> Iterator[Matrix]:
     for full in map(square, stack):
         mean = full.mean(axis=0)
         yield -0.5 * (full - mean - mean[:, None] + mean.mean())
+
+
+def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
+    """Cosines of kernels, (k, l), without any kernel; None where a digit may be lost, or something is not finite.
+
+    With r the sums of the rows of D and s their sum, tr(G_a G_b) = 1/4 (tr(D_a D_b) - 2/n r_a r_b + 1/n^2 s_a s_b): one
+    pass over the triangles.
+
+    Args:
+        first: triangles without gaps, (k, m).
+        second: (l, m), or the same.
+        centre: take the mean of each triangle off first.
+    """
+    import torch
+
+    n, same = stimuli_of(first.shape[1]), second is first
+    stacks = [as_tensor(one) for one in ((first,) if same else (first, second))]
+    means = [one.mean(1, keepdim=True) if centre else one.new_zeros(len(one), 1) for one in stacks]
+    starts = np.concatenate(([0], np.cumsum(np.arange(n - 1, 0, -1))))
+    # Rows of the matrices, of so many entries together that a product of them is no small one.
+    places = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + WIDE, WIDE)).clip(0, n - 1))
+    parts: list[Any] = [None] * (len(places) - 1)
+
+    def add_up(number: int) -> None:
+        rows = range(int(places[number]), int(places[number + 1]))
+        begin, end = int(starts[rows.start]), int(starts[rows.stop])
+        x = [one[:, begin:end] - mean for one, mean in zip(stacks, means, strict=True)]
+        sums = [torch.zeros(len(one), n, dtype=torch.float64) for one in x]
+        for row in rows:
+            at, stop = int(starts[row]) - begin, int(starts[row + 1]) - begin
+            for one, total in zip(x, sums, strict=True):
+                of = one[:, at:stop]
+                total[:, row] += of.sum(1)
+                total[:, row + 1 :] += of
+        own = [] if same else [one.square().sum(1) for one in x]
+        parts[number] = (x[0] @ x[-1].T, sums, own)
+
+    each(add_up, len(parts))
+    product = torch.stack([one for one, _, _ in parts]).sum(0)
+    rows = [torch.stack([sums[place] for _, sums, _ in parts]).sum(0) for place in range(len(stacks))]
+    if same:
+        squares = [product.diagonal()]
+    else:
+        squares = [torch.stack([own[place] for _, _, own in parts]).sum(0) for place in (0, 1)]
+
+    def kernel(product: Any, a: Any, b: Any) -> Any:
+        return 2 * product - 2 / n * (a @ b.T) + torch.outer(a.sum(1), b.sum(1)) / n**2
+
+    norms = []
+    for square_sum, row in zip(squares, rows, strict=True):
+        own = 2 * square_sum - 2 / n * row.square().sum(1) + (row.sum(1) / n).square()
+        # What is left must be a good part of what was summed, and of the size of moderate numbers; NaN is neither.
+        if not ((own > 1e-3 * 2 * square_sum) & (own > 1e-120) & (own < 1e120)).all():
+            return None
+        norms.append(own.sqrt())
+    found = (kernel(product, rows[0], rows[-1]) / torch.outer(norms[0], norms[-1])).clamp(-1, 1).numpy()
+    if same:
+        np.fill_diagonal(found, 1.0)
+    return found
 
 
 def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None, there: NDArray[np.bool_] | None = None) -> Matrix:

@@ -68,8 +68,8 @@ def matrix(
     small = x.is_floating_point() and x.dtype != torch.float64
     x = x.to(torch.float32 if small and x.numel() > LARGE else torch.float64)
     # What is not finite shows in the extremes; they need no copy.
-    low, high = (torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x).aminmax(dim=1)
-    finite = torch.isfinite(low) & torch.isfinite(high)
+    there = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf) if missing else x
+    finite = torch.isfinite(there.amax(1)) & torch.isfinite(there.amin(1))
     if not finite.all():
         raise UserError(f"{of}the pattern of stimulus {int((~finite).nonzero()[0])} is not finite", key)
     return x

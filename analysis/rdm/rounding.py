@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orthotrace.analysis.rdm.products import ROWS, gram, largest, squares
+from orthotrace.analysis.rdm.products import ROWS, largest, moments
 
 # Of float64: below this part of the squares of two patterns, their distance is computed from their difference.
 NEAR = 1e-5
@@ -136,17 +136,13 @@ def squared_distances(x: Tensor, block: int) -> tuple[Tensor, float]:
     """
     most = float(largest(x).amax()) or 1.0
     scale = 1.0 if 1e-8 < most < 1e8 else most
+
     # Features are centred first: a common mean would take the digits in which stimuli differ.
-    parts = (part if scale == 1 else part / scale for part in x.split(block, dim=1))
-    own = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    def centred(part: Tensor) -> Tensor:
+        part = part if scale == 1 else part / scale
+        return part - part.mean(0)
 
-    def centred() -> Iterator[Tensor]:
-        for part in parts:
-            found = part - part.mean(0)
-            own.add_(squares(found))
-            yield found
-
-    product = gram(centred(), x)
+    product, own, _ = moments(x, block, centred)
     whole = own[:, None] + own[None]
     found = (whole - 2 * product).clamp_min(0)
 

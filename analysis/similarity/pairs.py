@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.analysis.rdm.arrays import same_index
 from orthotrace.analysis.rdm.dissimilarity import BLOCK
 from orthotrace.analysis.rdm.patterns import matrix
-from orthotrace.analysis.rdm.products import gram, largest
+from orthotrace.analysis.rdm.products import largest, moments
 from orthotrace.analysis.rdm.rounding import squared_distances as rdm_distances
 from orthotrace.core.errors import UserError
 
@@ -58,7 +58,7 @@ def centred(x: Tensor, kind: torch.dtype = torch.float64) -> Tensor:
 
 def gram_matrix(x: Tensor) -> Tensor:
     """K = H X X^T H, in float64: half of the products are enough."""
-    return gram(iter(x.split(BLOCK, dim=1)), x)
+    return moments(x, BLOCK).products
 
 
 def double_centred(k: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ EXAMPLES = int(os.environ.get("ORTHOTRACE_ARRAY_CALLS", "200"))
 PACKAGES = ("rdm", "similarity", "inference", "studies", "concepts")
 # What takes no arrays of users: behind the gate, or of runs and files. By module or function.
 INSIDE = {
-    "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.precisions",
+    "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.pieces", "rdm.precisions",
     "rdm.products", "rdm.rounding", "rdm.stacks", "rdm.undefined",
     "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
     "rdm.triangles.stimuli_of", "similarity.invariances", "similarity.pairs", "inference.resampling",

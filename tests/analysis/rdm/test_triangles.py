@@ -20,7 +20,30 @@ def test_no_triangle():
         stimuli_of(64)
 
 
-@pytest.mark.parametrize("levels", [3, 10**9])
-def test_ranks(levels):
-    stack = np.random.default_rng(0).integers(levels, size=(4, 50)).astype(float)
+RNG = np.random.default_rng(0)
+RANKED = {
+    "few levels": RNG.integers(3, size=5000).astype(float),
+    "many levels": RNG.integers(10**9, size=5000).astype(float),
+    "normal": RNG.standard_normal(20000),
+    "float32": RNG.standard_normal(20000).astype(np.float32).astype(float),
+    "one integer has a few different numbers": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(20) * 1e-12]),
+    "one integer has many": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(5000) * 1e-14]),
+    "near": 1 + RNG.standard_normal(5000) * 1e-14,
+    "far apart": RNG.standard_normal(100) * 10.0 ** RNG.integers(-300, 300, 100),
+    "a range that is no number": np.array([-1.7e308, 1.7e308, 0.0, 1.0]),
+    "a range whose inverse is none": np.array([0.0, 5e-324, 1e-323, 5e-324]),
+    "zeros of both signs": np.array([0.0, -0.0, 1.0, -1.0, 0.0]),
+    "equal": np.ones(7),
+    "one": np.array([3.0]),
+}
+
+
+@pytest.mark.parametrize("case", RANKED)
+def test_ranks(case):
+    one = RANKED[case]
+    stack = np.stack([one, one[::-1], -one])
     assert np.array_equal(ranks(stack), rankdata(stack, axis=1))
+    # Neither written to, nor asked to be.
+    view = stack[::-1, ::-1]
+    view.flags.writeable = False
+    assert np.array_equal(ranks(view), rankdata(view, axis=1))
