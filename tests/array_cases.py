@@ -244,6 +244,9 @@ CASES: dict[str, Case] = {
         pair, lambda x, y: correspondence.activation_similarities([[x], [y]], similarity.linear_cka)[0, 1],
         oracle.linear_cka, tolerance=1e-6,
     ),
+    "similarity.pairwise": Case(
+        pair, lambda x, y: similarity.pairwise(similarity.linear_cka, [x], [y])[0, 0], oracle.linear_cka, tolerance=1e-6
+    ),
     "studies.correspondence.correspondence": Case(
         lambda d: {"similarities": d.array(d.n, d.p)}, correspondence.correspondence,
         lambda similarities: [list(row).index(max(row)) for row in similarities.tolist()], tolerance=0,

@@ -2,7 +2,7 @@
 
 An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
 stays at a few n x n matrices and a block. Patterns are of any kind that arrays.real takes, and everything is computed
-in float64; only products of float32 patterns of more than four million entries are in float32, at twice the speed.
+in float64; only products of float32 patterns of more than two million entries are in float32, at twice the speed.
 Where rounding would be seen in the result, as of patterns that are nearly parallel, the blocks concerned are computed
 again in float64 (see rounding). The rounding of activations that a network gave in float32 cannot be undone.
 """

@@ -13,7 +13,7 @@ from orthotrace.analysis.rdm.arrays import real, strided
 from orthotrace.core.errors import UserError, one_line
 
 # Entries above which float32 stays what it is: twice as fast, in half of the memory, to some six digits.
-LARGE = 2**22
+LARGE = 2**21
 
 
 class UndefinedPatternsError(UserError):
@@ -37,7 +37,7 @@ def matrix(
     key: str = "patterns",
     missing: bool = False,
 ) -> Tensor:
-    """Activations (n, ...) as a matrix (n, p) of float64; of more than four million entries in float32, if they are.
+    """Activations (n, ...) as a matrix (n, p) of float64; of more than two million entries in float32, if they are.
 
     Args:
         patterns: of any kind that arrays.real takes; tensors stay on their device. Half precision counts as float32.

@@ -3,6 +3,7 @@
 Every measure declares what it is invariant to (see invariances); the tests check each declaration.
 """
 
+from orthotrace.analysis.similarity.all_pairs import pairwise
 from orthotrace.analysis.similarity.canonical import (
     canonical_correlations,
     cca,
@@ -31,6 +32,6 @@ MEASURES = {
 __all__ = [
     "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "cknna", "debiased_cka", "declare",
     "disagreement", "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "mutual_knn",
-    "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression", "svcca",
-    "weight_distance",
+    "pairwise", "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression",
+    "svcca", "weight_distance",
 ]  # fmt: skip

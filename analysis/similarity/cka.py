@@ -9,6 +9,7 @@ from torch import Tensor
 
 from orthotrace.analysis.rdm.arguments import number
 from orthotrace.analysis.rdm.arrays import finite, is_symmetric, representable, unit_of
+from orthotrace.analysis.similarity.all_pairs import cosine_of
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import (
     Activations,
@@ -16,6 +17,7 @@ from orthotrace.analysis.similarity.pairs import (
     centred_pair,
     double_centred,
     gram_matrix,
+    plain_one,
     plain_pair,
     squared_distances,
 )
@@ -24,6 +26,42 @@ from orthotrace.core.errors import UserError, refuse_unknown
 Estimator = Literal["song", "lange"]
 
 
+def _linear_vector(x: Activations) -> Tensor:
+    plain = plain_one(x)
+    return gram_matrix(centred(plain, plain.dtype)).flatten()
+
+
+def _debiased_vector(x: Activations, estimator: Estimator = "song") -> Tensor:
+    """The Gram matrix without its diagonal, centred so that products of two are HSIC (song: Szekely & Rizzo 2014)."""
+    k = gram_matrix(centred(plain_one(x, least=4)))
+    n = len(k)
+    if estimator == "lange":
+        return double_centred(k).fill_diagonal_(0).flatten()
+    if estimator != "song":
+        raise UserError("there is no such estimator", "estimator")
+    k.fill_diagonal_(0)
+    rows = k.sum(0) / (n - 2)
+    return (k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0).flatten()
+
+
+def _gaussian_vector(x: Activations, fraction: float = 0.4) -> Tensor:
+    return _gaussian(plain_one(x), fraction, "").flatten()
+
+
+def _gaussian(one: Tensor, fraction: float, name: str) -> Tensor:
+    """A centred Gaussian kernel, in units of its largest entry."""
+    number(fraction, "fraction", "a positive fraction of the median distance", lambda one: one > 0)
+    squared = squared_distances(one)
+    # torch's own median takes the lower of the two in the middle.
+    median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))
+    if not median:
+        raise UserError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
+    # Less 1, which centring takes off anyway: of a wide kernel nothing else would be left.
+    kernel = double_centred(torch.expm1(-(squared.sqrt() / median / fraction).square() / 2))
+    return kernel / kernel.abs().amax()
+
+
+@cosine_of(_linear_vector)
 @declare("orthogonal", "permutation", "scaling", "translation")
 def linear_cka(x: Activations, y: Activations) -> float:
     """Linear centred kernel alignment.
@@ -105,6 +143,7 @@ def _hsic(k: Tensor, other: Tensor, estimator: Estimator) -> float:
     return float(((k * other).sum() + whole - 2 / (n - 2) * (rows @ others)) / (n * (n - 3)))
 
 
+@cosine_of(_debiased_vector)
 @declare("orthogonal", "permutation", "scaling", "translation")
 def debiased_cka(x: Activations, y: Activations, estimator: Estimator = "song") -> float:
     """Linear centred kernel alignment without the bias of few stimuli and many features.
@@ -178,6 +217,7 @@ def _aligned(parts: list[tuple[Tensor, Tensor]], estimator: Estimator) -> float:
     return both / math.sqrt(own[0] * own[1])
 
 
+@cosine_of(_gaussian_vector)
 @declare("orthogonal", "permutation", "scaling", "translation")
 def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
     """Centred kernel alignment with Gaussian kernels.
@@ -204,18 +244,7 @@ def rbf_cka(x: Activations, y: Activations, fraction: float = 0.4) -> float:
         >>> round(rbf_cka(x, 2 * x + 1), 6)
         1.0
     """
-    number(fraction, "fraction", "a positive fraction of the median distance", lambda one: one > 0)
-    kernels = []
-    for name, one in zip(("first", "second"), plain_pair(x, y), strict=True):
-        squared = squared_distances(one)
-        # torch's own median takes the lower of the two in the middle.
-        median = float(np.median(squared[*torch.triu_indices(len(squared), len(squared), 1)].sqrt().cpu().numpy()))
-        if not median:
-            raise UserError(f"half of the stimuli of the {name} representation coincide: their median distance is 0")
-        # Less 1, which centring takes off anyway: of a wide kernel nothing else would be left.
-        kernel = double_centred(torch.expm1(-(squared.sqrt() / median / fraction).square() / 2))
-        kernels.append(kernel / kernel.abs().amax())
-    k, other = kernels
+    k, other = (_gaussian(one, fraction, name) for name, one in zip(("first", "second"), plain_pair(x, y), strict=True))
     value = float((k * other).sum() / (k.norm() * other.norm()))
     if not math.isfinite(value):
         raise UserError(f"a kernel of {fraction:g} of the median distance does not distinguish the stimuli")

@@ -5,11 +5,17 @@ import math
 import numpy as np
 import torch
 
+from orthotrace.analysis.similarity.all_pairs import cosine_of
 from orthotrace.analysis.similarity.invariances import declare
-from orthotrace.analysis.similarity.pairs import Activations, double_centred, plain_pair, squared_distances
+from orthotrace.analysis.similarity.pairs import Activations, double_centred, plain_one, plain_pair, squared_distances
 from orthotrace.core.errors import UserError
 
 
+def _distance_vector(x: Activations) -> torch.Tensor:
+    return double_centred(squared_distances(plain_one(x)).sqrt()).flatten()
+
+
+@cosine_of(_distance_vector, lambda cosines: cosines.clamp_min(0).sqrt())
 @declare("orthogonal", "permutation", "scaling", "translation")
 def distance_correlation(x: Activations, y: Activations) -> float:
     """Distance correlation: the correlation of the doubly centred matrices of Euclidean distances.

@@ -39,10 +39,26 @@ def plain_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor, 
     if len(a) != len(b):
         raise UserError(f"the same stimuli are needed: the first has {len(a)}, the second {len(b)}")
     for name, one in (("first", a), ("second", b)):
-        spread, size = (one.amax(0).double() - one.amin(0)).amax(), largest(one).amax()
-        if float(spread) <= 8 * torch.finfo(one.dtype).eps * float(size):
-            raise UserError(f"the {name} representation is constant over the stimuli: it has no similarity to anything")
+        _refuse_constant(one, name)
     return a, b
+
+
+def plain_one(x: Activations, least: int = 3) -> Tensor:
+    """One matrix that is not constant, as it is.
+
+    Raises:
+        UserError: as plain_pair.
+    """
+    found = matrix(x, least, key="x")
+    _refuse_constant(found, "")
+    return found
+
+
+def _refuse_constant(one: Tensor, name: str) -> None:
+    spread, size = (one.amax(0).double() - one.amin(0)).amax(), largest(one).amax()
+    if float(spread) <= 8 * torch.finfo(one.dtype).eps * float(size):
+        which = f"the {name} representation" if name else "the representation"
+        raise UserError(f"{which} is constant over the stimuli: it has no similarity to anything")
 
 
 def centred(x: Tensor, kind: torch.dtype = torch.float64) -> Tensor:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.undefined import on_shared
+from orthotrace.analysis.similarity.all_pairs import by_vectors
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.core.errors import UserError, refuse_unknown
 
@@ -78,10 +79,12 @@ def activation_similarities(
             return sign * measure(x, y)
         return sign * (measure(x, y) + measure(y, x)) / 2
 
-    return {
-        (a, b): np.array([[both(x, y) for y in networks[b]] for x in networks[a]], dtype=np.float64)
-        for a, b in itertools.combinations(range(len(networks)), 2)
-    }
+    def of(a: int, b: int) -> NDArray[np.float64]:
+        if (found := by_vectors(measure, networks[a], networks[b])) is not None:
+            return sign * found
+        return np.array([[both(x, y) for y in networks[b]] for x in networks[a]], dtype=np.float64)
+
+    return {(a, b): of(a, b) for a, b in itertools.combinations(range(len(networks)), 2)}
 
 
 def correspondence(similarities: ArrayLike) -> NDArray[np.intp]:

@@ -17,6 +17,7 @@ from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.rdm.undefined import undefined
+from orthotrace.analysis.similarity.all_pairs import by_vectors
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, comparable, pair_mean
 from orthotrace.core.errors import UserError, one_line
@@ -90,11 +91,15 @@ def _of_layer(
             # It has been said that it cannot be read.
             continue
         places.append(place)
-        values.append(of.double())
+        values.append(of)
         silent.append(np.ones(len(of), dtype=bool) if missing is None else missing)
     found = {}
+    every = not any(one.any() for one in silent)
     for name, measure in measures.items():
         found[name] = matrix = np.eye(len(values))
+        if every and len(values) > 1 and (whole := by_vectors(measure, values)) is not None:
+            found[name] = whole
+            continue
         for i, j in itertools.combinations(range(len(values)), 2):
             there = ~(silent[i] | silent[j])
             matrix[i, j] = matrix[j, i] = _of_pair(name, measure, values[i], values[j], there, layer)
@@ -118,7 +123,7 @@ def _asked(name: str, measure: Similarity, x: Any, y: Any, layer: str) -> float:
     pairs = [(x, y)] if about is not None and about.symmetric else [(x, y), (y, x)]
     try:
         # Copies: a measure that works in place must not reach the others.
-        answers = [measure(a.clone(), b.clone()) for a, b in pairs]
+        answers = [measure(a.clone().double(), b.clone().double()) for a, b in pairs]
     # The user's own code may fail in any way.
     except Exception as error:
         kind = "" if isinstance(error, (ValueError, UserError)) else f"{type(error).__name__}: "

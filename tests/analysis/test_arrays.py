@@ -31,7 +31,7 @@ INSIDE = {
     "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.pieces", "rdm.precisions",
     "rdm.products", "rdm.rounding", "rdm.stacks", "rdm.undefined",
     "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
-    "rdm.triangles.stimuli_of", "similarity.invariances", "similarity.pairs", "inference.resampling",
+    "rdm.triangles.stimuli_of", "similarity.all_pairs.by_vectors", "similarity.all_pairs.cosine_of", "similarity.all_pairs.VectorCosine", "similarity.invariances", "similarity.pairs", "inference.resampling",
     "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled", "inference.ceilings.warning",
     "inference.groups.GroupDifference", "inference.groups.GroupInterval", "studies.rdm_drift",
