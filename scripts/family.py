@@ -34,7 +34,7 @@ class Part:
         published: method -> ACC and BWT, as printed.
         tasks: of the runs, where the folder has runs of several numbers.
         cost: whether the table says seconds and MB.
-        by: keys of the configuration, of which the first one that is set tells rows of one method apart.
+        rules: whether rows of one method are told apart by how many directions it holds, see rule.
     """
 
     setting: str
@@ -43,7 +43,7 @@ class Part:
     published: dict[str, tuple[str, str]]
     tasks: int | None = None
     cost: bool = False
-    by: tuple[str, ...] = ()
+    rules: bool = False
 
 
 # Errors go back by the weights themselves, by fixed random ones, or by the signs of the weights.
@@ -54,8 +54,9 @@ FEEDBACK = (
 # Published: GPM and OWM in Saha et al., ICLR 2021; TRGP in Lin et al., ICLR 2022; HLOP (spiking, one run) in Xiao et
 # al., ICLR 2024, of which ACC on permuted MNIST is not confirmed.
 PUBLISHED_CIFAR100 = {"hlop dsr": (".786", "−.003"), "hlop bptt": (".786", "−.003")}
-# How many directions are held: by the optimum, else by an energy.
-RULES = ("method.rank", "method.energy")
+# Of how many directions are held.
+OPTIMA = tuple(f"optimum {plasticity}" for plasticity in ("0.3", "1", "3", "10"))
+ENERGIES = ("energy 0.95", "energy 0.97", "energy 0.99")
 PARTS = {
     "pmnist": (
         Part(
@@ -173,17 +174,17 @@ PARTS = {
         Part(
             "permuted MNIST, 784-100-100-10 without biases, 5 epochs, batch 10, SGD .01",
             "runs/optimum_pmnist",
-            tuple(f"gpm {rule}" for rule in ("optimum", "0.9", "0.95", "0.97", "0.99", "[0.95, 0.99, 0.99]")),
+            tuple(f"gpm {one}" for one in (*OPTIMA, *ENERGIES, "energy [0.95, 0.99, 0.99]")),
             {},
-            by=RULES,
+            rules=True,
         ),
         Part(
             "Split CIFAR-10, convolutions 32-64-128 with batch normalisation, 8 epochs, batch 64, Adam .001; 125 "
             "samples",
             "runs/optimum_split_cifar10",
-            tuple(f"gpm {rule}" for rule in ("optimum", "0.95", "0.97", "0.99")),
+            tuple(f"gpm {one}" for one in (*OPTIMA, *ENERGIES)),
             {},
-            by=RULES,
+            rules=True,
         ),
     ),
     "feedback": (
@@ -210,7 +211,7 @@ def results(part: Part) -> dict[str, Any]:
     finished = [run for run in there if run.finished and part.tasks in (None, len(run.scores["accuracy"]))]
     found = {}
     for method in part.methods:
-        runs = [run for run in finished if named(run, part.by) == method]
+        runs = [run for run in finished if named(run, part.rules) == method]
         runs.sort(key=lambda run: run.scores["seeds"]["init"])
         if runs:
             found[method] = {
@@ -226,11 +227,10 @@ def results(part: Part) -> dict[str, Any]:
     return found
 
 
-def named(run: Run, by: Sequence[str] = ()) -> str:
+def named(run: Run, rules: bool = False) -> str:
     """The method, and what sets a network apart: its cells, adapters, how a spiking one learns, lateral neurons."""
-    if by:
-        values = (OmegaConf.select(run.config, key) for key in by)
-        return f"{run.scores['method']} {next(value for value in values if value is not None)}"
+    if rules:
+        return f"{run.scores['method']} {rule(run.config)}"
     levels = OmegaConf.select(run.config, "method.levels")
     words = (
         run.scores["method"],
@@ -242,6 +242,12 @@ def named(run: Run, by: Sequence[str] = ()) -> str:
         levels and f"{levels} levels",
     )
     return " ".join(word for word in words if word)
+
+
+def rule(config: DictConfig) -> str:
+    """How many directions are held: by the optimum at some plasticity, or by an energy."""
+    method = config.method
+    return f"optimum {method.plasticity:g}" if method.rank else f"energy {method.energy}"
 
 
 def _adapters(config: DictConfig) -> str | None:

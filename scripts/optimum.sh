@@ -4,7 +4,7 @@
 #   bash scripts/optimum.sh FOLDER_OF_MNIST_PARQUET FOLDER_OF_CIFAR10_PARQUET
 #
 # Continues where it was stopped. Runs go to runs/optimum_pmnist and runs/optimum_split_cifar10; results to
-# scripts/results/optimum.json, after every run. 1 job at a time (JOBS=n for others): some 80 minutes.
+# scripts/results/optimum.json, after every run. 1 job at a time (JOBS=n for others): some two hours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -18,8 +18,11 @@ train() {
 permuted() { train experiment=permuted_mnist_gpm name=optimum_pmnist "dataset.path=$mnist" "$@"; }
 split() { train experiment=split_cifar10 name=optimum_split_cifar10 method.samples=125 "dataset.path=$cifar10" "$@"; }
 
+# The default plasticity first: the promise is without tuning.
 permuted method.rank=optimum
 permuted 'method.energy=0.95,0.97,0.99'
 split method.rank=optimum
 split 'method.energy=0.95,0.97,0.99'
-permuted 'method.energy=0.9,[.95,.99,.99]'
+permuted 'method.energy=[.95,.99,.99]'
+permuted method.rank=optimum method.plasticity=3,10,1
+split method.rank=optimum method.plasticity=3,1
