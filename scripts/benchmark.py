@@ -2,17 +2,18 @@
 
     python scripts/benchmark.py overhead [--json] [--rounds 7]   a training run over a plain loop
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
-    python scripts/benchmark.py ewc [--json]                     a step in task 10 over one in task 2
+    python scripts/benchmark.py convolutions [--json]            the same of a convolutional net
+    python scripts/benchmark.py tasks [--json]                   a step in task 50 over one in task 2
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
     python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
     python scripts/benchmark.py spiking [--json] [--rounds 15]   beside snntorch and spikingjelly
     python scripts/benchmark.py networks [--json]                what protection adds to a step of a ViT and an LSTM
 
-Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, ours_peak_mb, peer_peak_mb}; for rsa and
-alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over the
-rounds, the ratio is the median of the rounds' ratios, memory is what the process grew by at its peak. Quote ratios of
-one run only.
+Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, range, ours_peak_mb, peer_peak_mb}; for
+rsa and alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over
+the rounds, the ratio is the median of the rounds' ratios, range their least and largest, memory is what the process
+grew by at its peak. Quote ratios of one run only.
 """
 
 from __future__ import annotations
@@ -32,14 +33,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from orthotrace.core.seeds import Seeds
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.sources import digits, table
 from orthotrace.data.streams import Permuted
-from orthotrace.methods import Method, TaskContext
-from orthotrace.methods.ewc import EWC, OnlineEWC
+from orthotrace.methods import Method
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
@@ -142,47 +141,22 @@ def data(rounds: int, folder: str) -> list[dict[str, Any]]:
     return [record("epoch of MNIST with shifts", "TensorDataset + DataLoader, image by image", times)]
 
 
-def ewc(rounds: int) -> list[dict[str, Any]]:
-    """A training step in the tenth task over one in the second: digits, MLP 64-256-256-10, batch 64, 1 thread."""
+def convolutions(rounds: int) -> list[dict[str, Any]]:
+    """A run of a convolutional net over a plain loop: generated images of 3 x 32 x 32, 1 thread."""
+    return _training("convolutions", rounds)
+
+
+def tasks(rounds: int) -> list[dict[str, Any]]:
+    """A training step in the fiftieth task over one in the second: digits, MLP 64-256-256-10, 1 thread."""
+    return _training("tasks", rounds)
+
+
+def _training(name: str, rounds: int) -> list[dict[str, Any]]:
+    import benchmark_training
+
     torch.set_num_threads(1)
-    stream = Permuted(digits(), tasks=10)
-    records = []
-    for name, make in {"ewc": EWC, "ewc_online": OnlineEWC}.items():
-        steppers = {tasks: _stepper(make(strength=1.0, samples=50), stream, tasks) for tasks in (2, 10)}
-        times = []
-        for _ in range(rounds * 5):
-            late, _, _ = measured(steppers[10])
-            early, _, _ = measured(steppers[2])
-            times.append((late, None, early, None))
-        records.append(record(f"{name}, task 10", f"{name}, task 2", times))
-    return records
-
-
-def _stepper(method: EWC, stream: Permuted, tasks: int) -> Callable[[], None]:
-    """An epoch of steps in the last of so many tasks."""
-    torch.manual_seed(0)
-    model = MLP(stream.shape, len(stream.classes))
-    method.setup(model, Seeds(), stream)
-    served = [Batches(stream.task(number).train, BATCH, 0, number) for number in range(tasks)]
-    contexts = [
-        TaskContext(number, one.part, one.prepare, stream.active, Seeds(), BATCH) for number, one in enumerate(served)
-    ]
-    for context in contexts[:-1]:
-        method.begin_task(context)
-        method.end_task(context)
-    context, batches = contexts[-1], list(served[-1])
-    method.begin_task(context)
-    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
-
-    def steps() -> None:
-        for batch in batches:
-            optimizer.zero_grad()
-            loss, _ = method.loss(model, batch, context)
-            loss.backward()
-            method.on_gradients(context)
-            optimizer.step()
-
-    return steps
+    found = getattr(benchmark_training, name)(rounds)
+    return [{**record(case, peer, times), "promised": most} for case, peer, times, most in found]
 
 
 def rsa(rounds: int) -> list[dict[str, Any]]:
@@ -279,12 +253,14 @@ def networks(rounds: int) -> list[dict[str, Any]]:
 def record(case: str, peer: str, times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """The record of a case."""
     ours_s, ours_mb, peer_s, peer_mb = zip(*times, strict=True)
+    ratios = [own / peer for own, peer in zip(ours_s, peer_s, strict=True)]
     return {
         "case": case,
         "peer": peer,
         "ours_s": round(statistics.median(ours_s), 4),
         "peer_s": round(statistics.median(peer_s), 4),
-        "ours_over_peer": round(statistics.median(a / b for a, b in zip(ours_s, peer_s, strict=True)), 3),
+        "ours_over_peer": round(statistics.median(ratios), 3),
+        "range": [round(min(ratios), 3), round(max(ratios), 3)],
         "ours_peak_mb": None if None in ours_mb else max(ours_mb),
         "peer_peak_mb": None if None in peer_mb else max(peer_mb),
     }
@@ -292,15 +268,16 @@ def record(case: str, peer: str, times: list[tuple[float, float | None, float, f
 
 def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float, float | None]]) -> dict[str, Any]:
     """A record whose ratio is peer_over_ours."""
-    ratio = round(statistics.median(peer / own for own, _, peer, _ in times), 2)
+    ratios = [peer / own for own, _, peer, _ in times]
     kept = {name: value for name, value in found.items() if name != "ours_over_peer"}
-    return {**kept, "peer_over_ours": ratio}
+    spread = [round(min(ratios), 2), round(max(ratios), 2)]
+    return {**kept, "peer_over_ours": round(statistics.median(ratios), 2), "range": spread}
 
 
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ["overhead", "data", "ewc", "rsa", "rounding", "whitening", "spiking", "networks"]
+    names = ["overhead", "convolutions", "tasks", "data", "rsa", "rounding", "whitening", "spiking", "networks"]
     parser.add_argument("benchmark", choices=names)
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
@@ -313,7 +290,8 @@ def main() -> None:
         parser.error("data and rounding take a folder of Parquet files, the others take none")
     given = [] if arguments.folder is None else [arguments.folder]
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
-        "overhead": overhead, "data": data, "ewc": ewc, "rsa": rsa, "rounding": rounding, "whitening": whitening,
+        "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "data": data, "rsa": rsa,
+        "rounding": rounding, "whitening": whitening,
         "spiking": spiking, "networks": networks,
     }  # fmt: skip
     run = runs[arguments.benchmark]

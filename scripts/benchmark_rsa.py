@@ -114,12 +114,46 @@ def cases(stimuli: int = 1000, features: int = 50_000, resamples: int = RESAMPLE
             lambda: spearmanr(stack, axis=1)[0], check=close,
         ),
         pairs("corr_cov", "corr_cov", compare.corr_cov),
+        *aligned(stimuli, close, features=min(features, 4096)),
         Case(
             f"dual bootstrap, {resamples} resamples, 10 RDMs, 5 models, {stimuli} stimuli",
             f"rsatoolbox, {FEWER} resamples scaled to {resamples}",
             lambda: inference.bootstrap(named, few, "pearson", "both", resamples), dual, scale=resamples / FEWER,
         ),
     ]  # fmt: skip
+
+
+def aligned(stimuli: int, close: Callable[[Any, Any], bool], layers: int = 30, features: int = 4096) -> list[Case]:
+    """CKA of all layers of two networks: beside the same pair by pair, and beside pytorch-cka where it is installed."""
+    draws = torch.Generator().manual_seed(0)
+    shared = torch.randn(stimuli, 64, generator=draws)
+
+    def network() -> list[Tensor]:
+        return [
+            shared @ torch.randn(64, features, generator=draws) + torch.randn(stimuli, features, generator=draws)
+            for _ in range(layers)
+        ]
+
+    xs, ys = network(), network()
+    name = f"{layers} x {layers} layers, {stimuli} x {features:,} float32"
+    few = [(x, y) for x in xs[:2] for y in ys[:2]]
+    found = [
+        Case(
+            f"linear CKA of {name}", "each pair by itself, scaled from 4",
+            lambda: similarity.pairwise(similarity.linear_cka, xs, ys),
+            lambda: [similarity.linear_cka(x, y) for x, y in few], scale=layers**2 / len(few),
+        )
+    ]  # fmt: skip
+    with contextlib.suppress(ImportError):
+        from cka.cka import cka_from_features  # type: ignore[import-not-found]
+
+        found.append(
+            Case(
+                f"debiased CKA of {name}", "pytorch-cka", lambda: similarity.pairwise(similarity.debiased_cka, xs, ys),
+                lambda: cka_from_features(xs, ys).numpy(), check=close,
+            )
+        )  # fmt: skip
+    return found
 
 
 def unchecked(stimuli: int = 1000, features: int = 20_000) -> list[Case]:

@@ -101,13 +101,13 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/subspace/hebbian.py",
-        "self.trace = turned @ self.trace",
-        "self.trace = turned.T @ self.trace",
+        "self.trace = turned @ trace",
+        "self.trace = turned.T @ trace",
         "tests/subspace/test_hebbian.py",
     ),
     Mutation(
         "src/orthotrace/subspace/hebbian.py",
-        "if int(self.steps) and not float(self.energies[0]):",
+        "if self.steps and not float(energies[0]):",
         "if False:",
         "tests/subspace/test_hebbian.py",
     ),

@@ -17,6 +17,7 @@ from orthotrace.analysis.similarity.pairs import (
     centred_pair,
     double_centred,
     gram_matrix,
+    near_gram,
     plain_one,
     plain_pair,
     squared_distances,
@@ -27,13 +28,12 @@ Estimator = Literal["song", "lange"]
 
 
 def _linear_vector(x: Activations) -> Tensor:
-    plain = plain_one(x)
-    return gram_matrix(centred(plain, plain.dtype)).flatten()
+    return double_centred(near_gram(plain_one(x))).flatten()
 
 
 def _debiased_vector(x: Activations, estimator: Estimator = "song") -> Tensor:
     """The Gram matrix without its diagonal, centred so that products of two are HSIC (song: Szekely & Rizzo 2014)."""
-    k = gram_matrix(centred(plain_one(x, least=4)))
+    k = near_gram(plain_one(x, least=4))
     n = len(k)
     if estimator == "lange":
         return double_centred(k).fill_diagonal_(0).flatten()

@@ -77,6 +77,16 @@ def gram_matrix(x: Tensor) -> Tensor:
     return moments(x, BLOCK).products
 
 
+def near_gram(x: Tensor) -> Tensor:
+    """X X^T up to what double_centred takes off, in units of the largest entry where squares are no moderate numbers.
+
+    Features lose their mean as far as their type has it: what is left comes to all stimuli alike.
+    """
+    size = float(largest(x).amax())
+    size = 1.0 if 1e-8 < size < 1e8 else size
+    return moments(x, BLOCK, lambda part: (part if size == 1 else part / size).sub(part.mean(0) / size)).products
+
+
 def double_centred(k: Tensor) -> Tensor:
     """H K H, with H = I - 11^T/n."""
     return k - k.mean(0) - k.mean(1, keepdim=True) + k.mean()

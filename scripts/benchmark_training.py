@@ -1,0 +1,147 @@
+"""The cases of `scripts/benchmark.py convolutions` and `tasks`: a run of a convolutional net, a step in a late task."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+
+import torch
+from measuring import measured
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from orthotrace.core.seeds import Seeds
+from orthotrace.data.batches import Batches
+from orthotrace.data.images import Batch, Images
+from orthotrace.data.sources import Source, digits
+from orthotrace.data.streams import Permuted
+from orthotrace.methods import Method, TaskContext
+from orthotrace.methods.ewc import EWC, OnlineEWC
+from orthotrace.methods.finetune import Finetune
+from orthotrace.methods.gpm import GPM
+from orthotrace.methods.hlop import HLOP
+from orthotrace.models.convnet import ConvNet
+from orthotrace.models.mlp import MLP
+from orthotrace.results.run_folder import Run
+from orthotrace.training.experiment import Experiment
+from orthotrace.training.settings import Components, Optimization, Training
+
+BATCH, RATE, MOMENTUM = 64, 0.05, 0.9
+Times = list[tuple[float, float | None, float, float | None]]
+
+
+def coloured(images: int = 1024) -> Source:
+    """Generated images of 3 x 32 x 32, of ten classes."""
+    draws = torch.Generator().manual_seed(0)
+
+    def part(count: int) -> Images:
+        labels = torch.arange(count) % 10
+        pixels = torch.randint(256, (count, 3, 32, 32), generator=draws, dtype=torch.uint8)
+        return Images(pixels, labels)
+
+    return Source("generated", part(images), part(images // 10), tuple(str(number) for number in range(10)))
+
+
+def convolutions(rounds: int, images: int = 1024) -> list[tuple[str, str, Times, float]]:
+    """A run of a convolutional net over a plain loop: two tasks, one epoch each."""
+    stream = Permuted(coloured(images), tasks=2)
+
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return ConvNet(stream.shape, len(stream.classes))
+
+    def plain() -> None:
+        net = model()
+        for index in range(stream.tasks):
+            train = stream.task(index).train
+            loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
+            optimizer = torch.optim.SGD(net.parameters(), RATE, MOMENTUM)
+            for batch, labels in loader:
+                optimizer.zero_grad()
+                cross_entropy(net(batch), labels).backward()
+                optimizer.step()
+
+    def ours(method: Method) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Experiment(
+                Run(folder),
+                Components(stream, model(), method),
+                Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
+                Training.of(1, BATCH),
+                {"accelerator": "cpu", "devices": 1, "deterministic": True},
+            ).run()
+
+    cases: dict[str, tuple[Callable[[], Method], float]] = {
+        "finetune": (Finetune, 1.03),
+        "gpm": (lambda: GPM(energy=0.97, samples=125), 1.08),
+        "hlop": (lambda: HLOP(rows={"conv1": 10, "conv2": 40, "conv3": 40, "head": 40}), 1.2),
+    }
+    plain()
+    found: dict[str, Times] = {name: [] for name in cases}
+    for _ in range(rounds):
+        peer_s, peer_mb, _ = measured(plain)
+        for name, (make, _) in cases.items():
+            ours_s, ours_mb, _ = measured(lambda make=make: ours(make()))
+            found[name].append((ours_s, ours_mb, peer_s, peer_mb))
+    peer = "TensorDataset + DataLoader loop"
+    return [(f"{name}, convolutions 64-128-256 at 32 x 32", peer, found[name], cases[name][1]) for name in cases]
+
+
+# Methods whose step is to cost the same in every later task: those that hold hold the same number of rows in each.
+ROWS = {name: [40, 0] for name in ("fc1", "fc2", "head")}
+STEADY: dict[str, Callable[[], Method]] = {
+    "finetune": Finetune,
+    "ewc": lambda: EWC(strength=1.0, samples=50),
+    "ewc_online": lambda: OnlineEWC(strength=1.0, samples=50),
+    "gpm": lambda: GPM(rows=ROWS, audit=False),
+    "hlop": lambda: HLOP(rows=ROWS, audit=False),
+}
+
+
+def tasks(rounds: int, last: int = 50) -> list[tuple[str, str, Times, float]]:
+    """An epoch of steps in the last of so many tasks over one in the second: digits, MLP 64-256-256-10."""
+    stream = Permuted(digits(), tasks=last)
+    records = []
+    for name, make in STEADY.items():
+        late, early = (stepper(make(), stream, number) for number in (last, 2))
+        times: Times = []
+        for _ in range(rounds * 3):
+            late_s, _, _ = measured(late)
+            early_s, _, _ = measured(early)
+            times.append((late_s, None, early_s, None))
+        records.append((f"{name}, task {last}", f"{name}, task 2", times, 1.1))
+    return records
+
+
+def stepper(method: Method, stream: Permuted, last: int) -> Callable[[], None]:
+    """An epoch of steps in the last of so many tasks; in those before nothing is trained."""
+    torch.manual_seed(0)
+    model = MLP(stream.shape, len(stream.classes))
+    method.setup(model, Seeds(), stream)
+
+    def begun(number: int) -> tuple[list[Batch], TaskContext]:
+        served = Batches(stream.task(number).train, BATCH, 0, number)
+        context = TaskContext(number, served.part, served.prepare, stream.active, Seeds(), BATCH)
+        method.enter(context)
+        method.begin_task(context)
+        return list(served), context
+
+    for number in range(last - 1):
+        earlier, context = begun(number)
+        for batch in earlier[:8]:
+            method.loss(model, batch, context)
+        method.end_task(context)
+    batches, context = begun(last - 1)
+    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+    method.attach([optimizer])
+
+    def steps() -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            loss, _ = method.loss(model, batch, context)
+            loss.backward()
+            method.on_gradients(context)
+            optimizer.step()
+
+    return steps
