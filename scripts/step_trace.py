@@ -2,7 +2,8 @@
 
     python scripts/step_trace.py [--verbose]
 
-HLOP on digits (experiment=digits, an MLP of three layers), the mean over the first 20 steps of task 2. A step begins
+HLOP on digits (experiment=digits, an MLP of three layers, one batch at once), the mean over the first 20 steps of task
+2. A step begins
 where Lightning asks for a batch and ends with the hooks at the end of the batch. Comprehensions do not count. Prints
 {calls, changes_of_file}; with --verbose first the sequence of calls of the last step.
 """
@@ -93,7 +94,7 @@ def steps_of(method: str = "hlop") -> list[list[Call]]:
     with tempfile.TemporaryDirectory() as folder, traced(task=1) as steps:
         sys.argv = [
             "train", "experiment=digits", f"method={method}", "stream.tasks=2", "trainer.max_epochs=1",
-            f"hydra.run.dir={Path(folder) / 'run'}",
+            "trainer.batches_at_once=1", f"hydra.run.dir={Path(folder) / 'run'}",
         ]  # fmt: skip
         try:
             train()

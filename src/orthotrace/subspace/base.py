@@ -83,6 +83,9 @@ class Subspace(nn.Module, ABC):
         self.label = ""
         self.register_buffer("basis", torch.zeros(0, features, dtype=dtype))
         self.register_buffer("tasks", torch.zeros((), dtype=torch.int64))
+        kind = type(self)
+        # Whether what is taken is the component in the rows held, as it is here.
+        self._plain = hold == 1 and kind.component is Subspace.component and kind.inside is Subspace.inside
         # See _factors; with the M that they were made of.
         self._made: tuple[Tensor, tuple[Tensor, Tensor | None, bool]] | None = None
 
@@ -186,7 +189,9 @@ class Subspace(nn.Module, ABC):
         if not self._plain or weight.dtype != self.basis.dtype:
             weight.sub_(self.inside(update))
             return
-        first, second, free = self._factors()
+        # In every step, so without a further call.
+        made = self._made
+        first, second, free = made[1] if made is not None and made[0] is self.basis else self._factors()
         if second is None:
             weight.addmm_(update, first, alpha=-1)
         elif free:
@@ -194,11 +199,6 @@ class Subspace(nn.Module, ABC):
             torch.addmm(before, update @ first, second, out=weight)
         else:
             weight.addmm_(update @ first, second, alpha=-1)
-
-    @property
-    def _plain(self) -> bool:
-        kind = type(self)
-        return self.removes == 1 and kind.component is Subspace.component and kind.inside is Subspace.inside
 
     def _factors(self) -> tuple[Tensor, Tensor | None, bool]:
         """What an update is multiplied with, once or twice; whether that gives what is free, in place of what is held.
