@@ -14,3 +14,11 @@ def test_the_speeds_are_those_that_were_measured():
         if record["peer"].startswith("rsatoolbox"):
             ratio = record["peer_over_ours"]
             assert f"| {ratio:.1f} |" in page or f"| {ratio:.0f} |" in page
+
+
+def test_the_costs_of_training_are_those_that_were_measured():
+    page = PAGES["docs/results/speed.md"]
+    for line in (ROOT / "scripts" / "results" / "benchmark_training.jsonl").read_text().strip().split("\n"):
+        record = json.loads(line)
+        method, ratio = record["case"].partition(",")[0], f"{record['ours_over_peer']:.2f}".removeprefix("0")
+        assert f"| {method} | {ratio} |" in page or f"{method} {ratio}" in page, record["case"]
