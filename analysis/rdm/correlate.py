@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.arrays import real
-from orthotrace.analysis.rdm.pieces import each
+from orthotrace.analysis.rdm.pieces import ordered
 from orthotrace.analysis.rdm.stacks import Matrix, check_together, over_shared, refuse_nothing, sizes_of
 
 if TYPE_CHECKING:
@@ -39,19 +39,17 @@ def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
 
     same = second is first
     m = first.shape[1]
-    parts: list[Any] = [None] * -(-m // WIDE)
 
-    def add_up(number: int) -> None:
+    def of(number: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         a, b = (one[:, number * WIDE : (number + 1) * WIDE] for one in (first, second))
         x = as_tensor(a)
         y = x if same else as_tensor(b)
-        moments = [] if same else [one.square().sum(1) for one in (x, y)]
-        parts[number] = (x @ y.T, [one.sum(1) for one in ((x,) if same else (x, y))], moments)
+        each = (x,) if same else (x, y)
+        return x @ y.T, [one.sum(1) for one in each], [] if same else [one.square().sum(1) for one in each]
 
-    each(add_up, len(parts))
     product = torch.zeros(len(first), len(second), dtype=torch.float64)
     sums, squares = (torch.zeros(2, max(len(first), len(second)), dtype=torch.float64) for _ in range(2))
-    for products, totals, moments in parts:
+    for products, totals, moments in ordered(of, -(-m // WIDE)):
         product += products
         for into, found in ((sums, totals), (squares, moments)):
             for place, one in enumerate(found):

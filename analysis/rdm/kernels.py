@@ -1,17 +1,22 @@
 """RDMs of squared distances as kernels of centred patterns, -1/2 H D H: what whitened comparisons and Bures need."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import finite, is_symmetric, unit_of
 from orthotrace.analysis.rdm.correlate import WIDE, as_tensor, in_steps
-from orthotrace.analysis.rdm.pieces import each
+from orthotrace.analysis.rdm.pieces import ordered
 from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing, shared_stimuli
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
 from orthotrace.core.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Places = NDArray[np.intp]
 # Of stimuli, whose covariance is written out.
@@ -45,9 +50,8 @@ def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     starts = np.concatenate(([0], np.cumsum(np.arange(n - 1, 0, -1))))
     # Rows of the matrices, of so many entries together that a product of them is no small one.
     places = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + WIDE, WIDE)).clip(0, n - 1))
-    parts: list[Any] = [None] * (len(places) - 1)
 
-    def add_up(number: int) -> None:
+    def of(number: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         rows = range(int(places[number]), int(places[number + 1]))
         begin, end = int(starts[rows.start]), int(starts[rows.stop])
         x = [one[:, begin:end] - mean for one, mean in zip(stacks, means, strict=True)]
@@ -55,21 +59,22 @@ def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
         for row in rows:
             at, stop = int(starts[row]) - begin, int(starts[row + 1]) - begin
             for one, total in zip(x, sums, strict=True):
-                of = one[:, at:stop]
-                total[:, row] += of.sum(1)
-                total[:, row + 1 :] += of
-        own = [] if same else [one.square().sum(1) for one in x]
-        parts[number] = (x[0] @ x[-1].T, sums, own)
+                entries = one[:, at:stop]
+                total[:, row] += entries.sum(1)
+                total[:, row + 1 :] += entries
+        return x[0] @ x[-1].T, sums, [one.square().sum(1) for one in x]
 
-    each(add_up, len(parts))
-    product = torch.stack([one for one, _, _ in parts]).sum(0)
-    rows = [torch.stack([sums[place] for _, sums, _ in parts]).sum(0) for place in range(len(stacks))]
-    if same:
-        squares = [product.diagonal()]
-    else:
-        squares = [torch.stack([own[place] for _, _, own in parts]).sum(0) for place in (0, 1)]
+    product = torch.zeros(len(first), len(second), dtype=torch.float64)
+    rows = [torch.zeros(len(one), n, dtype=torch.float64) for one in stacks]
+    squares = [torch.zeros(len(one), dtype=torch.float64) for one in stacks]
+    # One after another: the sums of all parts of many stimuli would need more memory than the triangles.
+    for products, sums, own in ordered(of, len(places) - 1):
+        product += products
+        for into, found in ((rows, sums), (squares, own)):
+            for total, one in zip(into, found, strict=True):
+                total += one
 
-    def kernel(product: Any, a: Any, b: Any) -> Any:
+    def kernel(product: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return 2 * product - 2 / n * (a @ b.T) + torch.outer(a.sum(1), b.sum(1)) / n**2
 
     norms = []

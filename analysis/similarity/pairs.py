@@ -84,7 +84,12 @@ def near_gram(x: Tensor) -> Tensor:
     """
     size = float(largest(x).amax())
     size = 1.0 if 1e-8 < size < 1e8 else size
-    return moments(x, BLOCK, lambda part: (part if size == 1 else part / size).sub(part.mean(0) / size)).products
+
+    def prepared(part: Tensor) -> Tensor:
+        part = part if size == 1 else part / size
+        return part - part.mean(0)
+
+    return moments(x, BLOCK, prepared).products
 
 
 def double_centred(k: Tensor) -> Tensor:

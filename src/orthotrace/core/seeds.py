@@ -30,7 +30,7 @@ def seed_draws(seed: int, device: torch.device) -> None:
     """Seed what is drawn on a device without a generator of its own.
 
     torch.manual_seed notes a call for each kind of accelerator that has not been started, with the stack at that
-    place: on a CPU that takes a hundred times as long as the seed itself, and what is noted is never let go.
+    place: on a CPU that takes a hundred times as long as the seed itself.
 
     Args:
         seed: at least 0.

@@ -50,6 +50,20 @@ def test_it_is_the_measure_of_each_pair(name, held, monkeypatch):
     assert np.allclose(pairwise(measure, [x.numpy() for x in XS]), pairwise(measure, XS), atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+@pytest.mark.parametrize("name", BY_VECTORS)
+def test_squares_that_are_no_numbers_are_none_of_its_business(name, scale):
+    scaled = [scale * x for x in XS]
+    assert by_vectors(BY_VECTORS[name], scaled) is not None
+    assert np.allclose(pairwise(BY_VECTORS[name], scaled), pairwise(BY_VECTORS[name], XS), atol=1e-9)
+
+
+def test_a_common_mean_takes_no_digits():
+    xs = [x.float() + 1000 for x in XS]
+    for measure in BY_VECTORS.values():
+        assert np.allclose(pairwise(measure, xs), each(measure, xs, xs), atol=1e-6)
+
+
 def test_every_measure_that_is_a_cosine_is_among_them():
     assert {name for name, one in similarity.MEASURES.items() if hasattr(one, "cosine")} == {
         name.partition(",")[0] for name in BY_VECTORS
