@@ -13,6 +13,7 @@ from orthotrace.linalg import (
     principal,
     project_out,
     rotated,
+    row_energy_shares,
 )
 
 
@@ -79,6 +80,10 @@ def test_energy_shares_against_explicit_projections(frozen_rank):
     values = np.linalg.svd(residual, compute_uv=False)
     assert exact == pytest.approx(1 - np.sum(values[4:] ** 2) / total, abs=1e-12)
     assert captured <= exact
+    by_rows = row_energy_shares(rows, frozen, basis)
+    assert by_rows == pytest.approx((captured, exact), abs=1e-12)
+    few = row_energy_shares(rows[:6], frozen, basis)
+    assert few == pytest.approx(energy_shares(rows[:6].T @ rows[:6], frozen, basis), abs=1e-12)
 
 
 def test_leak_is_the_share_inside_of_the_larger_norm():

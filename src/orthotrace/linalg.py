@@ -143,6 +143,28 @@ def energy_shares(moment: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, 
     return min(1.0, now / total), min(1.0, (before + best) / total)
 
 
+def row_energy_shares(rows: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, float]:
+    """As energy_shares, of inputs that are fewer than their width: by the eigenvalues of their Gram matrix.
+
+    Args:
+        rows: X, (n, width), not zero.
+        frozen: as for energy_shares.
+        held: likewise.
+
+    Example:
+        >>> rows = torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+        >>> row_energy_shares(rows, rows[:0], torch.tensor([[0.0, 1.0, 0.0]]))
+        (0.1, 0.9)
+    """
+    total = float(rows.square().sum())
+    now = float((rows @ held.T).square().sum())
+    left = project_out(rows, frozen)
+    best = float(torch.linalg.eigvalsh(left @ left.T).flip(0)[: len(held) - len(frozen)].sum())
+    before = total - float(left.square().sum())
+    # Rounding may find more than there is.
+    return min(1.0, now / total), min(1.0, (before + best) / total)
+
+
 def polar(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal rows: U V^T of M = U S V^T, which maximises <R, M> over R R^T = I.
 

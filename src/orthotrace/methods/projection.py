@@ -19,7 +19,7 @@ from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Batch, Images
 from orthotrace.data.streams import Stream
-from orthotrace.linalg import energy_shares
+from orthotrace.methods.audit import InputEnergy
 from orthotrace.methods.base import Layer, Method, Outcome
 from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.methods.memory import Memory, MemoryOptions
@@ -251,20 +251,17 @@ class ProjectionMethod(Method):
     def _shares(self, context: TaskContext, frozen: Mapping[str, Tensor]) -> dict[str, Any]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
-        moments: dict[str, Tensor] = {}
+        energies: dict[str, InputEnergy] = {}
         for inputs in self.inputs(context, own_share(context.part), draw=6):
             for part in self.guard.parts:
                 rows = spaces[part.label].taken(part.rows(inputs))
-                # The sum over batches in float64; the products of one batch need no more than float32.
-                moment = (rows.T @ rows).double()
-                moments[part.label] = moments[part.label] + moment if part.label in moments else moment
-        all_reduce_sum(*moments.values())
+                energies.setdefault(part.label, InputEnergy()).add(rows)
         shares: dict[str, Any] = {}
         for label, space in spaces.items():
+            before = frozen[label] if space.nested else frozen[label][:0]
             # Of a use that came up after the pass there are none.
-            if label in moments and moments[label].any():
-                before = frozen[label] if space.nested else frozen[label][:0]
-                captured, exact = energy_shares(moments[label], before.double(), space.held().double())
+            if label in energies and (found := energies[label].shares(before, space.held())) is not None:
+                captured, exact = found
                 shares[label] = (captured, exact if space.nested else None)
         return shares
 
