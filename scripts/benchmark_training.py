@@ -43,8 +43,8 @@ def coloured(images: int = 1024) -> Source:
     return Source("generated", part(images), part(images // 10), tuple(str(number) for number in range(10)))
 
 
-def convolutions(rounds: int, images: int = 1024) -> list[tuple[str, str, Times, float]]:
-    """A run of a convolutional net over a plain loop: two tasks, one epoch each."""
+def convolutions(rounds: int, images: int = 1024, epochs: int = 5) -> list[tuple[str, str, Times, float]]:
+    """A run of a convolutional net over a plain loop: two tasks of five epochs."""
     stream = Permuted(coloured(images), tasks=2)
 
     def model() -> nn.Module:
@@ -57,10 +57,11 @@ def convolutions(rounds: int, images: int = 1024) -> list[tuple[str, str, Times,
             train = stream.task(index).train
             loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
             optimizer = torch.optim.SGD(net.parameters(), RATE, MOMENTUM)
-            for batch, labels in loader:
-                optimizer.zero_grad()
-                cross_entropy(net(batch), labels).backward()
-                optimizer.step()
+            for _ in range(epochs):
+                for batch, labels in loader:
+                    optimizer.zero_grad()
+                    cross_entropy(net(batch), labels).backward()
+                    optimizer.step()
 
     def ours(method: Method) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +69,7 @@ def convolutions(rounds: int, images: int = 1024) -> list[tuple[str, str, Times,
                 Run(folder),
                 Components(stream, model(), method),
                 Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
-                Training.of(1, BATCH),
+                Training.of(epochs, BATCH),
                 {"accelerator": "cpu", "devices": 1, "deterministic": True},
             ).run()
 

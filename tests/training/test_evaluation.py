@@ -5,7 +5,7 @@ from torch.nn.utils import parametrize
 
 from orthotrace.data.images import Images
 from orthotrace.methods import Method
-from orthotrace.training.evaluation import Evaluator, evaluate
+from orthotrace.training.evaluation import Evaluator, at_once, evaluate
 
 
 def test_accuracy_is_averaged_over_samples_not_batches():
@@ -89,3 +89,20 @@ def test_chance_is_the_share_of_the_most_frequent_class():
     images = torch.zeros(len(labels), 1, 2, 2)
     stream = Split(arrays(images, labels, images, labels), tasks=2, class_order="natural")
     assert Evaluator(nn.Identity(), Method(), stream).chances() == ([0.75, 0.5], [8, 6])
+
+
+@pytest.mark.parametrize(
+    ("shape", "device", "images"),
+    [((1, 8, 8), "cpu", 1024), ((1, 28, 28), "cpu", 1024), ((3, 32, 32), "cpu", 64), ((2, 24, 24), "cpu", 113),
+     ((3, 224, 224), "cpu", 64), ((3, 32, 32), "cuda", 1024), ((0,), "cpu", 1024)],
+)  # fmt: skip
+def test_as_many_images_are_tested_at_once_as_suit_the_device(shape, device, images):
+    assert at_once(Images(torch.zeros(3, *shape), torch.zeros(3)), torch.device(device)) == images
+
+
+def test_how_many_are_tested_at_once_changes_nothing():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 5))
+    draws = torch.Generator().manual_seed(0)
+    part = Images(torch.randn(150, 3, 32, 32, generator=draws), torch.randint(5, (150,), generator=draws))
+    one, other = evaluate(model, part, loss=True), evaluate(model, part, loss=True, batch_size=150)
+    assert one.accuracy == other.accuracy and one.loss == pytest.approx(other.loss, abs=1e-5)

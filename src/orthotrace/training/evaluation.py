@@ -40,7 +40,7 @@ def evaluate(
     model: nn.Module,
     part: Images,
     outputs: range | None = None,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
     loss: bool = False,
     error: Loss = "mse",
 ) -> EvaluationResult:
@@ -50,7 +50,7 @@ def evaluate(
         model: inputs to logits.
         part: at least one image.
         outputs: over which the network decides; None for all. An image of another label counts as wrong.
-        batch_size: images at once.
+        batch_size: images at once; None for as many as suit the device, see at_once.
         loss: measure it too; then every label must be among the outputs.
         error: which loss, of a regression.
 
@@ -70,7 +70,7 @@ def evaluate(
     right, chosen = [], outputs or range(1)
     # A parametrised weight is computed once, not for every batch.
     with parametrize.cached():
-        for inputs, labels in part.split(batch_size, like):
+        for inputs, labels in part.split(batch_size or at_once(part, like.device), like):
             logits = model(inputs)
             width = logits.shape[1]
             chosen = outputs or range(width)
@@ -88,6 +88,19 @@ def evaluate(
     correct, labels = torch.cat(right).cpu(), part.labels.cpu()
     found, count = (torch.bincount(values, minlength=width) for values in (labels[correct], labels))
     return EvaluationResult(int(found.sum()) / len(part), found, count, total / len(part) if loss else None)
+
+
+def at_once(part: Images, device: torch.device) -> int:
+    """Images that are tested at once: on a CPU few enough that what layers give of them stays in its cache.
+
+    A convolutional net took twice as long with 1,024 images of 3 x 32 x 32 as with 64.
+
+    Example:
+        >>> at_once(Images(torch.zeros(5, 3, 32, 32), torch.zeros(5)), torch.device("cpu"))
+        64
+    """
+    numbers = part.store[:1].numel()
+    return max(64, min(1024, 2**17 // numbers)) if device.type == "cpu" and numbers > 1024 else 1024
 
 
 def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss: float | None) -> EvaluationResult:
