@@ -4,7 +4,8 @@
 #   bash scripts/optimum.sh FOLDER_OF_MNIST_PARQUET FOLDER_OF_CIFAR10_PARQUET
 #
 # Continues where it was stopped. Runs go to runs/optimum_pmnist and runs/optimum_split_cifar10; results to
-# scripts/results/optimum.json, after every run. 1 job at a time (JOBS=n for others): some two hours.
+# scripts/results/optimum.json, after every run. 1 job at a time (JOBS=n for others): some two hours. Not run to its
+# end yet: other energies, and Split CIFAR-10, are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
