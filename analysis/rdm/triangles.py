@@ -11,6 +11,8 @@ from orthotrace.core.errors import UserError
 
 # Integers that numbers are sorted by, and how many numbers with the same one are sorted one by one.
 KEYS, FEW = float(2**32 - 2), 1000
+# Numbers below which a call of a thread, or of torch, takes longer than the rest.
+SMALL = 4096
 
 
 def stimuli_of(entries: int) -> int:
@@ -86,7 +88,11 @@ def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     # scipy.stats.rankdata gives the same, several times slower.
     found = np.empty_like(stack)
-    each(lambda number: _rank(stack[number], found[number]), len(stack))
+    if stack.shape[1] < SMALL:
+        for one, into in zip(stack, found, strict=True):
+            _rank(one, into)
+    else:
+        each(lambda number: _rank(stack[number], found[number]), len(stack))
     return found
 
 
@@ -109,8 +115,8 @@ def _sorted(one: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.floa
 
     low, high = float(one.min()), float(one.max())
     scale = KEYS / (high - low) if low < high < np.inf else 0.0
-    if not 0 < scale < np.inf or not high - low < np.inf:
-        # Numbers so far apart, or so near, that their range or its inverse is none.
+    if len(one) < SMALL or not 0 < scale < np.inf or not high - low < np.inf:
+        # Few; or so far apart, or so near, that their range or its inverse is no number.
         order = np.argsort(one)
         return order, one[order]
     # As even as the numbers themselves; equal numbers are equal integers, and none is smaller for a larger number.

@@ -22,11 +22,14 @@ def test_no_triangle():
 
 RNG = np.random.default_rng(0)
 RANKED = {
+    "few numbers": RNG.standard_normal(100),
     "few levels": RNG.integers(3, size=5000).astype(float),
     "many levels": RNG.integers(10**9, size=5000).astype(float),
     "normal": RNG.standard_normal(20000),
     "float32": RNG.standard_normal(20000).astype(np.float32).astype(float),
-    "one integer has a few different numbers": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(20) * 1e-12]),
+    "one integer has a few different numbers": np.concatenate(
+        [RNG.random(5000), [0.0, 1.0], 0.5 + RNG.permutation(20) * 1e-12]
+    ),
     "one integer has many": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(5000) * 1e-14]),
     "near": 1 + RNG.standard_normal(5000) * 1e-14,
     "far apart": RNG.standard_normal(100) * 10.0 ** RNG.integers(-300, 300, 100),
