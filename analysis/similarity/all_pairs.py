@@ -97,7 +97,8 @@ def by_vectors(
 ) -> NDArray[np.float64] | None:
     """By the vectors of each; None for a measure without them, or where something is refused: it is named by pairs."""
     function = measure.func if isinstance(measure, partial) else measure
-    about: VectorCosine | None = getattr(function, "cosine", None)
+    # functools.wraps hands on what the wrapped function has, and not what it does.
+    about: VectorCosine | None = None if hasattr(function, "__wrapped__") else getattr(function, "cosine", None)
     plain = not isinstance(measure, partial) or not measure.args
     if about is None or not plain:
         return None

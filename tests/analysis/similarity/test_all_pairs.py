@@ -1,5 +1,6 @@
 """All pairs of representations at once: as each pair by itself, and by itself wherever something is wrong."""
 
+import functools
 from functools import partial
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_what_is_wrong_is_told_as_the_measure_tells_it(case, measure):
         pairwise(measure, xs)
     with pytest.raises(UserError):
         pairwise(measure, XS, xs)
+
+
+def test_a_function_that_wraps_a_measure_is_asked_itself():
+    @functools.wraps(similarity.linear_cka)
+    def distance(x, y):
+        return 1 - similarity.linear_cka(x, y)
+
+    assert np.allclose(pairwise(distance, XS), each(distance, XS, XS), atol=1e-12)
 
 
 def test_options_out_of_their_range_are_refused():
