@@ -34,14 +34,17 @@ def _linear_vector(x: Activations) -> Tensor:
 def _debiased_vector(x: Activations, estimator: Estimator = "song") -> Tensor:
     """The Gram matrix without its diagonal, centred so that products of two are HSIC (song: Szekely & Rizzo 2014)."""
     k = near_gram(plain_one(x, least=4))
-    n = len(k)
+    n, size = len(k), float(k.norm())
     if estimator == "lange":
         return double_centred(k).fill_diagonal_(0).flatten()
     if estimator != "song":
         raise UserError("there is no such estimator", "estimator")
     k.fill_diagonal_(0)
     rows = k.sum(0) / (n - 2)
-    return (k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0).flatten()
+    found = (k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0).flatten()
+    if float(found.norm()) <= 1e-12 * size:
+        raise UserError("nothing but rounding is left")
+    return found
 
 
 def _gaussian_vector(x: Activations, fraction: float = 0.4) -> Tensor:

@@ -110,6 +110,12 @@ def test_a_function_that_wraps_a_measure_is_asked_itself():
     assert np.allclose(pairwise(distance, XS), each(distance, XS, XS), atol=1e-12)
 
 
+def test_patterns_without_structure_are_left_to_the_measure():
+    """Of orthonormal patterns nothing but rounding is left without the diagonal."""
+    y = torch.randn(20, 3, generator=G)
+    assert by_vectors(similarity.debiased_cka, [torch.eye(20), y]) is None
+
+
 def test_options_out_of_their_range_are_refused():
     with pytest.raises(UserError, match="fraction"):
         pairwise(partial(similarity.rbf_cka, fraction=-1), XS)
