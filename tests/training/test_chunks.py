@@ -3,7 +3,13 @@
 import pytest
 import torch
 from composed import StopError
-from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, LearningRateMonitor
+from pytorch_lightning.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    LambdaCallback,
+    LearningRateMonitor,
+    StochasticWeightAveraging,
+)
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
@@ -28,9 +34,20 @@ OPTIONS = {
     "accumulated": {"accumulate_grad_batches": 5, "gradient_clip_val": 0.05},
     "anomalies": {"detect_anomaly": True},
 }
+
+
+class Plain(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure):
+        closure()
+        return super().step()
+
+
 OPTIMIZERS = {
     "momentum": lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9),
     "adam": lambda parameters: torch.optim.Adam(parameters, 0.01),
+    # It calls its closure without gradients.
+    "without gradients": lambda parameters: Plain(parameters, 0.1),
     # It calls its closure several times in a step.
     "lbfgs": lambda parameters: torch.optim.LBFGS(parameters, 0.01, max_iter=3),
 }
@@ -121,6 +138,10 @@ NEEDS = {
     "trainer.precision": {"precision": "bf16-mixed"},
     "trainer.profiler": {"profiler": "simple"},
     "trainer.limit_train_batches": {"limit_train_batches": 0.5},
+    "trainer.limit_train_batches ": {"limit_train_batches": 1},
+    "trainer.val_check_interval": {"val_check_interval": 1},
+    "LambdaCallback.on_train_batch_end": {"callbacks": [LambdaCallback(on_train_batch_end=lambda *args: None)]},
+    "StochasticWeightAveraging": {"callbacks": [StochasticWeightAveraging(0.01)]},
     "trainer.max_steps": {"max_steps": 7},
     "trainer.min_steps": {"min_steps": 7},
 }
@@ -139,6 +160,7 @@ def test_what_must_see_each_batch_does(tmp_path, reason, options):
         callbacks,
         tmp_path,
     )
+    reason = reason.strip()
     assert obstacle(trainer) == reason
     assert Stepping.of(trainer, None).at_once == Stepping.of(trainer, 1).at_once == 1
     with pytest.raises(UserError, match=f"^trainer.batches_at_once: {reason} needs one batch at a time"):

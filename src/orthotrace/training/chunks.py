@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
+from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 
@@ -54,7 +54,11 @@ class BatchCallback(Callback):
 def overridden(trainer: Any, hook: str) -> list[Callable[..., None]]:
     """A hook of all callbacks of a trainer that have it, in their order."""
     hearing = [one for one in trainer.callbacks if isinstance(one, BatchCallback)]
-    return [getattr(one, hook) for one in hearing if getattr(type(one), hook) is not getattr(BatchCallback, hook)]
+    return [
+        getattr(one, hook)
+        for one in hearing
+        if hook in vars(one) or getattr(type(one), hook) is not getattr(BatchCallback, hook)
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,15 +156,22 @@ def obstacle(trainer: Any) -> str | None:
     for callback in trainer.callbacks:
         if isinstance(callback, GradientAccumulationScheduler):
             return type(callback).__name__
+        if isinstance(callback, StochasticWeightAveraging):
+            # Its schedule goes by epochs.
+            return type(callback).__name__
         for hook in HOOKS:
-            if getattr(type(callback), hook) is not getattr(Callback, hook):
+            # Also one that was set on the callback itself, as LambdaCallback does.
+            if hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook):
                 return f"{type(callback).__name__}.{hook}"
     needs = {
         "a run in several processes": trainer.world_size > 1,
         # The others change what is computed within a step of Lightning's loop, which then has the backward pass too.
         "trainer.precision": type(trainer.precision_plugin) is not Precision,
         "trainer.profiler": type(trainer.profiler) is not PassThroughProfiler,
-        "trainer.limit_train_batches": trainer.limit_train_batches != 1.0,
+        # As an integer 1 is one batch, not all.
+        "trainer.limit_train_batches": trainer.limit_train_batches != 1.0
+        or isinstance(trainer.limit_train_batches, int),
+        "trainer.val_check_interval": trainer.val_check_interval != 1.0 or isinstance(trainer.val_check_interval, int),
         "trainer.max_steps": trainer.max_steps != -1,
         "trainer.min_steps": trainer.min_steps is not None,
     }

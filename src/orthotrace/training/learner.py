@@ -214,10 +214,12 @@ class Learner(pl.LightningModule):
 
     def _gradients(self, batch: Batch, cleared: Iterable[Tensor]) -> Tensor:
         """Loss of a batch, whose gradient is added to that of the batches before it in a step."""
-        loss = self._loss(batch)
-        for value in cleared:
-            value.grad = None
-        (loss if self.stepping.accumulate == 1 else loss / self.stepping.accumulate).backward()
+        # Some optimizers call their closure without gradients.
+        with torch.enable_grad():
+            loss = self._loss(batch)
+            for value in cleared:
+                value.grad = None
+            (loss if self.stepping.accumulate == 1 else loss / self.stepping.accumulate).backward()
         return loss.detach()
 
     def _closure(self, optimizer: Optimizer, gradients: Callable[[], Tensor]) -> Tensor:
