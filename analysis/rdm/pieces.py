@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -95,16 +96,40 @@ def quota(file: Path = QUOTA) -> int:
 
 @contextmanager
 def _single() -> Iterator[None]:
-    """Within the block products have one thread each, in this thread and in those that begin."""
+    """Within the block products have one thread each, in this thread and in those that begin.
+
+    Blocks may be open at once, and end in any order: the last one gives back what the first one found.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    with _libraries().limit(limits=1, user_api="blas"):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    if not _OPEN.here:
+        _OPEN.before = torch.get_num_threads()
+    _OPEN.here += 1
+    torch.set_num_threads(1)
+    with _LOCK:
+        _LIMITS.append(_LIMITS[0] if _LIMITS else _libraries().limit(limits=1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _LOCK:
+            limit = _LIMITS.pop()
+            if not _LIMITS:
+                limit.restore_original_limits()
+        _OPEN.here -= 1
+        if not _OPEN.here:
+            torch.set_num_threads(_OPEN.before)
+
+
+class _Open(threading.local):
+    """The blocks that are open in a thread, and its threads of torch before the first of them."""
+
+    here = 0
+    before = 1
+
+
+_OPEN, _LOCK = _Open(), threading.Lock()
+# Of the libraries, which all threads share: one entry for each block that is open.
+_LIMITS: list[Any] = []
 
 
 def _alone() -> None:

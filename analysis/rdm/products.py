@@ -10,9 +10,6 @@ from torch import Tensor
 
 from orthotrace.analysis.rdm.pieces import ordered
 
-# Stimuli at once: of a symmetric product half is enough.
-ROWS = 250
-
 
 class Moments(NamedTuple):
     """Of patterns, over all features, in float64.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orthotrace.analysis.rdm.products import ROWS, largest, moments
+from orthotrace.analysis.rdm.products import largest, moments
 
 # Of float64: below this part of the squares of two patterns, their distance is computed from their difference.
 NEAR = 1e-5
@@ -22,6 +22,8 @@ ENTRY, SPREAD = 1e-4, 2e-6
 SAMPLE = 16
 # A block with more than this part of doubtful entries is computed as a whole.
 MANY = 1 / 64
+# Stimuli of a block.
+ROWS = 250
 # Entries of differences at once.
 ENTRIES = 2**20
 

@@ -77,6 +77,37 @@ def test_an_error_ends_the_rest():
     assert len(begun) < 10 and torch.get_num_threads() == 2
 
 
+def blas():
+    return {one["filepath"]: one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_what_is_open_at_once_may_end_in_any_order():
+    with threadpool_limits(2, user_api="blas"):
+        list(pieces.ordered(str, 1))
+        before = blas()
+        first, second = pieces.ordered(str, 5), pieces.ordered(str, 5)
+        next(first), next(second)
+        first.close()
+        assert torch.get_num_threads() == 1
+        second.close()
+        assert torch.get_num_threads() == 2 and blas() == before
+        started, goes_on = threading.Event(), threading.Event()
+
+        def work(_):
+            started.set()
+            assert goes_on.wait(5)
+
+        thread = threading.Thread(target=lambda: pieces.each(work, 1))
+        thread.start()
+        assert started.wait(5)
+        one = pieces.ordered(str, 3)
+        next(one)
+        goes_on.set()
+        thread.join()
+        one.close()
+        assert torch.get_num_threads() == 2 and blas() == before
+
+
 @pytest.mark.parametrize(
     ("text", "processors"),
     [("max 100000", 1 << 20), ("150000 100000", 2), ("50000 100000", 1), ("400000 100000\n", 4), ("", 1 << 20)],
