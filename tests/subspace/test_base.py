@@ -19,6 +19,51 @@ def test_project_is_the_dense_projection(kind, rank):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rank", range(1, 9))
+def test_what_is_taken_from_a_weight_is_the_component_of_its_update(kind, rank):
+    """By thin products, by the projector, and by the directions that are free."""
+    space = learned(kind, 3 * randn(100, 8), rows=rank)
+    before, weight = randn(5, 8, seed=5), randn(5, 8, seed=6)
+    held = space.held().numpy()
+    update = weight.numpy() - before.numpy()
+    expected = weight.numpy() - update @ held.T @ held
+    space.take_from(weight, before)
+    assert np.allclose(weight, expected, atol=1e-12)
+    # What is not finite stays so: a network that has diverged must not look well.
+    weight[2, 3] = torch.nan
+    space.take_from(weight, before)
+    assert weight[2].isnan().any() and weight[[0, 1, 3, 4]].isfinite().all()
+
+
+class Twice(SvdSubspace):
+    """A kind with an inside of its own."""
+
+    def inside(self, update):
+        return 2 * super().inside(update)
+
+
+class Half(SvdSubspace):
+    """A kind with a component of its own."""
+
+    def component(self, update):
+        return super().component(update) / 2
+
+
+@pytest.mark.parametrize(
+    "space",
+    [kind(8, rows=3, dtype=torch.float64) for kind in (Twice, Half)]
+    + [SvdSubspace(8, rows=3, hold=0.3, dtype=torch.float64)],
+)
+def test_kinds_that_take_something_else_are_asked_what(space):
+    space.observe(randn(100, 8))
+    space.consolidate()
+    before, weight = randn(5, 8, seed=5), randn(5, 8, seed=6)
+    expected = weight - space.inside(weight - before)
+    space.take_from(weight, before)
+    assert torch.allclose(weight, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [{"energy": 1.0}, {"rows": 4}])
 def test_protected_inputs_get_the_same_answer(kind, size):
     old = randn(40, 4) @ randn(4, 6, seed=1)

@@ -4,7 +4,7 @@ import torch
 
 from orthotrace.data.sources import digits
 from orthotrace.linalg import energy_shares
-from orthotrace.subspace import HebbianSubspace
+from orthotrace.subspace import HebbianSubspace, hebbian
 
 ROWS = digits().train.images.flatten(1)
 
@@ -214,3 +214,55 @@ def test_lateral_neurons_that_spike_are_silent_without_input():
     space = HebbianSubspace(6, rows=2, levels=40)
     space.observe(torch.zeros(5, 6))
     assert space.correlation.isfinite().all() and space.trace.isfinite().all()
+
+
+def batches_of_sizes(*sizes):
+    draws = torch.Generator().manual_seed(3)
+    return [torch.randn(size, 12, generator=draws, dtype=torch.float64) for size in sizes]
+
+
+def learned(batches, made=None, **options):
+    space = made or HebbianSubspace(12, rows=3, dtype=torch.float64, interval=4, **options)
+    for batch in batches:
+        space.observe(batch)
+    return space
+
+
+@pytest.mark.parametrize("options", [{}, {"levels": 3}, {"step": 0.5}])
+@pytest.mark.parametrize("together", [1, 1 << 20])
+def test_batches_that_wait_are_learned_as_one_by_one(options, together, monkeypatch):
+    """The responses of each batch are rounded by its own largest."""
+    batches = batches_of_sizes(*[8, 5, 9, 30] * 4)
+    expected = learned(batches, **options)
+    monkeypatch.setattr(hebbian, "TOGETHER", together)
+    assert torch.allclose(learned(batches, **options).learning, expected.learning, atol=1e-10)
+    # Never more than one batch too many.
+    assert together > 1 or not learned(batches[:6], **options)._waiting
+
+
+@pytest.mark.parametrize("options", [{}, {"levels": 3}])
+@pytest.mark.parametrize("cut", [5, 6, 7, 8])
+def test_a_state_within_an_interval_goes_on_to_the_same_bits(options, cut):
+    """Also where it is loaded into a subspace that has rows waiting of its own."""
+    batches = batches_of_sizes(*[8, 5, 9, 30] * 4)
+    whole = learned(batches, **options)
+    used = learned(batches_of_sizes(7, 7, 7, 7, 7, 7), **options)
+    used.load_state_dict(learned(batches[:cut], **options).state_dict())
+    assert torch.equal(learned(batches[cut:], used).learning, whole.learning)
+
+
+def test_a_task_that_begins_within_an_interval_has_no_rows_of_the_one_before():
+    batches = batches_of_sizes(8, 8, 8, 8, 8, 8)
+    used = learned(batches_of_sizes(7, 7, 7, 7, 7, 7))
+    assert used._waiting
+    used.begin()
+    assert torch.equal(learned(batches, used).learning, learned(batches).learning)
+
+
+def test_rows_that_wait_follow_a_change_of_type():
+    space = learned(batches_of_sizes(8, 8, 8, 8, 8, 8))
+    assert space._waiting
+    space.float()
+    assert {rows.dtype for rows in space._waiting} == {torch.float32}
+    learned([rows.float() for rows in batches_of_sizes(8, 8, 8, 8)], space)
+    assert space.learning.dtype == torch.float32 and bool(space.learning.isfinite().all())

@@ -126,6 +126,22 @@ def test_a_run_that_ended_within_a_chunk_ends_the_same(tmp_path, before, after):
     assert Run(tmp_path / "whole").metrics_file.read_bytes() == Run(tmp_path / "cut").metrics_file.read_bytes()
 
 
+class Enough(BatchCallback):
+    """Asks for the end within a chunk."""
+
+    def after_batch(self, trainer, learner, done, of):
+        trainer.should_stop |= done == 3
+
+
+def test_a_stop_is_heard_after_the_batch(tmp_path):
+    steps = []
+    for at_once in (1, 5, "auto"):
+        experiment = made(tmp_path / str(at_once), at_once, callbacks=[Enough()])
+        experiment.run()
+        steps.append(experiment.learner.step)
+    assert steps == [6, 6, 6] and same(Run(tmp_path / "1"), Run(tmp_path / "auto"))
+
+
 def hearing(hook):
     return type("Own", (Callback,), {hook: lambda *args: None})()
 

@@ -204,13 +204,13 @@ class Subspace(nn.Module, ABC):
         """What an update is multiplied with, once or twice; whether that gives what is free, in place of what is held.
 
         Up to half the width two thin products with M cost the least, from two thirds on two with the directions that
-        are free; between them one with M^T M.
+        are free; between them one with M^T M, and where none is free: what is not finite must stay so.
         """
         if self._made is None or self._made[0] is not self.basis:
             rank, width = self.basis.shape
             if 2 * rank <= width:
                 factors = self.basis.T.contiguous(), self.basis, False
-            elif 3 * rank < 2 * width:
+            elif 3 * rank < 2 * width or rank == width:
                 factors = self.basis.T @ self.basis, None, False
             else:
                 rest = torch.linalg.qr(self.basis.double().T, mode="complete").Q[:, rank:].to(self.basis)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Self
 
 import torch
 from pydantic import Field
@@ -273,6 +274,12 @@ class HebbianSubspace(CountedSubspace):
             setattr(self, name, self.basis[:0].clone())
         self.begun = self.steps = 0
         self.tasks += 1
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What moves the buffers, or changes their type, moves the rows that wait too."""
+        super()._apply(fn, recurse)
+        self._waiting = [fn(rows) for rows in self._waiting]
+        return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Counts and rows that wait are state too."""

@@ -154,10 +154,8 @@ def obstacle(trainer: Any) -> str | None:
         'trainer.max_steps'
     """
     for callback in trainer.callbacks:
-        if isinstance(callback, GradientAccumulationScheduler):
-            return type(callback).__name__
-        if isinstance(callback, StochasticWeightAveraging):
-            # Its schedule goes by epochs.
+        # They change what the learner does by itself where it has several batches.
+        if isinstance(callback, (GradientAccumulationScheduler, StochasticWeightAveraging)):
             return type(callback).__name__
         for hook in HOOKS:
             # Also one that was set on the callback itself, as LambdaCallback does.

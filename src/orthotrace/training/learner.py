@@ -211,6 +211,9 @@ class Learner(pl.LightningModule):
                 for schedule in schedules:
                     schedule.step()
             self._batch_ended(done, chunk.of)
+            if self.trainer.should_stop:
+                # Lightning's loop leaves after this chunk, as it would after this batch.
+                break
 
     def _gradients(self, batch: Batch, cleared: Iterable[Tensor]) -> Tensor:
         """Loss of a batch, whose gradient is added to that of the batches before it in a step."""

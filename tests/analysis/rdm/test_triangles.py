@@ -30,6 +30,9 @@ RANKED = {
     "one integer has a few different numbers": np.concatenate(
         [RNG.random(5000), [0.0, 1.0], 0.5 + RNG.permutation(20) * 1e-12]
     ),
+    "several integers have": np.concatenate(
+        [RNG.random(5000), [0.0, 1.0], *(at + RNG.permutation(20) * 1e-12 for at in (0.25, 0.5, 0.75))]
+    ),
     "one integer has many": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(5000) * 1e-14]),
     "near": 1 + RNG.standard_normal(5000) * 1e-14,
     "far apart": RNG.standard_normal(100) * 10.0 ** RNG.integers(-300, 300, 100),
