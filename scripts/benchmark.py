@@ -22,15 +22,15 @@ import argparse
 import json
 import logging
 import statistics
-import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+import benchmark_training
 import torch
 from measuring import measured
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from orthotrace.data.augment import Augmentation
@@ -43,49 +43,21 @@ from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
-from orthotrace.results.run_folder import Run
-from orthotrace.training.experiment import Experiment
-from orthotrace.training.settings import Components, Optimization, Training
 
-EPOCHS, BATCH, RATE, MOMENTUM = 5, 64, 0.05, 0.9
+EPOCHS = 5
 ENERGY = [0.97, 0.99, 0.99]
-
-
-def plain(stream: Permuted) -> None:
-    """The peer: TensorDataset and DataLoader, the same net, nothing but training."""
-    torch.manual_seed(0)
-    model = MLP(stream.shape, len(stream.classes))
-    for index in range(stream.tasks):
-        train = stream.task(index).train
-        loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
-        optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
-        for _ in range(EPOCHS):
-            for images, labels in loader:
-                optimizer.zero_grad()
-                cross_entropy(model(images), labels).backward()
-                optimizer.step()
-
-
-def ours(stream: Permuted, method: Method) -> dict[str, Any]:
-    """A whole run with validation, scores, checkpoints and CSV."""
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory() as folder:
-        experiment = Experiment(
-            Run(folder),
-            Components(stream, MLP(stream.shape, len(stream.classes)), method),
-            Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
-            Training.of(EPOCHS, BATCH),
-            {"accelerator": "cpu", "devices": 1, "deterministic": True},
-        )
-        experiment.run()
-        return experiment.report()
 
 
 def overhead(rounds: int) -> list[dict[str, Any]]:
     """A training run of each method over a plain loop: digits, MLP 64-256-256-10, 5 tasks, 1 thread."""
     torch.set_num_threads(1)
     stream = Permuted(digits())
-    capacity = ours(stream, GPM(energy=ENERGY))["capacity"]
+
+    def model() -> MLP:
+        torch.manual_seed(0)
+        return MLP(stream.shape, len(stream.classes))
+
+    capacity = benchmark_training.ours(stream, model(), GPM(energy=ENERGY), EPOCHS)["capacity"]
     # HLOP at the ranks that GPM finds.
     rows = {
         name: [after - before for before, after in zip([0, *entry["rank"]], entry["rank"], strict=False)]
@@ -97,12 +69,12 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
         "hlop": lambda: HLOP(rows=rows),
         "hlop with closing pass": lambda: HLOP(rows=rows, closing_pass=True),
     }
-    plain(stream)
+    benchmark_training.plain(stream, model(), EPOCHS)
     found: dict[str, list[tuple[float, float | None, float, float | None]]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, make in cases.items():
-            peer_s, peer_mb, _ = measured(lambda: plain(stream))
-            ours_s, ours_mb, _ = measured(lambda make=make: ours(stream, make()))
+            peer_s, peer_mb, _ = measured(lambda: benchmark_training.plain(stream, model(), EPOCHS))
+            ours_s, ours_mb, _ = measured(lambda make=make: benchmark_training.ours(stream, model(), make(), EPOCHS))
             found[name].append((ours_s, ours_mb, peer_s, peer_mb))
     return [record(name, "TensorDataset + DataLoader loop", times) for name, times in found.items()]
 
@@ -152,8 +124,6 @@ def tasks(rounds: int) -> list[dict[str, Any]]:
 
 
 def _training(name: str, rounds: int) -> list[dict[str, Any]]:
-    import benchmark_training
-
     torch.set_num_threads(1)
     found = getattr(benchmark_training, name)(rounds)
     return [{**record(case, peer, times), "promised": most} for case, peer, times, most in found]

@@ -1,9 +1,10 @@
-"""The cases of `scripts/benchmark.py convolutions` and `tasks`: a run of a convolutional net, a step in a late task."""
+"""Whole runs over a plain loop, and the cases of `scripts/benchmark.py convolutions` and `tasks`."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from measuring import measured
@@ -15,7 +16,7 @@ from orthotrace.core.seeds import Seeds
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Batch, Images
 from orthotrace.data.sources import Source, digits
-from orthotrace.data.streams import Permuted
+from orthotrace.data.streams import Permuted, Stream
 from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
@@ -43,6 +44,33 @@ def coloured(images: int = 1024) -> Source:
     return Source("generated", part(images), part(images // 10), tuple(str(number) for number in range(10)))
 
 
+def plain(stream: Stream, model: nn.Module, epochs: int) -> None:
+    """The peer: TensorDataset and DataLoader, the same net, nothing but training."""
+    for index in range(stream.tasks):
+        train = stream.task(index).train
+        loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
+        optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+        for _ in range(epochs):
+            for images, labels in loader:
+                optimizer.zero_grad()
+                cross_entropy(model(images), labels).backward()
+                optimizer.step()
+
+
+def ours(stream: Stream, model: nn.Module, method: Method, epochs: int) -> dict[str, Any]:
+    """A whole run with validation, scores, checkpoints and CSV."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment = Experiment(
+            Run(folder),
+            Components(stream, model, method),
+            Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
+            Training.of(epochs, BATCH),
+            {"accelerator": "cpu", "devices": 1, "deterministic": True},
+        )
+        experiment.run()
+        return experiment.report()
+
+
 def convolutions(rounds: int, images: int = 1024, epochs: int = 5) -> list[tuple[str, str, Times, float]]:
     """A run of a convolutional net over a plain loop: two tasks of five epochs."""
     stream = Permuted(coloured(images), tasks=2)
@@ -51,39 +79,17 @@ def convolutions(rounds: int, images: int = 1024, epochs: int = 5) -> list[tuple
         torch.manual_seed(0)
         return ConvNet(stream.shape, len(stream.classes))
 
-    def plain() -> None:
-        net = model()
-        for index in range(stream.tasks):
-            train = stream.task(index).train
-            loader = DataLoader(TensorDataset(train.inputs(), train.labels), BATCH, shuffle=True)
-            optimizer = torch.optim.SGD(net.parameters(), RATE, MOMENTUM)
-            for _ in range(epochs):
-                for batch, labels in loader:
-                    optimizer.zero_grad()
-                    cross_entropy(net(batch), labels).backward()
-                    optimizer.step()
-
-    def ours(method: Method) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            Experiment(
-                Run(folder),
-                Components(stream, model(), method),
-                Optimization(lambda parameters: torch.optim.SGD(parameters, RATE, MOMENTUM)),
-                Training.of(epochs, BATCH),
-                {"accelerator": "cpu", "devices": 1, "deterministic": True},
-            ).run()
-
     cases: dict[str, tuple[Callable[[], Method], float]] = {
         "finetune": (Finetune, 1.03),
         "gpm": (lambda: GPM(energy=0.97, samples=125), 1.08),
         "hlop": (lambda: HLOP(rows={"conv1": 10, "conv2": 40, "conv3": 40, "head": 40}), 1.2),
     }
-    plain()
+    plain(stream, model(), epochs)
     found: dict[str, Times] = {name: [] for name in cases}
     for _ in range(rounds):
-        peer_s, peer_mb, _ = measured(plain)
+        peer_s, peer_mb, _ = measured(lambda: plain(stream, model(), epochs))
         for name, (make, _) in cases.items():
-            ours_s, ours_mb, _ = measured(lambda make=make: ours(make()))
+            ours_s, ours_mb, _ = measured(lambda make=make: ours(stream, model(), make(), epochs))
             found[name].append((ours_s, ours_mb, peer_s, peer_mb))
     peer = "TensorDataset + DataLoader loop"
     return [(f"{name}, convolutions 64-128-256 at 32 x 32", peer, found[name], cases[name][1]) for name in cases]
