@@ -4,9 +4,12 @@ from composed import StopError, Stopping
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
-from orthotrace.data.sources import digits
-from orthotrace.data.streams import Permuted
+from orthotrace.data.images import Images
+from orthotrace.data.sources import Source, digits
+from orthotrace.data.streams import Permuted, Split
 from orthotrace.methods.finetune import Finetune
+from orthotrace.methods.lwf import LwF
+from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.results.run_folder import Run
 from orthotrace.training.experiment import Experiment
@@ -135,3 +138,18 @@ def test_a_method_sees_the_last_epoch_at_a_tasks_end_however_often_a_run_was_con
     continued, method = made(tmp_path / "cut")
     continued.run()
     assert method.ended == [(1, 2)]
+
+
+def test_convolutions_see_images_with_their_channels_last(tmp_path):
+    """Also those of networks that a method keeps beside the trained one."""
+    store = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    part = Images(store, torch.arange(40) % 4)
+    stream = Split(Source("generated", part, part, tuple("abcd")), tasks=2)
+    model, orders = ConvNet(stream.shape, 4, [4, 4]), []
+    for layer in (model.conv1, model.conv2):
+        layer.register_forward_pre_hook(lambda layer, given: orders.append(given[0].stride(1) == 1))
+    parts = Components(stream, model, LwF(strength=1.0), Seeds())
+    training = Training.of(max_epochs=1, batch_size=8)
+    Experiment(Run(tmp_path), parts, SGD, training, {"accelerator": "cpu", "devices": 1}).run()
+    assert len(orders) > 20
+    assert all(orders)

@@ -18,6 +18,7 @@ from orthotrace.core.interrupt import deferred, stop_here
 from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
+from orthotrace.layers.channels_last import take_channels_last
 from orthotrace.methods import TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
@@ -75,6 +76,7 @@ class Experiment:
         check(components, optimization, training, precision)
         model, method, stream = components.model, components.method, components.stream
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
+        take_channels_last(model)
         check_network(model, stream)
         try:
             method.setup(model, components.seeds, stream)

@@ -1,0 +1,72 @@
+"""Images with their channels last."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from orthotrace.layers.channels_last import take_channels_last
+from orthotrace.layers.spiking import spiking
+from orthotrace.models.convnet import ConvNet
+from orthotrace.models.mlp import MLP
+
+
+def orders(model: nn.Module) -> list[bool]:
+    """Filled with whether what each convolution is given has its channels next to each other."""
+    found: list[bool] = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_pre_hook(lambda layer, given: found.append(given[0].stride(1) == 1))
+    return found
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 24, 24)])
+def test_all_convolutions_get_them_and_give_the_same(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model = ConvNet(shape, 4, [4, 6])
+    plain = copy.deepcopy(model)
+    assert take_channels_last(model)
+    found = orders(model)
+    images = torch.randn(5, *shape)
+    out, expected = model(images), plain(images)
+    assert found == [True, True]
+    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    out.square().sum().backward()
+    expected.square().sum().backward()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
+        assert ours.is_contiguous() == theirs.is_contiguous()
+
+
+def test_gradients_reach_the_images() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3))
+    take_channels_last(model)
+    images = torch.randn(2, 3, 16, 16, requires_grad=True)
+    model(images).sum().backward()
+    assert images.grad is not None
+    torch.testing.assert_close(images.grad[0], images.grad[1])
+
+
+@pytest.mark.parametrize(
+    ("images", "dtype"),
+    [((2, 3, 8, 8), torch.float32), ((2, 3, 32, 32), torch.float64), ((3, 32, 32), torch.float32)],
+    ids=["small", "float64", "one image"],
+)
+def test_other_images_stay(images: tuple[int, ...], dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3)).to(dtype)
+    take_channels_last(model)
+    found = orders(model)
+    given = torch.zeros(images, dtype=dtype)
+    model(given)
+    assert found == [False]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MLP((3, 16, 16), 4, [5]), spiking(ConvNet((3, 16, 16), 4, [4]), steps=2, learning="bptt")],
+    ids=["no convolution", "spiking"],
+)
+def test_other_networks_stay(model: nn.Module) -> None:
+    assert not take_channels_last(model)
+    assert not model._forward_pre_hooks
