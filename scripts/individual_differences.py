@@ -1,6 +1,6 @@
 """What scripts/individual_differences.sh ends with: its analyses as one JSON, beside what was published, and a table.
 
-python scripts/individual_differences.py FOLDER_OF_ANALYSES
+python scripts/individual_differences.py FOLDER_OF_ANALYSES COMMAND
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
     content = read_record(RESULTS) if RESULTS.is_file() else {}
     by_pearson = weights["correspondence"][0]["accuracy"] if weights["correspondence"] else None
     content[folder.name.removeprefix("analysis_")] = {
-        "command": "bash scripts/individual_differences.sh",
+        "command": sys.argv[2],
         "images": "CIFAR-10 as Parquet; local copies may be JPEG, where the published numbers are of lossless images",
         "epochs": int(runs[0].config.trainer.max_epochs),
         "seeds": {name: len(of) for name, one in found.items() for of in one["runs"].values()},
