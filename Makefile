@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test test-whole lint docs release bench chaos clusters audit clean
+.PHONY: setup demo test test-whole lint docs release bench bench-check chaos clusters audit clean
 
 setup: .venv/.run
 
@@ -58,6 +58,10 @@ release: .venv/.dev
 
 bench: .venv/.run
 	$(BIN)/python scripts/benchmark.py overhead --json
+
+# Every benchmark again, beside its committed ratios: half an hour, on a machine that does nothing else.
+bench-check: .venv/.dev
+	$(BIN)/python scripts/bench_check.py
 
 # Kills, signals, full disks, damaged files, bad configurations, dead servers: half an hour; docs/results/trust.md.
 chaos: .venv/.dev

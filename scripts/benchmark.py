@@ -4,6 +4,7 @@
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
     python scripts/benchmark.py convolutions [--json]            the same of a convolutional net
     python scripts/benchmark.py tasks [--json]                   a step in task 50 over one in task 2
+    python scripts/benchmark.py memory [--json]                  the peak memory of a run, beside a script that trains
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
     python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
@@ -129,6 +130,13 @@ def _training(name: str, rounds: int) -> list[dict[str, Any]]:
     return [{**record(case, peer, times), "promised": most} for case, peer, times, most in found]
 
 
+def memory(rounds: int) -> list[dict[str, Any]]:
+    """Peak memory of whole runs, in processes of their own; once, since it hardly varies."""
+    from benchmark_memory import memory
+
+    return memory()
+
+
 def rsa(rounds: int) -> list[dict[str, Any]]:
     """RDMs, comparisons and a bootstrap beside rsatoolbox and scipy; both results must agree.
 
@@ -247,8 +255,11 @@ def inverted(found: dict[str, Any], times: list[tuple[float, float | None, float
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ["overhead", "convolutions", "tasks", "data", "rsa", "rounding", "whitening", "spiking", "networks"]
-    parser.add_argument("benchmark", choices=names)
+    runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
+        "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "data": data, "memory": memory, "rsa": rsa,
+        "rounding": rounding, "whitening": whitening, "spiking": spiking, "networks": networks,
+    }  # fmt: skip
+    parser.add_argument("benchmark", choices=list(runs))
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
     parser.add_argument("--json", action="store_true", help="records as JSON, one a line")
     parser.add_argument("--rounds", type=int, help="7; of rsa and whitening 3, of spiking 15")
@@ -259,15 +270,10 @@ def main() -> None:
     if (arguments.benchmark in ("data", "rounding")) != (arguments.folder is not None):
         parser.error("data and rounding take a folder of Parquet files, the others take none")
     given = [] if arguments.folder is None else [arguments.folder]
-    runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
-        "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "data": data, "rsa": rsa,
-        "rounding": rounding, "whitening": whitening,
-        "spiking": spiking, "networks": networks,
-    }  # fmt: skip
     run = runs[arguments.benchmark]
     rounds = arguments.rounds or {"rsa": 3, "rounding": 3, "whitening": 3, "spiking": 15}.get(arguments.benchmark, 7)
     for entry in run(rounds, *given):
-        if arguments.json or "relative_error" in entry or "ours_over_peer_mb" in entry:
+        if arguments.json or "ours_s" not in entry:
             print(json.dumps(entry), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"

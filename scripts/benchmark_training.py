@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -121,10 +121,10 @@ def tasks(rounds: int, last: int = 50) -> list[tuple[str, str, Times, float]]:
     return records
 
 
-def stepper(method: Method, stream: Permuted, last: int) -> Callable[[], None]:
+def stepper(method: Method, stream: Permuted, last: int, hidden: Sequence[int] = (256, 256)) -> Callable[[], None]:
     """An epoch of steps in the last of so many tasks; in those before nothing is trained."""
     torch.manual_seed(0)
-    model = MLP(stream.shape, len(stream.classes))
+    model = MLP(stream.shape, len(stream.classes), hidden)
     method.setup(model, Seeds(), stream)
 
     def begun(number: int) -> tuple[list[Batch], TaskContext]:

@@ -68,8 +68,8 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/linalg.py",
-        "size = max(float(update.double().norm()), float(weight.double().norm()))",
-        "size = float(update.double().norm())",
+        "size = max(hypot(*moved), hypot(*sizes))",
+        "size = hypot(*moved)",
         "tests/test_linalg.py",
     ),
     Mutation(
@@ -138,7 +138,7 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/methods/ewc.py",
-        "total[name] += each.square().sum(0)",
+        "total[name] += each.square_().sum(0)",
         "total[name] += each.sum(0).square()",
         "tests/methods/test_ewc.py",
     ),

@@ -17,6 +17,11 @@ def measured(function: Callable[[], Any]) -> tuple[float, float | None, Any]:
     return seconds, None if before is None else round((_memory("VmHWM") - before) / 1024, 1), result
 
 
+def peak() -> float:
+    """The largest resident memory of this process so far, in MB, libraries and all."""
+    return _memory("VmHWM") / 1024
+
+
 def _reset_peak() -> bool:
     try:
         Path("/proc/self/clear_refs").write_text("5")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from orthotrace import linalg
 from orthotrace.linalg import (
     energy_shares,
     inverse_sqrt,
@@ -94,6 +95,18 @@ def test_leak_is_the_share_inside_of_the_larger_norm():
     assert leak(project_out(update, basis), basis, weight) < 1e-15
     assert leak(update, basis[:0], weight) == 0
     assert leak(0 * update, basis, 0 * weight) == 0
+
+
+@pytest.mark.parametrize("entries", [1, 13, 600])
+def test_the_leak_of_a_large_matrix_is_found_piece_by_piece(monkeypatch, entries):
+    basis, update, weight = orthonormalise(randn(2, 6)), randn(9, 6, seed=1), 10 * randn(9, 6, seed=2)
+    expected = leak(update, basis, weight)
+    monkeypatch.setattr(linalg, "IN_FLOAT64", entries)
+    assert leak(update, basis, weight) == pytest.approx(expected, rel=1e-14)
+    # Where the update is the larger one.
+    assert leak(update, basis, 1e-3 * weight) == pytest.approx(
+        float((update @ basis.T).norm() / update.norm()), rel=1e-14
+    )
 
 
 def spread(values, seed=0):

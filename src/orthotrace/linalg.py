@@ -1,10 +1,14 @@
 """Pure functions on matrices. Rows are vectors: a basis has shape (rank, width), a set of samples (n, width)."""
 
+from math import hypot
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+# Entries of a matrix that are taken to float64 at once.
+IN_FLOAT64 = 2**21
 
 
 def orthonormalise(rows: Tensor, against: Tensor | None = None) -> Tensor:
@@ -80,9 +84,17 @@ def leak(update: Tensor, basis: Tensor, weight: Tensor) -> float:
         >>> leak(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2))
         0.8
     """
-    size = max(float(update.double().norm()), float(weight.double().norm()))
-    inside = float((update.double() @ basis.double().T).norm())
-    return round(inside / size, 15) if size else 0.0
+    # Row by row of large matrices: as a whole in float64 they would take more than all else that is kept for a layer.
+    rows = max(1, IN_FLOAT64 // max(1, update.shape[1]))
+    directions = basis.double().T
+    moved, sizes, inside = [], [], []
+    for some, of in zip(update.split(rows), weight.split(rows), strict=True):
+        exact = some.double()
+        moved.append(float(exact.norm()))
+        inside.append(float((exact @ directions).norm()))
+        sizes.append(float(of.double().norm()))
+    size = max(hypot(*moved), hypot(*sizes))
+    return round(hypot(*inside) / size, 15) if size else 0.0
 
 
 def principal(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Split
+from orthotrace.methods import ewc
 from orthotrace.methods.base import trainable
 from orthotrace.methods.ewc import EWC, OnlineEWC, fisher_diagonal
 from orthotrace.models.convnet import ConvNet
@@ -132,3 +133,20 @@ def test_nothing_pulls_in_the_first_task():
 def test_options_that_cannot_be(options):
     with pytest.raises(UserError, match=next(iter(options))):
         OnlineEWC(**options)
+
+
+@pytest.mark.parametrize(("numbers", "passes"), [(2**24, 1), (2.5, 5), (0.5, 10)], ids=["all", "two images", "one"])
+def test_large_networks_have_few_gradients_in_memory_at_once(monkeypatch, numbers, passes):
+    """What they have is less than so many numbers, and the Fisher information is the same."""
+    torch.manual_seed(0)
+    model = MLP((1, 8, 8), 10, hidden=[7]).double().eval()
+    part = STREAM.task(1).train.take(torch.arange(10))
+    expected = fisher_diagonal(model, part, range(10), chunk=10)
+    seen = []
+    model.register_forward_pre_hook(lambda model, given: seen.append(1))
+    size = sum(value.numel() for value in trainable(model))
+    monkeypatch.setattr(ewc, "GRADIENTS", numbers * size)
+    found = fisher_diagonal(model, part, range(10))
+    assert len(seen) == passes
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-18)

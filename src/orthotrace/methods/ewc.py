@@ -18,6 +18,9 @@ from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Method, Outcome, Slots, trainable
 from orthotrace.methods.context import TaskContext
 
+# Numbers of the gradients of single images that are in memory at once: 64 MB in float32.
+GRADIENTS = 2**24
+
 
 class EWC(Method):
     """A quadratic penalty on the distance from the weights of earlier tasks, weighted by Fisher information.
@@ -133,7 +136,11 @@ def add_gradient(parameter: Tensor, slope: Tensor, factor: float) -> None:
 
 
 def fisher_diagonal(
-    model: nn.Module, part: Images, outputs: range, labels_from: torch.Generator | None = None, chunk: int = 32
+    model: nn.Module,
+    part: Images,
+    outputs: range,
+    labels_from: torch.Generator | None = None,
+    chunk: int | None = None,
 ) -> list[Tensor]:
     """The diagonal of the Fisher information, mean_x (d log p(y | x) / d theta)^2, for each trainable parameter.
 
@@ -142,7 +149,7 @@ def fisher_diagonal(
         part: images x, with labels or targets.
         outputs: over which p is normalised; with targets p is normal about these outputs, with variance 1.
         labels_from: draws y from p(y | x); None takes the labels of the images (the empirical Fisher).
-        chunk: images at once.
+        chunk: images at once, each with gradients of its own; None for 32, or as many as have 16 million of them.
 
     Example:
         >>> model = nn.Linear(1, 2, bias=False)
@@ -169,6 +176,7 @@ def fisher_diagonal(
     # torch cannot map a recurrent layer over samples.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     total = {name: torch.zeros_like(value) for name, value in values.items()}
+    chunk = chunk or max(1, min(32, int(GRADIENTS / max(1, sum(value.numel() for value in values.values())))))
     like = next(iter(values.values()))
     for inputs, right in part.split(chunk, like):
         if labels_from is None:
@@ -186,12 +194,12 @@ def fisher_diagonal(
             with torch.backends.cudnn.flags(enabled=False):
                 for one, label in zip(inputs, labels, strict=True):
                     for name, each in each_alone(values, one, label).items():
-                        total[name] += each.square()
+                        total[name] += each.square_()
             continue
         # Nor the fused kernels of attention; what they compute it can map.
         with sdpa_kernel(SDPBackend.MATH):
             for name, each in gradients(values, inputs, labels).items():
-                total[name] += each.square().sum(0)
+                total[name] += each.square_().sum(0)
     return [total[name] / len(part) for name in named]
 
 

@@ -197,6 +197,9 @@ class Experiment:
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
                 "optimizer",
             )
+        # What comes needs the memory of the gradients and of the optimizer, and neither of them.
+        self.learner.zero_grad()
+        self.trainer.optimizers = []
         self.learner.to(self.trainer.strategy.root_device).eval()
         self.learner.end_task()
         # Of its last epoch, however often the run was continued.
