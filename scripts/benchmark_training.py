@@ -71,13 +71,15 @@ def ours(stream: Stream, model: nn.Module, method: Method, epochs: int) -> dict[
         return experiment.report()
 
 
-def convolutions(rounds: int, images: int = 1024, epochs: int = 5) -> list[tuple[str, str, Times, float]]:
+def convolutions(
+    rounds: int, images: int = 1024, epochs: int = 5, width: float = 1.0
+) -> list[tuple[str, str, Times, float]]:
     """A run of a convolutional net over a plain loop: two tasks of five epochs."""
     stream = Permuted(coloured(images), tasks=2)
 
     def model() -> nn.Module:
         torch.manual_seed(0)
-        return ConvNet(stream.shape, len(stream.classes))
+        return ConvNet(stream.shape, len(stream.classes), width=width)
 
     cases: dict[str, tuple[Callable[[], Method], float]] = {
         "finetune": (Finetune, 1.03),

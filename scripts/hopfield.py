@@ -5,7 +5,7 @@
 Random patterns of 2,000 units, five draws of each load (patterns over units). Recall begins at a pattern, or at one of
 which 5 % of the signs are turned, unit after unit until nothing changes, at most 20 times; at most 100 patterns of a
 draw are recalled. The overlap is the mean of s_i x_i, 1 where all of a pattern came back. Writes
-scripts/results/hopfield.json and docs/figures/hopfield.png; some twenty minutes of one core, and goes on where it stopped.
+scripts/results/hopfield.json and docs/figures/hopfield.png, and goes on where it stopped; some twenty minutes.
 """
 
 from __future__ import annotations

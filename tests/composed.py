@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from conftest import command, keep_configurations, read_once
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
 import orthotrace.results
@@ -34,6 +35,8 @@ class Keys(dict[str, list[str]]):
 
 KEYS = Keys()
 SCHEMA = json.loads((Path(orthotrace.results.__file__).parent / "scores.schema.json").read_text())
+# Made once: looking whether the schema is one takes longer than looking at the scores.
+check_scores = Draft202012Validator(SCHEMA).validate
 # Methods that need adapters, and a network that has some.
 ADAPTERS = ("eblora", "inflora", "splitlora")
 ADAPTED = ("weights=lora", "model.weights.rank=2")

@@ -49,7 +49,7 @@ def test_training_benchmarks_of_few_images_and_tasks(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPT.parent)
     import benchmark_training
 
-    found = benchmark_training.convolutions(1, images=64, epochs=1)
+    found = benchmark_training.convolutions(1, images=64, epochs=1, width=0.25)
     assert [case.partition(",")[0] for case, _, _, _ in found] == ["finetune", "gpm", "hlop"]
     found += benchmark_training.tasks(1, last=3)
     assert [case for case, _, _, _ in found[3:]] == [f"{name}, task 3" for name in benchmark_training.STEADY]
