@@ -132,7 +132,7 @@ def draw(records: list[dict[str, Any]]) -> None:
                 if not rows:
                     continue
                 x = [places[one["value"]] for one in rows]
-                look = {"marker": MARKERS[place], "color": COLOURS[place], "label": name}
+                look = {"marker": MARKERS[place], "color": COLOURS[place], "label": name, "clip_on": False}
                 ratios = [one["ratio"] for one in rows]
                 least, most = zip(*(one["range"] for one in rows), strict=True)
                 panels[0, column].fill_between(x, least, most, color=COLOURS[place], alpha=0.15, linewidth=0)
@@ -144,7 +144,7 @@ def draw(records: list[dict[str, Any]]) -> None:
         panels[1, 0].set_ylabel("Kept beside the network (MB)")
         panels[0, 0].set_ylim(bottom=0)
         panels[1, 0].set_yscale("symlog", linthresh=0.1)
-        panels[1, 0].set_ylim(bottom=0)
+        panels[1, 0].set_ylim(0, 2 * max(one["kept_mb"] for one in records))
         panels[0, 0].legend(loc="upper left")
         for number, panel in enumerate(panels.flat):
             letter(panel, number)
