@@ -20,7 +20,7 @@ from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
 from orthotrace.cli.folder import left_alone, open_folder, tell
 from orthotrace.cli.groups import Value, forget_groups, join
-from orthotrace.cli.jobs import label_of, told_of_failure
+from orthotrace.cli.jobs import end, label_of, told_of_failure
 from orthotrace.cli.shown import jobs_of
 from orthotrace.cli.train import assemble, remove_if_empty
 from orthotrace.config.schema import check
@@ -85,24 +85,35 @@ class SeedsAtOnce(Callback):
         from hydra.core.global_hydra import GlobalHydra
 
         forget_groups()
-        if config.get("estimate"):
+        asked = any("seeds_at_once" in str(one) for one in config.hydra.overrides.task) or config.seeds_at_once > 1
+        if config.get("estimate") or not asked:
             return
-        loader = GlobalHydra.instance().config_loader()
-        with mistakes_on_one_line("train"):
-            if (jobs := jobs_of(config, loader)) is None:
-                if config.seeds_at_once > 1:
-                    raise UserError("this sweeper chooses its jobs as it goes: leave it at 1", "seeds_at_once")
-                return
-            composed = [loader.load_sweep_config(config, job) for job in jobs]
-            if all(one.seeds_at_once == 1 for one in composed):
-                return
-            if not str(config.hydra.launcher._target_).endswith("BasicLauncher"):
-                raise UserError("trains in one process: leave hydra/launcher out, or leave it at 1", "seeds_at_once")
-            for group in grouped([Member.of(one, number) for number, one in enumerate(composed)]):
-                first = group[0]
-                if not all(one.run.scores_file.is_file() and not one.config.overwrite for one in group):
-                    _check_one(first)
-                join([one.run.folder for one in group], partial(train_together, group))
+        try:
+            with mistakes_on_one_line("train"):
+                _group(config, GlobalHydra.instance().config_loader())
+        except SystemExit:
+            # What was made for the list of the jobs.
+            end()
+            remove_if_empty(Path(str(config.hydra.sweep.dir)))
+            raise
+
+
+def _group(config: DictConfig, loader: Any) -> None:
+    """Group the jobs of a multirun.
+
+    Raises:
+        UserError: one of them is not trained together with others.
+    """
+    if (jobs := jobs_of(config, loader)) is None:
+        raise UserError("this sweeper chooses its jobs as it goes: leave it at 1", "seeds_at_once")
+    composed = [loader.load_sweep_config(config, job) for job in jobs]
+    groups = grouped([Member.of(one, number) for number, one in enumerate(composed)])
+    if groups and not str(config.hydra.launcher._target_).endswith("BasicLauncher"):
+        raise UserError("trains in one process: leave hydra/launcher out, or leave it at 1", "seeds_at_once")
+    for group in groups:
+        if not all(one.run.scores_file.is_file() and not one.config.overwrite for one in group):
+            _check_one(group[0])
+        join([one.run.folder for one in group], partial(train_together, group))
 
 
 def grouped(members: Sequence[Member]) -> list[list[Member]]:
