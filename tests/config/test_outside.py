@@ -74,6 +74,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "train.objective": (["val_acc", "seconds", ["acc", "extra_memory_bytes"]], ["accuracy", None, [], ["x"], 1]),
     "train.estimate": ([True, False], ["yes", 1, None]),
     "train.pruning": ([None, 0, 50, 99.5, 100], [-1, 101, "median", True, [50]]),
+    "train.seeds_at_once": ([1, 20], [0, -1, 1.5, "auto", None, True]),
     "train.on_failure": (["continue", "stop"], ["never", None, True]),
     "analyze.trust": ([[], ["mine"]], [[""], "mine", None]),
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),

@@ -22,3 +22,11 @@ def test_the_costs_of_training_are_those_that_were_measured():
         record = json.loads(line)
         method, ratio = record["case"].partition(",")[0], f"{record['ours_over_peer']:.2f}".removeprefix("0")
         assert f"| {method} | {ratio} |" in page or f"{method} {ratio}" in page, record["case"]
+
+
+def test_the_costs_of_seeds_together_are_those_that_were_measured():
+    page = PAGES["docs/results/speed.md"]
+    for line in (ROOT / "scripts" / "results" / "benchmark_stacked.jsonl").read_text().strip().split("\n"):
+        record = json.loads(line)
+        assert record["device"] == "cpu"
+        assert f"| {record['case']} | {record['seeds']} | {record['lone_runs']:.1f} |" in page, record["case"]

@@ -199,3 +199,16 @@ def test_the_scaling_plot_is_drawn_of_what_was_measured(monkeypatch, tmp_path):
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
     monkeypatch.setattr(scaling, "CASES", {"small": ("stimuli", (8,), lambda n: scaling.making(n, 5))})
     assert scaling.measure("small", 8)["seconds"] >= 0
+
+
+def test_networks_trained_together_are_compared_with_lone_ones(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark_stacked as script
+
+    monkeypatch.setattr(script, "LONE", 1)
+    words = ["--images", "64", "--seeds", "2", "--networks", "tiny_10", "--methods", "finetune"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_stacked.py", *words])
+    script.main()
+    (record,) = [json.loads(line) for line in capsys.readouterr().out.strip().split("\n")]
+    assert record["case"] == "finetune, tiny_10" and (record["device"], record["seeds"]) == ("cpu", 2)
+    assert record["lone_runs"] == pytest.approx(record["together_s"] / record["alone_s"], rel=0.05)

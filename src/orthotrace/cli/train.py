@@ -7,38 +7,34 @@ import gc
 import logging
 import time
 import traceback
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from orthotrace.cli.composed import check_composed, init_digest
+from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
+from orthotrace.cli.folder import is_finished, left_alone, open_folder, tell
+from orthotrace.cli.groups import in_a_group, train_with_others
 from orthotrace.cli.jobs import label_of, may_start, swept, told_of_failure, worker
 from orthotrace.cli.launch import launch, quieten
 from orthotrace.cli.multirun import conclude
-from orthotrace.cli.objective import value_of
 from orthotrace.cli.pruning import PrunedError, Pruning, check_pruning, forget, told_of_pruned
-from orthotrace.config.build import build, build_a, plain, write_hydra
+from orthotrace.config.build import build, build_a, plain
 from orthotrace.config.dataset import build_dataset
-from orthotrace.config.folder_names import differences, relevant
+from orthotrace.config.folder_names import relevant
 from orthotrace.config.network import concept_layers_of
 from orthotrace.config.schema import check
-from orthotrace.core.digests import DamagedFileError
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
 from orthotrace.core.folders import FolderInUseError, held
 from orthotrace.core.interrupt import Interrupted, deferred, stop_here, working_in
 from orthotrace.core.launched import launched, scheduled
 from orthotrace.core.processes import ends_with_first
-from orthotrace.results.collapse import run_line
-from orthotrace.results.columns import SHORT
-from orthotrace.results.replaced import give_back, is_replaced, set_aside
-from orthotrace.results.run_folder import AFRESH, Run
+from orthotrace.results.replaced import give_back, set_aside
+from orthotrace.results.run_folder import Run
 
 if TYPE_CHECKING:
-    from orthotrace.results.scores import Scores
     from orthotrace.training.concept_alignment import Alignment
     from orthotrace.training.experiment import Experiment
     from orthotrace.training.tracking import Tracker
@@ -92,6 +88,8 @@ def one_of_many(config: DictConfig, run: Run, hydra: Any) -> float | tuple[float
     gc.freeze()
     try:
         with worker():
+            if in_a_group(run.folder):
+                return train_with_others(run.folder)
             return train(config, run, hydra, number)
     except FolderInUseError as error:
         # The other process reports what becomes of the run.
@@ -138,18 +136,11 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         UserError: whatever the user can mend.
     """
     check_composed(config, hydra, "train", whole=False)
-    # As it is now: the weights may lie elsewhere when the run is read.
-    config.init_digest = init_digest(config)
-    if is_replaced(run):
-        # A run that was to replace it was killed.
-        with held(run.folder):
-            give_back(run)
-    own = [path.name for path in (run.scores_file, run.metrics_file, run.checkpoints) if path.exists()]
-    if own and not run.exists:
-        raise UserError(f"{run.folder} holds {', '.join(own)} of something else; choose another hydra.run.dir")
-    if not config.overwrite and is_finished(run, config):
-        print(f"{number}{run.folder} is finished; overwrite=true starts it afresh", flush=True)
-        return value_of(config, run.scores)
+    if config.seeds_at_once > 1:
+        raise UserError("trains jobs of a multirun together: add --multirun, or leave it at 1", "seeds_at_once")
+    finished, value = left_alone(config, run, number)
+    if finished:
+        return value
     check_pruning(config, bool(number))
     if config.pruning is not None and not config.overwrite and (reason := run.pruned) is not None:
         print(f"{number}{run.folder} was pruned ({reason}); pruning=null goes on with it", flush=True)
@@ -170,10 +161,7 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
         try:
             if config.overwrite:
                 set_aside(run)
-            elif run.exists and not scores_are_whole(run):
-                # Kept: they may have been changed on purpose.
-                run.scores_file.replace(run.scores_file.with_name("scores.damaged.json"))
-            write_hydra(run.hydra, config, hydra)
+            open_folder(config, run, hydra)
             if not config.overwrite and not run.last.is_file():
                 # Imports torch, which assemble has done.
                 from orthotrace.cli.longer import more_epochs, take_over
@@ -181,10 +169,8 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
                 take_over(run, config, experiment.components, number)
                 more_epochs(run, config, experiment.components, experiment.optimization.schedule, number)
             continues = bool(run.generations)
-            run.failed_file.unlink(missing_ok=True)
-            run.preempted_file.unlink(missing_ok=True)
             forget(run)
-            scores = learn(experiment, tracker, bar, config, hydra, number)
+            learn(experiment, tracker, bar, config, hydra, number)
         except PrunedError as error:
             print(f"{number}pruned: {error}: {run.folder}", flush=True)
             return told_of_pruned(run)
@@ -196,20 +182,12 @@ def train(config: DictConfig, run: Run, hydra: DictConfig, number: str = "") -> 
             # Where nothing has come of the new run.
             if run.folder.is_dir():
                 give_back(run)
-    transfer = "" if scores.bwt is None else f", BWT {scores.bwt:+.3f}"
-    how = "continued, " if continues else ""
-    seconds = time.perf_counter() - started
-    name = SHORT[experiment.stream.active.score]
-    print(f"{number}{name} {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {run.folder}", flush=True)
-    report = experiment.report()
-    if line := run_line(report):
-        print(f"{number}{line}: {run.folder}", flush=True)
-    return value_of(config, report)
+    return tell(config, experiment, number, continues, started)
 
 
 def learn(
     experiment: Experiment, tracker: Tracker, bar: Any, config: DictConfig, hydra: DictConfig, number: str
-) -> Scores:
+) -> None:
     """Run an experiment, and report it."""
     from orthotrace.training.tracking import title
 
@@ -226,55 +204,13 @@ def learn(
     failed = True
     try:
         with bar:
-            progress = experiment.run()
+            experiment.run()
         failed = False
     except PrunedError:
         failed = False
         raise
     finally:
         tracker.finish(failed)
-    scores = progress.scores(experiment.stream.shared_head)
-    assert scores is not None
-    return scores
-
-
-def is_finished(run: Run, config: DictConfig) -> bool:
-    """Whether the folder holds this very run, finished.
-
-    Raises:
-        UserError: the folder holds a run with another configuration, or one of which too much is damaged.
-    """
-    if not run.exists:
-        return False
-    for group in ("dataset", "stream", "model", "method", "trainer"):
-        # Of an older version, whose files have no digests.
-        if group not in run.config:
-            raise UserError(f"{run.hydra / 'config.yaml'} is damaged: it has no {group}; {AFRESH}")
-    changed = differences(relevant(run.config), relevant(config))
-    if changed:
-        raise UserError(
-            f"{run.folder} holds a run with another configuration ({'; '.join(changed)}); "
-            "choose another hydra.run.dir, or overwrite=true to replace it"
-        )
-    if scores_are_whole(run):
-        return run.finished
-    if not run.generations:
-        # Says what is wrong with them.
-        _ = run.scores
-    warnings.warn(
-        f"{run.scores_file} is damaged: it is written again from the checkpoints, and kept as scores.damaged.json",
-        stacklevel=2,
-    )
-    return False
-
-
-def scores_are_whole(run: Run) -> bool:
-    """Whether scores.json is what was written, or was not written yet."""
-    try:
-        _ = run.finished
-    except DamagedFileError:
-        return False
-    return True
 
 
 def assemble(

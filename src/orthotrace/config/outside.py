@@ -111,6 +111,7 @@ TOP = {
         "overwrite": Argument(bool),
         "on_failure": Argument(Literal["continue", "stop"]),
         "estimate": Argument(bool),
+        "seeds_at_once": Argument(Annotated[int, Field(ge=1)]),
         "pruning": Argument(_or_null(Annotated[float, Field(ge=0, le=100)])),
     },
     "analyze": {

@@ -42,7 +42,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "trainer": {"loss": None, "checkpoints": None, "nearest_mean": False, "num_nodes": 1, "batches_at_once": "auto"},
 }
 # The same, of no group.
-ADDED_ALONE: dict[str, Any] = {"init_digest": None}
+ADDED_ALONE: dict[str, Any] = {"init_digest": None, "seeds_at_once": 1}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
 
 

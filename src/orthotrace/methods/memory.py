@@ -205,17 +205,18 @@ class Memory(nn.Module):
             keys[order] += rank
         return keys.topk(self.options.size, largest=False).indices
 
-    def draw(self, count: int) -> Replayed | None:
-        """Images drawn at random without replacement, by torch's own generator; None while there are none.
+    def draw(self, count: int, draws: torch.Generator | None = None) -> Replayed | None:
+        """Images drawn at random without replacement; None while there are none.
 
         Args:
             count: of images, where the options name no other.
+            draws: of the memory's device; None for torch's own generator.
         """
         there = self.keys.isfinite().nonzero().flatten()
         if not len(there):
             return None
         wanted = self.options.batch_size or count
-        chosen = there[torch.randperm(len(there), device=there.device)[:wanted]]
+        chosen = there[torch.randperm(len(there), generator=draws, device=there.device)[:wanted]]
         return Replayed(self.pixels[chosen], self.labels[chosen], self.tasks[chosen], self.logits[chosen])
 
     def loss(self, network: Forward, count: int, context: TaskContext) -> Tensor | None:

@@ -305,6 +305,15 @@ class Projector(Held):
         whole, self._looked = not self._looked, True
         return self.taps.watching(derived(self.seed, int(self.watched)) if self.taps.draws else 0, whole)
 
+    def rows_of(self, calls: Mapping[str, Sequence[Tensor]]) -> Calls:
+        """What observe takes of a pass that somebody else has watched: of several networks at once, by torch.func.
+
+        Args:
+            calls: layer -> what it was given in each of its calls.
+        """
+        self.watched.add_(1)
+        return self.taps.rows_of(calls, derived(self.seed, int(self.watched)) if self.taps.draws else 0)
+
     def look(self, forward: Callable[[], object]) -> None:
         """Look at a forward pass before anything is trained, which is where a guard learns how weights are used.
 

@@ -186,6 +186,10 @@ class Held(nn.Module):
         constant = torch.ones(int(self._constant(space)), 1).to(basis)
         return torch.block_diag(basis, constant) if len(constant) else basis.new_zeros(0, basis.shape[1] + 1)
 
+    def holds_constant(self, label: str) -> bool:
+        """Whether the bias of a matrix stays as it was at the task's start."""
+        return self._constant(self.subspaces[label])
+
     def _constant(self, space: Subspace) -> bool:
         """Whether the constant input of a bias is held."""
         return space.active or (space.holds_constant and int(self.started) > 1)

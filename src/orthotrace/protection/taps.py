@@ -181,3 +181,20 @@ class Taps:
                     found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in calls]
         finally:
             self._calls, self._there = before
+
+    def rows_of(self, calls: Mapping[str, Sequence[Tensor]], seed: int = 0) -> dict[str, list[Sequence[Tensor]]]:
+        """Rows as watching has them, of the inputs of calls that somebody else has collected.
+
+        Args:
+            calls: layer -> what it was given in each of its calls.
+            seed: of the draw of patches.
+        """
+        self._generator.manual_seed(seed)
+        found: dict[str, list[Any]] = {}
+        for name, given in calls.items():
+            layer, kind = self._layers[name], self._kinds.get(name)
+            if kind is None:
+                found[name] = [call.reshape(1, -1, call.shape[-1]) for call in given]
+            else:
+                found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in given]
+        return found

@@ -36,7 +36,11 @@ class Checkpoints(Checkpoint):
         self._content: dict[str, Any] = {}
 
     def restore(
-        self, module: nn.Module, rank: int = 0, measured: Callable[[Progress], Progress] = lambda progress: progress
+        self,
+        module: nn.Module,
+        rank: int = 0,
+        measured: Callable[[Progress], Progress] = lambda progress: progress,
+        task: int | None = None,
     ) -> tuple[Progress, Path] | None:
         """Load the state of the last checkpoint that is whole into a module.
 
@@ -45,6 +49,7 @@ class Checkpoints(Checkpoint):
             rank: of this process; the first one puts it in the place of a last one that is damaged.
             measured: is given the progress of a run of fewer tasks, before its state is loaded; what the longer one
                 would have measured.
+            task: go on from the end of this one, from 1, whatever is there beside it; None for the last that is whole.
 
         Returns:
             How far it is, and its file; None where there is no checkpoint.
@@ -53,7 +58,7 @@ class Checkpoints(Checkpoint):
             UserError: all checkpoints are damaged, or the run began with other images.
         """
         damaged: list[UserError] = []
-        for path in self.run.generations:
+        for path in self.run.generations if task is None else [self.run.checkpoint(task)]:
             try:
                 saved = read(path, read_checkpoint)
                 began = read(path, lambda _, saved=saved: saved["orthotrace"].get("digests", {}))

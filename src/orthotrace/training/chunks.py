@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,8 +13,6 @@ from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 
 from orthotrace.core.errors import UserError
-from orthotrace.data.batches import Batches
-from orthotrace.data.images import Batch
 
 # As many cost a sixty-fourth each.
 AT_ONCE = 64
@@ -73,9 +71,9 @@ class Chunk:
 
     first: int
     of: int
-    batches: Iterator[Batch]
+    batches: Iterator[Any]
 
-    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
         return enumerate(self.batches, self.first)
 
 
@@ -83,7 +81,7 @@ class Chunks:
     """The batches of an epoch, so many at once.
 
     Args:
-        batches: the batches.
+        batches: the batches, or those of several networks.
         size: how many are a chunk; the last one may have fewer.
 
     Example:
@@ -95,7 +93,7 @@ class Chunks:
         ([[0, 1, 2], [3, 4]], 2)
     """
 
-    def __init__(self, batches: Batches, size: int) -> None:
+    def __init__(self, batches: Sized, size: int) -> None:
         self.batches = batches
         self.size = size
 
@@ -103,7 +101,8 @@ class Chunks:
         return -(-len(self.batches) // self.size)
 
     def __iter__(self) -> Iterator[Chunk]:
-        of, batches = len(self.batches), iter(self.batches)
+        source: Any = self.batches
+        of, batches = len(source), iter(source)
         for first in range(0, of, self.size):
             yield Chunk(first, of, islice(batches, self.size))
 

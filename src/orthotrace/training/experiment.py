@@ -84,6 +84,8 @@ class Experiment:
             raise error.below("method") from error
         self.nearest = _nearest_mean(components, training)
         self.run_folder = run
+        self.options = dict(options)
+        self.stacked: int | None = None
         self.task_ended = task_ended
         self.stream = stream
         self.components = components
@@ -106,7 +108,7 @@ class Experiment:
             Silence(model),
             Stopping(),
             self.checkpoints,
-            _EpochEnd(self._epoch_ended, self._started),
+            EpochEnd(self._epoch_ended, self._started),
         ]
         self.trainer, stepping = stepped_trainer(options, [*callbacks, *own], run.folder, training.batches_at_once)
         try:
@@ -129,16 +131,8 @@ class Experiment:
         with held(self.run_folder.folder) if first else nullcontext(), self.together.watched(self.trainer):
             # The first process has made the folder ready by now.
             join(self.trainer, self.run_folder)
-            restored = self.checkpoints.restore(self.learner, self.trainer.global_rank, self._lengthened)
-            resume = None
-            if restored is not None:
-                self.progress, resume = restored
-                self.tracker.resumed(self.progress, self.progress.scores(self.stream.shared_head))
-            if not self.progress.untrained:
-                self.progress.untrained = self.evaluator(after=0)[0]
-            if not self.progress.chance:
-                self.progress.chance, self.progress.test_images = self.evaluator.chances()
-            self._write()
+            resume = self.resume()
+            self.measure()
             while not self.progress.finished:
                 self._learn(resume)
                 resume = None
@@ -149,14 +143,56 @@ class Experiment:
                 remove(self.run_folder.previous)
         return self.progress
 
+    def resume(self, task: int | None = None) -> Path | None:
+        """Take up what was learned: the file that it is from, None where there is none.
+
+        Args:
+            task: at the end of this one, from 1; None for the last checkpoint.
+        """
+        restored = self.checkpoints.restore(self.learner, self.trainer.global_rank, self._lengthened, task)
+        if restored is None:
+            return None
+        self.progress, path = restored
+        self.tracker.resumed(self.progress, self.progress.scores(self.stream.shared_head))
+        return path
+
+    def measure(self, stacked: int | None = None) -> None:
+        """Measure what is known before anything is learned, and write it.
+
+        Args:
+            stacked: networks that are trained together with this one, itself among them; None for one by itself.
+        """
+        self.stacked = stacked
+        if stacked is not None:
+            # Another trainer fits it; this one still writes its checkpoints.
+            self.trainer.strategy.connect(self.learner)
+        if not self.progress.untrained:
+            self.progress.untrained = self.evaluator(after=0)[0]
+        if not self.progress.chance:
+            self.progress.chance, self.progress.test_images = self.evaluator.chances()
+        self._write()
+
     def _lengthened(self, progress: Progress) -> Progress:
         return lengthened(progress, self.learner, self.checkpoints, self.evaluator, self.trainer, self.tracker)
 
     def report(self) -> dict[str, Any]:
         """The content of scores.json."""
-        return report(self.components, self.progress, self._machine(), self.nearest)
+        return report(self.components, self.progress, self._machine(), self.nearest, self.stacked)
 
     def _learn(self, resume: Path | None) -> None:
+        batches: Any = self.begin_task()
+        # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
+        ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
+        self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
+        # A signal is heard at the end of a batch.
+        at_once = self.learner.stepping.at_once
+        with deferred(), without_srun_hint():
+            given = batches if at_once == 1 else Chunks(batches, at_once)
+            self.trainer.fit(self.learner, given, ckpt_path=resume, weights_only=True)
+        self.end_task()
+
+    def begin_task(self) -> Batches:
+        """Make all ready for what is left of the task that is next; its batches."""
         number, method = self.progress.task, self.learner.method
         task = method.task(self.stream, number)
         parameter, seeds = next(self.learner.model.parameters()), self.components.seeds
@@ -185,13 +221,16 @@ class Experiment:
         self.learner.train()
         self._marked = time.perf_counter()
         self._batches.set_epoch(self.progress.epoch)
-        # The Trainer counts the epochs of all tasks: curves go on, and an early stop takes nothing from the next.
-        ended = self.trainer.current_epoch if resume is None else len(self.progress.epochs)
-        self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
-        # A signal is heard at the end of a batch.
-        batches = self._batches if stepping.at_once == 1 else Chunks(self._batches, stepping.at_once)
-        with deferred(), without_srun_hint():
-            self.trainer.fit(self.learner, batches, ckpt_path=resume, weights_only=True)
+        return self._batches
+
+    def end_task(self) -> None:
+        """End a task that was trained: consolidate, test, write, keep a checkpoint.
+
+        Raises:
+            UserError: its weights are not finite.
+        """
+        number, method = self.progress.task, self.learner.method
+        context = self.learner.context
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
@@ -235,12 +274,16 @@ class Experiment:
         if self.progress.task == self.progress.epoch == 0:
             self.checkpoints.keep_epoch(self.trainer, self.progress)
 
-    def _epoch_ended(self) -> None:
-        """Count an epoch; save where it is time, but for a task's last epoch, which is saved with the task."""
+    def count_epoch(self) -> None:
+        """Note what an epoch came to, and go on to the next."""
         self._mark()
         row = self.progress.epoch_ended(self.learner.step, self.learner.metrics)
         self.tracker.epoch(row, len(self.progress.epochs))
         self._batches.set_epoch(self.progress.epoch)
+
+    def _epoch_ended(self) -> None:
+        """Count an epoch; save where it is time, but for a task's last epoch, which is saved with the task."""
+        self.count_epoch()
         self.checkpoints.keep_epoch(self.trainer, self.progress)
         # From what is recorded, so that a continued run decides alike.
         rows = self.progress.epochs
@@ -284,7 +327,7 @@ def _nearest_mean(components: Components, training: Training) -> NearestMean | N
         raise UserError(error.message, "method" if method.nearest_mean else "trainer.nearest_mean") from error
 
 
-class _EpochEnd(Checkpoint):
+class EpochEnd(Checkpoint):
     """Called where Lightning expects checkpoints to be saved: after all other hooks of an epoch, or of the start."""
 
     def __init__(self, ended: Callable[[], None], started: Callable[[], None]) -> None:
@@ -292,7 +335,9 @@ class _EpochEnd(Checkpoint):
         self.started = started
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call one."""
         self.started()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Call the other."""
         self.ended()

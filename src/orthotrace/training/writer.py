@@ -28,9 +28,21 @@ def write(run: Run, scores: Mapping[str, Any], progress: Progress) -> None:
 
 
 def report(
-    parts: Components, progress: Progress, machine: Mapping[str, Any], nearest: NearestMean | None = None
+    parts: Components,
+    progress: Progress,
+    machine: Mapping[str, Any],
+    nearest: NearestMean | None = None,
+    stacked: int | None = None,
 ) -> dict[str, Any]:
-    """The content of scores.json; machine as provenance.machine tells it, nearest the means that decide at a test."""
+    """The content of scores.json.
+
+    Args:
+        parts: of the experiment.
+        progress: of the run.
+        machine: as provenance.machine tells it.
+        nearest: the means that decide at a test.
+        stacked: networks that were trained together; None for one by itself.
+    """
     stream = parts.stream
     scores = progress.scores(stream.shared_head)
     rest = progress.tasks - progress.task
@@ -43,6 +55,8 @@ def report(
         # Where it is not told it is accuracy.
         **({"score": progress.score} if stream.regression else {}),
         "seeds": parts.seeds.as_dict(),
+        # Of networks that were trained together alone.
+        **({} if stacked is None else {"stacked": stacked}),
         "accuracy": [*progress.accuracy, *([None] * progress.tasks for _ in range(rest))],
         "digests": dict(parts.digests),
         "untrained": progress.untrained,
