@@ -86,6 +86,7 @@ class Chunks:
 
     Example:
         >>> import torch
+        >>> from orthotrace.data.batches import Batches
         >>> from orthotrace.data.images import Images
         >>> part = Images(torch.zeros(10, 1, 2, 2), torch.arange(10))
         >>> chunks = Chunks(Batches(part, size=2, seed=0, task=0), size=3)
