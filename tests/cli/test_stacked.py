@@ -22,7 +22,8 @@ def runs(name: str = "study") -> list[Run]:
 
 def test_jobs_that_differ_in_seeds_alone_are_trained_together(train):
     jobs = ("--multirun", *TINY, "trainer.batch_size=128,256", "seed=0,1,2", "seeds_at_once=2")
-    code, out, _ = train(*jobs)
+    answer = train(*jobs)
+    code, out = answer.code, answer.out
     assert code == 0 and out.count("together with 1 others") == 2 and out.count("a stack of one") == 2
     assert out.count("task 2/2") == 6, out
     assert "[5/6] trainer.batch_size=256 seed=1 ACC" in out, out
@@ -38,36 +39,40 @@ def test_jobs_that_differ_in_seeds_alone_are_trained_together(train):
     one, before = found[0], {run.folder: run.scores_file.read_bytes() for run in found}
     for path in (one.checkpoints / "task2.ckpt", one.last, one.scores_file):
         path.unlink()
-    code, out, _ = train(*jobs)
+    answer = train(*jobs)
+    code, out = answer.code, answer.out
     assert code == 0 and out.count("is finished") == 5 and "from task 2 on" in out and "(continued, " in out
     assert Run(one.folder).finished
     assert all(run.scores_file.read_bytes() == before[run.folder] for run in found[1:])
     # A lone run is another run.
-    code, out, _ = train(*TINY, "trainer.batch_size=128", "seed=0", f"hydra.run.dir={one.folder}")
+    answer = train(*TINY, "trainer.batch_size=128", "seed=0", f"hydra.run.dir={one.folder}")
+    code, out = answer.code, answer.out
     assert code == 2
-    assert train("--multirun", *TINY, "trainer.batch_size=128", "seed=0,1")[0] == 0
+    assert train("--multirun", *TINY, "trainer.batch_size=128", "seed=0,1").code == 0
     lone = [run for run in runs() if run.config.get("seeds_at_once") == 1]
     assert len(lone) == 2 and all("stacked" not in run.scores for run in lone)
 
 
 def test_a_group_starts_afresh_where_that_is_wanted(train):
     jobs = ("--multirun", *TINY, "seed=0,1", "seeds_at_once=2")
-    assert (found := train(*jobs))[0] == 0, found
+    assert (found := train(*jobs)).code == 0, found
     marked = runs()[0].checkpoints / "task1.ckpt"
     stamp = marked.stat().st_mtime_ns
-    code, out, _ = train(*jobs, "overwrite=true")
+    answer = train(*jobs, "overwrite=true")
+    code, out = answer.code, answer.out
     assert code == 0 and "finished" not in out and marked.stat().st_mtime_ns > stamp
     assert not [path for run in runs() for path in run.folder.glob(".re*")]
 
 
 def test_a_folder_of_something_else_fails_alone(train):
     jobs = ("--multirun", *TINY, "seed=0,1", "seeds_at_once=2")
-    assert (found := train(*jobs))[0] == 0, found
+    assert (found := train(*jobs)).code == 0, found
     first, second = runs()
     shutil.rmtree(second.folder)
     second.folder.mkdir()
     second.metrics_file.write_text("mine")
-    code, out, _ = train(*jobs)
+    answer = train(*jobs)
+    code, out = answer.code, answer.out
     assert code == 1 and "is finished" in out and "failed: " in out and "of something else" in out
     assert second.metrics_file.read_text() == "mine" and Run(first.folder).finished
 
@@ -86,12 +91,14 @@ REFUSED = {
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_is_not_trained_together_is_refused_before_anything_is_written(train, line):
     own = [one for one in TINY if not (one.startswith(("method", "model")) and len(REFUSED[line]) and "=" in one)]
-    code, out, err = train("--multirun", *own, *REFUSED[line], "seed=0,1", "seeds_at_once=2")
+    answer = train("--multirun", *own, *REFUSED[line], "seed=0,1", "seeds_at_once=2")
+    code, out, err = answer.code, answer.out, answer.err
     assert code == 2 and not out and err.startswith(f"error: {line}") and err.count("\n") == 1, err
     assert not list(Path("runs").rglob("*"))
 
 
 def test_a_single_run_is_none_of_a_group(train):
-    code, _, err = train(*TINY, "seeds_at_once=2")
+    answer = train(*TINY, "seeds_at_once=2")
+    code, err = answer.code, answer.err
     assert code == 2 and err.startswith("error: seeds_at_once: trains jobs of a multirun together: add --multirun")
     assert not Path("runs").exists()
