@@ -285,7 +285,7 @@ def incomparable(rdm: NDArray[np.float64]) -> str:
     left = without(rdm, silent)
     if (~silent).sum() < 3:
         return f"{int(silent.sum())} of {len(silent)} patterns have no dissimilarity there"
-    if np.ptp(left) <= 1e-12 * np.abs(left).max():
+    if np.ptp(left) <= 1e-12 * max(left.max(), -left.min()):
         return "all dissimilarities are equal: such RDMs have no correlation"
     return ""
 
