@@ -92,6 +92,20 @@ def within(memory: str | None, folder: Path | None = None) -> Iterator[None]:
         _Bound.size, _Bound.folder = before
 
 
+def tidy(folder: Path) -> None:
+    """Remove the files of a process that was killed; of a folder that no other process writes to.
+
+    Example:
+        >>> place = Path(tempfile.mkdtemp())
+        >>> (place / f"{SCRATCH}old").mkdir()
+        >>> tidy(place)
+        >>> list(place.iterdir())
+        []
+    """
+    for old in folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def bounded() -> bool:
     """Whether there is a bound.
 
@@ -100,6 +114,17 @@ def bounded() -> bool:
         False
     """
     return _Bound.size is not None
+
+
+def share(processes: int) -> str | None:
+    """The bound of each of some processes that work for this one; None without one.
+
+    Example:
+        >>> with within("32GB"):
+        ...     share(4)
+        '8000000000B'
+    """
+    return None if _Bound.size is None else f"{_Bound.size // processes}B"
 
 
 def need(size: int, what: str, way: str = "") -> None:

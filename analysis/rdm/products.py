@@ -83,7 +83,9 @@ def by_tiles(
     # Numbers of 8 bytes at most: two parts, each as it is and as it is prepared, their product, and that in float64.
     size = 8 * (4 * side * min(block, features) + 2 * side * side)
     total: list[Tensor] = []
-    pieces = ordered(of, len(tiles) * count, size, f"a tile of {side} x {side} stimuli and {block} features")
+    pieces = ordered(
+        of, len(tiles) * count, size, f"a tile of {side} x {side} stimuli and {min(block, features)} features"
+    )
     with closing(pieces) as all_found:
         for number, found in enumerate(all_found):
             if number % count == 0:

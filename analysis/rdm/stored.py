@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -179,8 +179,10 @@ def stored(rdms: ArrayLike | Iterable[ArrayLike], folder: Path | str | None = No
         own = memory.Scratch() if folder is None else None
         place = place if own is None else own.path
         place.mkdir(parents=True, exist_ok=True)
-        for number, one in enumerate(each):
-            found.append(_written(place / f"rdm{number}.npy", numbers(one, "rdms", missing=True), own))
+        for one in each:
+            found.append(_written(place / f"rdm{len(found)}.npy", numbers(one, "rdms", missing=True), own))
+            # Not while the next one is made.
+            del one
     except OSError as error:
         raise cannot_write(place, error) from error
     if not found:
@@ -208,7 +210,65 @@ def _written(path: Path, rdm: Matrix, folder: memory.Scratch | None) -> StoredRd
     return StoredRdm(path, offset, len(rdm), folder)
 
 
-def stacked(rdms: Sequence[StoredRdm | ArrayLike]) -> ArrayLike:
+class StoredByName(MutableMapping[str, Matrix]):
+    """Name -> RDM, each in a file: what is set is written, what is asked for is read.
+
+    Args:
+        rdms: where those are that there are already.
+
+    Example:
+        >>> found = StoredByName()
+        >>> found["fc1"] = np.array([1.0, 2.0, 4.0])
+        >>> found["fc1"], list(found), found.files["fc1"].entries
+        (array([1., 2., 4.]), ['fc1'], 3)
+    """
+
+    def __init__(self, rdms: Mapping[str, StoredRdm] | None = None) -> None:
+        self.files = dict(rdms or {})
+
+    def __getitem__(self, name: str) -> Matrix:
+        return self.files[name].read()
+
+    def __setitem__(self, name: str, rdm: Matrix) -> None:
+        self.files[name] = stored([rdm]).rdms[0]
+
+    def __delitem__(self, name: str) -> None:
+        del self.files[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.files
+
+
+def some(rdms: Mapping[str, Matrix], names: Iterable[str]) -> MutableMapping[str, Matrix]:
+    """Those of some names that are there; of files none is read.
+
+    Example:
+        >>> list(some({"a": np.ones(3), "b": np.ones(3)}, ["b", "c"]))
+        ['b']
+    """
+    if isinstance(rdms, StoredByName):
+        return StoredByName({name: rdms.files[name] for name in names if name in rdms})
+    return {name: rdms[name] for name in names if name in rdms}
+
+
+def together(rdms: Iterable[tuple[Mapping[str, Matrix], str]]) -> Any:
+    """RDMs by their names in several mappings, as a stack: see stacked.
+
+    Example:
+        >>> together([({"a": np.ones(3)}, "a"), ({"a": np.zeros(3)}, "a")])
+        array([[1., 1., 1.],
+               [0., 0., 0.]])
+    """
+    return stacked([of.files[name] if isinstance(of, StoredByName) else of[name] for of, name in rdms])
+
+
+def stacked(rdms: Sequence[StoredRdm | ArrayLike]) -> Any:
     """RDMs as a stack: in files where all are, else in memory.
 
     Example:
@@ -217,5 +277,5 @@ def stacked(rdms: Sequence[StoredRdm | ArrayLike]) -> ArrayLike:
     """
     files = [one for one in rdms if isinstance(one, StoredRdm)]
     if len(files) == len(rdms):
-        return StoredStack(tuple(files))  # type: ignore[return-value]
+        return StoredStack(tuple(files))
     return np.stack([one.read() if isinstance(one, StoredRdm) else np.asarray(one) for one in rdms])

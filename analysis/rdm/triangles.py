@@ -124,15 +124,15 @@ def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _rank(one: NDArray[np.float64], into: NDArray[np.float64]) -> None:
     order, ordered = _sorted(one)
-    m = len(one)
-    # Where a run of equal values begins, and where the next does.
-    new = ordered[1:] != ordered[:-1]
-    if new.all():
-        into[order] = np.arange(1.0, m + 1)
-        return
-    starts = np.flatnonzero(np.concatenate(([True], new)))
-    ends = np.append(starts[1:], m)
-    into[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    # Whether an entry equals the one before it, and none does that is not there.
+    again = np.zeros(len(one) + 1, dtype=bool)
+    np.equal(ordered[1:], ordered[:-1], out=again[1:-1])
+    del ordered
+    found = np.arange(1.0, len(one) + 1)
+    if again.any():
+        starts, ends = (np.flatnonzero(at) for at in (~again[:-1] & again[1:], again[:-1] & ~again[1:]))
+        found[again[:-1] | again[1:]] = np.repeat((starts + ends) / 2 + 1, ends - starts + 1)
+    into[order] = found
 
 
 def _sorted(one: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -148,13 +148,15 @@ def _sorted(one: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.floa
     # As even as the numbers themselves; equal numbers are equal integers, and none is smaller for a larger number.
     keys = torch.from_numpy(one - low).mul_(scale).sub_(KEYS / 2).to(torch.int32)
     in_order, order = (found.numpy() for found in torch.sort(keys, stable=True))
+    del keys
     ordered = one[order]
-    if (ordered[1:] >= ordered[:-1]).all():
-        return order, ordered
-    # Different numbers with one integer, some of them in the wrong order: all that share one with another are sorted
-    # among their places, which are in the order of the integers already.
-    alike = in_order[1:] == in_order[:-1]
-    places = np.flatnonzero(np.concatenate((alike, [False])) | np.concatenate(([False], alike)))
-    some = order[places]
-    order[places] = some[np.argsort(one[some])]
-    return order, one[order]
+    if (ordered[1:] < ordered[:-1]).any():
+        # Different numbers with one integer, some of them in the wrong order: all that share one are sorted
+        # among their places, which are in the order of the integers already.
+        shared = np.zeros(len(one), dtype=bool)
+        np.equal(in_order[1:], in_order[:-1], out=shared[1:])
+        shared[:-1] |= shared[1:]
+        some = order[shared]
+        some = some[np.argsort(one[some])]
+        order[shared], ordered[shared] = some, one[some]
+    return order, ordered

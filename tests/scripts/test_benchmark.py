@@ -199,3 +199,14 @@ def test_the_scaling_plot_is_drawn_of_what_was_measured(monkeypatch, tmp_path):
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
     monkeypatch.setattr(scaling, "CASES", {"small": ("stimuli", (8,), lambda n: scaling.making(n, 5))})
     assert scaling.measure("small", 8)["seconds"] >= 0
+
+
+def test_records_of_many_stimuli_say_what_they_took(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark_scale
+
+    found = list(benchmark_scale.rsa_scale(((60, 20, 3),), "64GB"))
+    assert found[0]["case"] == "correlation RDM, 60 stimuli x 20 float32" and len(found) == 7
+    assert [one["case"].rpartition(", ")[2] for one in found[2:]] == ["made into files", *benchmark_scale.METHODS]
+    # Of the whole process, torch among it.
+    assert all(one["memory"] == "64GB" and one["peak_mb"] > 100 and one["seconds"] >= 0 for one in found)
