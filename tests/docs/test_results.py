@@ -22,3 +22,12 @@ def test_the_costs_of_training_are_those_that_were_measured():
         record = json.loads(line)
         method, ratio = record["case"].partition(",")[0], f"{record['ours_over_peer']:.2f}".removeprefix("0")
         assert f"| {method} | {ratio} |" in page or f"{method} {ratio}" in page, record["case"]
+
+
+def test_many_stimuli_take_what_was_measured_and_no_more_than_the_bound():
+    page = PAGES["docs/results/speed.md"]
+    lines = (ROOT / "scripts" / "results" / "benchmark_rsa_scale.jsonl").read_text().strip().split("\n")
+    for record in map(json.loads, lines):
+        assert f"| {record['case']} | {record['seconds']} s | {record['peak_mb']:,} MB |" in page, record["case"]
+        assert record["memory"] == "4GB" and record["peak_mb"] <= 4000
+    assert len(lines) == 12
