@@ -132,6 +132,7 @@ class Options:
     dropout: DropoutOptions
     spikes: SpikeOptions
     parallel: ParallelOptions
+    memory: str | None
     trust: list[str]
     formats: list[Literal["pdf", "svg", "png"]]
     style: Literal["nature", "neurips", "icml", "cvpr", "slides"]
@@ -202,7 +203,7 @@ def analyse(config: DictConfig, below: str = "") -> Path:
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
         factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), windows=chosen.spikes.windows,
-        formats=chosen.formats, style=chosen.style, figures=chosen.figures, spreading=spreading,
+        formats=chosen.formats, style=chosen.style, figures=chosen.figures, spreading=spreading, memory=chosen.memory,
     )  # fmt: skip
 
     def concepts() -> Any:

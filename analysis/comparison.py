@@ -16,9 +16,9 @@ from orthotrace.analysis.figures.chosen import check_figures
 from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.study import draw
-from orthotrace.analysis.networks.given import BuiltNetwork, GivenGroup, GivenNetwork
+from orthotrace.analysis.networks.given import BuiltNetwork, GivenGroup
 from orthotrace.analysis.networks.kept import KeptRdms
-from orthotrace.analysis.networks.listed import check_layers, check_networks, grouped_networks, networks_of
+from orthotrace.analysis.networks.listed import check_layers, check_networks, given_rows, grouped_networks, networks_of
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, NetworkReadings, check_time, members_of, read_networks
 from orthotrace.analysis.networks.runs import Stimuli
@@ -27,7 +27,9 @@ from orthotrace.analysis.networks.spread import Spreading, check_spread
 from orthotrace.analysis.networks.trains import CONSTANTS, COST, TAU, named_measure
 from orthotrace.analysis.rdm.arguments import whole
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
+from orthotrace.analysis.rdm.memory import size_of, tidy, within
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
 from orthotrace.analysis.settings import INTERVAL, Settings
@@ -79,7 +81,7 @@ class NetworkComparison:
             if one.rdms:
                 layers = {"name": np.array(list(one.rdms))}
                 name = names[one.run.folder] + (f"-task{one.task}" if several else "")
-                stack = np.stack(list(one.rdms.values()))
+                stack = together((one.rdms, layer) for layer in one.rdms)
                 found[name] = RDMs(stack, self.findings.measure, self.stimuli.descriptors(), layers)
         return found
 
@@ -112,6 +114,8 @@ def compare_groups(
     check_figures(settings.figures or ())
     check_extras(grouped, settings)
     check_time(grouped, settings.tasks, settings.time, str(settings.options["rdm"]))
+    if settings.memory is not None:
+        size_of(settings.memory)
     name = settings.called + settings.time.called
     kept = None if out is None else KeptRdms(out, stimuli, name, settings.measure, settings.read)
     # Files from outside are read before the networks, which take long.
@@ -120,11 +124,14 @@ def compare_groups(
         runs = [run for group in given for run in group.runs]
         check_layers(runs, stimuli, settings.layers, settings.read, kept, settings.time)
     if out is None:
-        return _compared(grouped, stimuli, settings, rdms, kept, None, facets, ())
+        with within(settings.memory):
+            return _compared(grouped, stimuli, settings, rdms, kept, None, facets, ())
     # Another analysis that writes there would mix its files with these.
     with held(out):
+        tidy(out)
         try:
-            return _compared(grouped, stimuli, settings, rdms, kept, out, facets, concepts)
+            with within(settings.memory, out):
+                return _compared(grouped, stimuli, settings, rdms, kept, out, facets, concepts)
         except UserError as error:
             # What cannot be asked leaves nothing; a file that is damaged, or a full disk, leaves what is done.
             if kept is not None and str(error.key).split(".")[0] in ("rdm", "measures", "layers", "spikes"):
@@ -213,27 +220,6 @@ def of_given(caption: str, grouped: Sequence[AnyGroup]) -> str:
     return re.sub(r",? after task \d+", "", caption)
 
 
-def given_rows(grouped: Sequence[AnyGroup]) -> list[dict[str, Any]]:
-    """What networks were given: by name, with their columns, what makes them, and the digest of their file."""
-    rows = []
-    for group in grouped:
-        for run in group.runs:
-            assert isinstance(run, GivenNetwork)
-            for task, stage in run.stages.items():
-                rows.append(
-                    {
-                        "group": group.label,
-                        "network": run.name,
-                        "task": task,
-                        "columns": dict(run.columns),
-                        "made by": stage.called,
-                        "file": None if stage.weights is None else str(stage.weights),
-                        "digest": stage.digest,
-                    }
-                )
-    return rows
-
-
 def given_groups(
     networks: Any, groups: Sequence[str] | None = None, trust: Sequence[str] = ()
 ) -> tuple[list[GivenGroup], int | None]:
@@ -319,6 +305,7 @@ def compare_networks(
     tau: float = TAU,
     cost: float = COST,
     parallel: Spreading | None = None,
+    memory: str | None = None,
     **interval: Any,
 ) -> NetworkComparison:
     """Compare any networks, or their activations: RDMs, consistency within groups, similarity of layers between them.
@@ -352,6 +339,8 @@ def compare_networks(
         tau: of van_rossum, in steps.
         cost: of victor_purpura, of moving a spike by a step.
         parallel: processes that work on networks at once, see networks.spread; None for this one.
+        memory: that the process may take, such as 8GB; RDMs then lie in files, and the numbers are the same. None for
+            no bound.
         interval: as for consistency.between_networks.
 
     Raises:
@@ -388,7 +377,7 @@ def compare_networks(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
         factors=list(factors), dropout=dropout or DropoutSampling(), windows=windows,
         formats=list(formats), style=style, figures=figures,
-        spreading=parallel or Spreading(),
+        spreading=parallel or Spreading(), memory=memory,
     )  # fmt: skip
     facets = Facets(panels_of(grouped, facet_key(grouped)))
     return compare_groups(grouped, shown, settings, None if out is None else Path(out), facets)

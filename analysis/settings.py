@@ -41,6 +41,7 @@ class Settings:
         style: of figures.
         figures: names or patterns of those to draw; None for all.
         spreading: of the work over processes.
+        memory: that the process may take, such as 8GB; None for no bound. It decides no number.
     """
 
     options: Mapping[str, Any]
@@ -59,6 +60,7 @@ class Settings:
     style: str = "nature"
     figures: Sequence[str] | None = None
     spreading: Spreading = field(default_factory=Spreading)
+    memory: str | None = None
 
     @property
     def time(self) -> TimeReading:

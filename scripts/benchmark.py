@@ -6,6 +6,7 @@
     python scripts/benchmark.py tasks [--json]                   a step in task 50 over one in task 2
     python scripts/benchmark.py memory [--json]                  the peak memory of a run, beside a script that trains
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
+    python scripts/benchmark.py rsa_scale [--json]               10,000 stimuli, and 1,000 RDMs, within 4 GB; no peer
     python scripts/benchmark.py rounding FOLDER [--json]         RDMs beside unchecked products, and float64; CIFAR-10
     python scripts/benchmark.py whitening [--json] [--rounds 3]  beside BatchNorm, and alignment beside a search
     python scripts/benchmark.py spiking [--json] [--rounds 15]   beside snntorch and spikingjelly
@@ -175,6 +176,13 @@ def _beside(cases: list[Any], rounds: int) -> list[dict[str, Any]]:
     return records
 
 
+def rsa_scale(rounds: int) -> list[dict[str, Any]]:
+    """Seconds and the peak of the process' memory, of RDMs of very many stimuli and of very many RDMs; once."""
+    import benchmark_scale
+
+    return list(benchmark_scale.rsa_scale())
+
+
 def whitening(rounds: int) -> list[dict[str, Any]]:
     """Concept whitening beside batch normalisation, and alignment beside the paper's search; 1 thread."""
     import benchmark_whitening as cases
@@ -257,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
         "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "data": data, "memory": memory, "rsa": rsa,
-        "rounding": rounding, "whitening": whitening, "spiking": spiking, "networks": networks,
+        "rsa_scale": rsa_scale, "rounding": rounding, "whitening": whitening, "spiking": spiking, "networks": networks,
     }  # fmt: skip
     parser.add_argument("benchmark", choices=list(runs))
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")
@@ -273,7 +281,7 @@ def main() -> None:
     run = runs[arguments.benchmark]
     rounds = arguments.rounds or {"rsa": 3, "rounding": 3, "whitening": 3, "spiking": 15}.get(arguments.benchmark, 7)
     for entry in run(rounds, *given):
-        if arguments.json or "ours_s" not in entry:
+        if arguments.json or "peer_s" not in entry:
             print(json.dumps(entry), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"

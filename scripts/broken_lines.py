@@ -148,6 +148,18 @@ MUTATIONS = [
         "left = squares - sums**2 / (m - 1) if centre else squares",
         "tests/analysis/rdm/test_correlate.py",
     ),
+    Mutation(
+        "analysis/rdm/rounding.py",
+        "_by_differences(found, patterns, rows[few], columns[few])",
+        "pass",
+        "tests/analysis/rdm/test_products.py",
+    ),
+    Mutation(
+        "analysis/rdm/stored.py",
+        "offset=self.offset + KIND.itemsize * start",
+        "offset=self.offset",
+        "tests/analysis/rdm/test_stored.py",
+    ),
     Mutation("analysis/rdm/compare.py", "centre = (m + 1) / 2", "centre = m / 2", "tests/analysis/rdm/test_compare.py"),
     Mutation(
         "analysis/studies/consistency.py",

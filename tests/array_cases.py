@@ -20,6 +20,7 @@ from orthotrace.analysis import inference, rdm, similarity
 from orthotrace.analysis.concepts import axes, drift, importance, purity, roc
 from orthotrace.analysis.networks import activations
 from orthotrace.analysis.rdm import categories, compare, mds, noise, rdms, spike_trains, triangles
+from orthotrace.analysis.rdm.stored import stored
 from orthotrace.analysis.studies import consistency, correspondence, readout
 
 
@@ -159,6 +160,9 @@ CASES: dict[str, Case] = {
     },
     "rdm.compare.cosine_cov": Case(rdm_pair, compare.cosine_cov, oracle.whitened(False), missing=True),
     "rdm.compare.corr_cov": Case(rdm_pair, compare.corr_cov, oracle.whitened(True), missing=True),
+    "rdm.stored.stored": Case(
+        lambda d: {"rdms": d.stack(d.k)}, stored, lambda rdms: oracle.wide(rdms), of=np.asarray, missing=True,
+    ),
     "rdm.noise.covariance": Case(
         lambda d: {"residuals": d.array(d.n, d.p)}, noise.covariance, lambda residuals: oracle.covariance(residuals, True), beside="square",
     ),

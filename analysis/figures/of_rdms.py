@@ -14,7 +14,7 @@ from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.second_level import second_level
 from orthotrace.analysis.figures.steps import drift_over_tasks
 from orthotrace.analysis.networks.names import names_of
-from orthotrace.analysis.rdm.triangles import square
+from orthotrace.analysis.rdm.triangles import places_of
 from orthotrace.analysis.rdm.undefined import undefined
 
 if TYPE_CHECKING:
@@ -106,11 +106,9 @@ def _seen(
     )
     if len(places) < 3:
         return None
-    upper = np.triu_indices(len(places), 1)
-    rdms = {
-        layer: np.stack([square(one.rdms[layer])[np.ix_(places, places)][upper] for one in networks])
-        for layer in layers
-    }
+    first, second = (places[one] for one in np.triu_indices(len(places), 1))
+    entries = places_of(first, second, len(labels))
+    rdms = {layer: np.stack([one.rdms[layer][entries] for one in networks]) for layer in layers}
     if any(np.isnan(stack).any() or (stack.max(axis=1) <= 0).any() for stack in rdms.values()):
         return None
     names = names_of(one.run.folder for one, _ in own)

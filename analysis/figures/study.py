@@ -27,8 +27,12 @@ from orthotrace.analysis.inference.ceilings import warning
 from orthotrace.analysis.networks.epochs import along_of, told
 from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.places import READ
+from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.mds import smacof
+from orthotrace.analysis.rdm.stacks import blocks
+from orthotrace.analysis.rdm.stored import StoredStack, together
+from orthotrace.analysis.rdm.triangles import stimuli_of
 from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.analysis.studies.consistency import comparable
 from orthotrace.core.digests import remove
@@ -82,7 +86,7 @@ def draw(
     last = max(network.task for network in readings.networks)
     shown = [network for network in readings.networks if network.task == last]
     facets = facets or Facets.one(group.label for group in grouped)
-    of_layers = _of_rdms(shown, readings.layers, facets.labels, stimuli, findings)
+    of_layers = _of_rdms(shown, readings.layers, facets.labels, stimuli, findings) if formats else {}
     compared = _compared(shown, readings.layers)
     plane = _plane(compared)
     if plane is not None:
@@ -131,9 +135,9 @@ def _of_rdms(
     means: dict[str, dict[str, Any]] = {}
     for method in methods:
         for layer in layers:
-            rdms = [one.rdms[layer] for one in shown if one.method == method and layer in one.rdms]
+            rdms = [(one.rdms, layer) for one in shown if one.method == method and layer in one.rdms]
             if rdms:
-                means.setdefault(method, {})[layer] = _mean(np.stack(rdms))
+                means.setdefault(method, {})[layer] = _mean(together(rdms))
     if not means:
         return {}
     as_task = "" if stimuli.task is None else f" as task {stimuli.task} shows them"
@@ -147,8 +151,13 @@ def _of_rdms(
     return {"rdms": (caption, lambda: rdm_maps(means, stimuli.classes, stimuli.per_class, findings.called))}
 
 
-def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean(rdms: Any) -> NDArray[np.float64]:
     """Of each pair of stimuli over the networks that have it; NaN where none has."""
+    if isinstance(rdms, StoredStack):
+        n = stimuli_of(rdms.shape[1])
+        # The mean itself, its matrix, and that as a picture.
+        memory.need(8 * rdms.shape[1] + 3 * 8 * n * n, f"a figure of RDMs of {n} stimuli", "draw none: formats=[]")
+        return np.concatenate([_mean(part) for part, _ in blocks(rdms, rdms)])
     there = ~np.isnan(rdms)
     if there.all():
         return rdms.mean(axis=0)
@@ -159,7 +168,7 @@ def _mean(rdms: NDArray[np.float64]) -> NDArray[np.float64]:
 def _compared(shown: Sequence[Network], layers: Sequence[str]) -> Compared:
     """The RDMs of all layers, and the correlations between them."""
     own = [(one, layer) for one in shown for layer in layers if layer in one.rdms]
-    return own, on_shared(pearson, [one.rdms[layer] for one, layer in own]) if own else np.zeros((0, 0))
+    return own, on_shared(pearson, together((one.rdms, layer) for one, layer in own)) if own else np.zeros((0, 0))
 
 
 def _plane(compared: Compared) -> dict[str, Any] | None:

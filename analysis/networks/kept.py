@@ -10,7 +10,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,9 @@ from omegaconf import OmegaConf
 import orthotrace
 from orthotrace.analysis.networks.given import GivenNetwork
 from orthotrace.analysis.networks.places import LayerPlace, Read
+from orthotrace.analysis.networks.storage import rows_of, save_stacks
+from orthotrace.analysis.rdm import memory
+from orthotrace.analysis.rdm.stored import StoredByName, some, together
 from orthotrace.config.build import plain
 from orthotrace.core.digests import DamagedFileError, digest_of, remove
 from orthotrace.core.files import read, whole
@@ -42,14 +45,14 @@ class KeptNetwork:
     """What is known of a network.
 
     Attributes:
-        rdms: layer -> RDM, of those that have one.
+        rdms: layer -> RDM, of those that have one; in files where memory has a bound.
         centroids: likewise, of the means of classes.
         places: layer -> where it is read.
         left_out: layer, what, why, and how many stimuli; see left_out.LeftOut.
         asked: what was asked for -> the layers that it stands for.
     """
 
-    rdms: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    rdms: MutableMapping[str, NDArray[np.float64]] = field(default_factory=dict)
     centroids: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     places: dict[str, LayerPlace] = field(default_factory=dict)
     left_out: list[tuple[str, str, str, int | None]] = field(default_factory=list)
@@ -67,7 +70,7 @@ class KeptNetwork:
             return None
         names = list(dict.fromkeys(name for one in wanted for name in self.asked[one]))
         return KeptNetwork(
-            {name: self.rdms[name] for name in names if name in self.rdms},
+            some(self.rdms, names),
             {name: self.centroids[name] for name in names if name in self.centroids},
             {name: self.places[name] for name in names if name in self.places},
             [one for one in self.left_out if one[0] in names],
@@ -78,7 +81,9 @@ class KeptNetwork:
         """Both; of a layer that both have, the other's."""
         again = {name for names in other.asked.values() for name in names}
         return KeptNetwork(
-            self.rdms | other.rdms,
+            StoredByName(self.rdms.files | other.rdms.files)
+            if isinstance(self.rdms, StoredByName) and isinstance(other.rdms, StoredByName)
+            else {**self.rdms, **other.rdms},
             self.centroids | other.centroids,
             self.places | other.places,
             [one for one in self.left_out if one[0] not in again] + other.left_out,
@@ -166,15 +171,13 @@ class KeptRdms:
             "left_out": whole_network.left_out,
             "asked": whole_network.asked,
         }
-        from safetensors.numpy import save_file
-
-        arrays = {
-            name: np.stack(list(rdms.values()))
+        arrays: dict[str, Any] = {
+            name: together((rdms, layer) for layer in rdms)
             for name, rdms in (("dissimilarities", whole_network.rdms), ("centroids", whole_network.centroids))
             if rdms
         }
         with whole(path) as temporary:
-            save_file(arrays, temporary, {"about": json.dumps(about)})
+            save_stacks(temporary, arrays, {"about": json.dumps(about)})
 
 
 def identity_of(run: Any, task: int) -> str | None:
@@ -218,11 +221,15 @@ def _load(path: Path) -> KeptNetwork:
     from safetensors import safe_open
 
     about = _about(path)
+    files = rows_of(path, "dissimilarities") if memory.bounded() else None
     with safe_open(path, "np") as file:
-        stacks = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+        names = [name for name in file.keys() if files is None or name != "dissimilarities"]  # noqa: SIM118 -- no mapping
+        stacks = {name: file.get_tensor(name) for name in names}
     places = [LayerPlace(name, how, tuple(after), tuple(event)) for name, how, after, event in about["places"]]
     return KeptNetwork(
-        dict(zip(about["layers"], stacks.get("dissimilarities", ()), strict=True)),
+        dict(zip(about["layers"], stacks.get("dissimilarities", ()), strict=True))
+        if files is None
+        else StoredByName(dict(zip(about["layers"], files, strict=True))),
         dict(zip(about["centroid_layers"], stacks.get("centroids", ()), strict=True)),
         {one.name: one for one in places},
         [tuple(one) for one in about["left_out"]],

@@ -324,3 +324,24 @@ def _called(columns: Mapping[str, Value], stage: BuiltNetwork | SavedNetwork) ->
     if columns:
         return "-".join(str(value) for value in columns.values())
     return stage.weights.stem if stage.weights is not None else stage.called.rpartition(".")[2]
+
+
+def given_rows(grouped: Sequence[Any]) -> list[dict[str, Any]]:
+    """What networks were given: by name, with their columns, what makes them, and the digest of their file."""
+    rows = []
+    for group in grouped:
+        for run in group.runs:
+            assert isinstance(run, GivenNetwork)
+            for task, stage in run.stages.items():
+                rows.append(
+                    {
+                        "group": group.label,
+                        "network": run.name,
+                        "task": task,
+                        "columns": dict(run.columns),
+                        "made by": stage.called,
+                        "file": None if stage.weights is None else str(stage.weights),
+                        "digest": stage.digest,
+                    }
+                )
+    return rows

@@ -19,7 +19,10 @@ from orthotrace.analysis.networks.runs import Network, Stimuli, tasks_of
 from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading, by_layer, parted
+from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.categories import centroids
+from orthotrace.analysis.rdm.memory import OutOfMemoryBoundError
+from orthotrace.analysis.rdm.stored import StoredByName
 from orthotrace.analysis.rdm.undefined import partial_rdm, undefined, without
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.layers.spiking import SpikingNetwork
@@ -89,7 +92,17 @@ def read_networks(
     if kept is not None and spreading is not None and spreading.jobs > 1:
         # Networks of the same weights share a file.
         lacking = {kept.path(run, task): (run, task) for _, run, task in jobs if kept.lacks(run, task, layers)}
-        made = spreading.each(_keep, list(lacking.values()), stimuli, layers, measure, read, found.time, kept)
+        made = spreading.each(
+            _keep,
+            list(lacking.values()),
+            stimuli,
+            layers,
+            measure,
+            read,
+            found.time,
+            kept,
+            memory.share(spreading.jobs),
+        )
         for _ in track(made, "networks", len(lacking), transient=True, disable=not Console().is_terminal):
             pass
     # Layers of those that are compared: all runs, or a group of networks that were given.
@@ -103,6 +116,9 @@ def read_networks(
             known = _read(run, task, stimuli, layers, measure, read, found.time)
             if kept is not None:
                 kept.keep(run, task, known)
+                if memory.bounded() and (again := kept.find(run, task)) is not None:
+                    # In the file in which they are kept, no longer beside it.
+                    known = again.of(layers) or known
         unread |= {layer for layer, what, _, _ in known.left_out if what == "layer"}
         of = method if isinstance(run, GivenNetwork) else ""
         names = alike.setdefault(of, [])
@@ -209,7 +225,7 @@ def _read(
         if error.key not in ("layers", "images"):
             raise
         raise UserError(f"{run.folder.name}: {error.message}", error.key) from error
-    found = KeptNetwork(places=dict(read_now.places))
+    found = KeptNetwork(StoredByName() if memory.bounded() else {}, places=dict(read_now.places))
     found.left_out.extend((one.name, "layer", one.why, None) for one in read_now.left_out)
     # A layer that is not read was asked for all the same.
     every = [*read_now.places, *(one.name for one in read_now.left_out if one.name not in read_now.places)]
@@ -219,6 +235,8 @@ def _read(
         found.asked.update({name: every if len(layers) == 1 else meant(name, every) for name in layers})
     try:
         _reduce(read_now, found, stimuli, measure)
+    except OutOfMemoryBoundError as error:
+        raise OutOfMemoryBoundError(f"{run.folder.name}, after task {task}, {error.message}", error.key) from error
     # The measure may be the user's own, and fail in any way.
     except Exception as error:
         raise UserError(f"{run.folder.name}, after task {task}, {one_line(error)}", "rdm") from error
@@ -234,9 +252,11 @@ def _keep(
     read: Read,
     time: TimeReading,
     kept: KeptRdms,
+    bound: str | None = None,
 ) -> None:
     """Keep what there is to know of a network, for another process."""
-    kept.keep(run, task, _read(run, task, stimuli, layers, measure, read, time))
+    with memory.within(bound, kept.folder.parent):
+        kept.keep(run, task, _read(run, task, stimuli, layers, measure, read, time))
 
 
 def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure: Measure) -> None:
@@ -249,6 +269,8 @@ def _reduce(read_now: Activations, found: KeptNetwork, stimuli: Stimuli, measure
             try:
                 patterns = values if into is found.rdms else centroids(values, stimuli.labels)
                 rdm, why = dissimilar(measure, patterns)
+            except OutOfMemoryBoundError as error:
+                raise OutOfMemoryBoundError(f"layer {name}: {error.message}", error.key) from error
             except Exception as error:
                 raise UserError(f"layer {name}: {one_line(error)}") from error
             silent = int(undefined(rdm).sum())
@@ -285,7 +307,7 @@ def incomparable(rdm: NDArray[np.float64]) -> str:
     left = without(rdm, silent)
     if (~silent).sum() < 3:
         return f"{int(silent.sum())} of {len(silent)} patterns have no dissimilarity there"
-    if np.ptp(left) <= 1e-12 * np.abs(left).max():
+    if np.ptp(left) <= 1e-12 * max(left.max(), -left.min()):
         return "all dissimilarities are equal: such RDMs have no correlation"
     return ""
 

@@ -72,7 +72,8 @@ class Network:
         method: label of its group.
         run: where it comes from: a Run, or a given.GivenNetwork.
         task: after how many tasks.
-        rdms: layer -> RDM (upper triangle), missing entries NaN; of the layers that have one.
+        rdms: layer -> RDM (upper triangle), missing entries NaN; of the layers that have one. Where memory has a bound
+            they lie in files, and are read each time that one is asked for.
         centroids: layer -> RDM (upper triangle) of the mean activations of each class, likewise; none below three
             classes.
     """
@@ -80,7 +81,7 @@ class Network:
     method: str
     run: Any
     task: int
-    rdms: dict[str, NDArray[np.float64]]
+    rdms: Mapping[str, NDArray[np.float64]]
     centroids: dict[str, NDArray[np.float64]]
 
     def left_out(self, layer: str, what: str, why: str) -> LeftOut:

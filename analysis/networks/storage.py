@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.stored import StoredRdm, StoredStack
 from orthotrace.core.digests import DamagedFileError, digest_of, recorded
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.core.files import check_schema, link, read, read_json, whole, write_json
@@ -18,6 +19,37 @@ COPY = "put a good copy in its place"
 # Measures of rsatoolbox by our names; its squared distances are divided by the number of features.
 THEIRS = {"squared euclidean": "squared_euclidean", "squared mahalanobis": "mahalanobis"}
 DESCRIPTORS = ("descriptors", "rdm_descriptors", "pattern_descriptors")
+
+
+def save_stacks(
+    path: Path, stacks: Mapping[str, NDArray[np.float64] | StoredStack], about: dict[str, str] | None = None
+) -> None:
+    """Write a .safetensors file, to the bytes that safetensors writes, of RDMs in files part by part."""
+    header: dict[str, Any] = {} if about is None else {"__metadata__": about}
+    at = 0
+    for name, one in sorted(stacks.items()):
+        header[name] = {"dtype": "F64", "shape": list(one.shape), "data_offsets": [at, at + 8 * one.size]}
+        at += 8 * one.size
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # Numbers begin at a multiple of their size.
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, one in sorted(stacks.items()):
+            for part in one.parts() if isinstance(one, StoredStack) else (one,):
+                part.astype("<f8", copy=False).tofile(file)
+
+
+def rows_of(path: Path, name: str) -> list[StoredRdm]:
+    """Where the rows of an array of a .safetensors file are; none where it has no such array."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    if name not in header:
+        return []
+    number, entries = header[name]["shape"]
+    begin = 8 + length + header[name]["data_offsets"][0]
+    return [StoredRdm(path, begin + 8 * entries * row, entries) for row in range(number)]
 
 
 def write_rdms(path: Path | str, rdms: RDMs, kept: Path | None = None) -> None:
@@ -47,12 +79,21 @@ def write_rdms(path: Path | str, rdms: RDMs, kept: Path | None = None) -> None:
         return
     if path.suffix != ".safetensors":
         raise UserError(f"{path} ends in none of .safetensors, .h5 and .hdf5")
-    from safetensors.numpy import save_file
+    write_stack(path, rdms.dissimilarities, rdms.measure, {name: getattr(rdms, name) for name in DESCRIPTORS}, kept)
 
-    about: dict[str, Any] = {"schema": 1, "measure": rdms.measure, "order": "upper triangles, row by row"}
+
+def write_stack(
+    path: Path,
+    stack: NDArray[np.float64] | StoredStack,
+    measure: str | None,
+    descriptors: Mapping[str, Mapping[str, Any]],
+    kept: Path | None = None,
+) -> None:
+    """As write_rdms, .safetensors alone: RDMs that may be in files, and their descriptors by DESCRIPTORS."""
+    about: dict[str, Any] = {"schema": 1, "measure": measure, "order": "upper triangles, row by row"}
     for which in DESCRIPTORS:
         about[which] = {}
-        for name, value in getattr(rdms, which).items():
+        for name, value in descriptors[which].items():
             about[which][name] = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
             try:
                 json.dumps(about[which][name], allow_nan=False)
@@ -62,7 +103,7 @@ def write_rdms(path: Path | str, rdms: RDMs, kept: Path | None = None) -> None:
         link(kept, path)
     else:
         with whole(path) as temporary:
-            save_file({"dissimilarities": np.ascontiguousarray(rdms.dissimilarities)}, temporary)
+            save_stacks(temporary, {"dissimilarities": stack})
     # Two files are replaced one after the other: by this a reader knows that they belong together.
     about["sha256"] = max(recorded(path)) if len(recorded(path)) == 1 else digest_of(path)
     write_json(path.with_suffix(".json"), about)

@@ -78,8 +78,7 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
     values = values / unit_of(values)
     n = stimuli_of(len(values))
     _, which = _kinds(labels, n, 2)
-    rows, columns = np.triu_indices(n, 1)
-    same = which[rows] == which[columns]
+    same = np.concatenate([which[row + 1 :] == which[row] for row in range(n)])
     if not same.any():
         raise UserError("no category has two stimuli: there is no distance within one")
     within, between = float(values[same].mean()), float(values[~same].mean())

@@ -3,18 +3,23 @@
 Every function takes a stack (k, m) of triangles of RDMs, and a second one (l, m) or none, and gives (k, l): each RDM of
 the first against each of the second, or of the first. Arrays are of any kind that arrays.real takes. Where entries are
 missing (NaN, masked, NA), two RDMs are compared by the entries that both have; two that share none are refused.
+RDMs in files (see stored) are read part by part, to the same numbers.
 """
 
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.arrays import scaled_back, unit_of
-from orthotrace.analysis.rdm.correlate import blocks, correlate, in_one_pass, in_steps
+from orthotrace.analysis.rdm.correlate import correlate, in_one_pass, in_steps
 from orthotrace.analysis.rdm.kernels import of_triangles, square_roots, whitened
 from orthotrace.analysis.rdm.stacks import (
     Matrix,
+    blocks,
     each_pair,
     moderate,
     over_shared,
@@ -23,10 +28,13 @@ from orthotrace.analysis.rdm.stacks import (
     sizes_of,
     stacks,
 )
+from orthotrace.analysis.rdm.stored import Stack, StoredStack, stored
 from orthotrace.analysis.rdm.triangles import ranks
 from orthotrace.core.errors import UserError
 
 Flags = NDArray[np.bool_]
+# Bytes of an entry at the most while an RDM is ranked, and while Kendall's tau of two is computed.
+RANKED, SORTED = 48, 64
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
@@ -93,7 +101,7 @@ def spearman(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[0.5]])
     """
 
-    def score(first: Matrix, second: Matrix, there: object) -> Matrix:
+    def score(first: Stack, second: Stack, there: object) -> Matrix:
         ranked = _ranked(first, second)
         found = in_one_pass(*ranked, centre=True)
         return in_steps(*ranked) if found is None else found
@@ -117,7 +125,7 @@ def rho_a(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[0.75]])
     """
 
-    def score(first: Matrix, second: Matrix, there: object) -> Matrix:
+    def score(first: Stack, second: Stack, there: object) -> Matrix:
         m = first.shape[1]
         if m < 2:
             raise UserError("RDMs of one entry have no ranks to compare")
@@ -210,8 +218,8 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
     def score(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
         if noise is None and there is None and (found := of_triangles(first, second, centre=True)) is not None:
             return found
-        centred = _centred(first, 0)
-        return whitened(centred, centred if second is first else _centred(second, len(first)), noise, there)
+        centred = _centred(np.asarray(first), 0)
+        return whitened(centred, centred if second is first else _centred(np.asarray(second), len(first)), noise, there)
 
     return over_shared(rdms, others, score)
 
@@ -255,10 +263,11 @@ def norm_difference(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:
         array([[2.]])
     """
     first, second = stacks(rdms, others)
-    unit = max(unit_of(np.nan_to_num(first)), unit_of(np.nan_to_num(second)))
-    any_has = int((~np.isnan(first).all(axis=0) | ~np.isnan(second).all(axis=0)).sum())
+    unit, any_has = max(unit_of(sizes_of(first)), unit_of(sizes_of(second))), 0
+    for a, b in blocks(first, second):
+        any_has += int((~np.isnan(a).all(axis=0) | ~np.isnan(b).all(axis=0)).sum())
 
-    def norms(first: Matrix, second: Matrix, there: object) -> Matrix:
+    def norms(first: Stack, second: Stack, there: object) -> Matrix:
         def score(i: int, j: int) -> float:
             difference = first[i] / unit - second[j] / unit
             # Scaled, as squares of large or small numbers overflow or underflow.
@@ -289,17 +298,30 @@ def _centred(stack: Matrix, offset: int) -> Matrix:
     return centred
 
 
-def _ranked(first: Matrix, second: Matrix) -> tuple[Matrix, Matrix]:
-    ranked = ranks(first)
-    return ranked, ranked if second is first else ranks(second)
+def _ranked(first: Stack, second: Stack) -> tuple[Stack, Stack]:
+    ranked = _ranks(first)
+    return ranked, ranked if second is first else _ranks(second)
+
+
+def _ranks(stack: Stack) -> Stack:
+    """Of each RDM once: in files where the RDMs are, or where the ranks of all do not fit into memory."""
+    if not isinstance(stack, StoredStack) and memory.fits(RANKED * stack.size):
+        return ranks(stack)
+
+    def each_once() -> Iterator[Matrix]:
+        for number in range(len(stack)):
+            memory.need(RANKED * stack.shape[1], f"to rank an RDM of {stack.shape[1]} entries")
+            yield ranks(stack[number][None])[0]
+
+    return stored(each_once())
 
 
 def _bures(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
     if there is not None and shared_stimuli(there) is None:
         raise UserError("RDMs without single pairs of stimuli have no Bures similarity: leave out stimuli instead")
     # In units of the largest entry: products of traces overflow.
-    scaled = first / sizes_of(first)
-    first, second = scaled, scaled if second is first else second / sizes_of(second)
+    scaled = np.asarray(first) / sizes_of(first)
+    first, second = scaled, scaled if second is first else np.asarray(second) / sizes_of(second)
     roots, traces = square_roots(first)
     others_roots, others_traces = (roots, traces) if second is first else square_roots(second, len(first))
 
@@ -313,8 +335,9 @@ def _bures(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
 def _kendall(rdms: ArrayLike, others: ArrayLike | None, ties: bool) -> Matrix:
     from scipy.stats import kendalltau
 
-    def taus(first: Matrix, second: Matrix, there: object) -> Matrix:
-        for number, one in enumerate([*first, *(() if second is first else second)]):
+    def taus(first: Stack, second: Stack, there: object) -> Matrix:
+        memory.need(SORTED * first.shape[1], f"Kendall's tau of two RDMs of {first.shape[1]} entries")
+        for number, one in enumerate(itertools.chain(first, () if second is first else second)):
             refuse_nothing(number, float(one.max() > one.min()), 1.0, "constant")
         tied, tied_second = ([_tied(one) for one in stack] for stack in (first, second))
         pairs = first.shape[1] * (first.shape[1] - 1) // 2

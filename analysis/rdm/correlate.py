@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.arrays import real
 from orthotrace.analysis.rdm.pieces import ordered
-from orthotrace.analysis.rdm.stacks import Matrix, check_together, over_shared, refuse_nothing, sizes_of
+from orthotrace.analysis.rdm.stacks import Matrix, blocks, check_together, over_shared, refuse_nothing, sizes_of
+from orthotrace.analysis.rdm.stored import Stack, StoredStack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Entries at once: a block of some RDMs stays in the cache.
-BLOCK = 4096
-# The same for products alone.
+# Entries at once, of products alone.
 WIDE = 16384
 
 
 def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix:
     """Correlation, or cosine, in one pass where that is exact; else step by step, with an error that names the RDM."""
     check_together(rdms, others)
-    first = real(rdms, "rdms", missing=True)
-    second = first if others is None else real(others, "others", missing=True)
+    first = _read(rdms, "rdms")
+    second = first if others is None else _read(others, "others")
     if first.ndim == second.ndim == 2 and first.size and second.size and first.shape[1] == second.shape[1]:
         found = in_one_pass(first, second, centre)
         if found is not None:
@@ -33,7 +31,11 @@ def correlate(rdms: ArrayLike, others: ArrayLike | None, centre: bool) -> Matrix
     return over_shared(rdms, others, lambda a, b, there: in_steps(a, b, centre))
 
 
-def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
+def _read(rdms: ArrayLike, name: str) -> Any:
+    return rdms if isinstance(rdms, StoredStack) else real(rdms, name, missing=True)
+
+
+def in_one_pass(first: Stack, second: Stack, centre: bool) -> Matrix | None:
     """By the moments of all entries; None where a digit may be lost, or something is not finite."""
     import torch
 
@@ -49,7 +51,9 @@ def in_one_pass(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
 
     product = torch.zeros(len(first), len(second), dtype=torch.float64)
     sums, squares = (torch.zeros(2, max(len(first), len(second)), dtype=torch.float64) for _ in range(2))
-    for products, totals, moments in ordered(of, -(-m // WIDE)):
+    # A block as it is read, its squares, and the products.
+    size = 8 * (2 * (len(first) + (0 if same else len(second))) * min(WIDE, m) + len(first) * len(second))
+    for products, totals, moments in ordered(of, -(-m // WIDE), size, f"a block of {WIDE} entries of all RDMs"):
         product += products
         for into, found in ((sums, totals), (squares, moments)):
             for place, one in enumerate(found):
@@ -83,7 +87,7 @@ def as_tensor(block: Matrix) -> Tensor:
     return torch.from_numpy(block)
 
 
-def in_steps(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:
+def in_steps(first: Stack, second: Stack, centre: bool = True) -> Matrix:
     """Correlation, or cosine, by one pass over blocks of entries."""
     same = second is first
     sizes = sizes_of(first)
@@ -112,17 +116,10 @@ def in_steps(first: Matrix, second: Matrix, centre: bool = True) -> Matrix:
     return result
 
 
-def _means(stack: Matrix, sizes: Matrix, centre: bool) -> Matrix:
+def _means(stack: Stack, sizes: Matrix, centre: bool) -> Matrix:
     """Of each RDM in units of its size, (k, 1), without a copy of all; 0 where nothing is to be taken off."""
     total = np.zeros_like(sizes)
     if centre:
         for part, _ in blocks(stack, stack):
             total += (part / sizes).sum(axis=1, keepdims=True)
     return total / stack.shape[1]
-
-
-def blocks(first: Matrix, second: Matrix, width: int = BLOCK) -> Iterator[tuple[Matrix, Matrix]]:
-    """Both stacks by blocks of their entries."""
-    for start in range(0, first.shape[1], width):
-        part = first[:, start : start + width]
-        yield part, part if second is first else second[:, start : start + width]

@@ -1,13 +1,15 @@
 """Representational dissimilarity matrices: from activations, as upper triangles.
 
-An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. Features are read in blocks, so memory
-stays at a few n x n matrices and a block. Patterns are of any kind that arrays.real takes, and everything is computed
-in float64; only products of float32 patterns of more than two million entries are in float32, at twice the speed.
+An RDM of n stimuli is its upper triangle, row by row: n (n - 1) / 2 numbers. It is made in tiles of 1,024 stimuli and
+blocks of features, so beside itself and the patterns it takes the memory of a few tiles. Patterns are of any kind that
+arrays.real takes, and everything is computed in float64; only products of float32 patterns of more than two million
+entries are in float32, at twice the speed.
 Where rounding would be seen in the result, as of patterns that are nearly parallel, the blocks concerned are computed
 again in float64 (see rounding). The rounding of activations that a network gave in float32 cannot be undone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from orthotrace.analysis.rdm.arrays import representable, scaled_back
 from orthotrace.analysis.rdm.channels import checked, over_channels
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix, with_gaps
 from orthotrace.analysis.rdm.pieces import ordered
-from orthotrace.analysis.rdm.products import largest, moments, scaled, sizes, squares, upper
-from orthotrace.analysis.rdm.rounding import WidePatterns, corrected, squared_distances
+from orthotrace.analysis.rdm.products import Product, by_tiles, largest, scaled, sizes, sums_first, tiles_of
+from orthotrace.analysis.rdm.rounding import WidePatterns, corrected, new_triangle, squared_distances
+from orthotrace.analysis.rdm.triangles import start_of
 from orthotrace.core.errors import UserError, one_line
 
 Patterns = Tensor | ArrayLike
@@ -56,7 +59,7 @@ def correlation(patterns: Patterns, block: int = BLOCK, missing: bool = False) -
     """
     if (gaps := with_gaps(patterns, missing, 2)) is not None:
         return over_channels(gaps, "correlation")
-    return upper(_directions(matrix(patterns, features=2), _block(block), centre=True) / 2)
+    return _halved(_directions(matrix(patterns, features=2), _block(block), centre=True))
 
 
 def cosine(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -81,7 +84,7 @@ def cosine(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDA
     """
     if (gaps := with_gaps(patterns, missing)) is not None:
         return over_channels(gaps, "cosine")
-    return upper(_directions(matrix(patterns), _block(block), centre=False) / 2)
+    return _halved(_directions(matrix(patterns), _block(block), centre=False))
 
 
 def squared_euclidean(
@@ -112,8 +115,8 @@ def squared_euclidean(
         return over_channels(gaps, "squared_euclidean") / (gaps.shape[1] if per_feature else 1)
     x = matrix(patterns)
     distances, scale = squared_distances(x, _block(block))
-    found = scaled_back(upper(distances), scale, 2, "patterns")
-    return found / x.shape[1] if per_feature else found
+    found = scaled_back(distances, scale, 2, "patterns")
+    return np.divide(found, x.shape[1], out=found) if per_feature else found
 
 
 def euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -130,7 +133,7 @@ def euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> 
     if (gaps := with_gaps(patterns, missing)) is not None:
         return over_channels(gaps, "euclidean")
     distances, scale = squared_distances(matrix(patterns), _block(block))
-    return scaled_back(upper(distances.sqrt()), scale, 1, "patterns")
+    return scaled_back(np.sqrt(distances, out=distances), scale, 1, "patterns")
 
 
 def unit_euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -151,7 +154,8 @@ def unit_euclidean(patterns: Patterns, block: int = BLOCK, missing: bool = False
     """
     if (gaps := with_gaps(patterns, missing)) is not None:
         return over_channels(gaps, "unit_euclidean")
-    return upper(_directions(matrix(patterns), _block(block), centre=False).sqrt())
+    found = _directions(matrix(patterns), _block(block), centre=False)
+    return np.sqrt(found, out=found)
 
 
 def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = False) -> NDArray[np.float64]:
@@ -171,11 +175,12 @@ def norm_difference(patterns: Patterns, block: int = BLOCK, missing: bool = Fals
         return over_channels(gaps, "norm_difference")
     x = matrix(patterns)
     size = sizes(x)
-    own = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for part in x.split(_block(block), dim=1):
-        own += squares(scaled(part.double(), size))
-    length = own.sqrt() * (1.0 if size is None else size[:, 0].double())
-    return representable(upper((length[:, None] - length[None]).abs()), "patterns")
+    own = WidePatterns.of(x, size, _block(block), centre=False, unit=True).length[:, 0]
+    length = (own * (1.0 if size is None else size[:, 0].double())).cpu().numpy()
+    found = new_triangle(len(x))
+    for row in range(len(x)):
+        found[start_of(row, len(x)) : start_of(row + 1, len(x))] = np.abs(length[row + 1 :] - length[row])
+    return representable(found, "patterns")
 
 
 def cityblock(patterns: Patterns, missing: bool = False) -> NDArray[np.float64]:
@@ -242,34 +247,50 @@ MEASURES = {
 }  # fmt: skip
 
 
-def _directions(x: Tensor, block: int, centre: bool) -> Tensor:
-    """Squared distances (n, n) of patterns of length 1, 2 - 2 cos; of those without their mean, 2 - 2 r."""
+def _directions(x: Tensor, block: int, centre: bool) -> NDArray[np.float64]:
+    """Squared distances of patterns of length 1, 2 - 2 cos, an upper triangle; of those without their mean, 2 - 2 r."""
     size = sizes(x)
     mean = torch.zeros(len(x), 1, dtype=x.dtype, device=x.device)
+
+    def prepared(rows: slice, where: slice) -> Tensor:
+        part = x[rows, where] if size is None else x[rows, where] / size[rows]
+        return part - mean[rows] if centre else part
+
     if centre:
         parts = x.split(block, dim=1)
         total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for one in ordered(lambda number: scaled(parts[number], size).sum(dim=1), len(parts)):
             total += one
         mean = (total / x.shape[1])[:, None].to(x.dtype)
-    product, own, rest = moments(x, block, lambda part: scaled(part, size) - mean if centre else scaled(part, size))
-    if centre:
-        # What the rounding of the mean has left.
-        product -= rest[:, None] * rest[None] / x.shape[1]
-        own -= rest.square() / x.shape[1]
-    spread = own.clamp_min(0).sqrt()
-    if centre:
-        # What rounding leaves of a constant pattern.
-        most = 1.0 if size is not None else largest(x).double()
-        constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * most
-        _refuse(constant, "is constant: its correlation is undefined")
-    else:
-        _refuse(spread == 0, "is zero: it has no direction")
-    apart = 2 - 2 * (product / spread[:, None] / spread[None]).clamp(-1, 1)
-    return corrected(
-        apart, 2.0, x, block, lambda few: _directions(few, block, centre),
-        lambda: WidePatterns.of(x, size, block, centre, unit=True),
-    )  # fmt: skip
+    with closing(by_tiles(prepared, tiles_of(len(x)), x.shape[1], block)) as found:
+        own, rest, products = sums_first(found, x)
+        if centre:
+            # What the rounding of the mean has left.
+            own -= rest.square() / x.shape[1]
+        spread = own.clamp_min(0).sqrt()
+        if centre:
+            # What rounding leaves of a constant pattern.
+            most = 1.0 if size is not None else largest(x).double()
+            constant = spread <= 4 * torch.finfo(x.dtype).eps * x.shape[1] ** 0.5 * most
+            _refuse(constant, "is constant: its correlation is undefined")
+        else:
+            _refuse(spread == 0, "is zero: it has no direction")
+
+        def apart() -> Iterator[Product]:
+            for (rows, columns), product in products:
+                if centre:
+                    product -= rest[rows, None] * rest[None, columns] / x.shape[1]
+                cosines = (product / spread[rows, None] / spread[None, columns]).clamp_(-1, 1)
+                yield (rows, columns), 2 - 2 * cosines
+
+        return corrected(
+            apart(), torch.ones_like(own), x, block, lambda few: _directions(few, block, centre),
+            lambda: WidePatterns.of(x, size, block, centre, unit=True),
+        )  # fmt: skip
+
+
+def _halved(found: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(found, 2, out=found)
 
 
 def _refuse(wrong: Tensor, why: str) -> None:

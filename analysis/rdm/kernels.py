@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.arrays import finite, is_symmetric, unit_of
 from orthotrace.analysis.rdm.correlate import WIDE, as_tensor, in_steps
 from orthotrace.analysis.rdm.pieces import ordered
-from orthotrace.analysis.rdm.stacks import Matrix, moderate, refuse_nothing, shared_stimuli
+from orthotrace.analysis.rdm.stacks import Matrix, means_of, moderate, refuse_nothing, shared_stimuli
+from orthotrace.analysis.rdm.stored import Stack
 from orthotrace.analysis.rdm.triangles import square, stimuli_of
 from orthotrace.core.errors import UserError
 
@@ -31,7 +33,7 @@ def kernels(stack: Matrix) -> Iterator[Matrix]:
         yield -0.5 * (full - mean - mean[:, None] + mean.mean())
 
 
-def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
+def of_triangles(first: Stack, second: Stack, centre: bool) -> Matrix | None:
     """Cosines of kernels, (k, l), without any kernel; None where a digit may be lost, or something is not finite.
 
     With r the sums of the rows of D and s their sum, tr(G_a G_b) = 1/4 (tr(D_a D_b) - 2/n r_a r_b + 1/n^2 s_a s_b): one
@@ -45,8 +47,8 @@ def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     import torch
 
     n, same = stimuli_of(first.shape[1]), second is first
-    stacks = [as_tensor(one) for one in ((first,) if same else (first, second))]
-    means = [one.mean(1, keepdim=True) if centre else one.new_zeros(len(one), 1) for one in stacks]
+    stacks = (first,) if same else (first, second)
+    means = [torch.from_numpy(means_of(one) if centre else np.zeros((len(one), 1))) for one in stacks]
     starts = np.concatenate(([0], np.cumsum(np.arange(n - 1, 0, -1))))
     # Rows of the matrices, of so many entries together that a product of them is no small one.
     places = np.unique(np.searchsorted(starts, np.arange(0, starts[-1] + WIDE, WIDE)).clip(0, n - 1))
@@ -54,7 +56,7 @@ def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     def of(number: int) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         rows = range(int(places[number]), int(places[number + 1]))
         begin, end = int(starts[rows.start]), int(starts[rows.stop])
-        x = [one[:, begin:end] - mean for one, mean in zip(stacks, means, strict=True)]
+        x = [as_tensor(one[:, begin:end]) - mean for one, mean in zip(stacks, means, strict=True)]
         sums = [torch.zeros(len(one), n, dtype=torch.float64) for one in x]
         for row in rows:
             at, stop = int(starts[row]) - begin, int(starts[row + 1]) - begin
@@ -68,7 +70,8 @@ def of_triangles(first: Matrix, second: Matrix, centre: bool) -> Matrix | None:
     rows = [torch.zeros(len(one), n, dtype=torch.float64) for one in stacks]
     squares = [torch.zeros(len(one), dtype=torch.float64) for one in stacks]
     # One after another: the sums of all parts of many stimuli would need more memory than the triangles.
-    for products, sums, own in ordered(of, len(places) - 1):
+    size = 8 * sum(map(len, stacks)) * (3 * (WIDE + n) + n) + 8 * len(first) * len(second)
+    for products, sums, own in ordered(of, len(places) - 1, size, f"a block of {WIDE} entries of all RDMs"):
         product += products
         for into, found in ((rows, sums), (squares, own)):
             for total, one in zip(into, found, strict=True):
@@ -101,8 +104,12 @@ def whitened(first: Matrix, second: Matrix, noise: ArrayLike | None, there: NDAr
     if kept is not None:
         n, known = len(kept), None if known is None else known[np.ix_(kept, kept)]
     same = second is first
-    first = moderate(first)
-    second = first if same else moderate(second)
+    number = len(first) + (0 if same else len(second))
+    memory.need(
+        8 * number * n * n, f"to whiten {number} RDMs of {n} stimuli by their kernels", "choose another comparison"
+    )
+    first = moderate(np.asarray(first))
+    second = first if same else moderate(np.asarray(second))
     if there is not None and kept is None:
         rows, columns = (places[there] for places in np.triu_indices(n, 1))
         whiten = _of_pairs(rows, columns, n) if known is None else _of_noisy_pairs(rows, columns, known)
@@ -181,7 +188,14 @@ def _whitener(noise: Matrix) -> Matrix:
 
 
 def square_roots(stack: Matrix, offset: int = 0) -> tuple[list[Matrix], list[float]]:
-    """A of each RDM, and |A|_F^2; RDMs are counted from the offset."""
+    """A of each RDM, and |A|_F^2; RDMs are counted from the offset.
+
+    Raises:
+        UserError: an RDM of zeros, or more than fits into memory.
+    """
+    n = stimuli_of(stack.shape[1])
+    what = f"to make patterns of {len(stack)} RDMs of {n} stimuli"
+    memory.need(8 * (len(stack) + 3) * n * n, what, "choose another comparison")
     roots, traces = [], []
     for number, kernel in enumerate(kernels(stack)):
         values, vectors = np.linalg.eigh(kernel)

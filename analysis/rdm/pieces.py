@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from orthotrace.analysis.rdm import memory
+
 # What a container may use: microseconds of a period, or "max".
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 Found = TypeVar("Found")
 
 
-def ordered(work: Callable[[int], Found], count: int) -> Iterator[Found]:
+def ordered(work: Callable[[int], Found], count: int, size: int = 0, what: str = "") -> Generator[Found, None, None]:
     """The results of so many pieces of work in their order, several computed at a time.
 
     Each piece is computed by one thread, so its result is the same to the bit however many there are.
@@ -29,12 +31,14 @@ def ordered(work: Callable[[int], Found], count: int) -> Iterator[Found]:
         work: called with the number of a piece, from 0; it should let go of Python's lock where it takes long, as numpy
             and torch do.
         count: of pieces.
+        size: bytes that one takes; fewer are computed at a time where the memory has a bound.
+        what: a piece is, for the error where not even one fits.
 
     Example:
         >>> list(ordered(lambda number: number**2, 3))
         [0, 1, 4]
     """
-    at_once = min(count, threads())
+    at_once = memory.at_once(min(count, threads()), size, what)
     with _single():
         if at_once <= 1:
             yield from map(work, range(count))
@@ -54,7 +58,7 @@ def ordered(work: Callable[[int], Found], count: int) -> Iterator[Found]:
                     one.cancel()
 
 
-def each(work: Callable[[int], object], count: int) -> None:
+def each(work: Callable[[int], object], count: int, size: int = 0, what: str = "") -> None:
     """Do so many pieces of work, each of which writes to a place of its own, as ordered does them.
 
     Example:
@@ -63,7 +67,7 @@ def each(work: Callable[[int], object], count: int) -> None:
         >>> found
         [0, 1, 4]
     """
-    for _ in ordered(work, count):
+    for _ in ordered(work, count, size, what):
         pass
 
 

@@ -1,20 +1,23 @@
 """Stacks of RDMs as arrays, checked for every comparison; pairs of RDMs by the entries that both have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm.arrays import index_of, numbers, same_index
 from orthotrace.analysis.rdm.rdms import RDMs, check_comparable
+from orthotrace.analysis.rdm.stored import Stack, StoredStack
 from orthotrace.analysis.rdm.triangles import places_of, square, stimuli_of
 from orthotrace.core.errors import UserError
 
 Matrix = NDArray[np.float64]
-
+# Entries at once: a block of some RDMs stays in the cache; and how many are read from files together.
+BLOCK, READ = 4096, 2**22
 
 # A score of all pairs of two stacks without gaps, (k, s) and (l, s), given which entries these are; None for all.
-Score = Callable[[Matrix, Matrix, NDArray[np.bool_] | None], Matrix]
+Score = Callable[[Any, Any, NDArray[np.bool_] | None], Matrix]
 
 
 class _UndefinedError(UserError):
@@ -25,8 +28,10 @@ class _UndefinedError(UserError):
         self.number, self.what = number, what
 
 
-def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
+def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Any, Any]:
     """Two stacks as float64, the same object where there is but one; entries that are missing are NaN.
+
+    RDMs in files are given back as they are.
 
     Raises:
         UserError: not stacks of vectors of one length, RDMs that are not comparable, entries that are infinite, or an
@@ -37,14 +42,31 @@ def stacks(rdms: ArrayLike, others: ArrayLike | None) -> tuple[Matrix, Matrix]:
         array([[ 1., nan,  3.]])
     """
     check_together(rdms, others)
-    first = as_stack(rdms)
-    second = first if others is None else as_stack(others, "others")
+    first = opened(rdms)
+    second = first if others is None else opened(others, "others")
     if first.shape[1] != second.shape[1]:
         raise UserError(f"RDMs of one size are needed, got {first.shape[1]} and {second.shape[1]} entries")
+    if isinstance(first, StoredStack) or isinstance(second, StoredStack):
+        return first, second
     for number, one in enumerate([*first, *(() if second is first else second)]):
         if np.isnan(one).all():
             raise UserError(f"RDM {number} has no entries: all are missing (NaN)")
     return first, second
+
+
+def opened(rdms: Any, name: str = "rdms") -> Any:
+    """A stack: in files as it is, else as as_stack gives it."""
+    return rdms if isinstance(rdms, StoredStack) else as_stack(rdms, name)
+
+
+def complete(stack: Stack) -> bool:
+    """Whether no entry is missing.
+
+    Example:
+        >>> complete(np.array([[1.0, np.nan]]))
+        False
+    """
+    return stack.complete() if isinstance(stack, StoredStack) else not np.isnan(stack).any()
 
 
 def over_shared(rdms: ArrayLike, others: ArrayLike | None, score: Score) -> Matrix:
@@ -60,8 +82,10 @@ def over_shared(rdms: ArrayLike, others: ArrayLike | None, score: Score) -> Matr
     """
     first, second = stacks(rdms, others)
     same = second is first
-    if not (np.isnan(first).any() or (not same and np.isnan(second).any())):
+    if complete(first) and (same or complete(second)):
         return score(first, second, None)
+    if isinstance(first, StoredStack) or isinstance(second, StoredStack):
+        return each_pair(len(first), len(second), lambda i, j: _of_two(first, second, i, j, score), same)
     found = np.empty((len(first), len(second)))
     groups = _alike(first)
     for at, (rows, has) in enumerate(groups):
@@ -82,6 +106,38 @@ def over_shared(rdms: ArrayLike, others: ArrayLike | None, score: Score) -> Matr
             if same:
                 found[np.ix_(columns, rows)] = scores.T
     return found
+
+
+def _of_two(first: Stack, second: Stack, i: int, j: int, score: Score) -> float:
+    """Of RDMs in files, some of which lack entries, two at a time are in memory."""
+    one = first[i]
+    other = one if second is first and i == j else second[j]
+    if not (~np.isnan(one) & ~np.isnan(other)).any():
+        raise UserError(f"RDM {i} and RDM {j}{'' if second is first else ' of the others'} share no entry")
+    try:
+        return float(over_shared(one[None], None if other is one else other[None], score)[0, 0])
+    except _UndefinedError as error:
+        place = i if error.number == 0 else j + (0 if second is first else len(first))
+        raise _UndefinedError(place, error.what, ", of the entries that it shares with others,") from error
+
+
+def blocks(first: Stack, second: Stack, width: int = BLOCK) -> Iterator[tuple[Matrix, Matrix]]:
+    """Both stacks by blocks of their entries; of files many blocks are read together."""
+    read = max(1, READ // (width * max(len(first), len(second)))) * width
+    for start in range(0, first.shape[1], read):
+        some = first[:, start : start + read]
+        beside = some if second is first else second[:, start : start + read]
+        for at in range(0, some.shape[1], width):
+            part = some[:, at : at + width]
+            yield part, part if second is first else beside[:, at : at + width]
+
+
+def means_of(stack: Stack) -> Matrix:
+    """The mean of each RDM, (k, 1)."""
+    total = np.zeros((len(stack), 1))
+    for part, _ in blocks(stack, stack):
+        total += part.sum(axis=1, keepdims=True)
+    return total / stack.shape[1]
 
 
 def _alike(stack: Matrix) -> list[tuple[NDArray[np.intp], NDArray[np.bool_]]]:
@@ -159,9 +215,12 @@ def each_pair(rows: int, columns: int, score: Callable[[int, int], float], same:
     return found
 
 
-def sizes_of(stack: Matrix) -> Matrix:
+def sizes_of(stack: Stack) -> Matrix:
     """The largest entry of each RDM in size, (k, 1); 1 where all are 0."""
-    largest = np.maximum(np.fmax.reduce(stack, axis=1, keepdims=True), -np.fmin.reduce(stack, axis=1, keepdims=True))
+    largest = np.zeros((len(stack), 1))
+    for part, _ in blocks(stack, stack):
+        extremes = np.fmax.reduce(part, axis=1, keepdims=True), -np.fmin.reduce(part, axis=1, keepdims=True)
+        largest = np.fmax(largest, np.maximum(*extremes))
     return np.where(largest == 0, 1.0, largest)
 
 

@@ -9,8 +9,8 @@ from orthotrace.analysis.rdm.arrays import numbers
 from orthotrace.analysis.rdm.pieces import each
 from orthotrace.core.errors import UserError
 
-# Integers that numbers are sorted by, and how many numbers with the same one are sorted one by one.
-KEYS, FEW = float(2**32 - 2), 1000
+# Integers that numbers are sorted by.
+KEYS = float(2**32 - 2)
 # Numbers below which a call of a thread, or of torch, takes longer than the rest.
 SMALL = 4096
 
@@ -79,6 +79,32 @@ def places_of(first: NDArray[np.intp], second: NDArray[np.intp], stimuli: int) -
     return low * (2 * stimuli - low - 1) // 2 + high - low - 1
 
 
+def put(triangle: NDArray[np.float64], tile: tuple[slice, slice], values: NDArray[np.float64], stimuli: int) -> None:
+    """Write a tile of the matrix into its upper triangle; of one on the diagonal what is above it.
+
+    Example:
+        >>> triangle = np.zeros(6)
+        >>> put(triangle, (slice(0, 2), slice(1, 4)), np.arange(6.0).reshape(2, 3), 4)
+        >>> triangle
+        array([0., 1., 2., 4., 5., 0.])
+    """
+    rows, columns = tile
+    for row in range(rows.start, rows.stop):
+        first = max(columns.start, row + 1)
+        at = start_of(row, stimuli) - row - 1
+        triangle[at + first : max(at + first, at + columns.stop)] = values[row - rows.start, first - columns.start :]
+
+
+def start_of(row: int, stimuli: int) -> int:
+    """Where the entries of a row begin in an upper triangle.
+
+    Example:
+        >>> [start_of(row, 4) for row in range(4)]
+        [0, 3, 5, 6]
+    """
+    return row * (2 * stimuli - row - 1) // 2
+
+
 def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks from 1 within each row of (k, m), ties sharing their mean.
 
@@ -98,15 +124,15 @@ def ranks(stack: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _rank(one: NDArray[np.float64], into: NDArray[np.float64]) -> None:
     order, ordered = _sorted(one)
-    m = len(one)
-    # Where a run of equal values begins, and where the next does.
-    new = ordered[1:] != ordered[:-1]
-    if new.all():
-        into[order] = np.arange(1.0, m + 1)
-        return
-    starts = np.flatnonzero(np.concatenate(([True], new)))
-    ends = np.append(starts[1:], m)
-    into[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
+    # Whether an entry equals the one before it, and none does that is not there.
+    again = np.zeros(len(one) + 1, dtype=bool)
+    np.equal(ordered[1:], ordered[:-1], out=again[1:-1])
+    del ordered
+    found = np.arange(1.0, len(one) + 1)
+    if again.any():
+        starts, ends = (np.flatnonzero(at) for at in (~again[:-1] & again[1:], again[:-1] & ~again[1:]))
+        found[again[:-1] | again[1:]] = np.repeat((starts + ends) / 2 + 1, ends - starts + 1)
+    into[order] = found
 
 
 def _sorted(one: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -121,16 +147,16 @@ def _sorted(one: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.floa
         return order, one[order]
     # As even as the numbers themselves; equal numbers are equal integers, and none is smaller for a larger number.
     keys = torch.from_numpy(one - low).mul_(scale).sub_(KEYS / 2).to(torch.int32)
-    order = torch.sort(keys, stable=True).indices.numpy()
+    in_order, order = (found.numpy() for found in torch.sort(keys, stable=True))
+    del keys
     ordered = one[order]
-    wrong = np.flatnonzero(ordered[1:] < ordered[:-1])
-    if len(wrong) > FEW:
-        order = np.argsort(one)
-    elif len(wrong):
-        # Different numbers with one integer.
-        in_order = keys.numpy()[order]
-        for place in wrong:
-            start, stop = (int(np.searchsorted(in_order, in_order[place], side)) for side in ("left", "right"))
-            part = order[start:stop]
-            order[start:stop] = part[np.argsort(one[part])]
-    return order, one[order] if len(wrong) else ordered
+    if (ordered[1:] < ordered[:-1]).any():
+        # Different numbers with one integer, some of them in the wrong order: all that share one are sorted
+        # among their places, which are in the order of the integers already.
+        shared = np.zeros(len(one), dtype=bool)
+        np.equal(in_order[1:], in_order[:-1], out=shared[1:])
+        shared[:-1] |= shared[1:]
+        some = order[shared]
+        some = some[np.argsort(one[some])]
+        order[shared], ordered[shared] = some, one[some]
+    return order, ordered

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from orthotrace.analysis.rdm.arrays import numbers
+from orthotrace.analysis.rdm.memory import OutOfMemoryBoundError
 from orthotrace.analysis.rdm.patterns import UndefinedPatternsError
-from orthotrace.analysis.rdm.stacks import as_stack
-from orthotrace.analysis.rdm.triangles import places_of, square, stimuli_of
+from orthotrace.analysis.rdm.stacks import complete, opened
+from orthotrace.analysis.rdm.triangles import start_of, stimuli_of
 from orthotrace.core.errors import UserError
 
 
@@ -51,12 +52,13 @@ def partial_rdm(measure: Callable[..., ArrayLike], patterns: Tensor) -> NDArray[
             raise UserError(
                 f"of {len(kept)} stimuli the measure must give {number} dissimilarities (got shape {values.shape})"
             )
-        rows, columns = (kept[one] for one in np.triu_indices(len(kept), 1))
-        found[places_of(rows, columns, n)] = values
+        at = 0
+        for place, row in enumerate(kept.tolist()):
+            others = kept[place + 1 :]
+            found[start_of(row, n) - row - 1 + others] = values[at : at + len(others)]
+            at += len(others)
         break
-    silent = undefined(found)
-    rows, columns = np.triu_indices(n, 1)
-    if not np.isfinite(found[~(silent[rows] | silent[columns])]).all():
+    if not np.isfinite(without(found, undefined(found))).all():
         raise UserError("the measure gives dissimilarities that are not finite")
     return found
 
@@ -68,8 +70,15 @@ def undefined(rdm: NDArray[np.float64]) -> NDArray[np.bool_]:
         >>> undefined(np.array([np.nan, 2.0, np.nan])).tolist()
         [False, True, False]
     """
-    missing = np.isnan(square(rdm))
-    return missing.sum(axis=1) == len(missing) - 1
+    n, missing = stimuli_of(len(rdm)), np.isnan(rdm)
+    if not missing.any():
+        return np.zeros(n, dtype=bool)
+    counts = np.zeros(n, dtype=np.intp)
+    for row in range(n):
+        of = missing[start_of(row, n) : start_of(row + 1, n)]
+        counts[row] += of.sum()
+        counts[row + 1 :] += of
+    return counts == n - 1
 
 
 def without(rdm: NDArray[np.float64], stimuli: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -79,8 +88,10 @@ def without(rdm: NDArray[np.float64], stimuli: NDArray[np.bool_]) -> NDArray[np.
         >>> without(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), np.array([True, False, False, False]))
         array([4., 5., 6.])
     """
-    rows, columns = np.triu_indices(stimuli_of(rdm.shape[-1]), 1)
-    return rdm[..., ~(stimuli[rows] | stimuli[columns])]
+    n = stimuli_of(rdm.shape[-1])
+    if not stimuli.any():
+        return rdm
+    return rdm[..., np.concatenate([~(stimuli[row + 1 :] | stimuli[row]) for row in range(n)])]
 
 
 def on_shared(
@@ -107,9 +118,9 @@ def on_shared(
                [0.277, 1.   ,   nan],
                [  nan,   nan,   nan]])
     """
-    first = as_stack(rdms)
-    second = first if others is None else as_stack(others, "others")
-    if first.shape[1] != second.shape[1] or not (np.isnan(first).any() or np.isnan(second).any()):
+    first = opened(rdms)
+    second = first if others is None else opened(others, "others")
+    if first.shape[1] != second.shape[1] or (complete(first) and complete(second)):
         return score(rdms, others)
     try:
         return score(rdms, others)
@@ -125,5 +136,7 @@ def _or_nan(score: Callable[..., NDArray[np.float64]], one: NDArray[np.float64],
         return float("nan")
     try:
         return float(score(one[None], None if other is one else other[None])[0, 0])
+    except OutOfMemoryBoundError:
+        raise
     except UserError:
         return float("nan")

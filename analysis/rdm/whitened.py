@@ -15,6 +15,7 @@ from orthotrace.analysis.rdm.dissimilarity import BLOCK, squared_euclidean
 from orthotrace.analysis.rdm.patterns import matrix, with_gaps
 from orthotrace.analysis.rdm.precisions import Precision, in_units, mean_covariance, of_each, root_of, whitened
 from orthotrace.analysis.rdm.rounding import squared_distances
+from orthotrace.analysis.rdm.triangles import square
 from orthotrace.core.errors import UserError
 
 
@@ -244,7 +245,8 @@ def _by_groups(
         part = x[members][:, torch.from_numpy(channels).to(x.device)]
         part = (part - part.mean(0)) @ root
         squares, scale = squared_distances(part, whole_number(block, "block", 1))
-        values = representable(squares.cpu().numpy() * (scale**2 / channels.sum()), "patterns")
+        whole_part = square(squares) if len(part) > 1 else np.zeros((1, 1))
+        values = representable(whole_part * (scale**2 / channels.sum()), "patterns")
         if a != b:
             values = values[: len(rows), len(rows) :]
         found[np.ix_(rows, columns)], found[np.ix_(columns, rows)] = values, values.T

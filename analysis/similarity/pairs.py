@@ -13,6 +13,7 @@ from orthotrace.analysis.rdm.dissimilarity import BLOCK
 from orthotrace.analysis.rdm.patterns import matrix
 from orthotrace.analysis.rdm.products import largest, moments
 from orthotrace.analysis.rdm.rounding import squared_distances as rdm_distances
+from orthotrace.analysis.rdm.triangles import square
 from orthotrace.core.errors import UserError
 
 Activations = Tensor | ArrayLike
@@ -99,4 +100,4 @@ def double_centred(k: Tensor) -> Tensor:
 
 def squared_distances(x: Tensor) -> Tensor:
     """|x_i - x_j|^2 of all stimuli, (n, n), in float64; of very large or small patterns in units of their largest."""
-    return rdm_distances(x, BLOCK)[0]
+    return torch.from_numpy(square(rdm_distances(x, BLOCK)[0])).to(x.device)

@@ -15,6 +15,7 @@ from orthotrace.analysis.networks.given import read_layer
 from orthotrace.analysis.networks.read import Members, NetworkReadings
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.rdm.compare import pearson
+from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.analysis.studies.correspondence import activation_similarities
 from orthotrace.analysis.studies.similarities import Similarity
@@ -89,7 +90,9 @@ def _of_rdms(a: Network, b: Network, own: Sequence[str], others: Sequence[str]) 
     rows, columns = ([layer for layer in of if layer in one.rdms] for one, of in ((a, own), (b, others)))
     matrix = np.full((len(own), len(others)), np.nan)
     if rows and columns:
-        values = on_shared(pearson, np.stack([a.rdms[layer] for layer in rows]), [b.rdms[layer] for layer in columns])
+        values = on_shared(
+            pearson, *(together((of.rdms, name) for name in names) for of, names in ((a, rows), (b, columns)))
+        )
         matrix[np.ix_([own.index(one) for one in rows], [others.index(one) for one in columns])] = values
     return matrix
 

@@ -83,7 +83,7 @@ def between_networks(
     plain = pair_mean(values, method, level, resamples, seed)
     if not stimuli or plain.low is None:
         return plain
-    stack = stacks(rdms, None)[0]
+    stack = np.asarray(stacks(rdms, None)[0])
     if (gaps := np.isnan(stack).any(axis=0)).all():
         return plain
     stack, n = of_shared_stimuli(stack)

@@ -14,6 +14,7 @@ from orthotrace.analysis.inference.variance import check_factors, variance_compo
 from orthotrace.analysis.networks.given import GivenNetwork
 from orthotrace.analysis.networks.left_out import LeftOut
 from orthotrace.analysis.networks.runs import Network
+from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.undefined import undefined, without
 from orthotrace.config.build import plain
 from orthotrace.config.folder_names import leaves
@@ -172,6 +173,8 @@ def _of_layer(
 ) -> list[FactorShare]:
     levels = levels_of([(one.run, one.task) for one in own], factors)
     check_factors(levels, len(own))
+    entries = len(own[0].rdms[layer])
+    memory.need(2 * 8 * len(own) * entries, f"factors of {len(own)} RDMs of {entries} entries", "leave out factors")
     values = _few([one.rdms[layer] for one in own])
     shares = variance_components(values, levels)
     resampled, half = _jackknife(values, levels, level)

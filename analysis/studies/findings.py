@@ -18,11 +18,12 @@ from orthotrace.analysis.networks.names import names_of
 from orthotrace.analysis.networks.read import AnyGroup, Members, NetworkReadings, members_of
 from orthotrace.analysis.networks.runs import Network, Stimuli
 from orthotrace.analysis.networks.spread import Spreading
-from orthotrace.analysis.networks.storage import write_rdms
+from orthotrace.analysis.networks.storage import write_stack
 from orthotrace.analysis.networks.trains import CONSTANTS
 from orthotrace.analysis.rdm.categories import clustering_index
 from orthotrace.analysis.rdm.compare import pearson
 from orthotrace.analysis.rdm.rdms import RDMs
+from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.rdm.undefined import on_shared, undefined, without
 from orthotrace.analysis.similarity.invariances import declaration
 from orthotrace.analysis.studies.consistency import PairMean, between_networks, comparable
@@ -279,18 +280,18 @@ def consistencies(
     for key, same in several.items():
         for layer in layers:
             of = [
-                (one, rdms[layer])
-                for one in same
-                if layer in (rdms := one.rdms if what == "consistency" else one.centroids)
+                (one, rdms) for one in same if layer in (rdms := one.rdms if what == "consistency" else one.centroids)
             ]
             if len(of) < 2:
                 continue
-            kept = comparable(on_shared(pearson, [rdm for _, rdm in of]))
+            kept = comparable(on_shared(pearson, together((rdms, layer) for _, rdms in of)))
             for place, (one, _) in enumerate(of):
                 if place not in kept:
                     left_out.append(one.left_out(layer, what, "it shares too few stimuli with another network"))
             if len(kept) > 1:
-                found.setdefault(key, {})[layer] = between_networks([of[place][1] for place in kept], **interval)
+                found.setdefault(key, {})[layer] = between_networks(
+                    together((of[place][1], layer) for place in kept), **interval
+                )
     return found
 
 
@@ -329,7 +330,7 @@ def corresponding(same: Sequence[Network], layers: Sequence[str], left_out: list
     for one in same:
         if one not in having:
             left_out.append(one.left_out("", "correspondence", "it lacks a layer that most have"))
-    stacks = [np.stack([one.rdms[layer] for layer in most]) for one in having]
+    stacks = [together((one.rdms, layer) for layer in most) for one in having]
     if len(stacks) < 2:
         return None
     found = layer_similarities(stacks)
@@ -372,9 +373,10 @@ def keep_rdms(
         if not network.rdms:
             continue
         layers = np.array(list(network.rdms))
-        stack = np.stack(list(network.rdms.values()))
+        stack: Any = together((network.rdms, layer) for layer in network.rdms)
         there = None if kept is None else kept.holding(network.run, network.task, layers.tolist())
-        write_rdms(path, RDMs(stack, measure, stimuli.descriptors(), {"name": layers}, about), there)
+        described = {"pattern_descriptors": stimuli.descriptors(), "rdm_descriptors": {"name": layers}}
+        write_stack(path, stack, measure, {**described, "descriptors": about}, there)
         written |= {path, path.with_suffix(".json")}
     for path in folder.iterdir():
         if path not in written and path.suffix in (".safetensors", ".json"):

@@ -6,6 +6,7 @@ import numpy as np
 
 from orthotrace.analysis.networks.runs import Network
 from orthotrace.analysis.rdm.compare import pearson
+from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.results.statistics import Interval, mean_interval
 
@@ -33,10 +34,12 @@ def rdm_drift(networks: Sequence[Network], layers: Sequence[str], level: float =
     for (method, _), by_task in courses.items():
         first, *later = (by_task[task] for task in sorted(by_task))
         for layer in layers:
-            rdms = [one.rdms[layer] for one in (first, *later) if layer in one.rdms]
+            rdms = [one.rdms for one in (first, *later) if layer in one.rdms]
             if layer not in first.rdms or len(rdms) < 2:
                 continue
-            found = on_shared(pearson, rdms[:1], rdms[1:])[0] ** 2
+            found = (
+                on_shared(pearson, together([(first.rdms, layer)]), together((one, layer) for one in rdms[1:]))[0] ** 2
+            )
             tasks = [one.task for one in later if layer in one.rdms]
             for task, value in zip(tasks, found.tolist(), strict=True):
                 if np.isfinite(value):

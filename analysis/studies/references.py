@@ -14,6 +14,7 @@ from orthotrace.analysis.networks.read import Members
 from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.rdms import Measure, RDMs, check_comparable
+from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.rdm.undefined import on_shared
 from orthotrace.core.errors import UserError, checked, nearest
 from orthotrace.results.statistics import mean_interval
@@ -138,7 +139,7 @@ def agreements(
             if not of:
                 continue
             scores = on_shared(
-                compare.METHODS[method], np.stack([one.rdms[layer] for one in of]), rdms.dissimilarities
+                compare.METHODS[method], together((one.rdms, layer) for one in of), rdms.dissimilarities
             ).mean(axis=1)
             for one, value in zip(of, scores, strict=True):
                 if np.isnan(value):

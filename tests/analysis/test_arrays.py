@@ -28,9 +28,11 @@ EXAMPLES = int(os.environ.get("ORTHOTRACE_ARRAY_CALLS", "200"))
 PACKAGES = ("rdm", "similarity", "inference", "studies", "concepts")
 # What takes no arrays of users: behind the gate, or of runs and files. By module or function.
 INSIDE = {
-    "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.patterns", "rdm.pieces", "rdm.precisions",
+    "rdm.arguments", "rdm.arrays", "rdm.channels", "rdm.correlate", "rdm.kernels", "rdm.memory", "rdm.patterns", "rdm.pieces", "rdm.precisions",
     "rdm.products", "rdm.rounding", "rdm.stacks", "rdm.undefined",
-    "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.ranks",
+    "rdm.rdms.check_comparable", "rdm.triangles.checked_triangle", "rdm.triangles.places_of", "rdm.triangles.put", "rdm.triangles.ranks", "rdm.triangles.start_of",
+    "rdm.stored.StoredRdm", "rdm.stored.StoredStack", "rdm.stored.StoredByName", "rdm.stored.some",
+    "rdm.stored.stacked", "rdm.stored.together",
     "rdm.triangles.stimuli_of", "similarity.all_pairs.by_vectors", "similarity.all_pairs.cosine_of", "similarity.all_pairs.VectorCosine", "similarity.invariances", "similarity.pairs", "inference.resampling",
     "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled", "inference.ceilings.warning",

@@ -111,6 +111,6 @@ def test_the_code_of_the_page_on_analysis():
     # As its comments say.
     assert names["found"].places["conv"].after == ("bn", "relu") and names["found"].left_out == ()
     assert {name: tuple(one.shape) for name, one in names["layers"].items()} == {"conv": (10, 144), "head": (10, 2)}
-    assert len(others) == 3
+    assert len(others) == 4
     for code in others:
         exec(code, {})

@@ -30,3 +30,12 @@ def test_the_costs_of_seeds_together_are_those_that_were_measured():
         record = json.loads(line)
         assert record["device"] == "cpu"
         assert f"| {record['case']} | {record['seeds']} | {record['lone_runs']:.1f} |" in page, record["case"]
+
+
+def test_many_stimuli_take_what_was_measured_and_no_more_than_the_bound():
+    page = PAGES["docs/results/speed.md"]
+    lines = (ROOT / "scripts" / "results" / "benchmark_rsa_scale.jsonl").read_text().strip().split("\n")
+    for record in map(json.loads, lines):
+        assert f"| {record['case']} | {record['seconds']} s | {record['peak_mb']:,} MB |" in page, record["case"]
+        assert record["memory"] == "4GB" and record["peak_mb"] <= 4000
+    assert len(lines) == 12

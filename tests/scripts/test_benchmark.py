@@ -212,3 +212,14 @@ def test_networks_trained_together_are_compared_with_lone_ones(monkeypatch, caps
     (record,) = [json.loads(line) for line in capsys.readouterr().out.strip().split("\n")]
     assert record["case"] == "finetune, tiny_10" and (record["device"], record["seeds"]) == ("cpu", 2)
     assert record["lone_runs"] == pytest.approx(record["together_s"] / record["alone_s"], rel=0.05)
+
+
+def test_records_of_many_stimuli_say_what_they_took(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import benchmark_scale
+
+    found = list(benchmark_scale.rsa_scale(((60, 20, 3),), "64GB"))
+    assert found[0]["case"] == "correlation RDM, 60 stimuli x 20 float32" and len(found) == 7
+    assert [one["case"].rpartition(", ")[2] for one in found[2:]] == ["made into files", *benchmark_scale.METHODS]
+    # Of the whole process, torch among it.
+    assert all(one["memory"] == "64GB" and one["peak_mb"] > 100 and one["seconds"] >= 0 for one in found)
