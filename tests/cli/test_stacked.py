@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,27 @@ def test_a_folder_of_something_else_fails_alone(train):
     code, out = answer.code, answer.out
     assert code == 1 and "is finished" in out and "failed: " in out and "of something else" in out
     assert second.metrics_file.read_text() == "mine" and Run(first.folder).finished
+
+
+def test_a_folder_in_use_is_left_to_who_uses_it(train):
+    """The others of the group are trained."""
+    jobs = ("--multirun", *TINY, "seed=0,1", "seeds_at_once=2")
+    assert train(*jobs).code == 0
+    first, second = runs()
+    for path in (*second.checkpoints.iterdir(), second.scores_file):
+        path.unlink()
+    shutil.rmtree(first.folder)
+    writes = (
+        "import sys; from pathlib import Path; from orthotrace.core.folders import held\nwith held(Path(sys.argv[1])):"
+    )
+    command = [sys.executable, "-c", f"{writes}\n    print('held', flush=True)\n    input()", str(second.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        answer = train(*jobs)
+        assert "seed=1 failed: " in answer.out and "another process trains in it" in answer.out, answer
+        assert Run(first.folder).finished and not second.failed_file.exists()
+        other.communicate("\n")
+    assert train(*jobs).code == 0 and Run(second.folder).finished
 
 
 REFUSED = {

@@ -39,3 +39,12 @@ def test_many_stimuli_take_what_was_measured_and_no_more_than_the_bound():
         assert f"| {record['case']} | {record['seconds']} s | {record['peak_mb']:,} MB |" in page, record["case"]
         assert record["memory"] == "4GB" and record["peak_mb"] <= 4000
     assert len(lines) == 12
+
+
+def test_the_memory_of_runs_is_what_was_measured():
+    page = PAGES["docs/results/speed.md"]
+    lines = (ROOT / "scripts" / "results" / "benchmark_memory.jsonl").read_text().strip().split("\n")
+    assert len(lines) == 10
+    for one in map(json.loads, lines):
+        row = f"| {one['case']} | {one['ours_peak_mb']:,.1f} | {one['peer_peak_mb']:,.1f} | {one['stated_mb']} | "
+        assert f"{row}{one['beyond_mb']} |" in page, one["case"]

@@ -26,7 +26,7 @@ from orthotrace.cli.train import assemble, remove_if_empty
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import write_text
-from orthotrace.core.folders import held
+from orthotrace.core.folders import held, is_held
 from orthotrace.core.interrupt import stop_here
 from orthotrace.results.replaced import give_back, set_aside
 from orthotrace.results.run_folder import Run
@@ -160,6 +160,9 @@ def train_together(members: Sequence[Member]) -> dict[Path, Value]:
             continue
         if finished:
             values[one.run.folder] = value
+        elif is_held(one.run.folder):
+            # The other process reports what becomes of the run.
+            told_of_failure(one.config, f"{one.label}failed: {one.run.folder.name}: another process trains in it")
         else:
             left.append(one)
     if left:
@@ -221,6 +224,5 @@ def _give_back(run: Run) -> None:
 
 def _tell_failed(one: Member, reason: str, details: str = "") -> None:
     told_of_failure(one.config, f"{one.label}failed: {one.run.folder.name}: {reason}")
-    # Of another run's folder nothing is said there, as of one that another process writes to.
     if one.run.folder.is_dir():
         write_text(one.run.failed_file, f"{reason}\n\n{details}")
