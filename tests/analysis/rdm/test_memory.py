@@ -39,7 +39,7 @@ def test_what_is_no_size_is_refused(text):
 
 
 def test_less_than_is_taken_already_is_refused():
-    with pytest.raises(UserError, match=r"memory: the process takes \d+ MB already: give more than 1MB"):
+    with pytest.raises(UserError, match=r"memory: the process takes [\d.]+ [MG]B already: give more than 1MB"):
         memory.within("1MB").__enter__()
     assert not memory.bounded()
 
