@@ -36,3 +36,27 @@ def test_what_users_name_below_a_misspelt_group_keeps_its_name(key):
 def test_an_analysis_has_none_of_the_options_of_training():
     said = hint("zzz.zzz", KNOWN["analyze"], groups("analyze"))
     assert "spikes" in said and not {"optimizer", "method"} & set(said.removeprefix("there are: ").split(", "))
+
+
+def test_a_file_that_has_changed_is_read_anew(tmp_path):
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "mine.yaml"
+    found = []
+    for text in ("units: 3\n", "units: 3\nmore: {deep: ???}\n"):
+        file.write_text(text)
+        found.append(known_keys("train", {"model": "mine"}, [tmp_path])["model"])
+        # What is handed out is the caller's own.
+        found[-1]["own"] = 1
+    assert found == [{"units": 3, "own": 1}, {"units": 3, "more": {"deep": "???"}, "own": 1}]
+    assert "own" not in known_keys("train", {"model": "mine"}, [tmp_path])["model"]
+
+
+def test_what_is_missing_replaces_nothing(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "base.yaml").write_text("units: 3\nlist: [1, 2]\ndeep: {a: 1, b: 2}\n")
+    (tmp_path / "model" / "mine.yaml").write_text(
+        "defaults: [base]\nunits: ???\nlist: [3]\ndeep: {b: null}\nnew: ???\n"
+    )
+    assert known_keys("train", {"model": "mine"}, [tmp_path])["model"] == {
+        "units": 3, "list": [3], "deep": {"a": 1, "b": None}, "new": "???"
+    }  # fmt: skip

@@ -1,12 +1,14 @@
 """The keys that the files of conf/ have, and a hint for one that they do not."""
 
+import copy
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from orthotrace.config.conf import conf_folder, group_folders
 from orthotrace.core.errors import nearest, short
@@ -36,9 +38,11 @@ def known_keys(config_name: str, choices: Mapping[str, str], folders: Sequence[P
             header = re.match(r"# @package (\S+)", file.read_text(encoding="utf-8"))
             package = header[1] if header else group
             if package != "_global_":
-                OmegaConf.update(found, package, _whole(file))
-    content: Any = OmegaConf.to_container(found)
-    return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
+                part = _whole(file)
+                for name in reversed(package.split(".")):
+                    part = {name: part}
+                found = _merged(found, part)
+    return {key: copy.deepcopy(value) for key, value in found.items() if key not in ("defaults", "hydra")}
 
 
 def groups(config_name: str = "train") -> list[str]:
@@ -56,8 +60,7 @@ def at(values: Mapping[str, Any], path: str) -> Any:
 
 def plain_file(file: Path) -> dict[str, Any]:
     """What a file of conf/ says, as it stands there."""
-    content: Any = OmegaConf.to_container(_load(file))
-    return content
+    return copy.deepcopy(_load(file))
 
 
 def write_keys(name: str, keys: Mapping[str, Any]) -> str:
@@ -148,9 +151,28 @@ def _paths(node: Any, path: str = "") -> Iterator[str]:
             yield from _paths(value, f"{path}{key}.")
 
 
-def _load(file: Path) -> DictConfig:
-    loaded = OmegaConf.load(file)
-    return loaded if isinstance(loaded, DictConfig) else OmegaConf.create()
+def _load(file: Path) -> dict[str, Any]:
+    """What a file says; not to be changed."""
+    about = file.stat()
+    return _read(file, about.st_mtime_ns, about.st_size)
+
+
+# A command looks at the same files several times, and reading one takes as long as all that is done with it.
+@functools.lru_cache(maxsize=512)
+def _read(file: Path, changed: int, size: int) -> dict[str, Any]:
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(file))
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _merged(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Values with others over them, key by key, as OmegaConf merges them: what is missing replaces nothing."""
+    found = dict(values)
+    for key, value in others.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = _merged(found[key], value)
+        elif value != "???" or key not in found:
+            found[key] = value
+    return found
 
 
 def _option(name: str, folders: Sequence[Path]) -> Path | None:
@@ -162,24 +184,23 @@ def _defaults(file: Path) -> dict[str, str]:
     """Group -> option of a defaults list, with those of the files beside it that it names."""
     found: dict[str, str] = {}
     for entry in _load(file).get("defaults", []):
-        if OmegaConf.is_dict(entry):
+        if isinstance(entry, dict):
             found |= {str(key).split("@")[0].split("/")[-1].split(" ")[-1]: str(one) for key, one in entry.items()}
         elif "/" not in str(entry) and (base := file.with_name(f"{entry}.yaml")).is_file():
             found |= _defaults(base)
     return found
 
 
-def _whole(file: Path) -> DictConfig:
+def _whole(file: Path) -> dict[str, Any]:
     """An option with the files that its defaults list names: beside it, or /FILE@PACKAGE at the top of conf/."""
-    content, found = _load(file), OmegaConf.create()
+    content, found = dict(_load(file)), dict[str, Any]()
     for entry in content.pop("defaults", []):
-        if OmegaConf.is_dict(entry):
+        if isinstance(entry, dict):
             # Chooses an option of another group.
             continue
         name, _, package = str(entry).partition("@")
         base = conf_folder() / f"{name[1:]}.yaml" if name.startswith("/") else file.with_name(f"{name}.yaml")
         if base.is_file():
             part = _whole(base)
-            found.merge_with(OmegaConf.create({package: part}) if package not in ("", "_here_") else part)
-    found.merge_with(content)
-    return found
+            found = _merged(found, {package: part} if package not in ("", "_here_") else part)
+    return _merged(found, content)
