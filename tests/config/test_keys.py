@@ -42,7 +42,7 @@ def test_a_file_that_has_changed_is_read_anew(tmp_path):
     (tmp_path / "model").mkdir()
     file = tmp_path / "model" / "mine.yaml"
     found = []
-    for text in ("units: 3\n", "units: 3\nmore: {deep: ???}\n"):
+    for text in ("units: 3\n", "units: 3\nmore: {deep: '???'}\n"):
         file.write_text(text)
         found.append(known_keys("train", {"model": "mine"}, [tmp_path])["model"])
         # What is handed out is the caller's own.
