@@ -145,7 +145,7 @@ def draw(records: list[dict[str, Any]]) -> None:
         panels[0, 0].set_ylim(bottom=0)
         panels[1, 0].set_yscale("symlog", linthresh=0.1)
         panels[1, 0].set_ylim(0, 2 * max(one["kept_mb"] for one in records))
-        panels[0, 0].legend(loc="upper left")
+        panels[0, 0].legend(loc="lower left", ncols=2)
         for number, panel in enumerate(panels.flat):
             letter(panel, number)
         with whole(FIGURE) as temporary:
