@@ -17,10 +17,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
+from drawing import save
 from records import read_record, write_record
 
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, letter, now, styled
-from orthotrace.core.files import whole
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, now, styled
 from orthotrace.core.seeds import generator
 from orthotrace.layers.hopfield import Hopfield, Rule
 
@@ -125,10 +125,7 @@ def draw(records: list[dict[str, Any]]) -> None:
         panels[0].set_ylim(0, 1.05)
         panels[0].annotate(f"{THEORY}", (THEORY, 0.02), (3, 0), textcoords="offset points", color="0.4")
         panels[0].legend(loc="lower right")
-        for number, panel in enumerate(panels):
-            letter(panel, number)
-        with whole(FIGURE) as temporary:
-            figure.savefig(temporary, metadata={"Software": None})
+        save(figure, panels, FIGURE)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from drawing import save
 from measuring import measured
 from records import read_record, write_record
 
 from orthotrace.analysis import rdm
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, letter, now, styled
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, now, styled
 from orthotrace.analysis.rdm import compare
-from orthotrace.core.files import whole
 
 RESULTS, FIGURE = Path("scripts/results/scaling.json"), Path("docs/figures/scaling.png")
 ROUNDS = 3
@@ -115,10 +115,7 @@ def draw(records: list[dict[str, Any]]) -> None:
         panels[1, 0].set_ylabel("Peak above the inputs (MB)")
         panels[0, 0].set_ylim(1e-3, 1e2)
         panels[1, 0].set_ylim(1, 1e4)
-        for number, panel in enumerate(panels.flat):
-            letter(panel, number)
-        with whole(FIGURE) as temporary:
-            figure.savefig(temporary, metadata={"Software": None})
+        save(figure, panels, FIGURE)
 
 
 if __name__ == "__main__":

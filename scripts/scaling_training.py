@@ -19,12 +19,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from benchmark_training import BATCH, MOMENTUM, RATE, stepper
+from drawing import save
 from measuring import measured
 from records import read_record, write_record
 from torch.nn.functional import cross_entropy
 
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, letter, now, styled
-from orthotrace.core.files import whole
+from orthotrace.analysis.figures.style import COLOURS, MARKERS, now, styled
 from orthotrace.data.batches import Batches
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
@@ -146,10 +146,7 @@ def draw(records: list[dict[str, Any]]) -> None:
         panels[1, 0].set_yscale("symlog", linthresh=0.1)
         panels[1, 0].set_ylim(0, 2 * max(one["kept_mb"] for one in records))
         panels[0, 0].legend(loc="lower left", ncols=2)
-        for number, panel in enumerate(panels.flat):
-            letter(panel, number)
-        with whole(FIGURE) as temporary:
-            figure.savefig(temporary, metadata={"Software": None})
+        save(figure, panels, FIGURE)
 
 
 if __name__ == "__main__":
