@@ -15,7 +15,7 @@ from orthotrace.config.folder_names import differences, relevant, run_name
 from orthotrace.config.renamed import ADDED
 from orthotrace.config.schema import check
 from orthotrace.core.errors import UserError
-from orthotrace.layers.weights import KINDS
+from orthotrace.layers.weights import maker_of
 
 
 @pytest.mark.parametrize("option", GROUPS["weights"])
@@ -26,7 +26,7 @@ def test_every_key_of_weights_is_one_of_its_kind(option):
         assert "weights" not in model
         return
     assert model.weights.kind == option
-    found = inspect.signature(KINDS[option]).parameters
+    found = inspect.signature(maker_of(option)).parameters
     values = {name: model.weights[name] for name in model.weights if name not in ("kind", "layers")}
     assert values == {
         name: found[name].default for name in found if name not in ("shape", "groups", "layer", "model", "layers")

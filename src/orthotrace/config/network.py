@@ -129,14 +129,14 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _St
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
         return build_a(nn.Module, config, "model", shape=shape, classes=classes)
-    from orthotrace.layers.weights import give_weights
+    from orthotrace.layers.weights import give_weights, is_initial
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
         del rest.model["weights"]
     model = build_a(nn.Module, rest, "model", shape=shape, classes=classes)
-    if weights["kind"] != "orthogonal_init":
-        # That one leaves the names as they are, and would begin anew from weights that were trained.
+    if not is_initial(str(weights["kind"])):
+        # These leave the names as they are, and would begin anew from weights that were trained.
         start(model)
     try:
         options = plain(weights)

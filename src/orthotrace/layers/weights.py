@@ -1,18 +1,24 @@
-"""The kinds of weights that a model may be given: orthogonal ones, and low-rank adapters."""
+"""The kinds of weights that a model may be given: orthogonal ones, initial ones, and low-rank adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from orthotrace.core.errors import refuse_unknown
-from orthotrace.layers.lora import lora
 from orthotrace.layers.orthogonalise import ORTHOGONAL, orthogonalise
 
-# What each kind takes its options from.
-KINDS: dict[str, Any] = {**ORTHOGONAL, "lora": lora}
+# What each kind takes its options from, by name: a kind is imported where it is chosen.
+KINDS = {
+    "own": "orthotrace.layers.orthogonal.OWN",
+    "oni": "orthotrace.layers.orthogonal.ONI",
+    "stiefel": "orthotrace.layers.orthogonal.Stiefel",
+    "orthogonal_init": "orthotrace.layers.orthogonalise.orthogonal_init",
+    "lora": "orthotrace.layers.lora.lora",
+}
 
 
 def give_weights(model: nn.Module, kind: str, layers: Sequence[str] | None = None, **options: Any) -> list[str]:
@@ -27,4 +33,27 @@ def give_weights(model: nn.Module, kind: str, layers: Sequence[str] | None = Non
         ['0.weight']
     """
     refuse_unknown([kind], KINDS, "there is no kind", "kind")
-    return lora(model, layers=layers, **options) if kind == "lora" else orthogonalise(model, kind, layers, **options)
+    if kind in ORTHOGONAL:
+        return orthogonalise(model, kind, layers, **options)
+    return maker_of(kind)(model, layers=layers, **options)
+
+
+def maker_of(kind: str) -> Any:
+    """What makes weights of a kind.
+
+    Example:
+        >>> maker_of("lora").__name__
+        'lora'
+    """
+    module, _, name = KINDS[kind].rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def is_initial(kind: str) -> bool:
+    """Whether a kind is how weights start: it leaves their names as they are, and nothing keeps them there.
+
+    Example:
+        >>> is_initial("orthogonal_init"), is_initial("own")
+        (True, False)
+    """
+    return kind.endswith("_init")
