@@ -14,7 +14,7 @@ NAMES = (
     "matrices", "mds", "rdms", "second-level", "tradeoff",
 )  # fmt: skip
 OTHERS = ("activity", "drift", "dropout", "factors", "inside", "layers", "readout", "windows")
-PREFIXES = ("concepts-", "images-", "layers-", "readout-", "reference-", "similarity-", "sweep-")
+PREFIXES = ("concepts-", "degeneracy-", "images-", "layers-", "readout-", "reference-", "similarity-", "sweep-")
 
 
 def is_figure(name: str) -> bool:

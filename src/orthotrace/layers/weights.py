@@ -17,6 +17,8 @@ KINDS = {
     "oni": "orthotrace.layers.orthogonal.ONI",
     "stiefel": "orthotrace.layers.orthogonal.Stiefel",
     "orthogonal_init": "orthotrace.layers.orthogonalise.orthogonal_init",
+    "low_rank_init": "orthotrace.layers.initial.low_rank_init",
+    "tied_init": "orthotrace.layers.initial.tied_init",
     "lora": "orthotrace.layers.lora.lora",
 }
 
