@@ -23,7 +23,8 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
 
     Raises:
         UserError: a layer of another kind, or one that is never called, a convolution with groups, a layer that also
-            gets something of an image past the layer before it, or in whose inputs units of that layer are mixed or joined.
+            gets something of an image past the layer before it, or in whose inputs units of that layer are mixed or
+            joined.
 
     Example:
         >>> chain_of(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.eye(3)[:2])
