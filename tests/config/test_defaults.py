@@ -63,6 +63,7 @@ PRESETS = {
     **{f"model={cell}": ("cell",) for cell in ("elman", "rnn", "lstm", "gru")},
     # Networks as they were published.
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
+    "model=inception": ("pool",), "model=fractal": ("pool",), "model=maxout": ("nonlinearity", "norm", "bias"),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
     "dataset=tensors": ("layout",),

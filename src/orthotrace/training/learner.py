@@ -21,6 +21,7 @@ from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
 from orthotrace.training.chunks import Chunk, Stepping, overridden
 from orthotrace.training.evaluation import evaluate
+from orthotrace.training.frozen_paths import freeze_paths
 from orthotrace.training.settings import Optimization
 
 
@@ -165,7 +166,13 @@ class Learner(pl.LightningModule):
         self._after_batch = overridden(self.trainer, "after_batch")
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
+        # In the initial network there is nothing to keep.
+        learned = 0 if self.method.fresh(self.context.number) else self.context.number
+        self._detach = [
+            self.regularizer.attach(optimizers),
+            freeze_paths(self.model, learned, optimizers),
+            self.method.attach(optimizers),
+        ]
         if self.average is not None:
             if self.context.epoch == 0:
                 self.average.restart()

@@ -15,6 +15,7 @@ from orthotrace.layers.stack import Stack
 from orthotrace.methods.stacked import check_stackable_method
 from orthotrace.training.chunks import AT_ONCE, obstacle
 from orthotrace.training.experiment import Experiment
+from orthotrace.training.frozen_paths import freezes
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.settings import Training
 from orthotrace.training.trainer import make_trainer
@@ -83,6 +84,7 @@ def _check_options(one: Experiment) -> None:
         "trainer.loss": one.stream.regression,
         **{f"trainer.{name}": getattr(training, name) != getattr(plain, name) for name in KEPT},
         "trainer.nearest_mean": one.nearest is not None,
+        "model.freeze_path": freezes(one.learner.model),
         **{
             f"regularizer.{name}": getattr(optimization.regularizer, name) != getattr(Regularizer(), name)
             for name in REGULARIZERS
