@@ -65,6 +65,7 @@ PRESETS = {
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
+    "regularizer=bootstrap_soft": ("bootstrap",), "regularizer=bootstrap_hard": ("bootstrap",),
     "dataset=tensors": ("layout",),
     "stream=blurred": ("scenario", "blur"), "stream=online": ("online",), "stream=repeated": ("repeats",),
     **{f"dataset={name}": ("name", "subset", "test", "image", "label", "superclass", "size", "channels")
