@@ -142,6 +142,7 @@ def test_a_memory_keeps_targets():
     [
         (["trainer.loss=cross_entropy"], "trainer.loss: is for classes, and this data set has targets"),
         (["regularizer=label_smoothing"], "regularizer.label_smoothing: spreads labels over classes"),
+        (["regularizer=bootstrap_soft"], "regularizer.bootstrap: is for labels of classes, and a regression has none"),
         (
             ["regularizer.early_stopping=1", "regularizer.monitor=accuracy"],
             "regularizer.monitor: a regression has no ac",
