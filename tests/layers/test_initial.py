@@ -51,6 +51,13 @@ def test_units_that_begin_alike():
     assert changed[3].bias.equal(before[3].bias[[0, 0, 2, 2, 4, 4, 6, 6, 8]])
 
 
+def test_units_of_a_group_that_are_fewer_begin_alike():
+    changed = model()
+    tied_init(changed, copies=4)
+    first, second = changed[0].weight.chunk(2)
+    assert all(bool((group == group[:1]).all()) for group in (first, second)) and not first.equal(second)
+
+
 def test_they_leave_where_outgoing_weights_differ():
     changed = nn.Sequential(*list(model().double())[3:])
     tied_init(changed, copies=3)
@@ -78,7 +85,7 @@ def test_nothing_is_changed_at_the_end_of_the_range_or_elsewhere():
     ("call", "line"),
     [
         (lambda of: low_rank_init(of, share=0), "share: input should be greater than 0"),
-        (lambda of: tied_init(of, copies=4), r"copies: layer '0' has 3 units \(in a group\) only"),
+        (lambda of: tied_init(of, copies=0), "copies: input should be greater than or equal to 1"),
         (lambda of: tied_init(of, ["4"]), "layers: there is no Linear layer or convolution '4'"),
         (
             lambda of: tied_init(nn.Sequential(of, nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))), ["1"]),

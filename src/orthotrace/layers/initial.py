@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from orthotrace.core.errors import UserError, checked
+from orthotrace.core.errors import checked
 from orthotrace.layers.orthogonalise import check_plain, chosen_layers
 
 
@@ -63,13 +63,13 @@ def tied_init(
     Args:
         model: whose Linear layers and convolutions.
         layers: names of the layers; None for all but the last Linear layer, the readout.
-        copies: units that begin alike, at least 1; 1 keeps the weights.
+        copies: units that begin alike, at least 1; 1 keeps the weights. All of a group of a convolution that has fewer.
 
     Returns:
         The names of the layers.
 
     Raises:
-        UserError: a layer as for orthogonalise, or more copies than it has units.
+        UserError: a layer as for orthogonalise, or a number out of its range.
 
     Source: the overlap singularities of Orhan & Pitkow, Skip Connections Eliminate Singularities, ICLR 2018.
 
@@ -79,10 +79,6 @@ def tied_init(
         >>> bool((model[0].weight == model[0].weight[:1]).all())
         True
     """
-    for name, layer in chosen_layers(model, layers).items():
-        units = len(layer.weight) // getattr(layer, "groups", 1)
-        if copies > units:
-            raise UserError(f"layer '{name}' has {units} units (in a group) only", "copies")
 
     def tied(matrices: Tensor) -> Tensor:
         first = torch.arange(matrices.shape[-2], device=matrices.device) // copies * copies
