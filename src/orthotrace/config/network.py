@@ -122,21 +122,21 @@ def concept_layers_of(config: DictConfig) -> list[str]:
 
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _Start) -> nn.Module:
-    """The model, with orthogonal weights or adapters where it has them."""
+    """The model, with weights of a kind where it has them."""
     from torch import nn
 
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
         return build_a(nn.Module, config, "model", shape=shape, classes=classes)
-    from orthotrace.layers.weights import give_weights, is_initial
+    from orthotrace.layers.weights import draws_anew, give_weights
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
         del rest.model["weights"]
     model = build_a(nn.Module, rest, "model", shape=shape, classes=classes)
-    if not is_initial(str(weights["kind"])):
-        # These leave the names as they are, and would begin anew from weights that were trained.
+    if not draws_anew(str(weights["kind"])):
+        # What draws anew would not keep weights that were trained.
         start(model)
     try:
         options = plain(weights)

@@ -1,4 +1,4 @@
-"""The kinds of weights that a model may be given: orthogonal ones, initial ones, and low-rank adapters."""
+"""The kinds of weights that a model may be given: orthogonal, initial, low-rank, and those of hardware."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ KINDS = {
     "stiefel": "orthotrace.layers.orthogonal.Stiefel",
     "orthogonal_init": "orthotrace.layers.orthogonalise.orthogonal_init",
     "lora": "orthotrace.layers.lora.lora",
+    "adder": "orthotrace.layers.adders.adder",
+    "sawb": "orthotrace.layers.quantised.sawb",
+    "memristor": "orthotrace.layers.memristor.memristor",
 }
 
 
@@ -49,11 +52,11 @@ def maker_of(kind: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def is_initial(kind: str) -> bool:
-    """Whether a kind is how weights start: it leaves their names as they are, and nothing keeps them there.
+def draws_anew(kind: str) -> bool:
+    """Whether a kind gives a model other weights under the names that they have.
 
     Example:
-        >>> is_initial("orthogonal_init"), is_initial("own")
-        (True, False)
+        >>> draws_anew("orthogonal_init"), draws_anew("adder"), draws_anew("own")
+        (True, True, False)
     """
-    return kind.endswith("_init")
+    return kind.endswith("_init") or kind == "adder"
