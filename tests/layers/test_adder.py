@@ -11,6 +11,7 @@ from orthotrace.data.images import Images
 from orthotrace.layers.adder import AdderConv2d, AdderLinear
 from orthotrace.layers.adders import adder
 from orthotrace.layers.distance import PIECE, negative_distance, rated
+from orthotrace.layers.feedback import feedback
 from orthotrace.methods.ewc import fisher_diagonal
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.vit import ViT
@@ -188,6 +189,16 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(case):
     with pytest.raises(UserError, match=message):
         adder(model, **options)
     assert [type(one) for one in model.modules()] == before
+
+
+def test_a_layer_of_two_names_and_another_way_back_are_refused():
+    layer = nn.Linear(3, 3)
+    with pytest.raises(UserError, match="layer '0' is also '2'"):
+        adder(nn.Sequential(layer, nn.BatchNorm1d(3), layer, nn.Linear(3, 2)))
+    model = ConvNet((1, 8, 8), 3, channels=[4])
+    adder(model)
+    with pytest.raises(UserError, match="layer 'conv1' has a way back of its own"):
+        feedback(model, "alignment")
 
 
 def test_groups_divide_the_channels():

@@ -11,7 +11,7 @@ from orthotrace.core.errors import UserError, checked
 from orthotrace.layers.adder import AdderConv2d, AdderLinear, Rate
 from orthotrace.layers.chosen import check_free, chosen
 from orthotrace.layers.normalisation import is_normalisation
-from orthotrace.layers.replace import leave_fast_paths
+from orthotrace.layers.replace import leave_fast_paths, named_once
 
 
 @checked
@@ -30,8 +30,8 @@ def adder(model: nn.Module, rate: Rate | None = 0.1, layers: Sequence[str] | Non
         The names of the layers.
 
     Raises:
-        UserError: an unknown layer, none at all, one that is parametrised, shared, without a shape yet, or padded other
-            than by zeros on both sides alike; a model without a normalisation.
+        UserError: an unknown layer, none at all, one that is parametrised, shared, without a shape yet, within an
+            attention, or padded other than by zeros on both sides alike; a model without a normalisation.
 
     Source: Chen et al., AdderNet, CVPR 2020.
 
@@ -55,6 +55,9 @@ def adder(model: nn.Module, rate: Rate | None = 0.1, layers: Sequence[str] | Non
     for name, layer in found.items():
         if name.startswith(within):
             raise UserError(f"layer '{name}' belongs to an attention, which multiplies; name other layers", "layers")
+        if not name:
+            raise UserError("the model itself is the layer: put it into a Sequential", "model")
+        named_once(model, name)
         check_free(model, name, layer)
     made = {name: _made(name, layer, rate) for name, layer in found.items()}
     for name, layer in made.items():
