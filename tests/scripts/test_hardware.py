@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from composed import built, composed
+from omegaconf import OmegaConf
 
+from orthotrace.config.build import write_hydra
 from orthotrace.layers.quantised import COEFFICIENTS
+from orthotrace.results.run_folder import Run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ROOT = SCRIPTS.parent
@@ -82,6 +86,30 @@ def test_a_crossbar_leaks_as_theory_says(setting):
     for found in (few, many):
         assert found["leak"] == pytest.approx(found["expected"], rel=0.15)
     assert few["leak"] < many["leak"]
+
+
+def test_every_setting_was_trained_with_three_seeds():
+    import quantised_mnist as script
+
+    content = json.loads((ROOT / script.RESULTS).read_text())
+    found = {(one["weights"], one["bits"], one["activation_bits"]): one for one in content["results"]}
+    pairs = [(2, None), (2, 2), (4, None), (4, 4)]
+    assert set(found) == {("free", None, None), ("adder", None, None), *(("sawb", *pair) for pair in pairs)}
+    assert all(one["seeds"] == [0, 1, 2] == list(range(len(one["test_accuracy"]))) for one in found.values())
+    assert content["setting"] == script.SETTING
+
+
+def test_a_run_is_told_by_the_kind_of_its_weights(tmp_path):
+    import quantised_mnist as script
+
+    chosen = ["model=convnet", "model.channels=[2,2]", "weights=sawb", "model.weights.bits=3", "dataset.limit=9"]
+    run = Run(tmp_path / "a")
+    write_hydra(run.hydra, composed(*chosen), OmegaConf.create({"overrides": {"task": []}}))
+    built(run, *chosen, "stream=single", "trainer.max_epochs=1", "trainer.accelerator=cpu", "method=finetune").run()
+    (found,) = script.results(tmp_path)
+    accuracy = found.pop("test_accuracy")
+    assert found.pop("seconds") and found == {"weights": "sawb", "bits": 3, "activation_bits": None, "seeds": [0]}
+    assert accuracy == [round(run.scores["acc"], 4)]
 
 
 def test_all_that_was_measured_is_drawn(monkeypatch, tmp_path):
