@@ -21,6 +21,9 @@ from orthotrace.config.folder_names import relevant
 from orthotrace.config.network import make_network
 from orthotrace.core.errors import UserError
 from orthotrace.layers import adapters, deviations, orthogonalise
+from orthotrace.layers.crossbar import Crossbar
+from orthotrace.layers.normalisation import is_normalisation
+from orthotrace.layers.quantised import SAWB
 from orthotrace.results.run_folder import Run
 
 SHAPE = (1, 8, 8)
@@ -54,6 +57,7 @@ def test_the_model_is_instantiated_without_the_weights_and_left_alone_where_they
 MODELS = [option for option in GROUPS["model"] if option not in (*NAMED, "leaky_rnn")]
 RECURRENT = ("elman", "rnn", "lstm", "gru")
 NEEDED = {"vit": ("model.patch=19",), **dict.fromkeys(RECURRENT, ("model.reading=rows",))}
+HARDWARE = ("adder", "sawb", "memristor")
 PAIRS = [(model, option) for model in MODELS for option in GROUPS["weights"]]
 
 
@@ -75,6 +79,31 @@ def with_adapters(model: str, config) -> None:
     assert {one.name for one in adapters(found)} >= set(linear[:-1])
 
 
+def of_hardware(model: str, option: str, config) -> None:
+    """Weights of hardware, where a network has layers and normalisation for them."""
+    plain = make_network(composed(f"model={model}", "model.width=0.1", *NEEDED.get(model, ())), (3, 19, 19), 4)
+    layers = [name for name, one in plain.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))]
+    readout = [name for name in layers if isinstance(plain.get_submodule(name), nn.Linear)][-1:]
+    names = [name for name in layers if name not in readout]
+    if option == "sawb" and len(names) < 2:
+        with pytest.raises(UserError, match="beside its first layer and its readout; name them"):
+            make_network(config, (3, 19, 19), 4)
+        return
+    if option == "adder" and not any(map(is_normalisation, plain.modules())):
+        with pytest.raises(UserError, match="take a model with normalisation"):
+            make_network(config, (3, 19, 19), 4)
+        return
+    found = make_network(config, (3, 19, 19), 4)
+    kinds = {"sawb": SAWB, "memristor": Crossbar}
+    for name in names[option == "sawb" :]:
+        layer = found.get_submodule(name)
+        if option == "adder":
+            assert name.endswith(".out_proj") or type(layer).__name__.startswith("Adder")
+        else:
+            assert type(layer.parametrizations.weight[0]) is kinds[option]
+    assert found.eval()(torch.zeros(2, 3, 19, 19)).shape == (2, 4)
+
+
 @pytest.mark.parametrize(("model", "option"), part(PAIRS, in_turn))
 def test_every_model_takes_every_kind_of_weights(model, option):
     config = composed(f"model={model}", f"weights={option}", "model.width=0.1", *NEEDED.get(model, ()))
@@ -83,8 +112,11 @@ def test_every_model_takes_every_kind_of_weights(model, option):
         return
     # What learns from images does so later, see pretrain.
     if model in RECURRENT and option not in ("free", "rbm_init"):
-        with pytest.raises(UserError, match="has no Linear layer and no convolution beside its readout"):
+        with pytest.raises(UserError, match="has no Linear layer and no convolution beside its"):
             make_network(config, (3, 19, 19), 4)
+        return
+    if option in HARDWARE:
+        of_hardware(model, option, config)
         return
     found = make_network(config, (3, 19, 19), 4)
     layers = [name for name, one in found.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))]
@@ -151,13 +183,23 @@ def test_a_mistake_is_one_line(train, tmp_path, overrides):
     assert len(answer.err.strip().split("\n")) == 1 and not snapshot(tmp_path)
 
 
+# Of a network with one hidden layer there is none between the first and the readout, and adder layers need another.
+FITTING = {
+    "adder": ("model=convnet", "model.channels=[4]"),
+    "sawb": ("model.weights.layers=[fc1]", "model.weights.activation_bits=2"),
+    "memristor": ("model.weights.write_noise=.05", "model.weights.read_noise=.05"),
+}
+
+
 @pytest.mark.parametrize("option", GROUPS["weights"])
 def test_every_kind_trains_and_its_checkpoint_gives_the_network_back(tmp_path, option):
     run = Run(tmp_path / "run")
-    experiment = built(run, *TINY, "stream=permuted", "method=finetune", f"weights={option}")
+    tiny = (one for one in TINY if option != "adder" or "hidden" not in one)
+    chosen = (*tiny, f"weights={option}", *FITTING.get(option, ()))
+    experiment = built(run, *chosen, "stream=permuted", "method=finetune")
     start = copy.deepcopy(experiment.learner.model)
     assert experiment.run().finished
-    write_hydra(run.hydra, composed(*TINY, f"weights={option}"), OmegaConf.create({"overrides": {"task": []}}))
+    write_hydra(run.hydra, composed(*chosen), OmegaConf.create({"overrides": {"task": []}}))
     inputs = experiment.stream.test(1).inputs()
     model, found = experiment.learner.model.eval(), run.network()
     assert found(inputs).equal(model(inputs)) and not found(inputs).equal(start.eval()(inputs))
@@ -183,7 +225,10 @@ def test_methods_that_look_at_parameters_work_with_orthogonal_weights(train, tmp
 options = functools.cache(composed)
 SMALL = ("model=convnet", "model.channels=[6]")
 CONCEPTS = ("concepts=classes", "concepts.layer=bn1")
-KINDS = [option for option in GROUPS["weights"] if option not in ("free", "lora", "rbm_init")]
+KINDS = [option for option in GROUPS["weights"] if option not in ("free", "lora", "rbm_init", "sawb")]
+
+
+NAMED_LAYER = ("weights=sawb", "model.weights.layers=[conv1]", "model.weights.activation_bits=3")
 
 
 def started(weights, *overrides: str) -> nn.Module:
@@ -200,7 +245,7 @@ def states(*overrides: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), CONCEPTS, *((f"weights={kind}",) for kind in KINDS), (*CONCEPTS, "weights=own")]
+    "overrides", [(), CONCEPTS, *((f"weights={kind}",) for kind in KINDS), (*CONCEPTS, "weights=own"), NAMED_LAYER]
 )
 def test_a_network_starts_from_the_weights_of_one_of_its_own_configuration(overrides):
     weights = states(*overrides)

@@ -124,14 +124,14 @@ def concept_layers_of(config: DictConfig) -> list[str]:
 
 
 def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _Start) -> nn.Module:
-    """The model, with orthogonal weights or adapters where it has them."""
+    """The model, with weights of a kind where it has them."""
     from torch import nn
 
     weights = OmegaConf.select(config, "model.weights")
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
         return build_a(nn.Module, config, "model", shape=shape, classes=classes)
-    from orthotrace.layers.weights import FROM_IMAGES, is_initial
+    from orthotrace.layers.weights import FROM_IMAGES, draws_anew
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
@@ -142,8 +142,8 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _St
             raise UserError(f"the network would start from other weights than {weights['kind']} learns", "init_from")
         # See pretrain.
         return model
-    if not is_initial(str(weights["kind"])):
-        # These leave the names as they are, and would begin anew from weights that were trained.
+    if not draws_anew(str(weights["kind"])):
+        # What draws anew would not keep weights that were trained.
         start(model)
     _give(model, weights)
     return model

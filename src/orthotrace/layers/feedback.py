@@ -31,7 +31,7 @@ def feedback(model: nn.Module, kind: Feedback) -> nn.Module:
         The model.
 
     Raises:
-        UserError: an unknown kind, no layer, or one whose weight is parametrised.
+        UserError: an unknown kind, no layer, or one whose weight is parametrised, or an adder layer.
 
     Sources: Lillicrap et al., Nature Communications 2016 (alignment); Liao, Leibo & Poggio, AAAI 2016, and Xiao et al.,
     ICLR 2019 (sign-symmetric).
@@ -46,6 +46,9 @@ def feedback(model: nn.Module, kind: Feedback) -> nn.Module:
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
     if not layers:
         raise UserError("the model has no Linear layer and no convolution", "model")
+    for name, module in model.named_modules():
+        if hasattr(type(module), "unprotected"):
+            raise UserError(f"layer '{name}' has a way back of its own: take layers that multiply", "model")
     for name, layer in layers.items():
         if parametrize.is_parametrized(layer, "weight"):
             raise UserError(f"the weight of layer '{name}' is parametrised: its errors go back by itself", "model")

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError, checked, refuse_unknown
+from orthotrace.layers.chosen import check_free, chosen
 from orthotrace.layers.copies import copied_apart, own_class
 from orthotrace.layers.orthogonal import ONI, OWN, RELU, Orthogonal, Stiefel, nearest_orthogonal
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # In float64 a group of full rank is orthonormal to 1e-6, and one of less misses it by at least 1 / rows.
 SINGULAR = 1e-4
 
@@ -75,61 +75,26 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
         True
     """
     refuse_unknown([kind], ORTHOGONAL, "there is no kind", "kind")
-    chosen = chosen_layers(model, layers)
-    for name, layer in chosen.items():
-        check_plain(model, name, layer)
-    for name, layer in chosen.items():
+    found = chosen(model, layers)
+    for name, layer in found.items():
+        _check(model, name, layer)
+    for name, layer in found.items():
         try:
             _apply(layer, kind, options)
         except UserError as error:
             # What is wrong with an option is so for every layer.
             raise error if error.key else UserError(f"layer '{name}': {error.message}") from error
-    return list(chosen)
+    return list(found)
 
 
-def chosen_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, Any]:
-    """The Linear layers and convolutions of these names; None for all but the last Linear layer, the readout.
-
-    Raises:
-        UserError: a name that there is not, or no layer beside the readout.
-
-    Example:
-        >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), None))
-        ['0']
-    """
-    there = {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
-    if names is not None:
-        refuse_unknown(names, there, "there is no Linear layer or convolution", "layers")
-        return {name: there[name] for name in names}
-    readout = [name for name, layer in there.items() if isinstance(layer, nn.Linear)][-1:]
-    chosen = {name: layer for name, layer in there.items() if name not in readout}
-    if not chosen:
-        raise UserError("the model has no Linear layer and no convolution beside its readout; name it", "layers")
-    return chosen
-
-
-def check_plain(model: nn.Module, name: str, layer: Any) -> None:
-    """Refuse a layer whose weight cannot be made another.
-
-    Raises:
-        UserError: it is computed from others, has no shape yet, less than 32 bits, values that are not finite, or is
-            shared.
-    """
-    # torch's older weight_norm and spectral_norm compute the weight before each call.
-    if parametrize.is_parametrized(layer, "weight") or not isinstance(layer.weight, nn.Parameter):
-        raise UserError(f"the weight of layer '{name}' is parametrised already; remove that, or name other layers")
-    if isinstance(layer.weight, nn.UninitializedParameter):
-        raise UserError(f"layer '{name}' has no shape yet: run a batch through the model first")
+def _check(model: nn.Module, name: str, layer: Any) -> None:
+    """Refuse a layer whose weight cannot be made orthogonal."""
+    check_free(model, name, layer)
     if layer.weight.dtype not in (torch.float32, torch.float64):
         raise UserError(
             f"the weight of layer '{name}' is {layer.weight.dtype}, which rounds orthogonality away; keep weights in "
             "float32 and use autocast"
         )
-    if not layer.weight.isfinite().all():
-        raise UserError(f"the weight of layer '{name}' is not finite")
-    for other, module in model.named_modules():
-        if module is not layer and any(value is layer.weight for value in module.parameters(recurse=False)):
-            raise UserError(f"layers '{name}' and '{other}' share a weight; name other layers")
 
 
 def _apply(layer: Any, kind: str, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of weights that a model may be given: orthogonal, initial or pretrained ones, and low-rank adapters."""
+"""The kinds of weights that a model may be given: orthogonal, initial, low-rank, and those of hardware."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ KINDS = {
     "tied_init": "orthotrace.layers.initial.tied_init",
     "lora": "orthotrace.layers.lora.lora",
     "rbm_init": "orthotrace.layers.dbn.dbn",
+    "adder": "orthotrace.layers.adders.adder",
+    "sawb": "orthotrace.layers.quantised.sawb",
+    "memristor": "orthotrace.layers.memristor.memristor",
 }
 # Kinds that learn from images, once, before a run begins; where a network is only read there are none.
 FROM_IMAGES = ("rbm_init",)
@@ -54,11 +57,11 @@ def maker_of(kind: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def is_initial(kind: str) -> bool:
-    """Whether a kind is how weights start: it leaves their names as they are, and nothing keeps them there.
+def draws_anew(kind: str) -> bool:
+    """Whether a kind gives a model other weights under the names that they have.
 
     Example:
-        >>> is_initial("orthogonal_init"), is_initial("own")
-        (True, False)
+        >>> draws_anew("orthogonal_init"), draws_anew("adder"), draws_anew("own")
+        (True, True, False)
     """
-    return kind.endswith("_init")
+    return kind.endswith("_init") or kind == "adder"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.protection.layers import protectable
+from orthotrace.protection.layers import protectable, refuse_computed
 from orthotrace.protection.products import CONVOLUTIONS
 
 
@@ -31,6 +31,7 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
         ['0', '2']
     """
     layers, training = protectable(model), model.training
+    refuse_computed(layers, "a mask of units")
     for name, layer in layers.items():
         if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
             raise UserError(

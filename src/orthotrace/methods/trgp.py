@@ -17,7 +17,7 @@ from orthotrace.core.seeds import Seeds, generator
 from orthotrace.data.streams import Stream
 from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.methods.gpm import SampledProjection
-from orthotrace.protection.layers import protectable
+from orthotrace.protection.layers import protectable, refuse_computed
 from orthotrace.protection.matrices import WeightMatrix
 from orthotrace.protection.products import CONVOLUTIONS
 from orthotrace.subspace import RegionSubspace
@@ -68,6 +68,7 @@ class TRGP(SampledProjection):
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:
         """Let the layers work with scaled weights."""
         super().setup(model, seeds, stream)
+        refuse_computed(self.guard.layers, type(self).__name__)
         for name, layer in self.guard.layers.items():
             if not isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
                 raise UserError(

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
+from orthotrace.protection.matrices import trained
 
 
 class Head(nn.Module):
@@ -36,7 +37,7 @@ class Head(nn.Module):
         return self._layer[0]
 
     def _joined(self) -> Tensor:
-        weight, bias = self.layer.weight.detach().flatten(1), self.layer.bias
+        weight, bias = trained(self.layer, "weight").detach().flatten(1), self.layer.bias
         return weight.clone() if bias is None else torch.cat([weight, bias.detach()[:, None]], dim=1)
 
     def begin(self) -> None:
@@ -53,7 +54,7 @@ class Head(nn.Module):
         Raises:
             UserError: they are no range within those of the layer.
         """
-        there = len(self.layer.weight)
+        there = len(trained(self.layer, "weight"))
         if outputs is not None and not (
             isinstance(outputs, range) and outputs.step == 1 and 0 <= outputs.start < outputs.stop <= there
         ):
@@ -78,7 +79,7 @@ class Head(nn.Module):
 
     def _put(self, outputs: slice) -> None:
         layer = self.layer
-        weight = layer.weight[outputs]
-        weight.copy_(self.start[outputs, : layer.weight[0].numel()].reshape(weight.shape))
+        weight = trained(layer, "weight")[outputs]
+        weight.copy_(self.start[outputs, : weight[:1].numel()].reshape(weight.shape))
         if layer.bias is not None:
             layer.bias[outputs] = self.start[outputs, -1]

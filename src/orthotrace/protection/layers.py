@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from orthotrace.core.errors import UserError
 from orthotrace.layers.normalisation import drifts
 from orthotrace.protection import attention, embedding, products, recurrent
-from orthotrace.protection.matrices import WeightMatrix, where
+from orthotrace.protection.matrices import WeightMatrix, passes_updates, where
 
 # Classes of other libraries that are torch's own below a fold of time into the batch.
 SAME = {
@@ -63,7 +63,7 @@ def base_of(layer: object) -> type | None:
     base: Any = next((one for one in LAYERS if issubclass(kind, one)), None)
     if base is None or kind is base:
         return base
-    if parametrize.is_parametrized(cast(nn.Module, layer)):
+    if any(not passes_updates(layer, name) for name in getattr(layer, "parametrizations", ())):
         return None
     alike = all(
         getattr(kind, name, None) is getattr(base, name, None) for name in ("forward", "_conv_forward", "__call__")
@@ -166,6 +166,8 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
             made: Any = getattr(module, "parametrizations", ())
             raise _parametrised(owner, module, which.removeprefix(".") or next(iter(made)))
         kind = type(module)
+        if reason := getattr(kind, "unprotected", None):
+            raise UserError(f"{where(name)} ({kind.__name__}) {reason}")
         if isinstance(module, LAYERS) and not held:
             base = next(one.__name__ for one in LAYERS if isinstance(module, one))
             raise UserError(
@@ -178,6 +180,20 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
             "Linear layers, convolutions, attention, recurrent layers and embeddings can be protected; freeze it "
             "(requires_grad_(False)) or use another method"
         )
+
+
+def refuse_computed(layers: Mapping[str, Any], method: str) -> None:
+    """Refuse weights that are computed from others, for a method that writes weights itself.
+
+    Raises:
+        UserError: names the first layer that has one.
+    """
+    for name, layer in layers.items():
+        if parametrize.is_parametrized(layer):
+            raise UserError(
+                f"{method} writes weights itself, and those of {where(name)} are computed from others "
+                f"({type(layer.parametrizations.weight[0]).__name__}): take gpm, or another method"
+            )
 
 
 def _parametrised(name: str, module: nn.Module, which: str) -> UserError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError
 from orthotrace.subspace.base import Subspace
@@ -48,7 +49,7 @@ class WeightMatrix:
     @property
     def parameter(self) -> nn.Parameter:
         """The weight that it is a part of."""
-        return getattr(self.layer, self.weight_name)
+        return trained(self.layer, self.weight_name)
 
     @property
     def bias_parameter(self) -> nn.Parameter | None:
@@ -142,6 +143,25 @@ def where(name: str) -> str:
         ("layer 'net.0'", 'the model itself')
     """
     return f"layer '{name}'" if name else "the model itself"
+
+
+def passes_updates(layer: Any, name: str) -> bool:
+    """Whether a weight is computed from another such that an update of that one is its own, see Crossbar.
+
+    Parametrizations say so by an attribute ``passes_updates = True``.
+
+    Example:
+        >>> passes_updates(nn.Linear(2, 2), "weight")
+        False
+    """
+    return parametrize.is_parametrized(layer, name) and all(
+        getattr(one, "passes_updates", False) is True for one in layer.parametrizations[name]
+    )
+
+
+def trained(layer: Any, name: str) -> Any:
+    """What an optimizer trains of a weight: itself, or what it is computed from where that passes updates."""
+    return layer.parametrizations[name].original if passes_updates(layer, name) else getattr(layer, name)
 
 
 def transposed_name(name: str) -> str:

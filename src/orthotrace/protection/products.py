@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.protection.matrices import WeightMatrix, trained
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -32,10 +32,11 @@ def matrices(name: str, layer: Any) -> list[WeightMatrix]:
         [('conv[1]', 18), ('conv[2]', 18)]
     """
     groups, turned = getattr(layer, "groups", 1), isinstance(layer, TRANSPOSED) or is_turned(layer)
-    width = layer.weight.shape[0] // groups
+    weight = trained(layer, "weight")
+    width = weight.shape[0] // groups
     # Of a transposed convolution the weight begins with the inputs, and an output has a row for each place it reaches.
-    features, repeats = (width, layer.weight[0, 0].numel()) if turned else (layer.weight[0].numel(), 1)
-    maps = layer.weight.shape[1] if turned else width
+    features, repeats = (width, weight[0, 0].numel()) if turned else (weight[0].numel(), 1)
+    maps = weight.shape[1] if turned else width
     return [
         WeightMatrix(
             name if groups == 1 else f"{name}[{group + 1}]",
@@ -93,7 +94,7 @@ def rows(layer: Any, inputs: Tensor, budget: int | None = None, generator: torch
     places = windows.shape[: len(size) + 1]
     count = math.prod(places)
     if not count:
-        return inputs.new_zeros(layer.groups, 0, layer.weight[0].numel())
+        return inputs.new_zeros(layer.groups, 0, trained(layer, "weight")[0].numel())
     chosen = _drawn(count, budget, generator)
     if chosen is None:
         found = windows.reshape(count, layer.groups, -1)

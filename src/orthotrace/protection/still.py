@@ -42,7 +42,8 @@ class Still:
     def _buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
         inside = tuple(f"{name}." for name, module in self._model.named_modules() if drifts(module))
         for name, module in self._model.named_modules():
-            if drifts(module) or name.startswith(inside):
+            # What hardware holds follows the weights, which are held.
+            if drifts(module) or name.startswith(inside) or getattr(module, "passes_updates", False) is True:
                 continue
             for key, value in module.named_buffers(recurse=False):
                 if key in module._non_persistent_buffers_set:
