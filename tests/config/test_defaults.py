@@ -66,6 +66,7 @@ PRESETS = {
     "model=inception": ("pool",), "model=fractal": ("pool",), "model=maxout": ("nonlinearity", "norm", "bias"),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
+    "regularizer=bootstrap_soft": ("bootstrap",), "regularizer=bootstrap_hard": ("bootstrap",),
     "dataset=tensors": ("layout",),
     "stream=blurred": ("scenario", "blur"), "stream=online": ("online",), "stream=repeated": ("repeats",),
     **{f"dataset={name}": ("name", "subset", "test", "image", "label", "superclass", "size", "channels")

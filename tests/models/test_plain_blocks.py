@@ -62,6 +62,29 @@ def test_a_linear_layer(norm, shape):
     assert block.shape == (4,)
 
 
+@pytest.mark.parametrize("before", [4, 6])
+def test_a_linear_layer_with_a_skip(before):
+    torch.manual_seed(0)
+    block = LinearBlock((before,), BlockStyle("tanh", norm=False, bias=True), 4, residual=True).double()
+    x = drawn(5, before)
+    values = functional.linear(x, block.fc.weight, block.fc.bias)
+    values = values + (x if before == 4 else functional.linear(x, block.skip.weight, block.skip.bias))
+    same(block(x), torch.tanh(values), x, *block.parameters())
+
+
+@pytest.mark.parametrize(
+    "make", [lambda style: ConvBlock((3, 6, 6), style, 4), lambda style: LinearBlock((9,), style, 4)]
+)
+def test_whitening_in_the_place_of_batch_normalisation(make):
+    torch.manual_seed(0)
+    block = make(BlockStyle(norm="whitening")).double()
+    kept = []
+    block.bn.register_forward_hook(lambda layer, args, output: kept.append(output))
+    block(torch.randn(200, *((3, 6, 6) if isinstance(block, ConvBlock) else (9,)), dtype=torch.float64))
+    units = kept[0].transpose(0, 1).flatten(1)
+    assert torch.allclose(units.cov(correction=0), torch.eye(4, dtype=torch.float64), atol=1e-3)
+
+
 @pytest.mark.parametrize(("pool", "function"), [("average", functional.avg_pool2d), ("max", functional.max_pool2d)])
 def test_poolings(pool, function):
     x = drawn(2, 3, 7, 6)

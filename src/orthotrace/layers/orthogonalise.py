@@ -75,9 +75,9 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
         True
     """
     refuse_unknown([kind], ORTHOGONAL, "there is no kind", "kind")
-    chosen = _chosen(model, layers)
+    chosen = chosen_layers(model, layers)
     for name, layer in chosen.items():
-        _check(model, name, layer)
+        check_plain(model, name, layer)
     for name, layer in chosen.items():
         try:
             _apply(layer, kind, options)
@@ -87,7 +87,16 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
     return list(chosen)
 
 
-def _chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Any]:
+def chosen_layers(model: nn.Module, names: Sequence[str] | None) -> dict[str, Any]:
+    """The Linear layers and convolutions of these names; None for all but the last Linear layer, the readout.
+
+    Raises:
+        UserError: a name that there is not, or no layer beside the readout.
+
+    Example:
+        >>> list(chosen_layers(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), None))
+        ['0']
+    """
     there = {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
     if names is not None:
         refuse_unknown(names, there, "there is no Linear layer or convolution", "layers")
@@ -99,8 +108,13 @@ def _chosen(model: nn.Module, names: Sequence[str] | None) -> dict[str, Any]:
     return chosen
 
 
-def _check(model: nn.Module, name: str, layer: Any) -> None:
-    """Refuse a layer whose weight cannot be made orthogonal."""
+def check_plain(model: nn.Module, name: str, layer: Any) -> None:
+    """Refuse a layer whose weight cannot be made another.
+
+    Raises:
+        UserError: it is computed from others, has no shape yet, less than 32 bits, values that are not finite, or is
+            shared.
+    """
     # torch's older weight_norm and spectral_norm compute the weight before each call.
     if parametrize.is_parametrized(layer, "weight") or not isinstance(layer.weight, nn.Parameter):
         raise UserError(f"the weight of layer '{name}' is parametrised already; remove that, or name other layers")

@@ -1,4 +1,4 @@
-"""The kinds of weights that a model may be given: orthogonal ones, initial ones, and low-rank adapters."""
+"""The kinds of weights that a model may be given: orthogonal, initial or pretrained ones, and low-rank adapters."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ KINDS = {
     "oni": "orthotrace.layers.orthogonal.ONI",
     "stiefel": "orthotrace.layers.orthogonal.Stiefel",
     "orthogonal_init": "orthotrace.layers.orthogonalise.orthogonal_init",
+    "low_rank_init": "orthotrace.layers.initial.low_rank_init",
+    "tied_init": "orthotrace.layers.initial.tied_init",
     "lora": "orthotrace.layers.lora.lora",
+    "rbm_init": "orthotrace.layers.dbn.dbn",
 }
+# Kinds that learn from images, once, before a run begins; where a network is only read there are none.
+FROM_IMAGES = ("rbm_init",)
 
 
 def give_weights(model: nn.Module, kind: str, layers: Sequence[str] | None = None, **options: Any) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from orthotrace.core.errors import UserError, checked
 from orthotrace.models.block_kinds import make_block
 from orthotrace.models.fractal import Fractal
-from orthotrace.models.style import BlockStyle, Nonlinearity, Pooling
+from orthotrace.models.style import BlockStyle, Nonlinearity, Norm, Pooling
 
 
 class BlockNet(nn.Module):
@@ -21,7 +21,7 @@ class BlockNet(nn.Module):
     Each block is a mapping with its ``kind`` and the keys of that kind:
 
         conv       channels, stride, residual           convolution 3 x 3
-        linear     units                                of flattened inputs
+        linear     units, residual                      of flattened inputs
         pool       size
         inception  conv1, conv3, conv5, pooled          branches beside each other
         separable  channels, stride                     depthwise 3 x 3, pointwise 1 x 1
@@ -39,7 +39,8 @@ class BlockNet(nn.Module):
         nonlinearity: of all blocks.
         pieces: of maxout, at least 2; null for 2. Of other nonlinearities there are none.
         pool: how blocks of the kind pool do it: average, max, stochastic.
-        norm: whether there is batch normalisation; without it initial weights are from N(0, 2 / fan_in).
+        norm: true for batch normalisation, whitening for whitening of the channels of each layer, false for none:
+            then initial weights are from N(0, 2 / fan_in).
         bias: whether layers have biases; the head has one.
         width: factor on all channels and units, above 0.
         freeze_path: freeze a column of the fractal blocks after each task.
@@ -65,7 +66,7 @@ class BlockNet(nn.Module):
         nonlinearity: Nonlinearity = "relu",
         pieces: Annotated[int, Field(ge=2)] | None = None,
         pool: Pooling = "average",
-        norm: bool = True,
+        norm: Norm = True,
         bias: bool = False,
         width: Annotated[float, Field(gt=0)] = 1.0,
         freeze_path: bool = False,

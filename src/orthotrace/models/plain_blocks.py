@@ -62,13 +62,16 @@ class ConvBlock(nn.Module):
         return self.act(maps + self.skip(inputs) if self.residual else maps)
 
 
-class LinearBlock(nn.Sequential):
+class LinearBlock(nn.Module):
     """A linear layer, its normalisation and its nonlinearity; maps are flattened.
+
+    The sum with a skip is before the nonlinearity.
 
     Args:
         shape: of the input.
         style: of the network.
         units: of the output.
+        residual: add the input; where their number changes, or under maxout, by another linear layer.
 
     Attributes:
         shape: of the output.
@@ -83,15 +86,24 @@ class LinearBlock(nn.Sequential):
     """
 
     @checked
-    def __init__(self, shape: tuple[int, ...], style: BlockStyle, units: Units) -> None:
-        units = style.scaled(units)
+    def __init__(self, shape: tuple[int, ...], style: BlockStyle, units: Units, residual: bool = False) -> None:
+        super().__init__()
+        before, units = math.prod(shape), style.scaled(units)
         wide = units * style.pieces
-        flatten = OrderedDict(flatten=nn.Flatten()) if len(shape) > 1 else OrderedDict()
-        layer = OrderedDict(
-            fc=style.linear(math.prod(shape), wide), bn=style.normalisation(wide, flat=True), act=style.activation()
-        )
-        super().__init__(OrderedDict(**flatten, **layer))
+        self.flatten = nn.Flatten() if len(shape) > 1 else nn.Identity()
+        self.fc = style.linear(before, wide)
+        self.bn = style.normalisation(wide, flat=True)
+        self.residual = residual
+        if residual:
+            self.skip = nn.Identity() if before == wide else style.linear(before, wide)
+        self.act = style.activation()
         self.shape = (units,)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Units (n, *shape) of maps, or of units."""
+        inputs = self.flatten(inputs)
+        units = self.bn(self.fc(inputs))
+        return self.act(units + self.skip(inputs) if self.residual else units)
 
 
 class PoolBlock(nn.Sequential):

@@ -13,6 +13,8 @@ from orthotrace.models.width import scaled
 
 Nonlinearity = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "maxout"]
 Pooling = Literal["average", "max", "stochastic"]
+# True is batch normalisation.
+Norm = bool | Literal["whitening"]
 KINDS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU, "silu": nn.SiLU,
     "tanh": nn.Tanh,
@@ -29,7 +31,7 @@ class BlockStyle:
         nonlinearity: after each layer.
         pieces: of maxout, None for 2.
         pool: how blocks of the kind pool do it.
-        norm: whether there is batch normalisation.
+        norm: True for batch normalisation, "whitening" for whitening of the channels of each layer, False for none.
         bias: whether layers have biases.
         width: factor on channels and units, above 0.
 
@@ -52,7 +54,7 @@ class BlockStyle:
         nonlinearity: Nonlinearity = "relu",
         pieces: int | None = None,
         pool: Pooling = "average",
-        norm: bool = True,
+        norm: Norm = True,
         bias: bool = False,
         width: float = 1.0,
     ) -> None:
@@ -67,7 +69,7 @@ class BlockStyle:
         self.nonlinearity: Nonlinearity = nonlinearity
         self.pieces = (pieces or 2) if nonlinearity == "maxout" else 1
         self.pool: Pooling = pool
-        self.norm = norm
+        self.norm: Norm = norm
         self.bias = bias
         self.width = width
 
@@ -83,6 +85,10 @@ class BlockStyle:
         """Of so many channels, or units of a linear layer."""
         if not self.norm:
             return nn.Identity()
+        if self.norm == "whitening":
+            from orthotrace.layers.whitening import Whitening
+
+            return Whitening(units)
         return nn.BatchNorm1d(units) if flat else nn.BatchNorm2d(units)
 
     def convolution(self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
