@@ -39,6 +39,19 @@ CASES = {
     "nearest mean": ["method=er", "trainer.nearest_mean=true", "trainer.evaluate_inside=3", *BUSY],
     "recurrent": ["method=si", "model=lstm", "model.reading=rows", "regularizer.dropconnect=.1"],
     "attention": ["method=si", "model=vit", "model.features=8", "model.depth=1", "model.dropout=.1", *BUSY],
+    "frozen paths": [
+        "method=finetune",
+        "model=fractal",
+        "model.blocks=[{kind: fractal, channels: 8, columns: 2, drop_path: .2, global_drop_path: .3}]",
+        "model.freeze_path=true",
+        *BUSY,
+    ],
+    "stochastic pooling": [
+        "method=si",
+        "model=blocks",
+        "model.blocks=[{kind: conv, channels: 4}, {kind: pool}]",
+        "model.pool=stochastic",
+    ],
     **{f"scheduler {name}": ["method=finetune", f"scheduler={name}"] for name in GROUPS["scheduler"]},
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
@@ -87,7 +100,7 @@ def test_a_run_that_was_stopped_ends_the_same(tmp_path, case):
     method = CASES[case][0].removeprefix("method=")
     memory = ["method.memory.size=30"] if method in MEMORY else []
     rows = ["method.rows=2"] if method in GROUPS["method"] and "rows" in KEYS[method] else []
-    widths = any(one in CASES[case] for one in ("model=convnet", "model=vit"))
+    widths = any(one in CASES[case] for one in ("model=convnet", "model=vit", "model=fractal", "model=blocks"))
     small = [one for one in SMALL if not (one.startswith("model.") and widths)]
     alpha = ["method.alpha=.1"] if case == "owm" else []
     adapted = ADAPTED if method in ADAPTERS else []
