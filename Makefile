@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Without --no-compile pip would compile every file of torch and the rest, a minute and more, of which few are imported.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-.PHONY: setup demo test test-whole lint docs release bench bench-check chaos clusters audit clean
+.PHONY: setup demo test tests test-whole lint docs release bench bench-check chaos clusters audit clean
 
 setup: .venv/.run
 
@@ -36,7 +36,11 @@ lint: .venv/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint
+# Beside each other: pyright takes one core for most of a minute, and some tests wait for other processes.
+test: .venv/.dev
+	$(MAKE) --jobs=2 lint tests
+
+tests: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 # Every combination of method, stream and scenario instead of every pair, all of the real images, more seeds, the commands

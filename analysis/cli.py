@@ -128,6 +128,7 @@ class Options:
     concepts: ConceptOptions
     interval: IntervalOptions
     readout: bool
+    degeneracy: bool
     factors: list[str]
     dropout: DropoutOptions
     spikes: SpikeOptions
@@ -202,7 +203,8 @@ def analyse(config: DictConfig, below: str = "") -> Path:
     interval = vars(chosen.interval)
     settings = Settings(
         options, measure, layers, chosen.read, tasks, similar, outside, interval, readout=chosen.readout,
-        factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)), windows=chosen.spikes.windows,
+        degeneracy=chosen.degeneracy, factors=chosen.factors, dropout=DropoutSampling(**vars(chosen.dropout)),
+        windows=chosen.spikes.windows,
         formats=chosen.formats, style=chosen.style, figures=chosen.figures, spreading=spreading, memory=chosen.memory,
     )  # fmt: skip
 

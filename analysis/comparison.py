@@ -299,6 +299,7 @@ def compare_networks(
     formats: Sequence[str] = ("pdf", "svg", "png"),
     style: str = "nature",
     figures: Sequence[str] | None = None,
+    degeneracy: bool = False,
     factors: Sequence[str] = (),
     dropout: DropoutSampling | None = None,
     windows: int | None = None,
@@ -333,6 +334,7 @@ def compare_networks(
         formats: of the figures; an empty list draws none.
         style: of the figures: nature, neurips, icml, cvpr or slides.
         figures: names or patterns of those to draw; None for all.
+        degeneracy: tell how degenerate layers are, see studies.degeneracy.
         factors: columns of which it is told how much of the variance of RDMs each explains, see studies.factors.
         dropout: masks of dropout that are drawn at test too; None for none.
         windows: of time in which spiking networks are read, each layer in each; None for their firing rates.
@@ -369,13 +371,14 @@ def compare_networks(
     grouped = named(grouped, {}, ())
     asked = {"layers": None if layers is None else list(layers), "read": read, "tasks": tasks, "rdm": name}
     asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
+    asked |= {"degeneracy": degeneracy}
     asked |= {"factors": list(factors)} if factors else {}
     asked |= {"dropout": asdict(dropout)} if dropout else {}
     asked["spikes"] = {"windows": windows, "tau": tau, "cost": cost}
     asked |= {key: asked.get(key) for key in REPEATED}
     settings = Settings(
         asked, measure, layers, read, tasks, measures or {}, references or {}, asked["interval"],
-        factors=list(factors), dropout=dropout or DropoutSampling(), windows=windows,
+        degeneracy=degeneracy, factors=list(factors), dropout=dropout or DropoutSampling(), windows=windows,
         formats=list(formats), style=style, figures=figures,
         spreading=parallel or Spreading(), memory=memory,
     )  # fmt: skip

@@ -6,11 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from orthotrace.analysis.figures.degeneracy import drawings_of_degeneracy
 from orthotrace.analysis.figures.dropout import drawings_of_dropout
 from orthotrace.analysis.figures.factors import drawings_of_shares
 from orthotrace.analysis.figures.forgetting import drawings_of_forgetting
+from orthotrace.analysis.networks.epochs import along_of
 from orthotrace.analysis.networks.runs import tasks_of
-from orthotrace.analysis.report.sections import ReportSection, dropout_section, factors_section, forgetting_section
+from orthotrace.analysis.report.sections import (
+    ReportSection,
+    degeneracy_section,
+    dropout_section,
+    factors_section,
+    forgetting_section,
+)
+from orthotrace.analysis.studies.degeneracy import layer_degeneracy
 from orthotrace.analysis.studies.dropout import check_dropout, courses, dropout_consistency
 from orthotrace.analysis.studies.factors import check_shares, factor_shares
 from orthotrace.analysis.studies.readouts import check_readouts, over_earlier_tasks, readouts
@@ -82,6 +91,14 @@ def extra_studies(
             [asdict(one) for one in rows],
             drawings_of_forgetting(rows, facets),
             forgetting_section(over_earlier_tasks(rows, level), level),
+        )
+    if settings.degeneracy:
+        along = along_of(network.run for network in readings.networks)
+        degenerate = layer_degeneracy(readings, stimuli, level, settings.spreading)
+        found["degeneracy"] = ExtraStudy(
+            [asdict(one) for one in degenerate],
+            drawings_of_degeneracy(degenerate, facets, along),
+            degeneracy_section(degenerate, level, along),
         )
     if settings.factors:
         shares = factor_shares(readings.networks, readings.layers, settings.factors, level, left_out)

@@ -34,6 +34,7 @@ class Settings:
         references: data from outside.
         interval: of means over pairs.
         readout: take forgetting apart, see studies.readouts.
+        degeneracy: tell how degenerate layers are, see studies.degeneracy.
         factors: of which it is told how much of the variance of RDMs each explains, see studies.factors.
         dropout: masks of dropout that are drawn at test too.
         windows: of time, in which spiking networks are read; None for their firing rates.
@@ -53,6 +54,7 @@ class Settings:
     references: Mapping[str, Reference] = field(default_factory=dict)
     interval: Mapping[str, Any] = field(default_factory=lambda: dict(INTERVAL))
     readout: bool = False
+    degeneracy: bool = False
     factors: Sequence[str] = ()
     dropout: DropoutSampling = field(default_factory=DropoutSampling)
     windows: int | None = None

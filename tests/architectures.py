@@ -40,6 +40,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from orthotrace.layers.concept_whitening import ConceptWhitening
 from orthotrace.layers.neurons import LIF
+from orthotrace.models.blocks import BlockNet
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.recurrent import Recurrent as Cells
@@ -116,6 +117,52 @@ def vit(m, x):
     return found | {"block2.linear2": normed, "head": m.head(normed.mean(1))}
 
 
+def layer(m, x):
+    return m.act(m.bn(m.conv(x)))
+
+
+def inception(m, x):
+    b = m.block1
+    one, three, five = layer(b.branch1, x), layer(b.branch3.reduce, x), layer(b.branch5.reduce, x)
+    joined = [one, layer(b.branch3.conv, three), layer(b.branch5.conv, five), layer(b.pooled.conv, b.pooled.pool(x))]
+    names = ("branch1", "branch3.reduce", "branch3.conv", "branch5.reduce", "branch5.conv", "pooled.conv")
+    values = (one, three, joined[1], five, *joined[2:])
+    found = {f"block1.{name}.act": value for name, value in zip(names, values, strict=True)}
+    return found | {"head": m.head(torch.cat(joined, 1).mean((2, 3)))}
+
+
+def depthwise(m, x):
+    a, b = m.block1, m.block2
+    first = layer(a.depthwise, x)
+    second = layer(a.pointwise, first)
+    wide = layer(b.expand, second)
+    spread = layer(b.depthwise, wide)
+    # After the sum with the input no nonlinearity follows.
+    end = b.project.bn(b.project.conv(spread)) + second
+    return {
+        "block1.depthwise.act": first, "block1.pointwise.act": second, "block2.expand.act": wide,
+        "block2.depthwise.act": spread, "block2.project.conv": end, "head": m.head(end.mean((2, 3))),
+    }  # fmt: skip
+
+
+def fractal(m, x):
+    (short,), (first, second) = m.block1.columns
+    one = layer(first, x)
+    found = {"block1.columns.1.0.act": one, "block1.columns.0.0.act": layer(short, x)}
+    found["block1.columns.1.1.act"] = layer(second, one)
+    joined = (found["block1.columns.0.0.act"] + found["block1.columns.1.1.act"]) / 2
+    return found | {"head": m.head(joined.mean((2, 3)))}
+
+
+def maxout(m, x):
+    first = m.block1.act(m.block1.bn(m.block1.conv(x)))
+    return {"block1.act": first, "head": m.head(first.mean((2, 3)))}
+
+
+def blocks(nonlinearity, *described):
+    return lambda: BlockNet((2, 8, 8), 3, described, nonlinearity)
+
+
 def with_concepts():
     model = ConvNet((2, 8, 8), 3, channels=[4, 6])
     model.bn2 = ConceptWhitening(6, ["a", "b"])
@@ -160,6 +207,16 @@ ARCHITECTURES = {
         )
         for cell in ("elman", "rnn", "lstm", "gru")
     },
+    "inception": Architecture(
+        blocks("relu", {"kind": "inception", "conv1": 2, "conv3": [2, 3], "conv5": [2, 3], "pooled": 2}), (2, 8, 8),
+        inception,
+    ),
+    "depthwise": Architecture(
+        blocks("elu", {"kind": "separable", "channels": 4}, {"kind": "inverted", "channels": 4, "expand": 2}), (2, 8, 8),
+        depthwise,
+    ),
+    "fractal": Architecture(blocks("relu", {"kind": "fractal", "channels": 3, "columns": 2}), (2, 8, 8), fractal),
+    "maxout": Architecture(blocks("maxout", {"kind": "conv", "channels": 3}), (2, 8, 8), maxout),
     "vit": Architecture(lambda: ViT((2, 8, 8), 3, features=8, depth=2, heads=2), (2, 8, 8), vit),
     "resnet": Architecture(lambda: ResNet18((2, 8, 8), 3, channels=2), (2, 8, 8), resnet),
     "resnet, preactivation": Architecture(

@@ -68,6 +68,14 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
         }
         for label in labels[:4]
     }
+    rising = np.logspace(-4, 0, 40).tolist()
+    ranged = {
+        label: [
+            {"rate": rising, "smoothed": rng.random(40).tolist(), "accuracy": rng.random(40).tolist(), "lower": 1e-3,
+             "upper": 0.1}
+        ]
+        for label in labels
+    }  # fmt: skip
     neurons = {layer: {"firing_rate": rng.uniform(0, 0.3, tasks).tolist()} for layer in layers}
     weights = {
         f"fc{number}": {"synaptic_operations": (1e5 * rng.random(tasks)).tolist(), "multiply_adds": [2e5] * tasks}
@@ -96,6 +104,7 @@ def drawings(facets: Facets, layers: tuple[str, ...] = LAYERS, tasks: int = 5) -
             rng.random((len(networks) * len(layers), 2)), networks, layers, 0.2, facets
         ),
         "inside": lambda: figures.accuracy_inside(courses, facets),
+        "range-test": lambda: figures.loss_over_rates(ranged, facets),
         "sweep": lambda: figures.score_by_value(swept, "optimizer.lr"),
         "exemplars": lambda: figures.exemplar_against_centroid(pairs, pairs),
         "layers": lambda: figures.layer_by_layer(

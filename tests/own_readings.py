@@ -56,6 +56,7 @@ def run(method: str, seed: int) -> Any:
         config=OmegaConf.create(),
         overrides=(),
         inside_file=Path("none"),
+        range_file=Path("none"),
         hydra=Path("none"),
         tasks=[1],
         network=lambda task: model,

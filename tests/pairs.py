@@ -33,7 +33,9 @@ CASES = {
     "hlop, the paper's rule": [*of_method("hlop"), "model.hidden=[8]", "method.step=1", "method.start_epoch=2"],
     "hlop, a closing pass": [*of_method("hlop"), "model.hidden=[8]", "method.closing_pass=true"],
     "normalisation by task": [*of_method("gpm"), *CONVOLUTIONS, "method.normalisation=task", "stream.scenario=task"],
-    **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]},
+    **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]
+       if kind != "rbm_init"},
+    "weights rbm_init": [*of_method("finetune"), "model.hidden=[8]", "weights=rbm_init", "model.weights.epochs=1"],
     "learned scales": [*of_method("finetune"), *CONVOLUTIONS, "weights=own", "model.weights.learn_scale=true"],
     "resnet": [*of_method("gpm"), "model=resnet18", "model.channels=2"],
     **{f"spiking, {way}": [*of_method("hlop"), "model=spiking_mlp", "model.hidden=[8]", "model.steps=3",
@@ -45,7 +47,7 @@ CASES = {
     "concepts, trained": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.rotation=trained"],
     "concepts, newton": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.solver=newton"],
     **{f"scheduler {name}": [*of_method("finetune"), "model.hidden=[8]", f"scheduler={name}",
-                               *(["scheduler.every=1"] if name == "step" else [])]
+                               *{"step": ["scheduler.every=1"], "range_test": ["scheduler.high=.1"]}.get(name, [])]
        for name in GROUPS["scheduler"]},
     **{f"regularizer {name}": [*of_method("finetune"), *CONVOLUTIONS, f"regularizer={name}"]
        for name in GROUPS["regularizer"]},

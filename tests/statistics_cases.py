@@ -130,6 +130,20 @@ def pair(d: Draw) -> Any:
     return {"x": d.array(d.n, d.p), "y": d.array(d.n, d.q)}
 
 
+def reached(x: Any) -> Any:
+    """The exponential of the entropy of the singular values."""
+    wide = oracle.wide(x)
+    sizes = np.linalg.svd((wide / (np.abs(wide).max() or 1)).astype(float), compute_uv=False)
+    shares = [one / sum(sizes) for one in sizes.tolist() if one > 1e-13 * max(sizes)]
+    return np.prod([share**-share for share in shares]) if shares else 0.0
+
+
+def overlapping(weights: Any) -> Any:
+    rows = [oracle.direction(one) for one in oracle.wide(weights) if np.abs(one).max() > 0]
+    cosines = [min(1, abs(a @ b)) for a, b in itertools.combinations(rows, 2)]
+    return sum(cosines) / len(cosines) if cosines else 0.0
+
+
 STATISTICS: dict[str, Case] = {
     "inference.partial.partial": Case(models, inference.partial, partial, missing=True),
     "inference.partial.semi_partial": Case(
@@ -152,6 +166,16 @@ STATISTICS: dict[str, Case] = {
     "similarity.cknna": Case(pair, lambda x, y: similarity.cknna(x, y, neighbours=1), cknna),
     "similarity.weight_distance": Case(
         lambda d: {"first": d.array(4, 3), "second": d.array(4, 3)}, matched, weights, tolerance=1e-7
+    ),
+    "similarity.effective_rank": Case(
+        lambda d: {"x": d.array(d.n, d.p)}, similarity.effective_rank, reached, tolerance=1e-7
+    ),
+    "similarity.unit_overlap": Case(
+        lambda d: {"weights": d.array(d.n, d.p)}, similarity.unit_overlap, overlapping
+    ),
+    "similarity.silent_share": Case(
+        lambda d: {"activations": d.array(d.n, d.p)}, similarity.silent_share,
+        lambda activations: np.mean([len(set(column)) == 1 for column in activations.T.tolist()]),
     ),
     "similarity.disagreement": Case(
         lambda d: {"x": d.array(d.n, d.p), "y": d.array(d.n, d.p)}, similarity.disagreement,

@@ -26,6 +26,7 @@ from orthotrace.analysis.figures.layer_similarity import layer_by_layer
 from orthotrace.analysis.figures.layers import values_by_layer
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.models import model_comparison
+from orthotrace.analysis.figures.ranged import loss_over_rates
 from orthotrace.analysis.figures.rdms import rdm_maps
 from orthotrace.analysis.figures.readout import readout_diagnosis
 from orthotrace.analysis.figures.scaling import rdms_in_a_plane
@@ -39,7 +40,8 @@ __all__ = [
     "STYLES", "Facets", "accuracy_inside", "accuracy_matrices", "accuracy_over_tasks", "activity_by_layer",
     "capacity_by_layer", "concepts_over_tasks", "consistency_against_accuracy", "consistency_by_layer",
     "consistency_over_time", "correlation_maps", "drift_over_tasks", "dropout_sampling", "exemplar_against_centroid",
-    "images_in_a_plane", "importance_by_class", "layer_by_layer", "layer_correspondence", "model_comparison", "panel",
+    "images_in_a_plane", "importance_by_class", "layer_by_layer", "layer_correspondence", "loss_over_rates",
+    "model_comparison", "panel",
     "purity_by_concept", "rdm_maps", "rdms_in_a_plane", "readout_diagnosis", "save", "score_by_value", "second_level",
     "separability_maps", "shares_by_layer", "slice_of_axes", "stability_against_plasticity", "styled",
     "top_images_grid", "trajectory", "values_by_layer",

@@ -13,8 +13,8 @@ NAMES = (
     "accuracy", "capacity", "centroids", "clustering", "consistency", "correspondence", "exemplars", "layer-similarity",
     "matrices", "mds", "rdms", "second-level", "tradeoff",
 )  # fmt: skip
-OTHERS = ("activity", "drift", "dropout", "factors", "inside", "layers", "readout", "windows")
-PREFIXES = ("concepts-", "images-", "layers-", "readout-", "reference-", "similarity-", "sweep-")
+OTHERS = ("activity", "drift", "dropout", "factors", "inside", "layers", "range-test", "readout", "windows")
+PREFIXES = ("concepts-", "degeneracy-", "images-", "layers-", "readout-", "reference-", "similarity-", "sweep-")
 
 
 def is_figure(name: str) -> bool:

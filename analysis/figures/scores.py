@@ -13,6 +13,7 @@ from orthotrace.analysis.figures.activity import activity_by_layer
 from orthotrace.analysis.figures.capacity import capacity_by_layer
 from orthotrace.analysis.figures.inside import accuracy_inside, course_of
 from orthotrace.analysis.figures.matrices import accuracy_matrices
+from orthotrace.analysis.figures.ranged import loss_over_rates, range_test_of
 from orthotrace.analysis.figures.swept import score_by_value
 from orthotrace.analysis.figures.tradeoff import stability_against_plasticity
 from orthotrace.analysis.studies.group_names import numeric, varied
@@ -67,6 +68,14 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
             f"tasks, markers beside each other. Lines are means {seeds}"
             f"{', bars at the ends ± 1 s.d.' if several else '.'}{facets.caption}",
             lambda: accuracy_inside(courses, facets, score),
+        )
+    ranged = {group.label: [one for run in group.runs if (one := range_test_of(run))] for group in grouped}
+    if ranged := {label: found for label, found in ranged.items() if found}:
+        drawings["range-test"] = (
+            f"Learning-rate range tests of the first task: training loss, a mean over a twentieth of the steps, and "
+            f"{word} of the batch, over the rate of the step. A line for each seed; dotted lines stand at the bounds "
+            f"that it found.{facets.caption}",
+            lambda: loss_over_rates(ranged, facets, score),
         )
     with_capacity = [group for group in grouped if group.runs[0].scores["capacity"]]
     if capacities := {group.label: [run.scores["capacity"] for run in group.runs] for group in with_capacity}:

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from torch import nn
 from torch.nn.modules import batchnorm, conv, instancenorm, pooling
 
+from orthotrace.layers.maxout import Maxout
 from orthotrace.layers.neurons import LIF
+from orthotrace.layers.stochastic_pooling import StochasticPool2d
 from orthotrace.layers.whitening import Whitening
 
 # affine: adds or multiplies what does not depend on the input; sum, product: of two things that do; reduce: a mean or
@@ -21,6 +23,7 @@ Kind = Literal["weighted", "norm", "nonlinear", "affine", "sum", "product", "red
 NONLINEAR = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.GLU,
     nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, LIF,
+    Maxout,
 )  # fmt: skip
 WEIGHTED = (nn.Linear, nn.Bilinear, conv._ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
 NORMS = (batchnorm._NormBase, instancenorm._InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm, nn.RMSNorm)
@@ -28,7 +31,8 @@ POOLS = tuple(one for one in vars(pooling).values() if isinstance(one, type) and
 
 # What is called as one operation, whatever its forward does inside.
 KINDS: list[tuple[Any, Kind]] = [
-    (WEIGHTED, "weighted"), ((*NORMS, Whitening), "norm"), (NONLINEAR, "nonlinear"), (POOLS, "pool"),
+    (WEIGHTED, "weighted"), ((*NORMS, Whitening), "norm"), (NONLINEAR, "nonlinear"),
+    ((*POOLS, StochasticPool2d), "pool"),
 ]  # fmt: skip
 
 # Functions that are nonlinearities of networks, whatever stands before them.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orthotrace.results.columns import DASH
 
 if TYPE_CHECKING:
+    from orthotrace.analysis.studies.degeneracy import LayerDegeneracy
     from orthotrace.analysis.studies.dropout import DropoutSampling
     from orthotrace.analysis.studies.factors import FactorShare
     from orthotrace.analysis.studies.readouts import ForgettingOfGroup
@@ -78,6 +79,26 @@ def forgetting_section(means: Sequence[ForgettingOfGroup], level: float) -> Repo
         "test images; kept: the readout of then on the activations of now; aligned: the same after the best "
         "rotation; refitted: a readout that is fitted again. Drift seen: the share of the movement of the activations "
         "that the network's own readout sees." + empty(table, "cannot be told of that layer"),
+    )
+
+
+def degeneracy_section(rows: Sequence[LayerDegeneracy], level: float, along: str) -> ReportSection:
+    """How degenerate layers are, after the last task or epoch that was looked at."""
+    last = max((one.task for one in rows), default=0)
+    at = {(one.method, one.layer, one.quantity): one for one in rows if one.task == last}
+    quantities = list(dict.fromkeys(quantity for _, _, quantity in at))
+    table = [["method", "layer", *(name.replace("_", " ") for name in quantities)]] if at else []
+    for method, layer in dict.fromkeys((method, layer) for method, layer, _ in at):
+        cells = (at.get((method, layer, quantity)) for quantity in quantities)
+        table.append([method, layer, *(DASH if one is None else cell(vars(one), (0, 1)) for one in cells)])
+    return ReportSection(
+        "degeneracy",
+        "Degeneracy of layers",
+        table,
+        f"After {along} {last}: effective rank of activations and of weights, over the largest that it could be; the "
+        "share of units that answer all stimuli alike; and the overlap of units, the mean |cosine| of the incoming "
+        f"weights of two of them. Mean over seeds, with the {100 * level:g} % interval."
+        + empty(table, "activations are read where a block of layers ends, weights are those of one layer"),
     )
 
 

@@ -14,6 +14,7 @@ from orthotrace.analysis.similarity.canonical import (
     svcca,
 )  # fmt: skip
 from orthotrace.analysis.similarity.cka import debiased_cka, hsic, linear_cka, minibatch_cka, rbf_cka
+from orthotrace.analysis.similarity.degeneracy import effective_rank, silent_share, unit_overlap
 from orthotrace.analysis.similarity.distances import distance_correlation, knn_jaccard
 from orthotrace.analysis.similarity.invariances import check, declare
 from orthotrace.analysis.similarity.neighbours import cknna, mutual_knn
@@ -31,7 +32,8 @@ MEASURES = {
 
 __all__ = [
     "MEASURES", "canonical_correlations", "cca", "cca_squared", "check", "cknna", "debiased_cka", "declare",
-    "disagreement", "distance_correlation", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka", "mutual_knn",
+    "disagreement", "distance_correlation", "effective_rank", "hsic", "knn_jaccard", "linear_cka", "minibatch_cka",
+    "mutual_knn",
     "pairwise", "procrustes", "procrustes_angle", "procrustes_cosine", "pwcca", "pwcca_mean", "rbf_cka", "regression",
-    "svcca", "weight_distance",
+    "silent_share", "svcca", "unit_overlap", "weight_distance",
 ]  # fmt: skip

@@ -45,6 +45,7 @@ REPEATED = (
     "references",
     "interval",
     "readout",
+    "degeneracy",
     "factors",
     "dropout",
     "tasks",

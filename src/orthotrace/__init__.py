@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import orthogonalise as orthogonalise
     from orthotrace.layers import replace_norm as replace_norm
     from orthotrace.layers import spiking as spiking
+    from orthotrace.methods.associative import Associative as Associative
     from orthotrace.methods.codecl import CodeCL as CodeCL
     from orthotrace.methods.cuber import CUBER as CUBER
     from orthotrace.methods.duncker import Duncker as Duncker
@@ -81,6 +82,7 @@ _PUBLIC = {
     "methods.hat": ["HAT"],
     "methods.replay": ["ExperienceReplay", "AsymmetricReplay", "DarkExperienceReplay", "AveragedGem"],
     "methods.icarl": ["ICaRL"],
+    "methods.associative": ["Associative"],
     "methods.references": ["Joint", "Independent"],
     # readable layers
     "layers": [

@@ -38,7 +38,7 @@ INSIDE = {
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled", "inference.ceilings.warning",
     "inference.groups.GroupDifference", "inference.groups.GroupInterval", "studies.rdm_drift",
     "inference.models.as_models", "inference.significance.Evaluation",
-    "inference.significance.ModelComparison", "studies.between", "studies.dropout", "studies.factors", "studies.findings", "studies.forgetting", "studies.group_names", "studies.readouts", "studies.references", "studies.similarities",
+    "inference.significance.ModelComparison", "studies.between", "studies.degeneracy", "studies.dropout", "studies.factors", "studies.findings", "studies.forgetting", "studies.group_names", "studies.readouts", "studies.references", "studies.similarities",
     "studies.consistency.PairMean", "studies.readout.LinearReadout", "studies.readout.ReadoutDiagnosis",
     "studies.readout.DriftSplit", "studies.consistency.bootstrap_means", "studies.consistency.comparable", "studies.consistency.jackknife_error",
     "inference.partial.standardised", "inference.partition.VariancePartition", "inference.variance.VarianceComponents", "inference.variance.check_factors",

@@ -63,8 +63,10 @@ PRESETS = {
     **{f"model={cell}": ("cell",) for cell in ("elman", "rnn", "lstm", "gru")},
     # Networks as they were published.
     "model=all_cnn_7": ("stages",), "model=spiking_mlp": ("hidden", "bias"), "model=spiking_resnet18": ("preactivation",),
+    "model=inception": ("pool",), "model=fractal": ("pool",), "model=maxout": ("nonlinearity", "norm", "bias"),
     **{f"regularizer={name}": (name,) for name in GROUPS["regularizer"]},
     "regularizer=elastic": ("l1", "l2"),
+    "regularizer=bootstrap_soft": ("bootstrap",), "regularizer=bootstrap_hard": ("bootstrap",),
     "dataset=tensors": ("layout",),
     "stream=blurred": ("scenario", "blur"), "stream=online": ("online",), "stream=repeated": ("repeats",),
     **{f"dataset={name}": ("name", "subset", "test", "image", "label", "superclass", "size", "channels")

@@ -80,6 +80,7 @@ ENDS: dict[str, tuple[list, list]] = {
     "analyze.formats": ([[], ["pdf", "svg", "png"]], [["gif"], "pdf", None]),
     "analyze.style": (["nature", "slides"], ["science", None, 1]),
     "analyze.readout": ([True, False], ["yes", 0, None]),
+    "analyze.degeneracy": ([True, False], ["yes", 0, None]),
     "analyze.memory": ([None, "8GB"], ["", 8, []]),
     "analyze.factors": ([[], ["seeds.init"], ["method:seeds.init", "task"]], [[""], "method", None, [3]]),
     "analyze.figures": ([None, ["consistency"]], [[], "consistency", [""], [3]]),

@@ -14,7 +14,7 @@ from orthotrace.analysis import figures
 
 # What a page shows to be refused, and what another test runs with the files of its page.
 REFUSED = ("docs/howto/own_data.md", 0)
-ELSEWHERE = ("docs/howto/add_a_method.md", "docs/howto/add_other_methods.md")
+ELSEWHERE = ("docs/howto/add_a_method.md", "docs/howto/add_other_methods.md", "docs/howto/blocks.md")
 COMMANDS = {
     tuple(command): f"{page}:{number}"
     for page in PAGES

@@ -9,6 +9,7 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
+from orthotrace.layers.maxout import Maxout
 from orthotrace.methods.hat import HAT
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
@@ -143,6 +144,10 @@ class Shortcut(nn.Module):
         (
             lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Flatten(), nn.Linear(64, 10)),
             "has groups",
+        ),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), Maxout(2), nn.Linear(4, 10)),
+            "layer '3' has 4 inputs for each place, and layer '1' has 8 outputs, as under maxout",
         ),
     ],
 )

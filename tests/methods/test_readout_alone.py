@@ -22,7 +22,7 @@ NETWORKS = {
     "frozen convolutions": (ConvNet, ("model=convnet", "model.channels=[2,3]")),
 }
 # What a method does beside training, where each task has a readout of its own.
-OWN = {*MEMORY, "joint", "hat"}
+OWN = {*MEMORY, "joint", "hat", "associative"}
 
 
 def ran(folder, monkeypatch, method: str, network: str, scenario: str):

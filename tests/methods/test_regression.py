@@ -50,8 +50,8 @@ ALIKE = ("sgp", "owm", "duncker", "nscl", "ewc_online")
     [
         pytest.param(one, ("task", "domain")[place % 2], marks=[pytest.mark.whole] if one in ALIKE else [])
         for place, one in enumerate(GROUPS["method"])
-        # Its exemplars are of classes.
-        if one != "icarl"
+        # What they keep is of classes.
+        if one not in ("icarl", "associative")
     ],
 )
 def test_every_method_on_a_regression(method, scenario, file, tmp_path):
@@ -114,9 +114,10 @@ def test_the_fisher_information_is_that_of_a_normal_distribution():
     assert not fisher_diagonal(model, Images(part.store, part.labels[:, :1]), range(0, 1))[0][1].any()
 
 
-def test_exemplars_of_classes_are_refused(file, tmp_path):
-    with pytest.raises(UserError, match="method: keeps exemplars of classes, and a regression has none"):
-        built(Run(tmp_path / "run"), *TINY, "stream=split", f"dataset.path={file}", *of_method("icarl"))
+@pytest.mark.parametrize(("method", "keeps"), [("icarl", "keeps exemplars of"), ("associative", "stores")])
+def test_what_is_kept_of_classes_is_refused(file, tmp_path, method, keeps):
+    with pytest.raises(UserError, match=f"method: {keeps} classes, and a regression has none"):
+        built(Run(tmp_path / "run"), *TINY, "stream=split", f"dataset.path={file}", *of_method(method))
 
 
 def test_a_memory_keeps_targets():
@@ -141,6 +142,7 @@ def test_a_memory_keeps_targets():
     [
         (["trainer.loss=cross_entropy"], "trainer.loss: is for classes, and this data set has targets"),
         (["regularizer=label_smoothing"], "regularizer.label_smoothing: spreads labels over classes"),
+        (["regularizer=bootstrap_soft"], "regularizer.bootstrap: is for labels of classes, and a regression has none"),
         (
             ["regularizer.early_stopping=1", "regularizer.monitor=accuracy"],
             "regularizer.monitor: a regression has no ac",

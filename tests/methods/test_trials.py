@@ -23,6 +23,7 @@ TINY = (
 REFUSED = {
     **dict.fromkeys(ADAPTERS, "the network has none: choose weights=lora"),
     "icarl": "exemplars of classes, and a regression has none",
+    "associative": "stores classes, and a regression has none",
     "derpp": "there is one at each step: take er",
     "hat": "units are mixed, as by .* steps of time",
 }

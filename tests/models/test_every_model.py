@@ -10,6 +10,7 @@ from torch import nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.models.all_cnn import AllCNN
+from orthotrace.models.blocks import BlockNet
 from orthotrace.models.convnet import VGG, AlexNet, ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.recurrent import Recurrent
@@ -23,6 +24,17 @@ SPIKING = [
     partial(kind, learning=way, steps=2)
     for kind, ways in ((SpikingMLP, ("dsr", "ottt")), (SpikingConvNet, ("dsr",)), (SpikingResNet18, ("bptt",)))
     for way in ways
+]
+BLOCKS = [
+    partial(BlockNet, blocks=[{"kind": "conv", "channels": 8}, block], nonlinearity=nonlinearity)
+    for nonlinearity, block in (
+        ("relu", {"kind": "conv", "channels": 8, "residual": True}),
+        ("maxout", {"kind": "linear", "units": 20}),
+        ("elu", {"kind": "inception", "conv1": 4, "conv3": [4, 8], "conv5": [2, 4], "pooled": 4}),
+        ("maxout", {"kind": "separable", "channels": 16}),
+        ("gelu", {"kind": "inverted", "channels": 8}),
+        ("tanh", {"kind": "fractal", "channels": 8}),
+    )
 ]
 RECURRENT = [partial(Recurrent, cell=cell, reading="rows") for cell in ("elman", "rnn", "lstm", "gru")]
 
@@ -40,6 +52,7 @@ RECURRENT = [partial(Recurrent, cell=cell, reading="rows") for cell in ("elman",
         AllCNN,
         Tiny10,
         ViT,
+        *BLOCKS,
         *SPIKING,
         *RECURRENT,
     ],
@@ -55,7 +68,7 @@ def test_logits_have_their_shape_and_every_weight_a_gradient(make, width):
 
 
 @pytest.mark.parametrize(
-    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10, ViT, *SPIKING, *RECURRENT]
+    "make", [ConvNet, VGG, AlexNet, LeNet, ResNet18, MLP, AllCNN, Tiny10, ViT, *BLOCKS, *SPIKING, *RECURRENT]
 )
 def test_widths_that_cannot_be(make):
     with pytest.raises(UserError, match="width"):

@@ -1,4 +1,4 @@
-"""Attention, recurrent layers, embeddings and tied weights: nothing leaks through a whole later task, and it is learned."""
+"""Attention, recurrent layers, embeddings, tied weights, blocks: nothing leaks in a later task, and it is learned."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from part import part
 from torch import nn
 from torch.nn import functional
 
+from orthotrace.models.blocks import BlockNet
 from orthotrace.protection import Guard
 from orthotrace.subspace import SvdSubspace
 
@@ -93,6 +94,10 @@ class Upwards(nn.Module):
         return self.out(torch.relu(self.up(x.transpose(1, 2)[..., :2])))[:, 0, :3]
 
 
+def blocks(nonlinearity: str, *described: dict[str, Any]) -> Callable[[], nn.Module]:
+    return lambda: BlockNet((20, 2, 2), 3, described, nonlinearity)
+
+
 # The network; the shape of its old and new inputs beyond the batch; whether some are padding.
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, ...], bool]] = {
     "attention": (Attention, (5, 20), (5, 20), False),
@@ -108,6 +113,30 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], tuple[int, .
     "embedding": (Words, (20,), (20,), False),
     "tied": (Tied, (1, 20), (1, 20), False),
     "transposed": (Upwards, (2, 20), (2, 20), False),
+    "inception": (
+        blocks("elu", {"kind": "inception", "conv1": 12, "conv3": [12, 12], "conv5": [12, 12], "pooled": 12}),
+        (20, 2, 2),
+        (20, 2, 2),
+        False,
+    ),
+    "depthwise": (
+        blocks("elu", {"kind": "separable", "channels": 20}, {"kind": "inverted", "channels": 20, "expand": 2}),
+        (20, 2, 2),
+        (20, 2, 2),
+        False,
+    ),
+    "fractal": (
+        blocks("elu", {"kind": "fractal", "channels": 12, "drop_path": 0.2, "global_drop_path": 0.3}),
+        (20, 2, 2),
+        (20, 2, 2),
+        False,
+    ),
+    "maxout": (
+        blocks("maxout", {"kind": "linear", "units": 20}, {"kind": "linear", "units": 20}),
+        (20, 2, 2),
+        (20, 2, 2),
+        False,
+    ),
 }
 
 
@@ -141,8 +170,8 @@ CASES = [
     for network in NETWORKS
     for optimizer in [*OPTIMIZERS, "muon"]
     for kind in ("64", "32")
-    # Muon takes matrices, of which transposed convolutions have none.
-    if (network, optimizer) != ("transposed", "muon")
+    # Muon takes matrices, of which convolutions have none, so that plain steps would be left for all but a head.
+    if optimizer != "muon" or network not in ("transposed", "inception", "depthwise", "fractal")
 ]
 
 

@@ -4,6 +4,7 @@ import torch
 
 from orthotrace.core.errors import UserError
 from orthotrace.subspace import RecursiveSubspace
+from orthotrace.subspace.recursive import recursive_least_squares
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -26,6 +27,22 @@ def test_the_recursion_is_the_inverse(alpha):
         update = randn(4, 9, seed=7)
         assert np.allclose(space.project(update), update.numpy() @ expected, atol=1e-10)
         assert space.rank == int((np.linalg.eigvalsh(expected) < 0.5).sum())
+
+
+@pytest.mark.parametrize("sizes", [[1] * 60, [60], [7, 30, 23]])
+@pytest.mark.parametrize("alpha", [1e-3, 1.0, 30.0])
+def test_rows_at_once_are_rows_one_after_another_and_the_least_squares_of_all(sizes, alpha):
+    rows, wanted = randn(60, 9), randn(60, 4, seed=1)
+    inverse, weights = torch.eye(9, dtype=torch.float64), torch.zeros(4, 9, dtype=torch.float64)
+    for some, values in zip(rows.split(sizes), wanted.split(sizes), strict=True):
+        gain = recursive_least_squares(inverse, some, alpha)
+        weights += (values - some @ weights.T).T @ gain.T
+    expected = np.linalg.inv(np.eye(9) + rows.T.numpy() @ rows.numpy() / alpha)
+    assert np.allclose(inverse, expected, rtol=0, atol=1e-10)
+    # Ridge regression, as the least squares of rows with the penalty's rows below them.
+    stacked = np.r_[rows.numpy(), alpha**0.5 * np.eye(9)]
+    solved = np.linalg.lstsq(stacked, np.r_[wanted.numpy(), np.zeros((9, 4))], rcond=None)[0].T
+    assert np.allclose(weights, solved, rtol=0, atol=1e-9)
 
 
 def test_a_task_is_applied_from_the_next_one_on():

@@ -67,6 +67,10 @@ def tell(
     name = SHORT[experiment.stream.active.score]
     print(f"{number}{name} {scores.acc:.3f}{transfer} ({how}{seconds:.0f} s): {folder}", flush=True)
     report = experiment.report()
+    if (ranged := experiment.ranged()) is not None:
+        between = f"the loss falls from {ranged['lower']:.2g} to {ranged['upper']:.2g}" if ranged["overrides"] else None
+        said = "; ".join(one for one in (ranged["overrides"], between, ranged["remark"]) if one)
+        print(f"{number}range test: {said}: {folder}", flush=True)
     if line := run_line(report):
         print(f"{number}{line}: {folder}", flush=True)
     return value_of(config, report)

@@ -228,7 +228,7 @@ def assemble(
 
         from orthotrace.cli.progress_bar import ProgressBar
         from orthotrace.cli.task_lines import TaskLines
-        from orthotrace.config.network import make_network
+        from orthotrace.config.network import make_network, pretrain
         from orthotrace.core.seeds import Seeds, derived
         from orthotrace.data.augment import Augmentation
         from orthotrace.data.streams import Stream
@@ -261,6 +261,8 @@ def assemble(
     names = alignment.sets.names if alignment else None
     weights = None if config.init_from is None else weights_of(str(config.init_from))
     model = make_network(config, stream.shape, len(stream.classes), names, weights)
+    if config.overwrite or not run.generations:
+        pretrain(config, model, stream, derived(seeds.init, 1))
     method = build_a(Method, config, "method", **rows_argument(config, seeds))
     if alignment:
         alignment.check(model, method)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -14,6 +14,8 @@ from orthotrace.core.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from orthotrace.data.streams import Stream
 
 
 def make_network(
@@ -129,21 +131,57 @@ def _weighted(config: DictConfig, shape: Sequence[int], classes: int, start: _St
     # A model of the user's own may have an argument of this name, such as one that says what it was trained on.
     if not OmegaConf.is_dict(weights) or "kind" not in weights:
         return build_a(nn.Module, config, "model", shape=shape, classes=classes)
-    from orthotrace.layers.weights import draws_anew, give_weights
+    from orthotrace.layers.weights import FROM_IMAGES, draws_anew
 
     rest = copy.deepcopy(config)
     with open_dict(rest):
         del rest.model["weights"]
     model = build_a(nn.Module, rest, "model", shape=shape, classes=classes)
+    if weights["kind"] in FROM_IMAGES:
+        if start.weights is not None:
+            raise UserError(f"the network would start from other weights than {weights['kind']} learns", "init_from")
+        # See pretrain.
+        return model
     if not draws_anew(str(weights["kind"])):
         # What draws anew would not keep weights that were trained.
         start(model)
+    _give(model, weights)
+    return model
+
+
+def pretrain(config: DictConfig, model: nn.Module, stream: Stream, seed: int) -> None:
+    """Let a network learn its initial weights from images of the first task, where it has weights of such a kind.
+
+    Once, when a run starts afresh, before its method meets the network.
+
+    Args:
+        config: the whole configuration.
+        model: as make_network made it.
+        stream: whose first task has the images; its labels are not looked at.
+        seed: of all draws.
+
+    Raises:
+        UserError: a network whose layers cannot learn so, or a stream that is seen once.
+    """
+    weights = OmegaConf.select(config, "model.weights")
+    if not OmegaConf.is_dict(weights) or "kind" not in weights:
+        return
+    from orthotrace.layers.weights import FROM_IMAGES
+
+    if weights["kind"] in FROM_IMAGES:
+        if stream.online:
+            raise UserError("an online stream is seen once: there is no training before its first task", "weights")
+        _give(model, weights, images=stream.task(0).train.inputs(), seed=seed)
+
+
+def _give(model: nn.Module, weights: DictConfig, **more: Any) -> None:
+    from orthotrace.layers.weights import give_weights
+
     try:
         options = plain(weights)
         if isinstance(options.get("layers"), list):
             # Layers of a Sequential have numbers as names.
             options["layers"] = [str(name) for name in options["layers"]]
-        give_weights(model, **options)
+        give_weights(model, **options, **more)
     except UserError as error:
         raise error.below("model.weights") from error
-    return model

@@ -135,6 +135,7 @@ TOP = {
         "measures": Argument(dict[str, Any]),
         "references": Argument(dict[str, Any]),
         "readout": Argument(bool),
+        "degeneracy": Argument(bool),
         "memory": Argument(_or_null(Annotated[str, Field(min_length=1)])),
         "factors": Argument(list[Annotated[str, Field(min_length=1)]]),
         "trust": Argument(list[Annotated[str, Field(min_length=1)]]),

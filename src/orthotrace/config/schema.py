@@ -228,7 +228,7 @@ def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
         kind = str(node["kind"])
         if kind not in kinds:
             raise UserError(f"there is no kind '{short(kind)}'; {nearest(short(kind), kinds)}", "model.weights.kind")
-        keys = _named(kinds[kind]).without("shape", "groups", "layer", "model", "layers").arguments
+        keys = _named(kinds[kind]).without("shape", "groups", "layer", "model", "layers", "images", "seed").arguments
         yield Section(
             "model.weights",
             {"kind": Argument(str, meaning="of the weights: the option's name"), "layers": WEIGHTED, **keys},

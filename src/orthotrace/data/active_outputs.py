@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from orthotrace.data.bootstrapped import Bootstrap, bootstrapped
+
 Scenario = Literal["task", "domain", "class"]
 Loss = Literal["cross_entropy", "mse", "l1", "huber"]
 
@@ -30,6 +32,8 @@ class ActiveOutputs:
         smoothing: label smoothing, in [0, 1).
         room: outputs of the network, where it has more than the tasks need.
         error: the loss; cross-entropy for classes.
+        bootstrap: targets that are partly the network's own answers, "soft" or "hard", see bootstrapped; None for none.
+        beta: the share of the label in them; None for the published one.
         score: its name: accuracy, or what a regression has instead.
 
     Source: van de Ven, Tuytelaars & Tolias, Three types of incremental learning, Nature Machine Intelligence 2022.
@@ -47,6 +51,8 @@ class ActiveOutputs:
     smoothing: float = 0.0
     room: int = 0
     error: Loss = "cross_entropy"
+    bootstrap: Bootstrap | None = None
+    beta: float | None = None
 
     @cached_property
     def outputs(self) -> int:
@@ -116,12 +122,18 @@ class ActiveOutputs:
         if over_steps is not None:
             logits, labels = over_steps.flatten(0, 1), labels.repeat(len(over_steps))
         present, places = labels.unique(return_inverse=True)
-        return cross_entropy(logits[:, present], places, label_smoothing=self.smoothing)
+        return self._entropy(logits[:, present], places)
 
     def _loss(self, logits: Tensor, labels: Tensor, part: range) -> Tensor:
         if len(part) < logits.shape[1]:
             logits, labels = logits[:, part.start : part.stop], labels - part.start
-        return cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        return self._entropy(logits, labels)
+
+    def _entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy with the targets that are wanted."""
+        if self.bootstrap is None:
+            return cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        return bootstrapped(logits, labels, self.bootstrap, self.beta, self.smoothing)
 
     def predicted(self, logits: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:
         """For each image the active output with the largest logit, (n,)."""

@@ -14,6 +14,7 @@ from torch.nn import modules as layers
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError
+from orthotrace.layers.maxout import Maxout
 from orthotrace.layers.response import LocalResponseNorm
 
 # Layers that torch.func maps over networks, and that draw nothing.
@@ -21,7 +22,7 @@ MAPPED: tuple[type[nn.Module], ...] = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, LocalResponseNorm,
     nn.Flatten, nn.Unflatten, nn.Identity, nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveAvgPool1d,
     nn.AdaptiveAvgPool2d, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh,
-    nn.Sigmoid, nn.Hardtanh, nn.Softmax,
+    nn.Sigmoid, nn.Hardtanh, nn.Softmax, Maxout,
 )  # fmt: skip
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
 # Of what two sums in another order differ in, over all layers.
@@ -41,15 +42,16 @@ def check_stackable(model: nn.Module) -> None:
         ...
         orthotrace.core.errors.UserError: module '1' (Dropout) draws, ...
     """
-    kinds = (layers.dropout._DropoutNd, nn.RReLU)
     for name, module in model.named_modules():
         called = f"module '{name}' ({type(module).__name__})" if name else f"{type(module).__name__}"
-        if isinstance(module, kinds):
-            if isinstance(module, nn.RReLU) or module.p:
-                raise UserError(f"{called} draws, and networks that are trained together would share the draws")
-        elif parametrize.is_parametrized(module) or isinstance(module, nn.RNNBase):
+        # Layers of ours that draw say so.
+        drops = isinstance(module, layers.dropout._DropoutNd)
+        draws = module.p if drops else isinstance(module, nn.RReLU) or getattr(module, "draws", False) is True
+        if draws:
+            raise UserError(f"{called} draws, and networks that are trained together would share the draws")
+        if parametrize.is_parametrized(module) or isinstance(module, nn.RNNBase):
             raise UserError(f"{called} has no rule by which torch.func maps it over networks")
-        elif type(module) not in MAPPED and not any(True for _ in module.children()):
+        elif type(module) not in MAPPED and not drops and not any(True for _ in module.children()):
             raise UserError(f"{called} is not among the layers that are mapped over networks")
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.momentum is None:
             raise UserError(f"{called} with momentum=None looks at a count, which torch.func cannot map over networks")

@@ -1,4 +1,4 @@
-"""The kinds of weights that a model may be given: orthogonal, initial, low-rank, and those of hardware."""
+"""The kinds of weights that a model may be given: orthogonal, initial, pretrained, low-rank, and those of hardware."""
 
 from __future__ import annotations
 
@@ -17,11 +17,16 @@ KINDS = {
     "oni": "orthotrace.layers.orthogonal.ONI",
     "stiefel": "orthotrace.layers.orthogonal.Stiefel",
     "orthogonal_init": "orthotrace.layers.orthogonalise.orthogonal_init",
+    "low_rank_init": "orthotrace.layers.initial.low_rank_init",
+    "tied_init": "orthotrace.layers.initial.tied_init",
     "lora": "orthotrace.layers.lora.lora",
     "adder": "orthotrace.layers.adders.adder",
     "sawb": "orthotrace.layers.quantised.sawb",
     "memristor": "orthotrace.layers.memristor.memristor",
+    "rbm_init": "orthotrace.layers.dbn.dbn",
 }
+# Kinds that learn from images, once, before a run begins; where a network is only read there are none.
+FROM_IMAGES = ("rbm_init",)
 
 
 def give_weights(model: nn.Module, kind: str, layers: Sequence[str] | None = None, **options: Any) -> list[str]:

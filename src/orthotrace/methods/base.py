@@ -54,6 +54,7 @@ class Method(nn.Module):
         epochs_needed: of each task, at least.
         rate: learning rate of task_parameters, over that of the network.
         restarts: whether every task begins with the initial network.
+        cross_entropy: whether images of classes are learned by the cross-entropy over the outputs that count.
         nearest_mean: whether it is tested by the nearest class mean of the images of its memory.
     """
 
@@ -61,6 +62,7 @@ class Method(nn.Module):
     epochs_needed: int = 1
     rate: float = 1.0
     restarts: bool = False
+    cross_entropy: bool = True
     nearest_mean: bool = False
 
     def setup(self, model: nn.Module, seeds: Seeds, stream: Stream) -> None:

@@ -23,7 +23,8 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
 
     Raises:
         UserError: a layer of another kind, or one that is never called, a convolution with groups, a layer that also
-            gets something of an image past the layer before it, or in whose inputs units of that layer are mixed.
+            gets something of an image past the layer before it, or in whose inputs units of that layer are mixed or
+            joined.
 
     Example:
         >>> chain_of(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), torch.eye(3)[:2])
@@ -47,10 +48,15 @@ def chain_of(model: nn.Module, images: Tensor) -> list[str]:
         if getattr(layers[name], "groups", 1) > 1:
             raise UserError(f"layer '{name}' has groups: masks of units need every unit at every output")
         units, features = len(layers[before].weight), layers[name].weight.shape[1]
+        if features % units:
+            raise UserError(
+                f"layer '{name}' has {features} inputs for each place, and layer '{before}' has {units} outputs, as "
+                "under maxout: masks of units need every unit at its own inputs"
+            )
         constant = _inputs(model, layers, images, {before: lambda outputs: torch.zeros_like(outputs)})[name]
         count = len(constant) // len(images)
         alike = constant.view(count, len(images), *constant.shape[1:]) if count * len(images) == len(constant) else None
-        if features % units or alike is None or not torch.allclose(alike[:, 0], alike[:, 1], atol=1e-5):
+        if alike is None or not torch.allclose(alike[:, 0], alike[:, 1], atol=1e-5):
             raise UserError(
                 f"layer '{name}' gets more of an image than layer '{before}' gives it, as in a residual network: masks "
                 "of units need a chain of layers, such as model=mlp or convnet"

@@ -47,6 +47,8 @@ class ICaRL(Method):
     """
 
     nearest_mean = True
+    # Of sigmoids, each by itself.
+    cross_entropy = False
     memory: Memory
 
     @checked

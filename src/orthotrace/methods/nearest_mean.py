@@ -24,7 +24,7 @@ BATCH = 1024
 
 
 class Features:
-    """phi(x) / |phi(x)|, with phi(x) what a network gives its readout.
+    """phi(x), or phi(x) / |phi(x)|, with phi(x) what a network gives its readout.
 
     Where the readout is applied at several places, steps or times, phi is the mean over them.
 
@@ -32,6 +32,7 @@ class Features:
         model: with a readout: the last Linear layer with as many outputs as the network, or a last convolution with as
             many maps.
         stream: whose images it takes.
+        unit: give them length 1.
 
     Raises:
         UserError: there is no readout, or it is not given an input of each image.
@@ -46,7 +47,8 @@ class Features:
         ('head', [1.0, 1.0, 1.0])
     """
 
-    def __init__(self, model: nn.Module, stream: Stream) -> None:
+    def __init__(self, model: nn.Module, stream: Stream, unit: bool = True) -> None:
+        self.unit = unit
         try:
             # Also of parametrised weights, such as adapters and orthogonal ones.
             layers = {name: one for name, one in model.named_modules() if isinstance(one, (nn.Linear, nn.Conv2d))}
@@ -63,7 +65,7 @@ class Features:
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Of inputs (n, ...) the features (n, features), of length 1; the network's own mode is kept.
+        """Of inputs (n, ...) the features (n, features); the network's own mode is kept.
 
         Args:
             network: the model, or a copy of it.
@@ -91,7 +93,7 @@ class Features:
             found = found.flatten(1, -2).mean(1) if found.ndim > 2 else found
         else:
             found = found.flatten(2).mean(2)
-        return normalize(found, dim=1)
+        return normalize(found, dim=1) if self.unit else found
 
     def of(self, network: nn.Module, part: Images, like: Tensor) -> Tensor:
         """Of all images of a part, as they are at a test, (n, features), in float64 on the CPU."""

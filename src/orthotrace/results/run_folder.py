@@ -42,6 +42,7 @@ class Run:
         self.scores_file = self.folder / "scores.json"
         self.metrics_file = self.folder / "metrics.csv"
         self.inside_file = self.folder / "inside.csv"
+        self.range_file = self.folder / "range_test.json"
         self.failed_file = self.folder / "failed.txt"
         self.preempted_file = self.folder / "preempted.txt"
         self.pruning_file = self.folder / "pruning.json"
@@ -186,7 +187,8 @@ class Run:
             if os.path.lexists(path) and not path.is_dir():
                 raise cannot_write(path, NotADirectoryError(errno.ENOTDIR, ""))
         told = (self.failed_file, self.preempted_file, self.pruning_file)
-        for path in (self.scores_file, self.metrics_file, self.inside_file, *told, *self.checkpoints.glob("*.ckpt")):
+        written = (self.scores_file, self.metrics_file, self.inside_file, self.range_file)
+        for path in (*written, *told, *self.checkpoints.glob("*.ckpt")):
             if path.is_dir():
                 raise cannot_write(path, IsADirectoryError(errno.EISDIR, ""))
 

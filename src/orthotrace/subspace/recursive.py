@@ -13,6 +13,39 @@ from orthotrace.core.errors import checked
 from orthotrace.subspace.base import Subspace
 
 
+def recursive_least_squares(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
+    """One step of recursive least squares for several rows at once; P is changed in place, and the gain returned.
+
+        K = P R^T (alpha I + R P R^T)^-1,   P <- P - K R P
+
+    the same as row after row. From P = I on, P = (I + R^T R / alpha)^-1 of all rows so far. W <- W + (Y - W R^T) K^T
+    from W = 0 on is the least squares solution of R W^T = Y^T with the penalty alpha |W|^2, whatever came when.
+
+    Args:
+        inverse: P, (features, features), symmetric, in float64.
+        rows: R, (n, features).
+        alpha: above 0.
+
+    Returns:
+        K, (features, n).
+
+    Source: Zeng, Chen, Cui & Yu, Nature Machine Intelligence 2019, eq. 2 and 3, for one row; Woodbury's identity.
+
+    Example:
+        >>> inverse = torch.eye(2, dtype=torch.float64)
+        >>> recursive_least_squares(inverse, torch.tensor([[0.0, 1.0]]).double(), alpha=1.0).T, inverse.diagonal()
+        (tensor([[0.0000, 0.5000]], dtype=torch.float64), tensor([1.0000, 0.5000], dtype=torch.float64))
+    """
+    seen = inverse @ rows.T
+    inner = rows @ seen
+    inner.diagonal().add_(alpha)
+    gain = torch.linalg.solve(inner, seen.T).T
+    inverse.addmm_(gain, seen.T, alpha=-1)
+    # Rounding would let it drift from what it is.
+    inverse.copy_((inverse + inverse.T) / 2)
+    return gain
+
+
 class RecursiveSubspace(Subspace):
     """Takes from each step what the inverse of the inputs' regularised second moment takes.
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.streams import Stream
+from orthotrace.training.range_test import RangeTest
 from orthotrace.training.settings import Components, Optimization, Training
 
 
@@ -45,6 +46,16 @@ def check(components: Components, optimization: Optimization, training: Training
         schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
     except UserError as error:
         raise error.below("scheduler") from error
+    for key in ("average", "early_stopping") if isinstance(schedule, RangeTest) else ():
+        if getattr(regularizer, key) is not None:
+            raise UserError(
+                "makes no sense of a range test, whose rates rise until it diverges: set null", f"regularizer.{key}"
+            )
+    if regularizer.bootstrap is not None and not method.cross_entropy:
+        raise UserError(
+            "mixes the targets of a cross-entropy over the outputs, and this method has another loss: leave it out",
+            "regularizer.bootstrap",
+        )
     validated = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
     for key, wanted in validated.items():
         if wanted is not None and not stream.fewest_validation:
@@ -67,6 +78,8 @@ def _check_kind(stream: Stream, optimization: Optimization, training: Training) 
         raise UserError("is for classes, and this data set has targets: take mse, l1 or huber", "trainer.loss")
     if optimization.regularizer.label_smoothing:
         raise UserError("spreads labels over classes, and a regression has none: set 0", "regularizer.label_smoothing")
+    if optimization.regularizer.bootstrap is not None:
+        raise UserError("is for labels of classes, and a regression has none: leave it out", "regularizer.bootstrap")
     stops = optimization.regularizer.early_stopping is not None
     monitors = {
         "regularizer.monitor": optimization.regularizer.monitor if stops else None,

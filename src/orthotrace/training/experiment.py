@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 
 from orthotrace.core.digests import remove
 from orthotrace.core.errors import UserError
+from orthotrace.core.files import write_json
 from orthotrace.core.folders import held
 from orthotrace.core.interrupt import deferred, stop_here
 from orthotrace.data.batches import Batches
@@ -31,6 +32,8 @@ from orthotrace.training.learner import Learner
 from orthotrace.training.lengthening import lengthened
 from orthotrace.training.progress import Progress
 from orthotrace.training.provenance import machine
+from orthotrace.training.range_recorder import RangeRecorder
+from orthotrace.training.range_test import RangeTest, proposal, smoothed
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.stopping import Stopping
@@ -96,14 +99,20 @@ class Experiment:
         self.outputs = replace(
             stream.active,
             smoothing=optimization.regularizer.label_smoothing,
+            bootstrap=optimization.regularizer.bootstrap,
+            beta=optimization.regularizer.bootstrap_beta,
             error=training.loss or stream.active.error,
         )
         self.evaluator = Evaluator(model, method, stream, self.nearest)
         self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
+        schedule, self.range_test = optimization.schedule, None
+        if isinstance(schedule, RangeTest):
+            self.range_test = RangeRecorder(schedule, lambda: self.progress.range_test, stream.active.score)
         self.together = Together()
         own = [
             *inside,
+            *([self.range_test] if self.range_test else []),
             Threads(training.threads),
             Silence(model),
             Stopping(),
@@ -231,6 +240,8 @@ class Experiment:
         """
         number, method = self.progress.task, self.learner.method
         context = self.learner.context
+        if number == 0:
+            self.learner.put_back()
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
@@ -288,6 +299,7 @@ class Experiment:
         # From what is recorded, so that a continued run decides alike.
         rows = self.progress.epochs
         stops = self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
+        stops |= self.range_test is not None and self.progress.task == 0 and self.range_test.diverged
         self.trainer.should_stop |= stops
         if self.checkpoints.due(self.trainer) and self.progress.epoch < self.training.max_epochs and not stops:
             self.checkpoints.save(self.trainer, self.progress)
@@ -311,6 +323,16 @@ class Experiment:
     def _write(self) -> None:
         if self.trainer.is_global_zero:
             write(self.run_folder, self.report(), self.progress)
+            if (found := self.ranged()) is not None:
+                write_json(self.run_folder.range_file, found)
+
+    def ranged(self) -> dict[str, Any] | None:
+        """The content of range_test.json; None without such a test, or before its end."""
+        rows = self.progress.range_test
+        if self.range_test is None or not self.progress.task:
+            return None
+        columns = {key: [row[key] for row in rows] for key in ("rate", "loss", self.range_test.score)}
+        return {"schema": 1, **proposal(rows, self.range_test.test), **columns, "smoothed": smoothed(columns["loss"])}
 
     def _machine(self) -> dict[str, str | int]:
         return machine(self.trainer.strategy.root_device, self.trainer.world_size)

@@ -21,6 +21,9 @@ from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
 from orthotrace.training.chunks import Chunk, Stepping, overridden
 from orthotrace.training.evaluation import evaluate
+from orthotrace.training.frozen_paths import freeze_paths
+from orthotrace.training.range_recorder import Start
+from orthotrace.training.range_test import RangeTest
 from orthotrace.training.settings import Optimization
 
 
@@ -49,6 +52,7 @@ class Learner(pl.LightningModule):
     model: nn.Module
     method: Method
     average: Average | None
+    start: Start | None
     context: TaskContext
 
     # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step. What has a
@@ -81,6 +85,7 @@ class Learner(pl.LightningModule):
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
         self.schedule = optimization.schedule
+        self.add_module("start", Start(model) if isinstance(self.schedule, RangeTest) else None)
         hooks = [
             (method.on_gradients, type(method).on_gradients is not Method.on_gradients),
             (lambda context: self.regularizer.on_gradients(), self.regularizer.penalises),
@@ -115,6 +120,12 @@ class Learner(pl.LightningModule):
         self._validation = validation
         self._between = False
 
+    def put_back(self) -> None:
+        """After a range test: the network as it was before."""
+        if self.start is not None:
+            self.start.put_back()
+            self.method.weights_written()
+
     def end_task(self) -> None:
         """A task has been trained: the network is from now on what is tested of it."""
         self._between = True
@@ -146,7 +157,7 @@ class Learner(pl.LightningModule):
             )
         if extra:
             optimizer.param_groups[-1]["lr"] *= self.method.rate
-        scheduler = self.schedule.scheduler(optimizer, *self.length)
+        scheduler = self.schedule.of_task(self.context.number).scheduler(optimizer, *self.length)
         self._plateau = None
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning would want the score logged; it is stepped here instead.
@@ -165,7 +176,13 @@ class Learner(pl.LightningModule):
         self._after_batch = overridden(self.trainer, "after_batch")
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        self._detach = [self.regularizer.attach(optimizers), self.method.attach(optimizers)]
+        # In the initial network there is nothing to keep.
+        learned = 0 if self.method.fresh(self.context.number) else self.context.number
+        self._detach = [
+            self.regularizer.attach(optimizers),
+            freeze_paths(self.model, learned, optimizers),
+            self.method.attach(optimizers),
+        ]
         if self.average is not None:
             if self.context.epoch == 0:
                 self.average.restart()

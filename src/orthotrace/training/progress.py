@@ -31,6 +31,7 @@ class Progress:
         activity: of a spiking network: layer -> what its neurons did, or cost, for each task; see activity.
         seconds: spent on each task.
         epochs: the rows of metrics.csv.
+        range_test: of a learning-rate range test: rate, loss and score of each step of the first task.
         score: what is named accuracy above: "accuracy", or in a regression "r2", where chance is 0.
     """
 
@@ -50,6 +51,7 @@ class Progress:
     activity: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    range_test: list[dict[str, float]] = field(default_factory=list)
     score: str = "accuracy"
 
     def state(self) -> dict[str, Any]:

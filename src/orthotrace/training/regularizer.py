@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.data.augment import noisy
+from orthotrace.data.bootstrapped import Bootstrap
 from orthotrace.layers.nonlinearities import NONLINEARITIES
 from orthotrace.layers.whitening import Whitening
 from orthotrace.methods.base import after_steps
@@ -34,6 +35,10 @@ class Regularizer:
         dropconnect: probability that a weight is zeroed for a batch, the others scaled up.
         input_noise: standard deviation of Gaussian noise on the inputs, in their units.
         label_smoothing: share of the label spread over the outputs that count.
+        bootstrap: for labels that may be wrong, targets that are partly the network's own answers over the outputs
+            that count: "soft" its probabilities, "hard" its likeliest class; None for the labels alone. See
+            bootstrapped.
+        bootstrap_beta: the share of the label in them, in [0, 1]; None for .95 where soft and .8 where hard.
         average: decay of an average of the weights over the steps of a task, in [0, 1): it is what is tested, and
             what the next task starts from; see Average. None for the weights themselves.
         early_stopping: epochs without a better validation score after which a task ends; None for never. The next
@@ -41,10 +46,10 @@ class Regularizer:
         monitor: the validation score: "loss" or "accuracy".
 
     Raises:
-        UserError: a value out of its range.
+        UserError: a value out of its range; bootstrap_beta without bootstrap.
 
     Sources: Srivastava et al., JMLR 2014 (dropout, max-norm); Wan et al., ICML 2013 (DropConnect); Szegedy et al.,
-    CVPR 2016 (label smoothing); Zou & Hastie, JRSS B 2005 (elastic net).
+    CVPR 2016 (label smoothing); Reed et al., ICLR 2015 workshop (bootstrap); Zou & Hastie, JRSS B 2005 (elastic net).
     """
 
     l1: Annotated[float, Field(ge=0)] = 0.0
@@ -54,11 +59,15 @@ class Regularizer:
     dropconnect: Annotated[float, Field(ge=0, lt=1)] = 0.0
     input_noise: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bootstrap: Bootstrap | None = None
+    bootstrap_beta: Annotated[float, Field(ge=0, le=1)] | None = None
     average: Annotated[float, Field(ge=0, lt=1)] | None = None
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     monitor: Literal["loss", "accuracy"] = "loss"
 
     def __post_init__(self) -> None:
+        if self.bootstrap_beta is not None and self.bootstrap is None:
+            raise UserError("is the share of the label in bootstrapped targets: set bootstrap too", "bootstrap_beta")
         self._weights: dict[str, nn.Parameter] = {}
         self._model: nn.Module = nn.Identity()
 

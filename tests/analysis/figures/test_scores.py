@@ -23,6 +23,7 @@ def group(tmp_path, method: str, scenario: str = "class", lr: float = 0.1, seeds
     run = SimpleNamespace(
         scores=scores, config=OmegaConf.create({"stream": stream, "optimizer": {"lr": lr}}),
         overrides=[f"stream.scenario={scenario}", f"optimizer.lr={lr}"], inside_file=tmp_path / "inside.csv",
+        range_file=tmp_path / "range_test.json",
     )  # fmt: skip
     parts = (("method", method), ("stream.scenario", f"scenario={scenario}"), ("optimizer.lr", f"lr={lr}"))
     return Group(", ".join(text for _, text in parts), (run,) * seeds, parts)
