@@ -226,8 +226,6 @@ options = functools.cache(composed)
 SMALL = ("model=convnet", "model.channels=[6]")
 CONCEPTS = ("concepts=classes", "concepts.layer=bn1")
 KINDS = [option for option in GROUPS["weights"] if option not in ("free", "lora", "rbm_init", "sawb")]
-
-
 NAMED_LAYER = ("weights=sawb", "model.weights.layers=[conv1]", "model.weights.activation_bits=3")
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.layers.adder import AdderConv2d, AdderLinear, Rate
-from orthotrace.layers.chosen import check_free, chosen
+from orthotrace.layers.chosen import check_free, chosen_layers
 from orthotrace.layers.normalisation import is_normalisation
 from orthotrace.layers.replace import leave_fast_paths, named_once
 
@@ -42,7 +42,7 @@ def adder(model: nn.Module, rate: Rate | None = 0.1, layers: Sequence[str] | Non
         >>> type(model[0]).__name__
         'AdderLinear'
     """
-    found = chosen(model, layers, (nn.Linear, nn.Conv2d))
+    found = chosen_layers(model, layers, (nn.Linear, nn.Conv2d))
     if not any(is_normalisation(module) for module in model.modules()):
         raise UserError(
             "adder layers answer with nothing above 0, of which a ReLU passes nothing: take a model with "

@@ -13,7 +13,7 @@ from orthotrace.core.errors import UserError, refuse_unknown
 LAYERS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def chosen(
+def chosen_layers(
     model: nn.Module,
     names: Sequence[str] | None,
     kinds: tuple[type[nn.Module], ...] = LAYERS,
@@ -32,7 +32,7 @@ def chosen(
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(8, 2))
-        >>> list(chosen(model, None)), list(chosen(model, None, first=False))
+        >>> list(chosen_layers(model, None)), list(chosen_layers(model, None, first=False))
         (['0', '1'], ['1'])
     """
     there = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}

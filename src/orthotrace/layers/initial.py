@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.core.errors import checked
-from orthotrace.layers.chosen import check_free, chosen
+from orthotrace.layers.chosen import chosen_layers
+from orthotrace.layers.orthogonalise import check_plain
 
 
 @checked
@@ -89,16 +90,16 @@ def tied_init(
 
 def _replaced(model: nn.Module, layers: Sequence[str] | None, change: Any, bias: bool = False) -> list[str]:
     """Put others in the place of the weights of layers, of the same norm; and of biases, unless that is not asked."""
-    found = chosen(model, layers)
-    for name, layer in found.items():
-        check_free(model, name, layer)
+    chosen = chosen_layers(model, layers)
+    for name, layer in chosen.items():
+        check_plain(model, name, layer)
     with torch.no_grad():
-        for layer in found.values():
+        for layer in chosen.values():
             matrices = layer.weight.reshape(getattr(layer, "groups", 1), -1, layer.weight[0].numel()).double()
-            other = change(matrices)
-            sizes = [torch.linalg.matrix_norm(one, keepdim=True) for one in (matrices, other)]
-            other = other * torch.where(sizes[1] > 0, sizes[0] / sizes[1], 1)
-            layer.weight.copy_(other.reshape_as(layer.weight))
+            found = change(matrices)
+            sizes = [torch.linalg.matrix_norm(one, keepdim=True) for one in (matrices, found)]
+            found = found * torch.where(sizes[1] > 0, sizes[0] / sizes[1], 1)
+            layer.weight.copy_(found.reshape_as(layer.weight))
             if bias and layer.bias is not None:
                 layer.bias.copy_(change(layer.bias.reshape(len(matrices), -1, 1)).flatten())
-    return list(found)
+    return list(chosen)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.layers.chosen import check_free, chosen
+from orthotrace.layers.chosen import check_free, chosen_layers
 from orthotrace.layers.copies import copied_apart, own_class
 from orthotrace.layers.crossbar import Crossbar, Levels, Noise, Share, Times
 
@@ -54,7 +54,7 @@ def memristor(
         >>> model[0].weight.unique().numel()
         3
     """
-    found = chosen(model, layers)
+    found = chosen_layers(model, layers)
     options = (levels, write_noise, read_noise, drift, time, g_min, reach)
     for name, layer in found.items():
         check_free(model, name, layer)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError, checked, refuse_unknown
-from orthotrace.layers.chosen import check_free, chosen
+from orthotrace.layers.chosen import check_free, chosen_layers
 from orthotrace.layers.copies import copied_apart, own_class
 from orthotrace.layers.orthogonal import ONI, OWN, RELU, Orthogonal, Stiefel, nearest_orthogonal
 
@@ -75,20 +75,24 @@ def orthogonalise(model: nn.Module, kind: str, layers: Sequence[str] | None = No
         True
     """
     refuse_unknown([kind], ORTHOGONAL, "there is no kind", "kind")
-    found = chosen(model, layers)
-    for name, layer in found.items():
-        _check(model, name, layer)
-    for name, layer in found.items():
+    chosen = chosen_layers(model, layers)
+    for name, layer in chosen.items():
+        check_plain(model, name, layer)
+    for name, layer in chosen.items():
         try:
             _apply(layer, kind, options)
         except UserError as error:
             # What is wrong with an option is so for every layer.
             raise error if error.key else UserError(f"layer '{name}': {error.message}") from error
-    return list(found)
+    return list(chosen)
 
 
-def _check(model: nn.Module, name: str, layer: Any) -> None:
-    """Refuse a layer whose weight cannot be made orthogonal."""
+def check_plain(model: nn.Module, name: str, layer: Any) -> None:
+    """Refuse a layer whose weight cannot be made another.
+
+    Raises:
+        UserError: see check_free; or it has less than 32 bits.
+    """
     check_free(model, name, layer)
     if layer.weight.dtype not in (torch.float32, torch.float64):
         raise UserError(

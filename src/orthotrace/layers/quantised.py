@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.layers.chosen import check_free, chosen
+from orthotrace.layers.chosen import check_free, chosen_layers
 from orthotrace.layers.copies import copied_apart, own_class
 from orthotrace.layers.pact import PACT, ActivationBits
 
@@ -99,7 +99,7 @@ def sawb(
         >>> model[2].weight.unique().numel(), type(model[1]).__name__
         (4, 'PACT')
     """
-    found = chosen(model, layers, first=False)
+    found = chosen_layers(model, layers, first=False)
     for name, layer in found.items():
         check_free(model, name, layer)
         if not layer.weight.any():

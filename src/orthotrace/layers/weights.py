@@ -1,4 +1,4 @@
-"""The kinds of weights that a model may be given: orthogonal, initial, low-rank, and those of hardware."""
+"""The kinds of weights that a model may be given: orthogonal, initial, pretrained, low-rank, and those of hardware."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ KINDS = {
     "low_rank_init": "orthotrace.layers.initial.low_rank_init",
     "tied_init": "orthotrace.layers.initial.tied_init",
     "lora": "orthotrace.layers.lora.lora",
-    "rbm_init": "orthotrace.layers.dbn.dbn",
     "adder": "orthotrace.layers.adders.adder",
     "sawb": "orthotrace.layers.quantised.sawb",
     "memristor": "orthotrace.layers.memristor.memristor",
+    "rbm_init": "orthotrace.layers.dbn.dbn",
 }
 # Kinds that learn from images, once, before a run begins; where a network is only read there are none.
 FROM_IMAGES = ("rbm_init",)
