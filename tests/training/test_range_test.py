@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from composed import Copying, StopError, Stopping, built, configured
+from composed import StopError, Stopping, built, configured
 
 from orthotrace.cli.folder import tell
 from orthotrace.core.errors import UserError
@@ -173,14 +173,16 @@ def test_killed_within_its_task_it_comes_to_the_same(tmp_path, epoch):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_test_that_diverged_is_not_gone_on_with(tmp_path):
-    """Killed after the epoch in which it diverged: what is saved there is no state to train on from."""
-    run, copy = Run(tmp_path / "run"), Run(tmp_path / "copy")
-    wild = [*TINY, "trainer.save_every=0"]
-    built(run, *wild, tracker=Copying(run, copy, 1)).run()
-    built(copy, *wild).run()
-    assert json.loads(copy.range_file.read_text()) == json.loads(run.range_file.read_text())
-    assert copy.scores["accuracy"] == run.scores["accuracy"]
+def test_what_has_diverged_is_not_saved_within_the_task(tmp_path):
+    """Killed then, the run would go on to train from it."""
+    made, saved = built(Run(tmp_path / "run"), *TINY, "scheduler.high=100000", "trainer.save_every=0"), []
+    save = made.checkpoints.save
+    made.checkpoints.save = lambda trainer, progress: (
+        saved.append((progress.task, progress.epoch)),
+        save(trainer, progress),
+    )
+    last = len(made.run().epochs)
+    assert last < 4 and saved == [*((0, epoch) for epoch in range(1, last)), (1, 0)]
 
 
 @pytest.mark.parametrize(
