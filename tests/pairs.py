@@ -47,8 +47,8 @@ CASES = {
     "concepts, trained": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.rotation=trained"],
     "concepts, newton": [*of_method("finetune"), *CONCEPTS, "concepts.whitening.solver=newton"],
     **{f"scheduler {name}": [*of_method("finetune"), "model.hidden=[8]", f"scheduler={name}",
-                               *{"step": ["scheduler.every=1"], "range_test": ["scheduler.high=.1"]}.get(name, [])]
-       for name in GROUPS["scheduler"]},
+                               *(["scheduler.every=1"] if name == "step" else [])]
+       for name in GROUPS["scheduler"] if name != "range_test"},
     **{f"regularizer {name}": [*of_method("finetune"), *CONVOLUTIONS, f"regularizer={name}"]
        for name in GROUPS["regularizer"]},
     "plateau and statistics": [*of_method("finetune"), *CONVOLUTIONS, "scheduler=plateau", "scheduler.patience=0",

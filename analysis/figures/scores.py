@@ -72,7 +72,7 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
     ranged = {group.label: [one for run in group.runs if (one := range_test_of(run))] for group in grouped}
     if ranged := {label: found for label, found in ranged.items() if found}:
         drawings["range-test"] = (
-            f"Learning-rate range tests of the first task: training loss, a mean over a twentieth of the steps, and "
+            f"Learning-rate range tests: training loss, a mean over a twentieth of the steps, and "
             f"{word} of the batch, over the rate of the step. A line for each seed; dotted lines stand at the bounds "
             f"that it found.{facets.caption}",
             lambda: loss_over_rates(ranged, facets, score),

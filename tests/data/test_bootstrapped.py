@@ -102,6 +102,16 @@ def test_every_loss_of_a_method_has_it(method):
     assert float(loss) != pytest.approx(float(cross_entropy(logits, batch.labels)), rel=1e-3)
 
 
+def test_wrong_labels_are_not_learned_by_heart(tmp_path):
+    """Of 40 % wrong labels, of which a network without it learns more."""
+    words = ("method=finetune", *TINY, "dataset.limit=60", "model.hidden=[128]", "stream.label_noise=.4",
+             "trainer.max_epochs=60", "optimizer.lr=.05")  # fmt: skip
+    hard = ("regularizer=bootstrap_hard", "regularizer.bootstrap_beta=.5")
+    plain, boot = (built(Run(tmp_path / str(len(more))), *words, *more).run() for more in ((), hard))
+    assert plain.epochs[-1]["train_accuracy"] > boot.epochs[-1]["train_accuracy"] + 0.1
+    assert boot.accuracy[0][0] > plain.accuracy[0][0] + 0.1
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [

@@ -52,12 +52,14 @@ def test_layers_can_be_named():
     assert torch.equal(model.fc2.weight, before.fc2.weight) and not torch.equal(model.fc1.weight, before.fc1.weight)
 
 
-@pytest.mark.parametrize(("low", "units"), [(0.0, "binary"), (-1.0, "gaussian")])
-def test_the_units_are_those_of_the_images(monkeypatch, low, units):
-    made = []
+@pytest.mark.parametrize(("low", "units", "rate"), [(0.0, "binary", 0.1), (-1.0, "gaussian", 0.01)])
+def test_the_units_and_the_rate_are_those_of_the_images(monkeypatch, low, units, rate):
+    made, rates = [], []
+    fit = RBM.fit
     monkeypatch.setattr(module, "RBM", lambda *given: made.append(given[2]) or RBM(*given))
-    dbn(net(), IMAGES + low, epochs=1)
-    assert made == [units, "binary"]
+    monkeypatch.setattr(RBM, "fit", lambda self, *given: rates.append(given[3]) or fit(self, *given))
+    dbn(net(), IMAGES + low, epochs=1, lr=0.1)
+    assert made == [units, "binary"] and rates == pytest.approx([rate, 0.1])
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,22 @@ def test_it_learns_a_distribution(persistent):
     assert before < best - 1.2 and likelihood() > best - 0.4
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_persistent_chains_go_on_from_step_to_step(monkeypatch, persistent):
+    made, begun, ended = RBM(VISIBLE, HIDDEN), [], []
+    inner = made.sample
+
+    def noting(visible, *given):
+        begun.append(visible)
+        ended.append(inner(visible, *given))
+        return ended[-1]
+
+    monkeypatch.setattr(made, "sample", noting)
+    made.fit(states(VISIBLE).float(), epochs=2, batch_size=8, persistent=persistent)
+    assert len(begun) == 4
+    assert all((one is other) == persistent for one, other in zip(begun[1:], ended[:-1], strict=True))
+
+
 def test_digits_are_learned():
     """Of digits that were held out: against their mean image, and against images of as many bright pixels in each place."""
     images = digits().train.inputs().flatten(1)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.models.mlp import MLP
@@ -14,13 +15,27 @@ def test_layers_and_initial_weights():
     assert not model.fc1.bias.any()
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "gain"), [("relu", nn.ReLU, 2**0.5), ("sigmoid", nn.Sigmoid, 1), ("tanh", nn.Tanh, 5 / 3)]
+)
+def test_nonlinearities(name, kind, gain):
+    torch.manual_seed(0)
+    model = MLP([256], 10, nonlinearity=name)
+    assert [one for one, of in model.named_modules() if isinstance(of, kind)] == [f"{name}1", f"{name}2"]
+    assert float(model.fc2.weight.detach().std()) == pytest.approx(gain / 16, rel=0.02)
+    inputs, act = torch.randn(3, 256), kind()
+    assert torch.equal(model(inputs), model.head(act(model.fc2(act(model.fc1(inputs))))))
+
+
 def test_without_biases_and_hidden_layers():
     model = MLP([5], 3, hidden=[], bias=False)
     assert model(torch.zeros(2, 5)).shape == (2, 3)
     assert len(list(model.parameters())) == 1
 
 
-@pytest.mark.parametrize("options", [{"hidden": [0]}, {"hidden": ["a"]}, {"classes": 0}, {"bias": "maybe"}])
+@pytest.mark.parametrize(
+    "options", [{"hidden": [0]}, {"hidden": ["a"]}, {"classes": 0}, {"bias": "maybe"}, {"nonlinearity": "step"}]
+)
 def test_nets_that_cannot_be(options):
     with pytest.raises(UserError):
         MLP(**({"shape": [5], "classes": 3} | options))

@@ -88,3 +88,20 @@ def test_a_draw_of_patterns_is_recalled(monkeypatch):
     assert few["kept"] == few["restored"] == few["fixed"] == 1.0
     assert many["kept"] < 0.9 and many["fixed"] < 0.5
     assert script.measure("hebbian", 0.5, 0) == many
+
+
+def test_what_few_labels_give_is_recorded_of_every_network():
+    import rbm_init as script
+
+    found = json.loads((ROOT / script.RESULTS).read_text())
+    kinds = [(seed, kind, weights, 10 * each) for seed in range(script.SEEDS) for kind in script.NONLINEARITIES
+             for weights in ("free", "rbm_init") for each in script.LABELLED]  # fmt: skip
+    there = {
+        tuple(one[name] for name in ("seed", "nonlinearity", "weights", "labelled")): one for one in found["records"]
+    }
+    assert set(there) == set(kinds) and len(found["records"]) == len(kinds)
+    for name, of in found["mean_accuracy"].items():
+        kind, count = name.removesuffix(" labelled").split(", ")
+        for weights, mean in of.items():
+            each = [there[seed, kind, weights, int(count)]["accuracy"] for seed in range(script.SEEDS)]
+            assert mean == pytest.approx(sum(each) / len(each), abs=1e-4)

@@ -38,7 +38,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
     "method": {"levels": None, "hold": 1.0, "rank": None, "plasticity": 0.3},
-    "model": {"feedback": "backprop"},
+    "model": {"feedback": "backprop", "nonlinearity": "relu"},
     "regularizer": {"bootstrap": None, "bootstrap_beta": None},
     "trainer": {"loss": None, "checkpoints": None, "nearest_mean": False, "num_nodes": 1, "batches_at_once": "auto"},
 }

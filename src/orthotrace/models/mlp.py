@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import nn
@@ -12,11 +12,15 @@ from torch import nn
 from orthotrace.core.errors import checked
 from orthotrace.models.width import scaled
 
+Nonlinearity = Literal["relu", "sigmoid", "tanh"]
+KINDS: dict[Nonlinearity, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
 
 class MLP(nn.Sequential):
-    """Linear layers fc1, fc2, ... with a ReLU after each, and a linear ``head``.
+    """Linear layers fc1, fc2, ... with a nonlinearity after each, and a linear ``head``.
 
-    Initial weights from N(0, 2 / fan_in), which keeps the scale of activations through the layers; biases 0.
+    Initial weights from N(0, gain^2 / fan_in), biases 0. The gain is torch's for the nonlinearity: sqrt 2 for ReLU
+    keeps the scale of activations through the layers; 5/3 for tanh, 1 for sigmoid.
 
     Args:
         shape: of one input, which is flattened.
@@ -24,6 +28,7 @@ class MLP(nn.Sequential):
         hidden: width of each hidden layer.
         bias: whether the layers have biases.
         width: factor on the hidden widths, above 0.
+        nonlinearity: "relu", "sigmoid" or "tanh", which also names the modules: relu1, sigmoid1, ...
 
     Raises:
         UserError: a width that is not positive.
@@ -44,21 +49,22 @@ class MLP(nn.Sequential):
         hidden: Sequence[Annotated[int, Field(ge=1)]] = (256, 256),
         bias: bool = True,
         width: Annotated[float, Field(gt=0)] = 1.0,
+        nonlinearity: Nonlinearity = "relu",
     ) -> None:
         super().__init__()
         self.add_module("flatten", nn.Flatten())
         features = math.prod(shape)
         for number, units in enumerate(hidden, start=1):
             units = scaled(units, width)
-            self.add_module(f"fc{number}", self._linear(features, units, bias))
-            self.add_module(f"relu{number}", nn.ReLU())
+            self.add_module(f"fc{number}", self._linear(features, units, bias, nonlinearity))
+            self.add_module(f"{nonlinearity}{number}", KINDS[nonlinearity]())
             features = units
-        self.add_module("head", self._linear(features, classes, bias))
+        self.add_module("head", self._linear(features, classes, bias, nonlinearity))
 
     @staticmethod
-    def _linear(features: int, units: int, bias: bool) -> nn.Linear:
+    def _linear(features: int, units: int, bias: bool, nonlinearity: Nonlinearity) -> nn.Linear:
         layer = nn.Linear(features, units, bias=bias)
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(layer.weight, nonlinearity=nonlinearity)
         if bias:
             nn.init.zeros_(layer.bias)
         return layer

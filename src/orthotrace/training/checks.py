@@ -6,6 +6,7 @@ from torch import nn
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.streams import Stream
 from orthotrace.training.range_test import RangeTest
+from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.settings import Components, Optimization, Training
 
 
@@ -46,11 +47,8 @@ def check(components: Components, optimization: Optimization, training: Training
         schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
     except UserError as error:
         raise error.below("scheduler") from error
-    for key in ("average", "early_stopping") if isinstance(schedule, RangeTest) else ():
-        if getattr(regularizer, key) is not None:
-            raise UserError(
-                "makes no sense of a range test, whose rates rise until it diverges: set null", f"regularizer.{key}"
-            )
+    if isinstance(schedule, RangeTest):
+        _check_range_test(stream, regularizer)
     if regularizer.bootstrap is not None and not method.cross_entropy:
         raise UserError(
             "mixes the targets of a cross-entropy over the outputs, and this method has another loss: leave it out",
@@ -62,6 +60,18 @@ def check(components: Components, optimization: Optimization, training: Training
             raise UserError(
                 "is decided on the validation part, which is empty: set stream.validation above 0, or higher", key
             )
+
+
+def _check_range_test(stream: Stream, regularizer: Regularizer) -> None:
+    """Refuse what a test that is meant to diverge would leave in ruins, or that would end it early."""
+    if stream.tasks > 1:
+        raise UserError(
+            "a range test is of one task, after which nothing is learned: set stream.tasks=1, or take stream=single",
+            "scheduler",
+        )
+    for key in ("average", "early_stopping"):
+        if getattr(regularizer, key) is not None:
+            raise UserError("makes no sense of a range test, whose loss is to rise: set null", f"regularizer.{key}")
 
 
 def _check_kind(stream: Stream, optimization: Optimization, training: Training) -> None:

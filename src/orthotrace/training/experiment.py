@@ -240,8 +240,7 @@ class Experiment:
         """
         number, method = self.progress.task, self.learner.method
         context = self.learner.context
-        if number == 0:
-            self.learner.put_back()
+        self.learner.put_back()
         if not all(value.isfinite().all() for value in self.learner.model.parameters()):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
@@ -299,7 +298,7 @@ class Experiment:
         # From what is recorded, so that a continued run decides alike.
         rows = self.progress.epochs
         stops = self.learner.regularizer.stops(rows[len(rows) - self.progress.epoch :])
-        stops |= self.range_test is not None and self.progress.task == 0 and self.range_test.diverged
+        stops |= self.range_test is not None and self.range_test.diverged
         self.trainer.should_stop |= stops
         if self.checkpoints.due(self.trainer) and self.progress.epoch < self.training.max_epochs and not stops:
             self.checkpoints.save(self.trainer, self.progress)

@@ -157,7 +157,7 @@ class Learner(pl.LightningModule):
             )
         if extra:
             optimizer.param_groups[-1]["lr"] *= self.method.rate
-        scheduler = self.schedule.of_task(self.context.number).scheduler(optimizer, *self.length)
+        scheduler = self.schedule.scheduler(optimizer, *self.length)
         self._plateau = None
         if isinstance(scheduler, ReduceLROnPlateau):
             # Lightning would want the score logged; it is stepped here instead.

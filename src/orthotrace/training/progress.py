@@ -31,7 +31,7 @@ class Progress:
         activity: of a spiking network: layer -> what its neurons did, or cost, for each task; see activity.
         seconds: spent on each task.
         epochs: the rows of metrics.csv.
-        range_test: of a learning-rate range test: rate, loss and score of each step of the first task.
+        range_test: of a learning-rate range test: rate, loss and score of each step.
         score: what is named accuracy above: "accuracy", or in a regression "r2", where chance is 0.
     """
 

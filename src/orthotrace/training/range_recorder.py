@@ -15,7 +15,7 @@ from orthotrace.training.range_test import RangeTest, has_diverged
 
 
 class RangeRecorder(BatchCallback):
-    """Notes rate, loss and score of each step of the first task, and ends the task where the loss diverges.
+    """Notes rate, loss and score of each step, and ends the task where the loss diverges.
 
     Args:
         test: the schedule.
@@ -35,7 +35,7 @@ class RangeRecorder(BatchCallback):
 
     def after_batch(self, trainer: pl.Trainer, learner: Any, done: int, of: int) -> None:
         """Note a step, once where gradients are accumulated; mean over processes."""
-        if learner.context.number or learner.step == self._step:
+        if learner.step == self._step:
             return
         sums = torch.tensor([*learner.recent(done - self._batch), 1.0], dtype=torch.float64, device=learner.device)
         all_reduce_sum(sums)

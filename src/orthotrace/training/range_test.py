@@ -24,15 +24,15 @@ DIVERGED = 4.0
 @checked
 @dataclass(eq=False)
 class RangeTest(Constant):
-    """The learning rate rises from low to high over the steps of the first task, to find the bounds of Cyclical.
+    """The learning rate rises from low to high over the steps of the one task, to find the bounds of Cyclical.
 
         low (high / low)^p                exponential
         low + (high - low) p              linear, p from 0 at the first step to 1 at the last
 
     These are rates, whatever the optimizer's is; layers with rates of their own keep their ratio to it. The test ends
     early where the loss is not finite, or, as a mean over the last twentieth of the steps, four times its lowest and
-    above where it began. Then the network is put back as it was before: what such rates make of it is no result. Later
-    tasks train at the optimizer's rate.
+    above where it began. At its end the network is put back as it was before: what such rates make of it is no result.
+    What methods keep of a task would be none either, so a stream of one task is tested.
 
     Args:
         low: the first rate, above 0.
@@ -76,10 +76,6 @@ class RangeTest(Constant):
         total = epochs * steps
         return LambdaLR(optimizer, lambda step: self.rate(step, total) / self.high)
 
-    def of_task(self, number: int) -> Constant:
-        """Of the first task; others have the optimizer's rate."""
-        return self if number == 0 else Constant()
-
 
 def smoothed(losses: Sequence[float]) -> list[float]:
     """Means over a twentieth of the steps about each, fewer at the ends: a loss that becomes ragged rises too.
@@ -98,8 +94,9 @@ def smoothed(losses: Sequence[float]) -> list[float]:
 def bounds(rates: Sequence[float], losses: Sequence[float]) -> tuple[float, float] | None:
     """Between which rates the loss falls, (lower, upper); None where it never falls.
 
-    Of the smoothed loss, which falls from its first value to its lowest: lower is the rate by which a tenth of this
-    fall is done, upper the largest rate, from the lowest on, before it has risen by a tenth of it again.
+    Of the smoothed loss, which falls from its first value to its lowest: lower is the rate from which on, to the
+    lowest, a tenth of this fall is done, upper the largest rate, from the lowest on, before it has risen by a tenth of
+    it again.
 
     Args:
         rates: of the steps, rising.
@@ -116,7 +113,8 @@ def bounds(rates: Sequence[float], losses: Sequence[float]) -> tuple[float, floa
     curve = smoothed(losses)
     lowest = curve.index(min(curve))
     clear = CLEAR * (curve[0] - curve[lowest])
-    lower = next(place for place, loss in enumerate(curve) if loss <= curve[0] - clear)
+    # Below it once may be noise.
+    lower = next((place + 1 for place in range(lowest, -1, -1) if curve[place] > curve[0] - clear), 0)
     risen = (place for place in range(lowest, len(curve)) if curve[place] > curve[lowest] + clear)
     upper = next(risen, len(curve)) - 1
     return (rates[lower], rates[upper]) if lower < upper and clear > 0 else None

@@ -35,10 +35,6 @@ class Constant:
             return None
         return LambdaLR(optimizer, lambda step: self.factor(step / steps, epochs))
 
-    def of_task(self, number: int) -> Constant:
-        """The schedule of a task, from 0."""
-        return self
-
 
 @checked
 @dataclass(eq=False)
