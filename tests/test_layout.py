@@ -81,6 +81,31 @@ def test_the_contract_reads_every_module():
     assert "analysis" not in graph.modules
 
 
+# What is imported where it is chosen, and so never at the top of another file; what is chosen imports what it needs.
+CHOSEN = {
+    "layers": {"adder", "adders", "crossbar", "dbn", "distance", "hopfield", "initial", "maxout", "memristor",
+               "pact", "quantised", "rbm", "stochastic_pooling"},
+    "models": {"block_kinds", "blocks", "fractal", "inception", "plain_blocks", "separable", "style"},
+    "data": {"bootstrapped"},
+    "training": {"frozen_paths", "range_recorder", "range_test"},
+    "methods": {"associative"},
+}  # fmt: skip
+# Chosen itself, by seeds_at_once.
+CHOOSING = {"layers.stack"}
+
+
+def test_ingredients_are_imported_where_they_are_chosen():
+    names = {f"{package}.{module}" for package, modules in CHOSEN.items() for module in modules}
+    for file in PACKAGE.rglob("*.py"):
+        name = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+        if name in names | CHOOSING or name == "__init__":
+            continue
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                assert str(node.module).removeprefix("orthotrace.") not in names, name
+    assert all((PACKAGE / f"{name.replace('.', '/')}.py").is_file() for name in names)
+
+
 def test_few_files_lie_beside_the_packages():
     assert len([file for file in PACKAGE.iterdir() if file.is_file()]) <= 3
 

@@ -21,7 +21,7 @@ from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.networks.windows import TimeReading
 from orthotrace.analysis.rdm.rdms import Measure
 from orthotrace.analysis.rdm.undefined import partial_rdm
-from orthotrace.layers.nonlinearities import NONLINEARITIES
+from orthotrace.layers.nonlinearities import is_nonlinearity
 
 Rdm = NDArray[np.float64]
 # What is averaged over masks.
@@ -44,7 +44,7 @@ def with_dropout(run: Any, task: int) -> nn.Module | None:
     for one in modules:
         one.train()
     # As in training: what a nonlinearity gives.
-    acts = [one for one in model.modules() if isinstance(one, NONLINEARITIES)] if rate else []
+    acts = [one for one in model.modules() if is_nonlinearity(one)] if rate else []
     for one in acts:
         one.register_forward_hook(lambda *of: dropout(of[-1], rate, training=True))
     return model if modules or acts else None

@@ -6,7 +6,7 @@ from torch.func import vmap
 
 from orthotrace.core.errors import UserError
 from orthotrace.layers.maxout import Maxout
-from orthotrace.layers.nonlinearities import NONLINEARITIES
+from orthotrace.layers.nonlinearities import is_nonlinearity
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -43,7 +43,7 @@ def test_two_pieces_of_opposite_sign_are_an_absolute_value():
 
 
 def test_it_is_a_nonlinearity_and_maps_over_networks():
-    assert Maxout in NONLINEARITIES
+    assert is_nonlinearity(Maxout())
     x = drawn(4, 3, 6).detach()
     assert torch.equal(vmap(Maxout(3))(x), torch.stack([Maxout(3)(one) for one in x]))
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from orthotrace.data.bootstrapped import Bootstrap, bootstrapped
-
 Scenario = Literal["task", "domain", "class"]
 Loss = Literal["cross_entropy", "mse", "l1", "huber"]
+# Targets that are partly the network's own answers, see bootstrapped.
+Bootstrap = Literal["soft", "hard"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ class ActiveOutputs:
         """Mean cross-entropy with the targets that are wanted."""
         if self.bootstrap is None:
             return cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        from orthotrace.data.bootstrapped import bootstrapped
+
         return bootstrapped(logits, labels, self.bootstrap, self.beta, self.smoothing)
 
     def predicted(self, logits: Tensor, task: int, tasks: Tensor | None = None) -> Tensor:

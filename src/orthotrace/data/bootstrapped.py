@@ -7,13 +7,16 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-Bootstrap = Literal["soft", "hard"]
 # The share of the label, by kind, as published.
-BETA: dict[Bootstrap, float] = {"soft": 0.95, "hard": 0.8}
+BETA: dict[str, float] = {"soft": 0.95, "hard": 0.8}
 
 
 def bootstrapped(
-    logits: Tensor, labels: Tensor, kind: Bootstrap = "soft", beta: float | None = None, smoothing: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    kind: Literal["soft", "hard"] = "soft",
+    beta: float | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Mean cross-entropy with targets that are partly the network's own answers.
 

@@ -30,6 +30,8 @@ class Maxout(nn.Module):
         tensor([[ 3., -2.]])
     """
 
+    is_nonlinearity = True
+
     @checked
     def __init__(self, pieces: Annotated[int, Field(ge=2)] = 2) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ from torch import nn
 
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.streams import Stream
-from orthotrace.training.range_test import RangeTest
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.settings import Components, Optimization, Training
 
@@ -47,7 +46,7 @@ def check(components: Components, optimization: Optimization, training: Training
         schedule.scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), training.max_epochs, 1)
     except UserError as error:
         raise error.below("scheduler") from error
-    if isinstance(schedule, RangeTest):
+    if schedule.tests_rates:
         _check_range_test(stream, regularizer)
     if regularizer.bootstrap is not None and not method.cross_entropy:
         raise UserError(

@@ -32,8 +32,6 @@ from orthotrace.training.learner import Learner
 from orthotrace.training.lengthening import lengthened
 from orthotrace.training.progress import Progress
 from orthotrace.training.provenance import machine
-from orthotrace.training.range_recorder import RangeRecorder
-from orthotrace.training.range_test import RangeTest, proposal, smoothed
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.stability_gap import StabilityGap
 from orthotrace.training.stopping import Stopping
@@ -106,9 +104,11 @@ class Experiment:
         self.evaluator = Evaluator(model, method, stream, self.nearest)
         self.checkpoints = Checkpoints(run, components, training.save_every, training.checkpoints or ())
         inside = [] if training.evaluate_inside is None else [StabilityGap(training.evaluate_inside, self._inside)]
-        schedule, self.range_test = optimization.schedule, None
-        if isinstance(schedule, RangeTest):
-            self.range_test = RangeRecorder(schedule, lambda: self.progress.range_test, stream.active.score)
+        self.range_test = None
+        if optimization.schedule.tests_rates:
+            from orthotrace.training.range_recorder import recorder
+
+            self.range_test = recorder(optimization.schedule, lambda: self.progress.range_test, stream.active.score)
         self.together = Together()
         own = [
             *inside,
@@ -330,8 +330,7 @@ class Experiment:
         rows = self.progress.range_test
         if self.range_test is None or not self.progress.task:
             return None
-        columns = {key: [row[key] for row in rows] for key in ("rate", "loss", self.range_test.score)}
-        return {"schema": 1, **proposal(rows, self.range_test.test), **columns, "smoothed": smoothed(columns["loss"])}
+        return self.range_test.found(rows)
 
     def _machine(self) -> dict[str, str | int]:
         return machine(self.trainer.strategy.root_device, self.trainer.world_size)

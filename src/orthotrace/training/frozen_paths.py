@@ -28,16 +28,6 @@ class Freezes(Protocol):
         ...
 
 
-def freezes(model: nn.Module) -> bool:
-    """Whether a network freezes parts of itself.
-
-    Example:
-        >>> freezes(nn.Linear(3, 2))
-        False
-    """
-    return isinstance(model, Freezes) and model.freeze_path is True
-
-
 def freeze_paths(model: nn.Module, tasks: int, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
     """Freeze what so many learned tasks leave frozen in a network, until the function returned is called.
 

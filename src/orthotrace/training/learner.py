@@ -21,9 +21,6 @@ from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
 from orthotrace.training.chunks import Chunk, Stepping, overridden
 from orthotrace.training.evaluation import evaluate
-from orthotrace.training.frozen_paths import freeze_paths
-from orthotrace.training.range_recorder import Start
-from orthotrace.training.range_test import RangeTest
 from orthotrace.training.settings import Optimization
 
 
@@ -52,7 +49,7 @@ class Learner(pl.LightningModule):
     model: nn.Module
     method: Method
     average: Average | None
-    start: Start | None
+    start: Any
     context: TaskContext
 
     # Lightning notes the running hook some forty times a step; torch's own way is a tenth of a small step. What has a
@@ -85,7 +82,12 @@ class Learner(pl.LightningModule):
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
         self.schedule = optimization.schedule
-        self.add_module("start", Start(model) if isinstance(self.schedule, RangeTest) else None)
+        start = None
+        if self.schedule.tests_rates:
+            from orthotrace.training.range_recorder import Start
+
+            start = Start(model)
+        self.add_module("start", start)
         hooks = [
             (method.on_gradients, type(method).on_gradients is not Method.on_gradients),
             (lambda context: self.regularizer.on_gradients(), self.regularizer.penalises),
@@ -180,7 +182,7 @@ class Learner(pl.LightningModule):
         learned = 0 if self.method.fresh(self.context.number) else self.context.number
         self._detach = [
             self.regularizer.attach(optimizers),
-            freeze_paths(self.model, learned, optimizers),
+            self._freeze(learned, optimizers),
             self.method.attach(optimizers),
         ]
         if self.average is not None:
@@ -190,6 +192,14 @@ class Learner(pl.LightningModule):
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
         self._plateau_state = None
+
+    def _freeze(self, tasks: int, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
+        """Parts of the network that so many learned tasks leave frozen stay as they are, where it has such."""
+        if not hasattr(self.model, "freeze_path"):
+            return lambda: None
+        from orthotrace.training.frozen_paths import freeze_paths
+
+        return freeze_paths(self.model, tasks, optimizers)
 
     def on_train_end(self) -> None:
         """All part from the optimizers."""

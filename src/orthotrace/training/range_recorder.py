@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.training.chunks import BatchCallback
-from orthotrace.training.range_test import RangeTest, has_diverged
+from orthotrace.training.range_test import RangeTest, has_diverged, proposal, smoothed
+from orthotrace.training.schedules import Constant
 
 
 class RangeRecorder(BatchCallback):
@@ -49,6 +50,17 @@ class RangeRecorder(BatchCallback):
             rows.append(row)
         # Lightning leaves its loop after this batch, and ends the epoch.
         trainer.should_stop |= self.diverged
+
+    def found(self, rows: list[dict[str, float]]) -> dict[str, Any]:
+        """The content of range_test.json."""
+        columns = {key: [row[key] for row in rows] for key in ("rate", "loss", self.score)}
+        return {"schema": 1, **proposal(rows, self.test), **columns, "smoothed": smoothed(columns["loss"])}
+
+
+def recorder(schedule: Constant, rows: Callable[[], list[dict[str, float]]], score: str) -> RangeRecorder:
+    """The recorder of a schedule that is a test of rates."""
+    assert isinstance(schedule, RangeTest)
+    return RangeRecorder(schedule, rows, score)
 
 
 class Start(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch.optim import Optimizer
@@ -51,6 +51,7 @@ class RangeTest(Constant):
         [0.01, 0.1, 1.0]
     """
 
+    tests_rates: ClassVar[bool] = True
     low: Annotated[float, Field(gt=0)] = 1e-5
     high: Annotated[float, Field(gt=0)] = 1.0
     shape: Literal["exponential", "linear"] = "exponential"

@@ -14,9 +14,9 @@ from torch.nn.functional import dropout
 from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError, checked
+from orthotrace.data.active_outputs import Bootstrap
 from orthotrace.data.augment import noisy
-from orthotrace.data.bootstrapped import Bootstrap
-from orthotrace.layers.nonlinearities import NONLINEARITIES
+from orthotrace.layers.nonlinearities import is_nonlinearity
 from orthotrace.layers.whitening import Whitening
 from orthotrace.methods.base import after_steps
 
@@ -86,7 +86,7 @@ class Regularizer:
             if value.requires_grad and value.ndim >= 2 and id(value) not in turning
         }
         if self.dropout:
-            layers = [module for module in model.modules() if isinstance(module, NONLINEARITIES)]
+            layers = [module for module in model.modules() if is_nonlinearity(module)]
             if not layers:
                 raise UserError("the model has no nonlinearity as a module of its own, whose outputs drop", "dropout")
             for layer in layers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch.optim import Optimizer
@@ -18,6 +18,8 @@ class Constant:
     """The learning rate stays."""
 
     monitor: str | None = None
+    # Whether it is a test of rates, after which the network is put back, see RangeTest.
+    tests_rates: ClassVar[bool] = False
 
     def factor(self, epoch: float, epochs: int) -> float:
         """Factor on the learning rate at a moment of a task, in epochs from its start."""

@@ -15,8 +15,6 @@ from orthotrace.layers.stack import Stack
 from orthotrace.methods.stacked import check_stackable_method
 from orthotrace.training.chunks import AT_ONCE, obstacle
 from orthotrace.training.experiment import Experiment
-from orthotrace.training.frozen_paths import freezes
-from orthotrace.training.range_test import RangeTest
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.settings import Training
 from orthotrace.training.trainer import make_trainer
@@ -80,12 +78,12 @@ def _check_options(one: Experiment) -> None:
         "trainer.gradient_clip_val": stepping.clip is not None,
         "trainer.accumulate_grad_batches": stepping.accumulate != 1,
         "trainer.devices": one.trainer.world_size > 1,
-        "scheduler": optimization.schedule.monitor is not None or isinstance(optimization.schedule, RangeTest),
+        "scheduler": optimization.schedule.monitor is not None or optimization.schedule.tests_rates,
         "pruning": one.task_ended is not None,
         "trainer.loss": one.stream.regression,
         **{f"trainer.{name}": getattr(training, name) != getattr(plain, name) for name in KEPT},
         "trainer.nearest_mean": one.nearest is not None,
-        "model.freeze_path": freezes(one.learner.model),
+        "model.freeze_path": getattr(one.learner.model, "freeze_path", False) is True,
         **{
             f"regularizer.{name}": getattr(optimization.regularizer, name) != getattr(Regularizer(), name)
             for name in REGULARIZERS
