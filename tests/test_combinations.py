@@ -109,3 +109,36 @@ def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scen
     if scenario == "class" and stream not in ONE_TASK and not experiment.stream.blur:
         # A class that was not taught yet cannot be told.
         assert progress.accuracy[0][1] == (1.0 if experiment.stream.distinct == 1 else 0.0)
+
+
+# Beside method, stream and scenario: each option with a method in turn, and what it needs.
+OTHERS = [(group, option) for group in ("weights", "regularizer", "scheduler") for option in GROUPS[group]]
+IN_TURN = ("gpm", "ewc", "er", "hlop", "si")
+NEEDS = {
+    "adder": ("method=ewc", "model=convnet", "model.channels=[4]"),
+    "sawb": ("method=si", "model.hidden=[8,8]"),
+    "own": ("method=er",),
+    "oni": ("method=ewc",),
+    "stiefel": ("method=si",),
+    "lora": ("method=inflora",),
+    "rbm_init": ("model.weights.epochs=1",),
+    "range_test": ("stream=single",),
+    "step": ("scheduler.every=1",),
+    "plateau": ("stream.validation=.2",),
+    "early_stopping": ("stream.validation=.2",),
+}
+
+
+@pytest.mark.parametrize(("group", "option"), OTHERS)
+def test_every_other_option_runs_with_some_method(tmp_path, group, option):
+    method = IN_TURN[OTHERS.index((group, option)) % len(IN_TURN)]
+    memory = ["method.memory.size=60"] if "memory" in KEYS[method] and method == "er" else []
+    adapted = [*ADAPTED] if option == "lora" else []
+    needed = NEEDS.get(option, ())
+    if any(one.startswith("method=") for one in needed):
+        memory = ["method.memory.size=60"] if "method=er" in needed else []
+    several = [] if "stream=single" in needed else ["stream.tasks=2"]
+    chosen = dict(one.partition("=")[::2] for one in (f"method={method}", "stream=permuted", *TINY, FEW, *needed))
+    tiny = [f"{key}={value}" for key, value in chosen.items() if key != "model.hidden" or "model" not in chosen]
+    experiment = built(Run(tmp_path / "run"), f"{group}={option}", *tiny, *memory, *adapted, *several)
+    assert experiment.run().finished
