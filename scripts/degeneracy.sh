@@ -24,7 +24,7 @@ each() { # NETWORK RESIDUAL NORM
   local weights=("weights=free" "weights=low_rank_init model.weights.share=0.125" "weights=tied_init model.weights.copies=16")
   for chosen in "${weights[@]}"; do
     read -ra given <<<"$chosen"
-    train "search_$1" "$2" "$3" seed=100 optimizer.lr=0.0001,0.0003,0.001,0.003 "${given[@]}"
+    train "search_$1" "$2" "$3" seed=100 optimizer.lr=0.00003,0.0001,0.0003,0.001,0.003 "${given[@]}"
     rate="$(python scripts/degeneracy.py rate "degeneracy_search_$1" "${given[0]#weights=}")"
     train "$1" "$2" "$3" seed=0,1,2 "optimizer.lr=$rate" "${given[@]}"
   done
