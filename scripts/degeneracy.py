@@ -6,6 +6,7 @@ python scripts/degeneracy.py results           all numbers as JSON, and the figu
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,12 @@ def rate(name: str, kind: str) -> float:
     return -max(found)[1]
 
 
+def trained(run: Run) -> float:
+    """Accuracy on the training images, over the last epoch."""
+    with (run.folder / "metrics.csv").open(encoding="utf-8") as file:
+        return float(list(csv.DictReader(file))[-1]["train_accuracy"])
+
+
 def rows_of(network: str) -> list[dict[str, Any]]:
     """Of each kind of first weights the accuracies of the seeds, and the ranks over the epochs."""
     folder = Path(f"runs/degeneracy_{network}")
@@ -61,7 +68,7 @@ def rows_of(network: str) -> list[dict[str, Any]]:
                 "weights": kind_of(runs[0]),
                 "rate": float(runs[0].config.optimizer.lr),
                 "accuracy": [run.scores["acc"] for run in runs],
-                "train_accuracy": [run.scores["epochs"][-1]["train_accuracy"] for run in runs],
+                "train_accuracy": [trained(run) for run in runs],
                 "layer": layer,
                 **{quantity: {str(epoch): of for epoch, of in by.items()} for quantity, by in over.items()},
             }
