@@ -21,11 +21,13 @@ net=(model=blocks "model.blocks=[$layers, $hidden]")
 train() { # NAME METHODS OVERRIDES...
   local name="$1" methods="$2"
   shift 2
-  for set in digits mnist; do
+  for set in mnist digits; do
+    # A command at a time for each core: a launcher would start its workers anew for each.
+    while (($(jobs -rp | wc -l) >= ${JOBS:-2})); do wait -n; done
     local -n data="$set"
     orthotrace-train --multirun "${data[@]}" stream=split stream.scenario=task stream.class_order=natural \
-      "${net[@]}" optimizer.lr=0.01 trainer.batch_size=32 hydra/launcher=joblib "hydra.launcher.n_jobs=${JOBS:-2}" \
-      "name=ingredients/$set/$name" "method=$methods" seed=0,1,2,3,4 "$@" </dev/null
+      "${net[@]}" optimizer.lr=0.01 trainer.batch_size=32 "name=ingredients/$set/$name" "method=$methods" \
+      seed=0,1,2,3,4 "$@" </dev/null &
   done
 }
 
@@ -65,4 +67,5 @@ net=(model=mlp "model.hidden=[64,64]" dataset.normalise=false)
 train perceptron "$both"
 train sigmoid "$both" model.nonlinearity=sigmoid optimizer.lr=0.1
 train rbm_init "$both" model.nonlinearity=sigmoid optimizer.lr=0.1 weights=rbm_init
+for job in $(jobs -p); do wait "$job"; done
 python scripts/ingredients.py
