@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 import io
 import logging
 import multiprocessing
@@ -57,9 +58,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what is marked whole, of which make test has a part with other parameters."""
     if config.getoption("--whole"):
         return
-    left = [item for item in items if item.get_closest_marker("whole")]
+    left, kept = [], []
+    for item in items:
+        (left if item.get_closest_marker("whole") else kept).append(item)
     config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if item not in left]
+    items[:] = kept
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage less often, without what stays until the end: modules and tests took .7 s each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @dataclass(frozen=True)
