@@ -23,7 +23,7 @@ train() { # NAME METHODS OVERRIDES...
   shift 2
   for set in mnist digits; do
     # A command at a time for each core: a launcher would start its workers anew for each.
-    while (($(jobs -rp | wc -l) >= ${JOBS:-2})); do wait -n; done
+    while (($(jobs -rp | wc -l) >= ${JOBS:-2})); do wait -n || failed=1; done
     local -n data="$set"
     orthotrace-train --multirun "${data[@]}" stream=split stream.scenario=task stream.class_order=natural \
       "${net[@]}" optimizer.lr=0.01 trainer.batch_size=32 "name=ingredients/$set/$name" "method=$methods" \
@@ -32,6 +32,7 @@ train() { # NAME METHODS OVERRIDES...
 }
 
 both=finetune,gpm
+failed=0
 train base "$both"
 train skips "$both" "model.blocks=[{kind: conv, channels: 16, residual: true}, {kind: pool}, {kind: conv, channels: 32, residual: true}, {kind: pool}, $hidden]"
 train inception "$both" "model.blocks=[{kind: inception, conv1: 4, conv3: [4, 4], conv5: [4, 4], pooled: 4}, {kind: pool}, {kind: inception, conv1: 8, conv3: [8, 8], conv5: [8, 8], pooled: 8}, {kind: pool}, $hidden]"
@@ -67,5 +68,6 @@ net=(model=mlp "model.hidden=[64,64]" dataset.normalise=false)
 train perceptron "$both"
 train sigmoid "$both" model.nonlinearity=sigmoid optimizer.lr=0.1
 train rbm_init "$both" model.nonlinearity=sigmoid optimizer.lr=0.1 weights=rbm_init
-for job in $(jobs -p); do wait "$job"; done
+for job in $(jobs -p); do wait "$job" || failed=1; done
+[ "$failed" = 0 ] || { echo "some runs failed: the lines above say why; the same command goes on" >&2; exit 1; }
 python scripts/ingredients.py
