@@ -91,6 +91,18 @@ def test_keys_that_came_later_count_where_they_are_set(option):
     assert run_name([], config) != run_name([], before) and relevant(config)["dataset"]["limit"] == 5
 
 
+def test_a_key_that_came_to_one_class_is_told_of_others():
+    """A class of the user's own may have an argument of that name, and another default."""
+    names = []
+    for target in ("orthotrace.models.mlp.MLP", "mine.Net"):
+        with_key, without = (
+            OmegaConf.create({"model": {"_target_": target, "bias": True, **more}})
+            for more in ({"nonlinearity": "relu"}, {})
+        )
+        names.append(differences(relevant(without), relevant(with_key)))
+    assert names[0] == [] and len(names[1]) == 1 and "nonlinearity" in names[1][0]
+
+
 def test_a_name_that_is_cut_shows_what_varies_and_one_that_is_there_is_kept(tmp_path):
     many = [f"model.part{number}=5" for number in range(8)]
     given, config = [*many, "seed=3", "method=gpm"], composed("seed=3", "method=gpm")

@@ -38,10 +38,12 @@ ADDED: dict[str, dict[str, Any]] = {
     "dataset": {"classes": None, "limit": None, "preparation": "none"},
     "stream": {"outputs": None},
     "method": {"levels": None, "hold": 1.0, "rank": None, "plasticity": 0.3},
-    "model": {"feedback": "backprop", "nonlinearity": "relu"},
+    "model": {"feedback": "backprop"},
     "regularizer": {"bootstrap": None, "bootstrap_beta": None},
     "trainer": {"loss": None, "checkpoints": None, "nearest_mean": False, "num_nodes": 1, "batches_at_once": "auto"},
 }
+# The same, of one class: another may mean something else by the name.
+ADDED_TO: dict[str, dict[str, Any]] = {"orthotrace.models.mlp.MLP": {"nonlinearity": "relu"}}
 # The same, of no group.
 ADDED_ALONE: dict[str, Any] = {"init_digest": None, "seeds_at_once": 1}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
@@ -105,7 +107,8 @@ def _earlier(key: Any, item: Any) -> Any:
     """What a key holds, without the keys that came later."""
     if key not in ADDED or not isinstance(item, Mapping):
         return item
-    return {name: one for name, one in item.items() if name not in ADDED[key] or one != ADDED[key][name]}
+    added = ADDED[key] | ADDED_TO.get(current(str(item.get("_target_"))), {})
+    return {name: one for name, one in item.items() if name not in added or one != added[name]}
 
 
 def _replaced(name: str, names: Mapping[str, str]) -> str:
