@@ -69,5 +69,5 @@ train perceptron "$both"
 train sigmoid "$both" model.nonlinearity=sigmoid optimizer.lr=0.1
 train rbm_init "$both" model.nonlinearity=sigmoid optimizer.lr=0.1 weights=rbm_init
 for job in $(jobs -p); do wait "$job" || failed=1; done
-[ "$failed" = 0 ] || { echo "some runs failed: the lines above say why; the same command goes on" >&2; exit 1; }
 python scripts/ingredients.py
+[ "$failed" = 0 ] || { echo "some runs failed, and are not in the table: the lines above say why" >&2; exit 1; }
