@@ -94,7 +94,7 @@ def extra_studies(
         )
     if settings.degeneracy:
         along = along_of(network.run for network in readings.networks)
-        degenerate = layer_degeneracy(readings, stimuli, level, settings.spreading)
+        degenerate = layer_degeneracy(readings, stimuli, settings.read, level, settings.spreading)
         found["degeneracy"] = ExtraStudy(
             [asdict(one) for one in degenerate],
             drawings_of_degeneracy(degenerate, facets, along),

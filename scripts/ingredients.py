@@ -79,7 +79,8 @@ def rows() -> list[dict[str, Any]]:
     for data in SETS:
         for family, of in FAMILIES.items():
             for name, label in of.items():
-                every = find(str(RUNS / data / name))
+                # Some end with weights that are not finite.
+                every = [run for run in find(str(RUNS / data / name)) if run.finished]
                 for method in METHODS:
                     runs = [run for run in every if run.scores["method"] == method]
                     if runs:

@@ -52,7 +52,7 @@ def test_projections_hold_the_ideal_weights_of_a_crossbar(tmp_path, options):
 
 REFUSED = {
     "weights=adder method=gpm": "method: layer 'fc1' (AdderLinear) answers with distances from its inputs",
-    "weights=sawb method=gpm model.weights.layers=[fc1]": "method: the weight of layer 'fc1' is parametrised (SAWB)",
+    "weights=sawb method=gpm model.weights.layers=[fc1]": "method: the weight of layer 'fc1' (SAWB) is rounded to few levels, which undoes a projection",
     "weights=memristor method=trgp": "method: TRGP writes weights itself, and those of layer 'fc1' are computed",
     "weights=memristor method=hat": "method: a mask of units writes weights itself, and those of layer 'fc1' are computed",
     "weights=adder method=finetune": "model.weights: adder layers answer with nothing above 0",

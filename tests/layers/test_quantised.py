@@ -117,7 +117,7 @@ def test_a_relu_of_several_names_becomes_one_activation():
 def test_protection_refuses_the_weights_and_freezes_the_clip():
     model = ConvNet((1, 8, 8), 3, channels=[4, 6])
     sawb(model)
-    with pytest.raises(UserError, match=r"the weight of layer 'conv2' is parametrised \(SAWB\)"):
+    with pytest.raises(UserError, match=r"the weight of layer 'conv2' \(SAWB\) is rounded to few levels"):
         Guard(model, SvdSubspace, energy=0.9)
     model = nn.Sequential(nn.Linear(4, 4), PACT(3), nn.Linear(4, 2))
     guard, inputs = Guard(model, SvdSubspace, rows=1), torch.rand(6, 4)
@@ -156,3 +156,10 @@ def test_weights_of_zeros_have_no_levels():
     with pytest.raises(UserError, match="the weight of layer 'conv2' is zero"):
         sawb(model)
     assert sawb(ResNet18((3, 16, 16), 4, width=0.1))[0] != "conv1"
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_weights_of_one_size_keep_it_and_zeros_stay_zeros(bits):
+    weight = torch.tensor([[0.5, -0.5], [0.5, 0.5]])
+    assert torch.allclose(SAWB(bits)(weight), weight, rtol=0.03)
+    assert SAWB(bits)(torch.zeros(2, 2)).abs().max() < 1e-30

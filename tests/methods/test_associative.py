@@ -131,3 +131,19 @@ def test_a_stream_that_is_seen_once_is_stored_as_it_comes(tmp_path):
         stored[online] = experiment.learner.method.stored
     # In another order the same images come to the same.
     assert stored[True].abs().max() > 0.1 and torch.allclose(stored[True], stored[False], rtol=0, atol=1e-8)
+
+
+def test_an_alpha_that_rounding_would_decide_is_refused():
+    stream = Split(digits(), tasks=5, scenario="class")
+    torch.manual_seed(0)
+    model = MLP(stream.shape, 10, hidden=[12]).double()
+    with pytest.raises(UserError, match="alpha: 1e-300 is too small for features of a mean square length of .*; take"):
+        Associative(1e-300).setup(model, Seeds(), stream)
+    # Features that have grown since, and such as are not finite.
+    for factor, line in ((1e6, "method.alpha: 1 is too small"), (float("nan"), "the features .* are not finite")):
+        model, method = MLP(stream.shape, 10, hidden=[12]).double(), Associative(1.0)
+        method.setup(model, Seeds(), stream)
+        with torch.no_grad():
+            model.fc1.weight.mul_(factor)
+        with pytest.raises(UserError, match=line):
+            method.end_task(context_of(stream, 0))

@@ -132,7 +132,10 @@ def test_descriptions_that_cannot_be(blocks, line):
     ("options", "line"),
     [
         ({"pieces": 3}, "pieces: are of maxout alone, and the nonlinearity is relu: leave them out"),
-        ({"pool": "stochastic", "nonlinearity": "maxout"}, "pool: draws by activations that are not negative"),
+        (
+            {"pool": "stochastic", "nonlinearity": "maxout"},
+            "pool: stochastic pooling draws by activations that are not negative",
+        ),
         ({"nonlinearity": "swish"}, "nonlinearity: input should be 'relu', "),
         ({"freeze_path": True}, "freeze_path: there is no fractal block with several columns: set false"),
     ],

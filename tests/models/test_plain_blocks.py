@@ -105,5 +105,7 @@ def test_what_cannot_be():
         PoolBlock((3, 1, 4), BlockStyle())
     with pytest.raises(UserError, match="^pieces: are of maxout alone"):
         BlockStyle("relu", pieces=2)
-    with pytest.raises(UserError, match="^pool: draws by activations that are not negative, and those of elu may be"):
+    with pytest.raises(
+        UserError, match="^pool: stochastic pooling draws by activations that are not negative, and those of elu may be"
+    ):
         BlockStyle("elu", pool="stochastic")

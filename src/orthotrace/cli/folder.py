@@ -71,7 +71,8 @@ def tell(
         between = f"the loss falls from {ranged['lower']:.2g} to {ranged['upper']:.2g}" if ranged["overrides"] else None
         said = "; ".join(one for one in (ranged["overrides"], between, ranged["remark"]) if one)
         print(f"{number}range test: {said}: {folder}", flush=True)
-    if line := run_line(report):
+    # A test of rates leaves the network as it was.
+    if ranged is None and (line := run_line(report)):
         print(f"{number}{line}: {folder}", flush=True)
     return value_of(config, report)
 

@@ -209,6 +209,8 @@ def _fault(error: ValidationError, first: int | str | None, path: str, value: An
         if one["type"] in UNREADABLE and one.get("ctx", {}).get("class", "Sequence") == "Sequence":
             one |= {"msg": UNREADABLE[one["type"]], "ctx": {}}
     fault = next((fault for fault in faults if fault.get("ctx", {}).keys() - {"expected"}), faults[0])
+    # Of a key that is misspelt another is missing.
+    fault = next((one for one in faults if one["type"] == "unexpected_keyword_argument"), fault)
     key = ".".join([path, *_below(fault["loc"][first is not None :], value)])
     if fault["type"] == "unexpected_keyword_argument":
         return UserError("no such option", key)

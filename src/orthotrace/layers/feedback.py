@@ -46,12 +46,12 @@ def feedback(model: nn.Module, kind: Feedback) -> nn.Module:
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
     if not layers:
         raise UserError("the model has no Linear layer and no convolution", "model")
-    for name, module in model.named_modules():
-        if hasattr(type(module), "unprotected"):
-            raise UserError(f"layer '{name}' has a way back of its own: take layers that multiply", "model")
     for name, layer in layers.items():
         if parametrize.is_parametrized(layer, "weight"):
             raise UserError(f"the weight of layer '{name}' is parametrised: its errors go back by itself", "model")
+    for name, module in model.named_modules():
+        if hasattr(type(module), "unprotected"):
+            raise UserError(f"layer '{name}' has a way back of its own: take layers that multiply", "model")
     for layer in layers.values():
         weight = layer.weight.detach()
         if kind == "alignment":

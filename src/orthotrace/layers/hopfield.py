@@ -126,7 +126,7 @@ class Hopfield(nn.Module):
             )
         patterns = patterns.to(self.weight)
         if not bool((patterns.abs() == 1).all()):
-            raise UserError("patterns of -1 and 1 are needed", "patterns")
+            raise UserError("patterns of -1 and 1 are needed, such as the signs of numbers, x.sign()", "patterns")
         return patterns
 
 

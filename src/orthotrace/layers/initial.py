@@ -89,7 +89,7 @@ def tied_init(
 
 
 def _replaced(model: nn.Module, layers: Sequence[str] | None, change: Any, bias: bool = False) -> list[str]:
-    """Put others in the place of the weights of layers, of the same norm; and of biases, unless that is not asked."""
+    """Put others in the place of the weights of layers, of their norm where that is not 0; of biases where asked."""
     chosen = chosen_layers(model, layers)
     for name, layer in chosen.items():
         check_plain(model, name, layer)

@@ -23,7 +23,7 @@ COEFFICIENTS = {2: (3.246, 2.218), 3: (7.491, 6.900), 4: (11.671, 11.655)}
 class SAWB(nn.Module):
     """Statistics-aware weight binning: a weight as 2^bits levels, evenly from -a to a.
 
-        a = c1 sqrt(E[w^2]) - c2 E|w|,   levels -a, -a + 2a / n, ..., a,   n = 2^bits - 1
+        a = max(c1 sqrt(E[w^2]) - c2 E|w|, E|w|),   levels -a, -a + 2a / n, ..., a,   n = 2^bits - 1
 
     Each weight takes the nearest level: for 2 bits -a, -a/3, a/3 or a. c1 and c2 are fitted by scripts/sawb.py, so that
     a is near the scale of least squared error for six kinds of distributions: within 3 % for 2 bits, 5 % for 3 bits and
@@ -44,6 +44,12 @@ class SAWB(nn.Module):
         4
     """
 
+    # Read by protection.
+    unprotected = (
+        "is rounded to few levels, which undoes a projection: take weights=memristor, which projections can hold, or a "
+        "method that does not project, such as ewc or er"
+    )
+
     @checked
     def __init__(self, bits: WeightBits = 2) -> None:
         super().__init__()
@@ -53,7 +59,10 @@ class SAWB(nn.Module):
         """The largest level, a."""
         first, second = COEFFICIENTS[self.bits]
         values = weight.detach()
-        return first * values.square().mean().sqrt() - second * values.abs().mean()
+        size = values.abs().mean()
+        scale = first * values.square().mean().sqrt() - second * size
+        # Of weights of nearly one size the two means say too little; of zeros there are no levels.
+        return torch.maximum(scale, size).clamp_min(torch.finfo(values.dtype).tiny)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight that the layer works with, from the one that is trained."""

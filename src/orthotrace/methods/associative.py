@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -22,6 +23,8 @@ from orthotrace.subspace.recursive import recursive_least_squares
 
 # Images at once: the gain is a solve of so many equations.
 BATCH = 512
+# The mean |phi|^2 over alpha, above which rounding decides what is stored after some ten thousand images.
+LARGEST = 1e7
 
 
 class Associative(Method):
@@ -43,8 +46,8 @@ class Associative(Method):
             init_from.
 
     Raises:
-        UserError: a value out of its range; at setup, a regression, a readout whose weight is parametrised, or as for
-            Features.
+        UserError: a value out of its range, or an alpha that is lost beside the size of the features; at setup, a
+            regression, a readout whose weight is parametrised, or as for Features.
 
     Sources: Kohonen, Associative Memory, 1977, for the optimal linear associator; the recursion of Zeng et al., Nature
     Machine Intelligence 2019, eq. 2 and 3; Zhuang et al., ACIL, NeurIPS 2022, for classes that come one after another.
@@ -74,6 +77,8 @@ class Associative(Method):
         self.register_buffer("inverse", torch.eye(size, dtype=torch.float64, device=like.device))
         self.register_buffer("stored", self.inverse.new_zeros(stream.active.outputs, size))
         self.watches = stream.online
+        # Before anything is trained, where features are of that size from the start.
+        self._checked(self.features(model, stream.test(0).inputs(torch.arange(2), like)))
 
     def _stays(self, context: TaskContext) -> bool:
         """Whether the features are as they will be."""
@@ -119,10 +124,30 @@ class Associative(Method):
     @torch.no_grad()
     def _store(self, inputs: Tensor, labels: Tensor) -> None:
         """Store images (n, ...) with their labels (n,)."""
-        rows = self.features(self.model, inputs).double()
-        rows = pad(rows, (0, len(self.inverse) - rows.shape[1]), value=1.0)
+        try:
+            rows = self._checked(self.features(self.model, inputs))
+        except UserError as error:
+            raise error.below("method") from error
         missed = one_hot(labels.to(rows.device), len(self.stored)) - rows @ self.stored.T
         self.stored.addmm_(missed.T, recursive_least_squares(self.inverse, rows, self.alpha).T)
+
+    def _checked(self, features: Tensor) -> Tensor:
+        """Features as rows, with a 1 for the bias.
+
+        Raises:
+            UserError: they are not finite, or so large that alpha is lost beside them.
+        """
+        rows = pad(features.double(), (0, len(self.inverse) - features.shape[1]), value=1.0)
+        size = float(rows.square().sum(1).mean())
+        if not math.isfinite(size):
+            raise UserError("the features that are to be stored are not finite: lower the learning rate")
+        if size > LARGEST * self.alpha:
+            raise UserError(
+                f"{self.alpha:g} is too small for features of a mean square length of {size:.2g}: rounding would "
+                f"decide what is stored; take {size / LARGEST:.1g} or more",
+                "alpha",
+            )
+        return rows
 
     @property
     def _readout(self) -> nn.Linear | nn.Conv2d:

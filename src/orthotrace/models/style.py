@@ -62,8 +62,8 @@ class BlockStyle:
             raise UserError(f"are of maxout alone, and the nonlinearity is {nonlinearity}: leave them out", "pieces")
         if pool == "stochastic" and nonlinearity != "relu":
             raise UserError(
-                f"draws by activations that are not negative, and those of {nonlinearity} may be: take relu, or "
-                "another pooling",
+                f"stochastic pooling draws by activations that are not negative, and those of {nonlinearity} may be: "
+                "take nonlinearity relu, or pool average or max",
                 "pool",
             )
         self.nonlinearity: Nonlinearity = nonlinearity

@@ -201,6 +201,8 @@ def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
     if not isinstance(module, parametrize.ParametrizationList):
         made = getattr(getattr(module, "parametrizations", None), which, [])
     kind = f" ({type(made[0]).__name__})" if len(made) else ""
+    if len(made) and (reason := getattr(type(made[0]), "unprotected", None)):
+        return UserError(f"the {which} of {where(name)}{kind} {reason}")
     return UserError(
         f"the {which} of {where(name)} is parametrised{kind}: what an optimizer applies is not what the {which} "
         "changes by, so it cannot be protected; make it plain first: on the command line weights=free or "

@@ -67,7 +67,10 @@ class Regularizer:
 
     def __post_init__(self) -> None:
         if self.bootstrap_beta is not None and self.bootstrap is None:
-            raise UserError("is the share of the label in bootstrapped targets: set bootstrap too", "bootstrap_beta")
+            raise UserError(
+                "is the share of the label in bootstrapped targets: set regularizer.bootstrap=soft or hard too",
+                "bootstrap_beta",
+            )
         self._weights: dict[str, nn.Parameter] = {}
         self._model: nn.Module = nn.Identity()
 

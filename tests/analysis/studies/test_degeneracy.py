@@ -80,3 +80,50 @@ def test_activations_alone_have_no_weights():
     ]
     rows = compare_networks(of, formats=[], degeneracy=True).results["degeneracy"]
     assert {one["quantity"] for one in rows} == {"activation_rank", "silent"}
+
+
+def test_layers_without_an_rdm_are_told_too():
+    of = entries()
+    with torch.no_grad():
+        of[0]["model"][1].weight.zero_()
+        of[0]["model"][1].bias.fill_(-1)
+    rows = compare_networks(of, images(), LABELS, formats=[], degeneracy=True).results["degeneracy"]
+    found = {(one["layer"], one["quantity"]): one["values"] for one in rows}
+    assert found["2", "silent"][0] == 1 and found["2", "activation_rank"][0] == 0 == found["1", "weight_rank"][0]
+    assert all(len(values) == 3 for values in found.values())
+
+
+def test_fewer_stimuli_than_units_and_layers_before_their_nonlinearity():
+    shown = images()[:6]
+    of = entries()
+    rows = compare_networks(of, shown, LABELS[:6], formats=[], read="pre", degeneracy=True).results["degeneracy"]
+    (found,) = (one for one in rows if (one["layer"], one["quantity"]) == ("1", "activation_rank"))
+    before = [dict(activations(one["model"].eval(), shown, ["1"], read="pre"))["1"] for one in of]
+    # 6 stimuli about their mean reach in 5 directions at most.
+    assert found["values"] == pytest.approx([effective_rank(one, centre=True) / 5 for one in before])
+
+
+class Kinds(nn.Module):
+    """An embedding, a recurrent layer and a transposed convolution beside what is read."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.tokens, self.cell = nn.Embedding(5, 4), nn.LSTM(4, 3, batch_first=True)
+        self.turned = nn.ConvTranspose2d(4, 6, 2, groups=2)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.fc(inputs.flatten(1))
+
+
+def test_weights_of_other_layers_are_units_by_inputs():
+    of = [{"model": Kinds(seed), "columns": {"seed": seed}} for seed in range(2)]
+    rows = compare_networks(of, images(), LABELS, formats=[], degeneracy=True).results["degeneracy"]
+    found = {one["layer"]: one["values"] for one in rows if one["quantity"] == "overlap"}
+    assert set(found) == {"cell.weight_ih_l0", "cell.weight_hh_l0", "turned", "fc"}
+    # (in, out / groups, kernel) -> a row for each output, of the inputs of its group.
+    weight = Kinds(0).turned.weight.detach()
+    units = torch.stack([weight[2 * group : 2 * group + 2, unit].flatten() for group in range(2) for unit in range(3)])
+    assert found["turned"][0] == pytest.approx(unit_overlap(units))
+    assert found["cell.weight_ih_l0"][1] == pytest.approx(unit_overlap(Kinds(1).cell.weight_ih_l0.detach()))
