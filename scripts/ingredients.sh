@@ -63,8 +63,9 @@ train input_noise "$both" regularizer=input_noise regularizer.input_noise=0.2
 train label_smoothing "$both" regularizer=label_smoothing
 train bootstrap_soft "$both" regularizer=bootstrap_soft
 train bootstrap_hard "$both" regularizer=bootstrap_hard
-# Each beside the perceptron, whose images are not normalised: machines take them for probabilities.
-net=(model=mlp "model.hidden=[64,64]" dataset.normalise=false)
+# Each beside the perceptron, whose images are from 0 to 1, as digits are: machines take them for probabilities.
+net=(model=mlp "model.hidden=[64,64]")
+mnist+=(dataset.normalise=false)
 train perceptron "$both"
 train sigmoid "$both" model.nonlinearity=sigmoid optimizer.lr=0.1
 train rbm_init "$both" model.nonlinearity=sigmoid optimizer.lr=0.1 weights=rbm_init
