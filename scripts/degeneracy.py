@@ -85,10 +85,15 @@ def results() -> None:
         cells = []
         for network in NETWORKS:
             row = next(row for row in rows if (row["network"], row["weights"]) == (network, kind))
-            first, last = (np.mean(row["activation_rank"][str(epoch)]) for epoch in (0, 12))
-            cells.append(f"{np.mean(row['accuracy']):.3f} ({first:.2f} to {last:.2f})")
+            cells.append(cell(row))
         print(f"| {label} |", " | ".join(cells), "|")
     draw(rows)
+
+
+def cell(row: dict[str, Any]) -> str:
+    """Accuracy, and the effective rank before and after training, as the page has them."""
+    first, last = (np.mean(row["activation_rank"][str(epoch)]) for epoch in (0, 12))
+    return f"{np.mean(row['accuracy']):.3f} ({first:.2f} to {last:.2f})".replace("0.", ".")
 
 
 def draw(rows: list[dict[str, Any]]) -> None:

@@ -1,7 +1,8 @@
-"""Numbers, table and figure of scripts/ingredients.sh, from its runs."""
+"""Numbers, table and figure of scripts/ingredients.sh, from its runs; with --draw the figure alone."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from drawing import save
 from matplotlib.lines import Line2D
-from records import write_record
+from records import read_record, write_record
 
-from orthotrace.analysis.figures.style import COLOURS, MARKERS, now, pt, styled
+from orthotrace.analysis.figures.style import COLOURS, now, pt, styled
 from orthotrace.analysis.networks.activations import activations
 from orthotrace.analysis.networks.runs import stimuli_of
 from orthotrace.analysis.rdm import correlation
@@ -29,6 +30,10 @@ RUNS, RESULTS, FIGURE = (
 SETS = {"digits": "Digits", "mnist": "MNIST"}
 METHODS = {"finetune": "finetune", "gpm": "GPM"}
 PER_CLASS = 20
+# Of the accuracies that are drawn: what is below stands at the edge.
+EDGES = {
+    ("digits", "finetune"): 0.9, ("digits", "gpm"): 0.965, ("mnist", "finetune"): 0.865, ("mnist", "gpm"): 0.972,
+}  # fmt: skip
 # Family -> ingredients, in words.
 FAMILIES = {
     "base": {"base": "convolutional net"},
@@ -93,11 +98,18 @@ def mean_consistency(row: dict[str, Any]) -> float:
     return float(np.mean([one["mean"] for one in row["consistency"]]))
 
 
+def shown(value: float) -> str:
+    """Three places, as the page has them."""
+    text = f"{abs(value):.3f}"
+    sign = "−" if value < 0 and float(text) else ""
+    return sign + text.removeprefix("0")
+
+
 def table(made: list[dict[str, Any]]) -> str:
     """Markdown: an ingredient a row; accuracy, forgetting and consistency by data and method."""
     columns = [(data, method) for data in SETS for method in METHODS]
     heads = [f"{SETS[data]}, {METHODS[method]}" for data, method in columns]
-    lines = ["| | " + " | ".join(["", *heads]) + " |", "|---" * (len(columns) + 2) + "|"]
+    lines = ["| | | " + " | ".join(heads) + " |", "|---" * (len(columns) + 2) + "|"]
     number = 0
     for family, of in FAMILIES.items():
         for name, label in of.items():
@@ -107,7 +119,7 @@ def table(made: list[dict[str, Any]]) -> str:
                 found = [one for one in made if (one["data"], one["ingredient"], one["method"]) == (data, name, method)]
                 cells.append(
                     " / ".join(
-                        f"{value:.3f}".replace("0.", ".", 1)
+                        shown(value)
                         for one in found
                         for value in (one["acc"]["mean"], one["forgetting"]["mean"], mean_consistency(one))
                     )
@@ -119,49 +131,43 @@ def table(made: list[dict[str, Any]]) -> str:
 
 
 def draw(made: list[dict[str, Any]]) -> None:
-    """Consistency against accuracy: a dot for each ingredient, numbered as in the table."""
+    """Consistency against accuracy: a dot for each ingredient, numbered as in the table; what is below, at the edge."""
     numbers = [name for of in FAMILIES.values() for name in of]
     families = list(FAMILIES)
     with styled():
-        figure, panels = plt.subplots(2, 2, figsize=(now().page, 4.6), layout="constrained")
+        figure, panels = plt.subplots(2, 2, figsize=(now().page, 5.4), layout="constrained")
         for line, data in zip(panels, SETS, strict=True):
             for panel, method in zip(line, METHODS, strict=True):
+                left = EDGES[data, method]
                 for one in made:
                     if (one["data"], one["method"]) != (data, method):
                         continue
-                    place = families.index(one["family"])
-                    x, y = one["acc"]["mean"], mean_consistency(one)
-                    panel.plot(
-                        x,
-                        y,
-                        color=COLOURS[place % len(COLOURS)],
-                        marker=MARKERS[place % len(MARKERS)],
-                        markersize=pt(4),
-                    )
+                    colour = COLOURS[families.index(one["family"]) % len(COLOURS)]
+                    x, y = max(left, one["acc"]["mean"]), mean_consistency(one)
+                    below = one["acc"]["mean"] < left
+                    panel.plot(x, y, color=colour, marker="<" if below else "o", markersize=pt(2.5), clip_on=False)
                     panel.annotate(
-                        str(numbers.index(one["ingredient"]) + 1), (x, y), (2.5, 2), textcoords="offset points",
-                        fontsize=5, color=COLOURS[place % len(COLOURS)],
+                        str(numbers.index(one["ingredient"]) + 1), (x, y), (2, 1.5), textcoords="offset points",
+                        fontsize=5.5, color=colour,
                     )  # fmt: skip
+                panel.set_xlim(left, None)
+                panel.margins(x=0.06)
                 panel.set_title(f"{SETS[data]}, {METHODS[method]}")
         figure.supxlabel("Accuracy after five tasks")
         figure.supylabel("Consistency of hidden layers between seeds (r²)")
         handles = [
-            Line2D(
-                [],
-                [],
-                color=COLOURS[place % len(COLOURS)],
-                marker=MARKERS[place % len(MARKERS)],
-                linestyle="",
-                label=family,
-            )
+            Line2D([], [], color=COLOURS[place % len(COLOURS)], marker="o", linestyle="", label=family)
             for place, family in enumerate(families)
         ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4)
+        figure.legend(handles=handles, loc="outside upper center", ncols=8)
         save(figure, panels, FIGURE)
 
 
 def main() -> None:
-    """All of it."""
+    """All of it; with --draw the figure alone, from what was measured."""
+    if sys.argv[1:] == ["--draw"]:
+        draw(read_record(RESULTS)["groups"])
+        return
     made = rows()
     write_record(RESULTS, {"command": "bash scripts/ingredients.sh", "stimuli_per_class": PER_CLASS, "groups": made})
     print(table(made))

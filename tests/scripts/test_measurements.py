@@ -105,3 +105,37 @@ def test_what_few_labels_give_is_recorded_of_every_network():
         for weights, mean in of.items():
             each = [there[seed, kind, weights, int(count)]["accuracy"] for seed in range(script.SEEDS)]
             assert mean == pytest.approx(sum(each) / len(each), abs=1e-4)
+
+
+def test_the_page_of_ingredients_has_the_table_of_its_record(monkeypatch, tmp_path):
+    import ingredients as script
+
+    made = json.loads((ROOT / script.RESULTS).read_text())["groups"]
+    table = script.table(made)
+    assert table in (ROOT / "docs" / "ingredients.md").read_text()
+    # Every ingredient, on both data sets; a row each, and the two heads.
+    names = [name for of in script.FAMILIES.values() for name in of]
+    assert len(table.splitlines()) == len(names) + 2
+    assert {(one["data"], one["ingredient"]) for one in made} == {
+        (data, name) for data in script.SETS for name in names
+    }
+    assert all(one["seeds"] == 5 for one in made)
+    monkeypatch.setattr(script, "FIGURE", tmp_path / "figure.png")
+    script.draw(made)
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+def test_the_page_has_the_table_of_degenerate_weights(monkeypatch, tmp_path):
+    import degeneracy as script
+
+    made = json.loads((ROOT / script.RESULTS).read_text())["groups"]
+    page = (ROOT / "docs" / "ingredients.md").read_text()
+    for kind, label in script.KINDS.items():
+        row = [
+            next(one for one in made if (one["network"], one["weights"]) == (network, kind))
+            for network in script.NETWORKS
+        ]
+        assert f"| {label} | {' | '.join(map(script.cell, row))} |" in page
+    monkeypatch.setattr(script, "FIGURE", tmp_path / "figure.png")
+    script.draw(made)
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
