@@ -132,15 +132,16 @@ def sections(values: Mapping[str, Any], name: str) -> Iterator[Section]:
         if path in READ:
             keys = {key: one if one is NODE else dataclasses.replace(one, default=NOTHING) for key, one in keys.items()}
         yield Section(path, keys, set=given)
+    if name == "train":
+        # First: without its kind it would be taken for an argument of the model.
+        yield from _weights(values)
     chosen = [group for group in groups(name) if group not in OPTIONAL and group != "trainer"]
     for path in (*chosen, "concepts.sets"):
         node = at(values, path)
         if node is None:
             continue
         yield from targeted(node, path)
-    if name == "train":
-        yield from _weights(values)
-    else:
+    if name != "train":
         yield from _named_by_users(values)
 
 
@@ -223,8 +224,11 @@ def _of_optimizer(key: str, said: Argument) -> Argument:
 def _weights(values: Mapping[str, Any]) -> Iterator[Section]:
     """Weights of a kind; a model of the user's own may have an argument of this name."""
     node = at(values, "model.weights")
+    kinds = _object("orthotrace.layers.weights.KINDS") if isinstance(node, Mapping) else {}
+    # Ours have no such argument.
+    if isinstance(node, Mapping) and "kind" not in node and str(at(values, "model._target_")).startswith("orthotrace."):
+        raise UserError(f"is missing; there are: {', '.join(kinds)}", "model.weights.kind")
     if isinstance(node, Mapping) and "kind" in node:
-        kinds = _object("orthotrace.layers.weights.KINDS")
         kind = str(node["kind"])
         if kind not in kinds:
             raise UserError(f"there is no kind '{short(kind)}'; {nearest(short(kind), kinds)}", "model.weights.kind")
