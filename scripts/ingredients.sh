@@ -6,7 +6,7 @@
 # A small convolutional network on digits and MNIST, five tasks of two classes, task-incremental; each ingredient changes
 # one thing of it, or of a perceptron. Finetune and GPM, five seeds each. Without a folder MNIST comes from the hub.
 # Continues where it was stopped. Runs go to runs/ingredients; results to scripts/results/ingredients.json and
-# docs/figures/ingredients.png. Some 90 minutes of a core; 2 jobs at once (JOBS=n for others).
+# docs/figures/ingredients.png. One to two hours of a core; 2 commands at once (JOBS=n for others).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
