@@ -28,6 +28,7 @@ METHODS = [method for method in GROUPS["method"] if method not in MEMORY]
 CASES = {
     **{method: [*of_method(method), "model.hidden=[8]", *BUSY] for method in METHODS},
     **{f"{method}, convolutions": [*of_method(method), *CONVOLUTIONS, "regularizer.average=.9"] for method in METHODS},
+    "api, all layers": [*of_method("api"), "model.hidden=[8]", "method.threshold=1"],
     "trgp, all regions": [*of_method("trgp"), "model.hidden=[8]", "method.threshold=0", "method.rate=.1"],
     "gpm, complement": [*of_method("gpm"), "model.hidden=[8]", "method.complement=true"],
     "hlop, the paper's rule": [*of_method("hlop"), "model.hidden=[8]", "method.step=1", "method.start_epoch=2"],

@@ -24,6 +24,7 @@ SPIKING = ("model=spiking_mlp", "model.steps=3")
 CONVOLUTIONS = ("model=convnet", "model.channels=[3,4]", "method.patches=20")
 CASES = {
     **{method: [f"method={method}", *BUSY, "trainer.evaluate_inside=3"] for method in GROUPS["method"]},
+    "api, all layers": ["method=api", "method.threshold=1", "method.rate=.1"],
     "trgp, all regions": ["method=trgp", "method.threshold=0", "method.rate=.1"],
     "gpm, complement": ["method=gpm", "method.complement=true"],
     "hlop, the paper's rule": ["method=hlop", "method.step=1", "method.momentum=.9", "method.start_epoch=2"],

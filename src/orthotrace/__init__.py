@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orthotrace.layers import orthogonalise as orthogonalise
     from orthotrace.layers import replace_norm as replace_norm
     from orthotrace.layers import spiking as spiking
+    from orthotrace.methods.api import API as API
     from orthotrace.methods.associative import Associative as Associative
     from orthotrace.methods.codecl import CodeCL as CodeCL
     from orthotrace.methods.cuber import CUBER as CUBER
@@ -66,6 +67,7 @@ _PUBLIC = {
     "methods.sgp": ["SGP"],
     "methods.trgp": ["TRGP"],
     "methods.cuber": ["CUBER"],
+    "methods.api": ["API"],
     "methods.owm": ["OWM"],
     "methods.duncker": ["Duncker"],
     "methods.nscl": ["NSCL"],

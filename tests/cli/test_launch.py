@@ -11,7 +11,7 @@ from conftest import TINY, command, snapshot
 from part import part
 
 BAD = {
-    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: agem, associative, codecl, cuber, derpp, duncker, eblora, er, er_ace, ewc, ewc_online, finetune, gpm, hat, hlop, icarl, independent, inflora, joint, lwf, nscl, owm, sgp, si, splitlora, trgp",
+    "method=hlpo": "method=hlpo: no such option; did you mean 'hlop'? There are: agem, api, associative, codecl, cuber, derpp, duncker, eblora, er, er_ace, ewc, ewc_online, finetune, gpm, hat, hlop, icarl, independent, inflora, joint, lwf, nscl, owm, sgp, si, splitlora, trgp",
     "metod=hlop": "metod: no such key; did you mean 'method'?",
     "+metod=hlop": "metod: no such key; did you mean 'method'?",
     "stream.tsks=3": "stream.tsks: no such key; did you mean 'stream.tasks'? There are: stream.blur",

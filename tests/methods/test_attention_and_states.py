@@ -8,6 +8,7 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
+from orthotrace.methods.api import API
 from orthotrace.methods.codecl import CodeCL
 from orthotrace.methods.cuber import CUBER
 from orthotrace.methods.duncker import Duncker
@@ -69,9 +70,9 @@ def test_it_holds_what_it_holds_of_other_layers(name, network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("method", [TRGP, CUBER])
+@pytest.mark.parametrize("method", [TRGP, CUBER, API])
 def test_what_scales_weights_takes_linear_layers_and_convolutions_alone(method, network):
     kind = {"vit": r"'position' is neither \(Embedding\)", "lstm": r"'rnn1' is neither \(LSTM\)"}[network]
-    line = f"{method.__name__} scales the weights of Linear layers and convolutions, and {kind}"
+    line = f"{method.__name__} changes the weights of Linear layers and convolutions, and {kind}"
     with pytest.raises(UserError, match=line):
         method(energy=0.9).setup(NETWORKS[network](), Seeds(), TASKS)

@@ -32,14 +32,14 @@ def plain(tmp_path_factory):
 
 
 def test_every_projection_method_has_the_dial():
-    assert {"gpm", "hlop", "sgp", "trgp", "owm", "nscl", "codecl", "cuber"} <= set(PROJECTING)
+    assert {"gpm", "hlop", "sgp", "trgp", "owm", "nscl", "codecl", "cuber", "api"} <= set(PROJECTING)
 
 
 @pytest.mark.parametrize("method", part(PROJECTING, ["gpm", "owm", "cuber"]))
 def test_nothing_held_is_plain_training_to_the_bit(method, plain, tmp_path):
-    # A trust region of TRGP scales what it trusts, whatever is held.
-    words = ("method.regions=0",) if method in ("trgp", "cuber") else ()
-    found = weights(tmp_path, method, "method.hold=0.0", *words)
+    # A trust region of TRGP scales what it trusts, whatever is held; API may add to what it does not hold.
+    words = {"trgp": ("method.regions=0",), "cuber": ("method.regions=0",), "api": ("method.threshold=0",)}
+    found = weights(tmp_path, method, "method.hold=0.0", *words.get(method, ()))
     assert found.keys() == plain.keys()
     assert all(torch.equal(found[name], plain[name]) for name in plain)
 

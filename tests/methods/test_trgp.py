@@ -8,7 +8,8 @@ from torch import nn
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
-from orthotrace.methods.trgp import TRGP, Region, scaled_weight
+from orthotrace.methods.task_weights import task_weight
+from orthotrace.methods.trgp import TRGP, Region
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.protection.layers import weight_matrices
@@ -44,7 +45,7 @@ def begun(task: int, steps: int = 20, model: nn.Module | None = None, stream=STR
 
 def test_regions_are_those_of_the_largest_gradients():
     method, model, context = begun(2, steps=0, threshold=0.0)
-    gradients = method._gradients(context)
+    gradients = method.gradients(context, method.sample(context))
     for number, (label, space) in enumerate(method.guard.subspaces.items()):
         shares = [float((gradients[number] @ space.region(task).T).norm()) for task in range(2)]
         chosen = [key[2] for key, _ in method.scales.items() if key[:2] == (2, number)]
@@ -145,7 +146,7 @@ def test_convolutions_and_groups():
         span = torch.linalg.qr(torch.randn(18, 5, dtype=torch.float64)).Q.T
         scale = nn.Parameter(torch.randn(5, 5, dtype=torch.float64))
         chosen.append((part, [Region(part.weight @ span.T, span, scale)] if part.group else []))
-    weight = scaled_weight(layer.weight, chosen)
+    weight = task_weight(layer.weight, chosen)
     _, span, scale = chosen[1][1][0]
     w = layer.weight[3:].detach().flatten(1)
     assert torch.equal(weight[:3], layer.weight[:3])

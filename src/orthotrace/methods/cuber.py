@@ -84,7 +84,7 @@ class CUBER(TRGP):
 
     def end_task(self, context: TaskContext) -> Outcome:
         """Keep the gradient of the task."""
-        for number, gradient in enumerate(self._gradients(context)):
+        for number, gradient in enumerate(self.gradients(context, self.sample(context))):
             kept: Tensor = getattr(self, f"gradients_{number}")
             setattr(self, f"gradients_{number}", torch.cat([kept, gradient[None].to(kept)]))
         return super().end_task(context)

@@ -19,7 +19,7 @@ from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Layer, Method, Outcome, after_steps
 from orthotrace.methods.chain import chain_of
 from orthotrace.methods.context import Forward, TaskContext
-from orthotrace.methods.trgp import Scales
+from orthotrace.methods.task_weights import TaskParameters
 from orthotrace.protection.layers import protectable
 from orthotrace.protection.normalisation import Normalisation
 from orthotrace.subspace import Capacity
@@ -73,7 +73,7 @@ class HAT(Method):
         self.steepness = steepness
         self.rate = rate
         # By (task, layer, 0).
-        self.embeddings = Scales()
+        self.embeddings = TaskParameters()
         # Batches of the running epoch.
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self.register_buffer("counted_epoch", torch.zeros((), dtype=torch.int64))
