@@ -3,10 +3,11 @@
 #
 #   bash scripts/cifar100_superclasses.sh [gpu=true] [epochs=N] [key=value ...] [FOLDER_OF_CIFAR100_PARQUET]
 #
-# gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), sgp and ewc with 1; 50 epochs of each task at most, as
-# published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an epoch. Runs
-# go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every method. 2 jobs at
-# a time (JOBS=n for others). Tried small (epochs=1 dataset.limit=8 stream.tasks=3); not run to its end yet.
+# gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), api, sgp and ewc with 1; 50 epochs of each task at
+# most, as published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an
+# epoch. Runs go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every
+# method. 2 jobs at a time (JOBS=n for others). Tried small (epochs=1 dataset.limit=8 stream.tasks=3); not run to its
+# end yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -34,5 +35,6 @@ train method=finetune seed=0,1
 train method=trgp "${rows[@]}" seed=0,1
 train method=hlop method.energy=0.98 method.growth=0.001 seed=0,1
 train method=gpm "${rows[@]}" method.complement=true seed=0
+train method=api "${rows[@]}" seed=0
 train method=sgp "${rows[@]}" seed=0
 train method=ewc method.strength=5000 seed=0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,11 +97,12 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
     if all(group.values("forgetting") for group in grouped):
         learned = {group.label: group.values("learning_accuracy") for group in grouped}
         kept = {group.label: [1 - one for one in group.values("forgetting")] for group in grouped}
+        paths = paths_of(grouped)
         drawings["tradeoff"] = (
             "Stability against plasticity: 1 − forgetting over the mean accuracy on each task just after it was "
             "learned. Small marks are seeds, large ones means, bars ± 1 s.d.; up and right is best."
-            f"{facets.caption}",
-            lambda: stability_against_plasticity(learned, kept, facets),
+            f"{_of_paths(paths)}{facets.caption}",
+            lambda: stability_against_plasticity(learned, kept, facets, [path for of in paths.values() for path in of]),
         )
     return drawings | _of_sweeps(grouped, level)
 
@@ -110,6 +111,24 @@ def blank_of(run: Run) -> np.ndarray:
     """Cells of a run's accuracy matrix whose tasks were not taught yet."""
     repeats, blur = (OmegaConf.select(run.config, f"stream.{key}") for key in ("repeats", "blur"))
     return untaught(len(run.scores["accuracy"]), run.scores["scenario"], repeats or 1, blur or 0.0)
+
+
+def paths_of(grouped: Sequence[Group]) -> dict[str, list[list[str]]]:
+    """Key with three numbers or more -> labels of the groups that differ in it alone, in the order of the numbers."""
+    paths: dict[str, list[list[str]]] = {}
+    for key, values in numeric(varied(grouped)).items():
+        alike: dict[Any, list[tuple[float, str]]] = {}
+        for group, value in zip(grouped, values, strict=True):
+            if value is not None:
+                alike.setdefault(tuple(part for part in group.parts if part[0] != key), []).append((value, group.label))
+        if long := [[label for _, label in sorted(of)] for of in alike.values() if len(of) > 2]:
+            paths[key] = long
+    return paths
+
+
+def _of_paths(paths: Mapping[str, Any]) -> str:
+    """What a caption says of them."""
+    return f" Grey lines join groups that differ in {' or '.join(paths)} alone, in its order." if paths else ""
 
 
 def _of_sweeps(grouped: Sequence[Group], level: float) -> Drawings:

@@ -16,7 +16,10 @@ SPAN = 0.05
 
 @figure_function
 def stability_against_plasticity(
-    plasticity: Mapping[str, Sequence[float]], stability: Mapping[str, Sequence[float]], facets: Facets | None = None
+    plasticity: Mapping[str, Sequence[float]],
+    stability: Mapping[str, Sequence[float]],
+    facets: Facets | None = None,
+    paths: Sequence[Sequence[str]] = (),
 ) -> Drawn:
     """Every run a small mark, the mean of its group a large one with the deviation of the sample: up and right is best.
 
@@ -24,9 +27,11 @@ def stability_against_plasticity(
         plasticity: group -> of each seed, such as the accuracy on each task just after it was learned.
         stability: the same, such as 1 - forgetting.
         facets: a panel each.
+        paths: groups whose means a line joins, in the order given, such as those of a growing energy.
 
     Raises:
-        UserError: other groups, or other numbers of seeds, in one than in the other.
+        UserError: other groups, or other numbers of seeds, in one than in the other; a path over a group that is in
+            neither.
 
     Example:
         >>> figure, rows = stability_against_plasticity({"gpm": [0.9, 0.8]}, {"gpm": [1.0, 0.9]})
@@ -36,6 +41,8 @@ def stability_against_plasticity(
     for group in {**plasticity, **stability}:
         if len(plasticity.get(group, ())) != len(stability.get(group, ())):
             raise UserError(f"{group}: plasticity and stability of the same seeds are needed", "stability")
+    if unknown := [group for path in paths for group in path if group not in plasticity]:
+        raise UserError(f"no group is called {unknown[0]}", "paths")
     facets = facets or Facets.one(plasticity)
     panels_of = facets.within(plasticity)
     figure, panels = grid(len(panels_of), 3, lambda width: min(width, 2.8), sharex=True, sharey=True)
@@ -55,6 +62,9 @@ def stability_against_plasticity(
                 {"facet": facet, "method": group, "seed": seed, "plasticity": a, "stability": b}
                 for seed, (a, b) in enumerate(zip(x.tolist(), y.tolist(), strict=True))
             ]
+        for path in paths:
+            means = [(np.mean(plasticity[group]), np.mean(stability[group])) for group in path if group in of]
+            axes.plot(*np.array(means).reshape(-1, 2).T, color="0.6", linewidth=pt(0.8), zorder=0)
         axes.set_title(shown(facet))
         if len(panels_of) > 1:
             letter(axes, number)

@@ -40,6 +40,8 @@ def test_failures_have_reasons(tmp_path, capsys):
     # By whom is no matter: where the command was killed, its jobs may go on.
     with held(tmp_path / "b"):
         assert failures(runs) == {"a": "it broke", "b": "another process is writing to it"}
+        print_summary(runs)
+    assert capsys.readouterr().out.split("\n")[1] == "running: b: another process is writing to it"
 
 
 def test_methods_are_compared_on_the_seeds_that_both_have(study):

@@ -95,6 +95,10 @@ def _label_of(setting: str) -> str:
     return f"{key.rsplit('.', 1)[-1]}={value[:24]}"
 
 
+# Of a run that goes on in another process.
+BUSY = "another process is writing to it"
+
+
 def failures(runs: Sequence[Run]) -> dict[str, str]:
     """Runs that did not finish: folder -> reason; those that were pruned were to end early."""
     reasons = {}
@@ -108,7 +112,7 @@ def failures(runs: Sequence[Run]) -> dict[str, str]:
             if not run.scores_file.is_file() or not run.finished:
                 # As after a command that was killed while its jobs went on.
                 busy = is_held(run.folder)
-                reasons[run.folder.name] = "another process is writing to it" if busy else "not finished"
+                reasons[run.folder.name] = BUSY if busy else "not finished"
             else:
                 run.check()
         except UserError as error:

@@ -10,7 +10,7 @@ from orthotrace.results.collapse import group_lines
 from orthotrace.results.columns import BETTER, COLUMNS, DASH, INTERVAL, WORDS, Column, in_common, lacking, titled
 from orthotrace.results.comparisons import PairedComparison, against_references, comparisons, setting_of
 from orthotrace.results.distinct import distinct
-from orthotrace.results.groups import Group, failures, groups
+from orthotrace.results.groups import BUSY, Group, failures, groups
 from orthotrace.results.run_folder import Run
 from orthotrace.results.statistics import mean_interval
 from orthotrace.results.tables import interval_text, latex, mean_and_deviation, number, p_value, parts
@@ -162,7 +162,8 @@ def print_summary(runs: Sequence[Run], where: str = "", not_started: Sequence[st
     for name, reason in pruned.items():
         console.print(f"pruned: {name}: {reason}", markup=False, soft_wrap=True)
     for name, reason in failed.items():
-        line = f"not started: {name}" if name in not_started else f"failed: {name}: {reason}"
+        state = "running" if reason == BUSY else "failed"
+        line = f"not started: {name}" if name in not_started else f"{state}: {name}: {reason}"
         console.print(line, markup=False, soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from orthotrace.analysis.figures.facets import Facets
-from orthotrace.analysis.figures.scores import drawings_of_scores
+from orthotrace.analysis.figures.scores import drawings_of_scores, paths_of
 from orthotrace.analysis.studies.group_names import facet_key, panels_of
 from orthotrace.results.groups import Group
 
@@ -54,6 +54,16 @@ def test_a_key_with_three_numbers_has_a_figure_with_a_line_for_each_group_of_the
     assert figure.axes[0].get_xscale() == "log"
     plt.close(figure)
     assert not [name for name in drawings(grouped[:2]) if name.startswith("sweep")]
+
+
+def test_the_tradeoff_joins_groups_that_differ_in_one_number_alone(tmp_path):
+    grouped = [group(tmp_path, method, lr=lr) for method in ("gpm", "hlop") for lr in (1.0, 1e-3, 1e-2)]
+    assert paths_of(grouped) == {
+        "optimizer.lr": [
+            [f"{method}, scenario=class, lr={lr}" for lr in (1e-3, 1e-2, 1.0)] for method in ("gpm", "hlop")
+        ]
+    }
+    assert paths_of(grouped[:2]) == {}
 
 
 def test_panels_have_letters_that_the_caption_explains(tmp_path):

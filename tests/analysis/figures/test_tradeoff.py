@@ -28,6 +28,16 @@ def test_a_panel_for_each_facet():
     assert [axes.get_title() for axes in figure.axes] == ["class", "task"]
 
 
+def test_a_path_joins_the_means_of_its_groups_in_its_order():
+    values = {"c": [0.3, 0.5], "a": [0.1, 0.3], "b": [0.9, 0.9], "alone": [0.5, 0.5]}
+    plain, _ = stability_against_plasticity(values, values)
+    figure, _ = stability_against_plasticity(values, values, paths=[["a", "b", "c"]])
+    assert len(figure.axes[0].lines) == len(plain.axes[0].lines) + 1
+    assert np.allclose(figure.axes[0].lines[-1].get_xydata(), [[0.2, 0.2], [0.9, 0.9], [0.4, 0.4]])
+    with pytest.raises(UserError, match="no group is called d"):
+        stability_against_plasticity(values, values, paths=[["a", "d"]])
+
+
 def test_other_seeds_in_one_than_in_the_other():
     with pytest.raises(UserError, match="gpm: plasticity and stability of the same seeds are needed"):
         stability_against_plasticity({"gpm": [0.8]}, {"gpm": [0.9, 0.8]})
