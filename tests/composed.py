@@ -58,7 +58,7 @@ def _of_options(*overrides: str):
 
 def configured(*overrides: str):
     # Composing takes as long as training a tiny run: once for each choice of options, whose keys are then set.
-    keys = [one for one in overrides if "." in one.partition("=")[0]]
+    keys = [one for one in overrides if "." in one.partition("=")[0] and not one.startswith("+")]
     config = copy.deepcopy(_of_options(*(one for one in overrides if one not in keys)))
     for key in OverridesParser.create().parse_overrides(keys):
         assert not (key.is_add() or key.is_delete())

@@ -59,6 +59,7 @@ CASES = {
         if name != "range_test"
     },
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
+    "a fused optimizer": ["method=gpm", "optimizer=adamw", "+optimizer.fused=true"],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
     "a crossbar": [
         "method=gpm",

@@ -240,6 +240,25 @@ def answers(part, rows: torch.Tensor) -> torch.Tensor:
     return outputs if part.bias is None else outputs + part.bias
 
 
+FUSED = ("sgd", "momentum", "nesterov", "adagrad", "adam", "adamw")
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"), [*((name, "fused") for name in FUSED), *((name, "foreach") for name in OPTIMIZERS)]
+)
+def test_nor_do_kernels_over_all_weights_at_once(name, kernel):
+    found = []
+    for options in ({}, {kernel: True}):
+        model, guard = prepared(torch.float64)
+        with guard.protecting(optimizer := OPTIMIZERS[name](model.parameters(), **options)):
+            assert optimizer.param_groups[0].get(kernel) is (True if options else None)
+            steps(model, optimizer, torch.float64)
+        assert max(guard.leaks().values()) <= 1e-12
+        found.append(model.state_dict())
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key], value, rtol=1e-9, atol=1e-11)
+
+
 OTHERS = {
     "ASGD": {"lr": 0.1},
     "Adamax": {"lr": 0.01},
