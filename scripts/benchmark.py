@@ -193,6 +193,8 @@ def whitening(rounds: int) -> list[dict[str, Any]]:
         times = cases.against_batch_norm(rounds * 5, shape, training=True)
         found = record(f"forward and backward, {' x '.join(map(str, shape))}", "nn.BatchNorm2d", times)
         records.append(found if most is None else {**found, "promised": most})
+        times = cases.products_against_batch_norm(rounds * 5, shape)
+        records.append(record(f"its five products alone, {' x '.join(map(str, shape))}", "nn.BatchNorm2d", times))
     times = cases.against_batch_norm(rounds * 5, cases.EVALUATED, training=False)
     records.append(record(f"evaluation, {' x '.join(map(str, cases.EVALUATED))}", "nn.BatchNorm2d", times))
     for width in cases.WIDTHS:

@@ -127,6 +127,34 @@ def planted(width: int, images: int = IMAGES, side: int = SIDE) -> Tensor:
     return maps.unflatten(3, (side, side))
 
 
+def products_against_batch_norm(rounds: int, shape: Shape) -> list[Any]:
+    """Times of the five products of channels with images that whitening consists of, alone, and of batch normalisation.
+
+    Forward S = X X^T and Y = W X; backward W^T dY, dW = dY X^T, and dS X.
+    """
+    channels, places = shape[1], shape[0] * shape[2] * shape[3]
+    draws = torch.Generator().manual_seed(0)
+    inputs, slopes = (torch.randn(channels, places, generator=draws) for _ in range(2))
+    weight, images = torch.randn(channels, channels, generator=draws), torch.randn(shape, generator=draws)
+    layer = nn.BatchNorm2d(channels)
+
+    def products() -> None:
+        square = inputs @ inputs.T
+        _ = weight @ inputs, weight.T @ slopes, slopes @ inputs.T, square @ inputs
+
+    def peer() -> None:
+        layer(images.detach().requires_grad_()).backward(images)
+
+    products()
+    peer()
+    times = []
+    for _ in range(rounds):
+        peer_s, peer_mb, _ = measured(peer)
+        ours_s, ours_mb, _ = measured(products)
+        times.append((ours_s, ours_mb, peer_s, peer_mb))
+    return times
+
+
 def against_batch_norm(rounds: int, shape: Shape, training: bool) -> list[Any]:
     """Times of concept whitening and of batch normalisation: forward and backward, or evaluation."""
     draws = torch.Generator().manual_seed(0)

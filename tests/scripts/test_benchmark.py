@@ -173,11 +173,15 @@ def test_whitening_benchmarks_have_their_fields(whitening, monkeypatch):
     monkeypatch.setattr(whitening, "WIDTHS", (8,))
     records = benchmark.whitening(rounds=1)
     fields = {"case", "peer", "ours_s", "peer_s", "range", "ours_peak_mb", "peer_peak_mb"}
-    assert [set(record) - fields for record in records[:3]] == [
-        {"ours_over_peer", "promised"}, {"ours_over_peer"}, {"ours_over_peer"},
+    # With the products that each consists of.
+    assert [set(record) - fields for record in records[:5]] == [
+        {"ours_over_peer", "promised"}, {"ours_over_peer"}, {"ours_over_peer"}, {"ours_over_peer"}, {"ours_over_peer"},
     ]  # fmt: skip
-    assert len(records) == 3 + 2 + 4
-    for number, record in enumerate(records[3:]):
+    assert [record["case"].partition(",")[0] for record in records[:2]] == [
+        "forward and backward", "its five products alone",
+    ]  # fmt: skip
+    assert len(records) == 5 + 2 + 4
+    for number, record in enumerate(records[5:]):
         assert set(record) - fields - {"root_s"} == {
             "peer_over_ours", "promised", "ours_objective", "peer_objective", "peer_solves",
         }  # fmt: skip
