@@ -169,8 +169,8 @@ MUTATIONS = [
     ),
     Mutation(
         "analysis/similarity/cka.py",
-        "2 / (n - 2) * (rows @ others)",
-        "1 / (n - 2) * (rows @ others)",
+        "rows, mean = k.sum(0) / (n - 2), k.sum()",
+        "rows, mean = k.sum(0) / (n - 1), k.sum()",
         "tests/analysis/similarity/test_similarity.py",
     ),
     # Types and ranges of keys, and what a key is refused for.

@@ -195,8 +195,8 @@ def valid_cases(rng: random.Random) -> Iterator[Case]:
             any(one.startswith(f"{key}.") for one in keys)
             or schema is None
             or key.endswith(("._target_", "._partial_", "weights.kind"))
-            # A file that must be there.
-            or key == "init_from"
+            # A file that must be there, and what is told of it.
+            or key in ("init_from", "init_digest")
         ):
             continue
         value = drawn(schema.schema, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mpmath as mp
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 from scipy.optimize import minimize
@@ -29,16 +30,27 @@ def fitted(features, classes, strength=0.5):
 
 
 def drift(before, after, weight):
-    """Size, share in the range of the readout, and the dimensions of that range as a share of all."""
-    largest, outer = max(np.abs(before).max(), np.abs(after).max()) or 1.0, np.abs(weight).max() or 1.0
-    a, moved = before / largest, after / largest - before / largest
-    w = weight / outer - (weight / outer).mean(0)
-    onto = np.linalg.pinv(w, rcond=1e-14) @ w
-    whole = sum(float(row @ row) for row in moved)
-    seen = sum(float(row @ onto @ row) for row in moved)
-    spread = sum(float(row @ row) for row in a - a.mean(0))
-    share = seen / whole if whole else float("nan")
-    return [np.sqrt(whole / spread), share, np.linalg.matrix_rank(w) / w.shape[1]]
+    """Size, share in the range of the readout, and the dimensions of that range as a share of all.
+
+    With fifty digits: centred rows that nearly repeat each other have lost theirs in float64.
+    """
+    with mp.workdps(50):
+        a, b, w = (mp.matrix(one.tolist()) for one in (before, after, weight))
+        moved, w = b - a, centred(w / (max(map(abs, w)) or 1))
+        _, values, directions = mp.svd_r(w)
+        kept = [row for row in range(len(values)) if values[row] > max(w.rows, w.cols) * np.finfo(float).eps]
+        whole, spread = (sum(entry**2 for entry in one) for one in (moved, centred(a)))
+        seen = sum(
+            sum(moved[i, j] * directions[row, j] for j in range(w.cols)) ** 2 for i in range(moved.rows) for row in kept
+        )
+        size = mp.sqrt(whole / spread) if spread else mp.nan
+        return [float(size), float(seen / whole if whole else mp.nan), len(kept) / w.cols]
+
+
+def centred(x):
+    """A matrix of mpmath without the mean of each column."""
+    means = [sum(x[i, j] for i in range(x.rows)) / x.rows for j in range(x.cols)]
+    return mp.matrix([[x[i, j] - means[j] for j in range(x.cols)] for i in range(x.rows)])
 
 
 def turned(features, source, target):

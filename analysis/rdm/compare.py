@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthotrace.analysis.rdm import memory
 from orthotrace.analysis.rdm.arrays import scaled_back, unit_of
-from orthotrace.analysis.rdm.correlate import correlate, in_one_pass, in_steps
+from orthotrace.analysis.rdm.correlate import correlate, in_one_pass, in_steps, refuse_constant
 from orthotrace.analysis.rdm.kernels import of_triangles, square_roots, whitened
 from orthotrace.analysis.rdm.stacks import (
     Matrix,
@@ -218,8 +218,12 @@ def corr_cov(rdms: ArrayLike, others: ArrayLike | None = None, noise: ArrayLike 
     def score(first: Matrix, second: Matrix, there: Flags | None) -> Matrix:
         if noise is None and there is None and (found := of_triangles(first, second, centre=True)) is not None:
             return found
-        centred = _centred(np.asarray(first), 0)
-        return whitened(centred, centred if second is first else _centred(np.asarray(second), len(first)), noise, there)
+        # RDMs in files too, before all are read.
+        refuse_constant(first)
+        if second is not first:
+            refuse_constant(second, len(first))
+        centred = _centred(np.asarray(first))
+        return whitened(centred, centred if second is first else _centred(np.asarray(second)), noise, there)
 
     return over_shared(rdms, others, score)
 
@@ -289,12 +293,11 @@ METHODS = {
 }  # fmt: skip
 
 
-def _centred(stack: Matrix, offset: int) -> Matrix:
-    """Without the mean of each; RDMs are counted from the offset."""
-    stack = moderate(stack)
-    centred = stack - stack.mean(axis=1, keepdims=True)
-    for number, one in enumerate(centred):
-        refuse_nothing(offset + number, np.abs(one).max(), np.abs(stack[number]).max(), "constant")
+def _centred(stack: Matrix) -> Matrix:
+    """Without the mean of each, and without what its rounding leaves."""
+    centred = moderate(stack)
+    for _ in range(2):
+        centred = centred - centred.mean(axis=1, keepdims=True)
     return centred
 
 

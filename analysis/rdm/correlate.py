@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from orthotrace.analysis.rdm.arrays import real
 from orthotrace.analysis.rdm.pieces import ordered
-from orthotrace.analysis.rdm.stacks import Matrix, blocks, check_together, over_shared, refuse_nothing, sizes_of
+from orthotrace.analysis.rdm.stacks import Matrix, blocks, check_together, over_shared, powers, refuse_nothing, sizes_of
 from orthotrace.analysis.rdm.stored import Stack, StoredStack
 
 if TYPE_CHECKING:
@@ -90,19 +90,22 @@ def as_tensor(block: Matrix) -> Tensor:
 def in_steps(first: Stack, second: Stack, centre: bool = True) -> Matrix:
     """Correlation, or cosine, by one pass over blocks of entries."""
     same = second is first
-    sizes = sizes_of(first)
-    others = sizes if same else sizes_of(second)
+    sizes = powers(sizes_of(first))
+    others = sizes if same else powers(sizes_of(second))
     means = _means(first, sizes, centre)
     others_means = means if same else _means(second, others, centre)
     product = np.zeros((len(first), len(second)))
     own, own_second = np.zeros(len(first)), np.zeros(len(second))
+    left, left_second = np.zeros(len(first)), np.zeros(len(second))
     for a, b in blocks(first, second):
         x = a / sizes - means
         y = x if same else b / others - others_means
         product += x @ y.T
         own += np.einsum("ij,ij->i", x, x)
+        left += x.sum(axis=1)
         if not same:
             own_second += np.einsum("ij,ij->i", y, y)
+            left_second += y.sum(axis=1)
     norms = np.sqrt(own)
     norms_second = norms if same else np.sqrt(own_second)
     for which, values in ((0, norms), (len(first), norms_second)):
@@ -110,10 +113,26 @@ def in_steps(first: Stack, second: Stack, centre: bool = True) -> Matrix:
             refuse_nothing(
                 number + (0 if same else which), value, first.shape[1] ** 0.5, "constant" if centre else "zero"
             )
+    if centre:
+        # What the rounding of the mean has left.
+        m, left_second = first.shape[1], left if same else left_second
+        product -= np.outer(left, left_second) / m
+        norms = np.sqrt(norms**2 - left**2 / m)
+        norms_second = norms if same else np.sqrt(norms_second**2 - left_second**2 / m)
     result = np.clip(product / norms[:, None] / norms_second[None], -1, 1)
     if same:
         np.fill_diagonal(result, 1.0)
     return result
+
+
+def refuse_constant(stack: Stack, offset: int = 0) -> None:
+    """Refuse an RDM that is constant but for rounding, read part by part; RDMs are counted from the offset."""
+    sizes = powers(sizes_of(stack))
+    means, most = _means(stack, sizes, centre=True), np.zeros(len(stack))
+    for part, _ in blocks(stack, stack):
+        most = np.maximum(most, np.abs(part / sizes - means).max(axis=1))
+    for number, one in enumerate(most):
+        refuse_nothing(offset + number, float(one), 1.0, "constant")
 
 
 def _means(stack: Stack, sizes: Matrix, centre: bool) -> Matrix:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Places = NDArray[np.intp]
 # Of stimuli, whose covariance is written out.
 PAIRS = 4000
+# Of its mean, what an RDM must vary by to be centred in one pass.
+VARIED = 1e-11
 
 
 def kernels(stack: Matrix) -> Iterator[Matrix]:
@@ -76,6 +78,18 @@ def of_triangles(first: Stack, second: Stack, centre: bool) -> Matrix | None:
         for into, found in ((rows, sums), (squares, own)):
             for total, one in zip(into, found, strict=True):
                 total += one
+
+    if centre:
+        m, off = first.shape[1], [row.sum(1) / (2 * first.shape[1]) for row in rows]
+        if not all(
+            bool((own > m * (VARIED * mean[:, 0]) ** 2).all()) for own, mean in zip(squares, means, strict=True)
+        ):
+            return None
+        # What the rounding of the mean has left.
+        product -= m * torch.outer(off[0], off[-1])
+        for own, row, left in zip(squares, rows, off, strict=True):
+            own -= m * left**2
+            row -= (n - 1) * left[:, None]
 
     def kernel(product: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return 2 * product - 2 / n * (a @ b.T) + torch.outer(a.sum(1), b.sum(1)) / n**2

@@ -178,7 +178,8 @@ def whiten(patterns: ArrayLike, precision: Precision, folds: ArrayLike | None = 
         (n, p).
 
     Raises:
-        UserError: patterns that are not finite; what mahalanobis refuses of a precision.
+        UserError: patterns that are not finite; what mahalanobis refuses of a precision; results that are too large or
+            too small to be numbers.
 
     Source: Guggenmos, Sterzer & Cichy, NeuroImage 173 (2018).
 
@@ -200,6 +201,9 @@ def whiten(patterns: ArrayLike, precision: Precision, folds: ArrayLike | None = 
         if values[0] <= 0:
             raise UserError(DEFINITE, "precision")
         there = which == place if len(each) > 1 else slice(None)
-        with np.errstate(over="ignore"):
-            found[there] = x[there] @ (vectors * np.sqrt(values)) @ vectors.T * np.sqrt(unit)
+        with np.errstate(over="ignore", under="ignore"):
+            in_units = x[there] @ (vectors * np.sqrt(values)) @ vectors.T
+            found[there] = in_units * np.sqrt(unit)
+        if ((found[there] == 0) & (in_units != 0)).any():
+            raise UserError("what is computed of entries of this size is too small a number: scale them", "patterns")
     return representable(found, "patterns")

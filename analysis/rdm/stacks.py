@@ -201,10 +201,10 @@ def as_stack(rdms: ArrayLike, name: str = "rdms") -> Matrix:
 
 
 def moderate(stack: Matrix) -> Matrix:
-    """RDMs whose squares are numbers: those with very large or very small entries in units of their largest."""
+    """RDMs whose squares are numbers: those with very large or very small entries in units near their largest."""
     sizes = sizes_of(stack)
     plain = (sizes > 1e-50) & (sizes < 1e50)
-    return stack if plain.all() else stack / np.where(plain, 1.0, sizes)
+    return stack if plain.all() else stack / np.where(plain, 1.0, powers(sizes))
 
 
 def each_pair(rows: int, columns: int, score: Callable[[int, int], float], same: bool) -> Matrix:
@@ -222,6 +222,16 @@ def sizes_of(stack: Stack) -> Matrix:
         extremes = np.fmax.reduce(part, axis=1, keepdims=True), -np.fmin.reduce(part, axis=1, keepdims=True)
         largest = np.fmax(largest, np.maximum(*extremes))
     return np.where(largest == 0, 1.0, largest)
+
+
+def powers(sizes: Matrix) -> Matrix:
+    """The largest power of two in each size: to divide by it rounds nothing.
+
+    Example:
+        >>> powers(np.array([1.0, 3.0, 0.1]))
+        array([1.    , 2.    , 0.0625])
+    """
+    return np.ldexp(1.0, np.frexp(sizes)[1] - 1)
 
 
 def refuse_nothing(number: int, found: float, size: float, what: str) -> None:

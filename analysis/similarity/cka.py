@@ -25,6 +25,8 @@ from orthotrace.analysis.similarity.pairs import (
 from orthotrace.core.errors import UserError, refuse_unknown
 
 Estimator = Literal["song", "lange"]
+# Of a Gram matrix, what is but rounding once it is centred.
+ROUNDING = 1e-12
 
 
 def _linear_vector(x: Activations) -> Tensor:
@@ -32,19 +34,11 @@ def _linear_vector(x: Activations) -> Tensor:
 
 
 def _debiased_vector(x: Activations, estimator: Estimator = "song") -> Tensor:
-    """The Gram matrix without its diagonal, centred so that products of two are HSIC (song: Szekely & Rizzo 2014)."""
     k = near_gram(plain_one(x, least=4))
-    n, size = len(k), float(k.norm())
-    if estimator == "lange":
-        return double_centred(k).fill_diagonal_(0).flatten()
-    if estimator != "song":
-        raise UserError("there is no such estimator", "estimator")
-    k.fill_diagonal_(0)
-    rows = k.sum(0) / (n - 2)
-    found = (k - rows - rows[:, None] + k.sum() / ((n - 1) * (n - 2))).fill_diagonal_(0).flatten()
-    if float(found.norm()) <= 1e-12 * size:
+    size, found = float(k.norm()), _unbiased(k, estimator)
+    if float(found.norm()) <= ROUNDING * size:
         raise UserError("nothing but rounding is left")
-    return found
+    return found.flatten()
 
 
 def _gaussian_vector(x: Activations, fraction: float = 0.4) -> Tensor:
@@ -130,20 +124,24 @@ def hsic(k: Activations, other: Activations, estimator: Estimator = "song") -> f
         unit = unit_of(values)
         given.append((values / unit, unit))
     (a, unit), (b, other_unit) = given
-    value = _hsic(torch.from_numpy(a), torch.from_numpy(b), estimator)
+    first, second = (_unbiased(torch.from_numpy(one), estimator) for one in (a, b))
+    value = float((first * second).sum()) / (len(a) * (len(a) - 3))
     with np.errstate(over="ignore"):
         return float(representable(np.float64(value) * unit * other_unit, "k"))
 
 
-def _hsic(k: Tensor, other: Tensor, estimator: Estimator) -> float:
-    n = len(k)
+def _unbiased(k: Tensor, estimator: Estimator) -> Tensor:
+    """A Gram matrix centred so that products of two are n (n-3) HSIC (song: Szekely & Rizzo 2014).
+
+    Once centred, nothing cancels in the sum of their products, as it does between the terms of Song's formula.
+    """
+    refuse_unknown([estimator], get_args(Estimator), "there is no estimator", "estimator")
     if estimator == "lange":
-        k, other = double_centred(k), double_centred(other)
-        return float(((k * other).sum() - (k.diagonal() * other.diagonal()).sum()) / (n * (n - 3)))
-    k, other = (one - torch.diag(one.diagonal()) for one in (k, other))
-    rows, others = k.sum(0), other.sum(0)
-    whole = rows.sum() * others.sum() / ((n - 1) * (n - 2))
-    return float(((k * other).sum() + whole - 2 / (n - 2) * (rows @ others)) / (n * (n - 3)))
+        return double_centred(k).fill_diagonal_(0)
+    n = len(k)
+    k = k.clone().fill_diagonal_(0)
+    rows, mean = k.sum(0) / (n - 2), k.sum() / ((n - 1) * (n - 2))
+    return k.sub_(rows).sub_(rows[:, None]).add_(mean).fill_diagonal_(0)
 
 
 @cosine_of(_debiased_vector)
@@ -163,8 +161,8 @@ def debiased_cka(x: Activations, y: Activations, estimator: Estimator = "song") 
         features, about p / (p + n^2), which is near 1 for few stimuli: take it where n^2 is far above p.
 
     Raises:
-        UserError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is not
-            positive.
+        UserError: fewer than four stimuli; as linear_cka; a representation without any structure, whose HSIC is but
+            rounding.
 
     Source: Nguyen, Raghu & Kornblith, ICLR 2021, for HSIC_1 in CKA.
 
@@ -209,11 +207,17 @@ def minibatch_cka(x: Activations, y: Activations, batch: int = 20, estimator: Es
 
 def _aligned(parts: list[tuple[Tensor, Tensor]], estimator: Estimator) -> float:
     """HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), summed over batches."""
-    refuse_unknown([estimator], get_args(Estimator), "there is no estimator", "estimator")
-    both = sum(_hsic(*pair, estimator) for pair in parts)
-    own = [sum(_hsic(pair[i], pair[i], estimator) for pair in parts) for i in range(2)]
-    for name, value in zip(("first", "second"), own, strict=True):
-        if value <= 0:
+    both, own, whole = 0.0, [0.0, 0.0], [0.0, 0.0]
+    for pair in parts:
+        # Batches may have other numbers of stimuli.
+        n = len(pair[0])
+        found = [_unbiased(k, estimator) for k in pair]
+        both += float((found[0] * found[1]).sum()) / (n * (n - 3))
+        for i, (k, one) in enumerate(zip(pair, found, strict=True)):
+            own[i] += float(one.square().sum()) / (n * (n - 3))
+            whole[i] += float(k.square().sum()) / (n * (n - 3))
+    for name, value, size in zip(("first", "second"), own, whole, strict=True):
+        if value <= ROUNDING**2 * size:
             raise UserError(
                 f"the {name} representation has no structure that its noise would not hide: HSIC {value:.2g}"
             )

@@ -206,17 +206,40 @@ def drift_split(before: ArrayLike, after: ArrayLike, weight: ArrayLike) -> Drift
     if w.shape[1] != a.shape[1]:
         raise UserError(f"is of {w.shape[1]} features, the layer has {a.shape[1]}", "weight")
     # Squares of very large and very small numbers are no numbers.
-    largest, outer = max(np.abs(a).max(), np.abs(b).max()) or 1.0, np.abs(w).max() or 1.0
-    a, b, w = a / largest, b / largest, w / outer
+    largest = max(np.abs(a).max(), np.abs(b).max()) or 1.0
+    a, b = a / largest, b / largest
     spread = np.linalg.norm(a - a.mean(axis=0))
     if spread <= 1e-12 * np.sqrt(a.size):
         raise UserError("the activations of all images are alike: there is nothing that could move", "before")
-    _, values, directions = np.linalg.svd(w - w.mean(axis=0), full_matrices=False)
-    readout = directions[values > max(w.shape) * np.finfo(np.float64).eps]
+    readout = _between_rows(w)
     moved = b - a
     size = np.linalg.norm(moved)
     share = min(float(np.square(moved / size @ readout.T).sum()), 1.0) if size else float("nan")
     return DriftSplit(float(size / spread), share, len(readout) / a.shape[1])
+
+
+def _between_rows(w: Matrix) -> Matrix:
+    """Orthonormal rows, (rank, features), that span the rows of W - mean row of W.
+
+    Differences of neighbours span the same. Where two rows are nearly equal, theirs has all its digits: what the mean
+    leaves of the two has not.
+    """
+    from scipy.linalg import qr
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial.distance import pdist, squareform
+
+    # In units of a power of two, which rounds nothing.
+    w = w / np.ldexp(1.0, np.frexp(np.abs(w).max())[1] - 1)
+    # Equal rows have no edge between them, and no difference. Of a dense matrix, edges below 1e-8 would be none either.
+    ends, others = minimum_spanning_tree(csr_array(squareform(pdist(w)))).nonzero()
+    if not len(ends):
+        return np.zeros((0, w.shape[1]))
+    # The error of each difference is in proportion to its own size, as it is not by singular values.
+    found: Any = qr((w[ends] - w[others]).T, mode="economic", pivoting=True)
+    directions, left, _ = found
+    sizes = np.abs(left.diagonal())
+    return directions.T[sizes > max(w.shape) * np.finfo(np.float64).eps * max(1.0, sizes[0])]
 
 
 def _matrix(values: ArrayLike, key: str) -> Matrix:

@@ -8,6 +8,7 @@ import random
 import re
 import sys
 
+import bad_configurations
 import pytest
 from bad_configurations import (
     BAD,
@@ -119,6 +120,13 @@ def test_nothing_takes_the_place_of_keys():
 def test_valid_values_are_accepted():
     found = counted(itertools.islice(valid_cases(random.Random(5)), 60))
     assert not found.wrong and found.taken == 60
+
+
+def test_valid_values_are_of_no_files(monkeypatch):
+    """A digest is told of weights that a run starts from, and of none it is a mistake."""
+    monkeypatch.setattr(bad_configurations, "CHOICES", CHOICES[:1])
+    keys = {case.key for case in itertools.islice(valid_cases(random.Random(6)), 1500)}
+    assert len(keys) > 50 and not keys & {"init_from", "init_digest"}
 
 
 def test_generated_command_lines_are_composed_and_checked():

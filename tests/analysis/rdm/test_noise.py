@@ -67,3 +67,13 @@ def test_a_constant_feature_does_not_shrink_the_others(value):
     x = np.random.default_rng(2).standard_normal((8, 4))
     found = covariance(np.column_stack([np.full(8, value), x]), "diagonal")
     assert not found[0].any() and np.allclose(found[1:, 1:], covariance(x, "diagonal"), rtol=1e-12)
+
+
+def test_whitened_patterns_that_are_no_numbers_are_refused():
+    x = RNG.standard_normal((4, 2))
+    assert np.allclose(whiten(1e-150 * x, 1e-300 * np.eye(2)) * 1e300, x, rtol=1e-12)
+    with pytest.raises(UserError, match="patterns: what is computed of entries of this size is too small a number"):
+        whiten(1e-300 * x, 1e-300 * np.eye(2))
+    with pytest.raises(UserError, match="patterns: what is computed of entries of this size is too large a number"):
+        whiten(1e300 * x, 1e300 * np.eye(2))
+    assert not whiten(0 * x, 1e-300 * np.eye(2)).any()

@@ -1,11 +1,16 @@
 """Products tile by tile: every RDM beside a dense one, to the same bits for any number of threads."""
 
+import array_oracles
 import numpy as np
 import pytest
 import torch
+from array_calls import differs
+from array_cases import PATTERNS
+from array_draws import Draw
 
 from orthotrace.analysis import rdm
 from orthotrace.analysis.rdm import patterns, pieces, products, rounding
+from orthotrace.core.errors import UserError
 
 N, P = 45, 30
 
@@ -91,6 +96,35 @@ def test_all_stimuli_that_are_undefined_are_told_though_they_are_in_several_tile
     assert line.value.stimuli == [3, 20, 44]
     # What was begun has ended, though the error is held.
     assert pieces._OPEN.here == 0
+
+
+def answer(name, x, **options):
+    try:
+        return rdm.MEASURES[name](x, **options)
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", [name for name in rdm.MEASURES if name != "cityblock"])
+def test_flawed_patterns_are_refused_or_right_in_tiles_as_they_are_whole(monkeypatch, name):
+    tolerance, beside = PATTERNS[name]
+    answered = 0
+    for seed in range(40):
+        d = Draw(seed)
+        x = d.array(d.n + 4, d.p)
+        with monkeypatch.context() as small:
+            for module in (products, rounding):
+                small.setattr(module, "TILE", 3)
+            small.setattr(rounding, "ROWS", 4)
+            found = answer(name, x, block=2)
+        if isinstance(found, str):
+            assert found == answer(name, x)
+        else:
+            size = {"one": 1.0, "result": 0.0, "largest": np.abs(x).max()}[beside]
+            right = np.asarray(getattr(array_oracles, name)(x))
+            assert not differs(found, right, tolerance, False, size), seed
+            answered += 1
+    assert answered > 20
 
 
 def test_the_matrix_is_never_there_as_a_whole(monkeypatch):

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from array_draws import Draw
 
 from orthotrace.analysis import similarity
 from orthotrace.analysis.similarity import all_pairs as module
@@ -69,6 +70,28 @@ def test_every_measure_that_is_a_cosine_is_among_them():
     assert {name for name, one in similarity.MEASURES.items() if hasattr(one, "cosine")} == {
         name.partition(",")[0] for name in BY_VECTORS
     }
+
+
+def answer(call):
+    try:
+        return float(call())
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", BY_VECTORS)
+def test_flawed_representations_are_refused_or_answered_as_each_pair_is(name, dtype):
+    measure, answered = BY_VECTORS[name], 0
+    for seed in range(60):
+        d = Draw(seed)
+        with np.errstate(over="ignore"):
+            x, y = (d.array(d.n, width).astype(dtype) for width in (d.p, d.q))
+        plain = answer(lambda: measure(x, y))  # noqa: B023 (called here)
+        found = answer(lambda: pairwise(measure, [x], [y])[0, 0])  # noqa: B023
+        assert found == (plain if isinstance(plain, str) else pytest.approx(plain, abs=1e-8)), seed
+        answered += not isinstance(plain, str)
+    assert 20 < answered < 60
 
 
 def unsymmetric(x, y):

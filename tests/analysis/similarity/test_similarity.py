@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import array_oracles
 import numpy as np
 import pytest
 import statistics_cases
@@ -218,6 +221,33 @@ BAD = [
 def test_options_out_of_their_range(measure, options, line):
     with pytest.raises(UserError, match=line):
         measure(X, Y, **options)
+
+
+@pytest.mark.parametrize("estimator", ["song", "lange"])
+def test_a_stimulus_far_from_the_others_takes_no_digits_of_debiased_cka(estimator):
+    draws = np.random.default_rng(0)
+    for size in (1e3, 1e4, 1e5):
+        x, y = draws.standard_normal((2, 8, 3))
+        y[2] *= size
+        grams = []
+        for one in (x, y):
+            wide = one.astype(np.longdouble)
+            wide = wide - wide.mean(0)
+            grams.append(wide @ wide.T)
+        both, own, other = (
+            array_oracles.hsic(grams[i], grams[j], estimator == "lange") for i, j in ((0, 1), (0, 0), (1, 1))
+        )
+        right = float(both / np.sqrt(own * other))
+        assert similarity.debiased_cka(x, y, estimator) == pytest.approx(right, rel=1e-8)
+        assert similarity.hsic(*(one.astype(float) for one in grams), estimator) == pytest.approx(float(both), rel=1e-8)
+
+
+def test_what_centring_leaves_no_structure_of_is_refused():
+    # A lone stimulus: without their diagonal, rows and columns explain its products.
+    lone = np.eye(6)[:, :1] * 0.7
+    for measure in (similarity.debiased_cka, functools.partial(similarity.minibatch_cka, batch=6)):
+        with pytest.raises(UserError, match="the second representation has no structure"):
+            measure(X[:6], lone)
 
 
 def test_debiased_cka_of_three_stimuli_is_refused():

@@ -74,6 +74,26 @@ def test_a_movement_is_split_between_what_the_readout_sees_and_what_not():
     assert np.isnan(drift_split(OLD, OLD, READOUT.weight).seen)
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-7, 1e-9, 1e-11, 1e-13])
+def test_a_readout_of_classes_that_nearly_repeat_each_other_has_all_its_digits(apart):
+    weight = RNG.standard_normal((4, 6))
+    weight[3] = weight[0] * (1 + apart)
+    new = OLD[:20] + RNG.standard_normal((20, 6))
+    found, right = drift_split(OLD[:20], new, 1e-150 * weight), oracle.drift(OLD[:20], new, 1e-150 * weight)
+    assert [found.size, found.seen, found.expected] == pytest.approx(right, rel=1e-12)
+    assert found.expected == (3 if apart else 2) / 6
+
+
+def test_two_classes_have_one_direction_however_their_mean_is_rounded():
+    weight = [[-3.7881267759821184e-05, 1.63839106199245e-04], [-7.1491306199862527e-05, 1.6618676718927611e-04]]
+    found, right = drift_split(OLD[:, :2], OLD[:, 1:3], weight), oracle.drift(OLD[:, :2], OLD[:, 1:3], np.array(weight))
+    assert found.expected == right[2] == 0.5 and found.seen == pytest.approx(right[1])
+    assert drift_split(OLD[:, :2], OLD[:, 1:3], [[0.0, 0.0]]).expected == 0
+    for _ in range(20):
+        one, other = RNG.standard_normal((2, 6))
+        assert drift_split(OLD, OLD + 1, [one, other, one, other, one]).expected == 1 / 6
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
