@@ -84,7 +84,7 @@ PARTS = {
     "pmnist_spiking": (
         Part(
             "784-800-800-10 without biases, 1 epoch, batch 64, SGD .1; dsr 20 steps, bptt and ottt 6; the paper's "
-            "rows, no closing pass; gpm energies .95 / .99 / .99; ewc strength 100",
+            "rows, no closing pass; gpm energies .95 / .99 / .99; ewc strength 10",
             "runs/permuted_mnist_spiking",
             ("hlop dsr", "hlop dsr 40 levels", "hlop bptt", "hlop ottt", "gpm bptt", "ewc bptt", "finetune bptt"),
             {"hlop dsr": ("–", "−.013")},

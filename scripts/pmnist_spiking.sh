@@ -28,7 +28,8 @@ for seed in 0 1; do
   train model.learning=bptt method=finetune "seed=$seed"
   train model.learning=ottt method=hlop "$rows" "$audit" "seed=$seed"
   train model.learning=bptt method=gpm "$energy" "$audit" "seed=$seed"
-  train model.learning=bptt method=ewc "seed=$seed"
+  # With 100, the default, it diverges at this rate.
+  train model.learning=bptt method=ewc method.strength=10 "seed=$seed"
 done
 # Lateral neurons that spike, of 40 levels.
 train model.learning=dsr method=hlop method.levels=40 "$rows" "$audit" seed=0
