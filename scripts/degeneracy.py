@@ -1,6 +1,7 @@
 """What scripts/degeneracy.sh needs beside the commands: the choice of learning rates, results, and the figure.
 
-python scripts/degeneracy.py rate NAME KIND    the rate with the best validation accuracy, of first weights of a kind
+python scripts/degeneracy.py rate NAME WORDS   the rate with the best validation accuracy, of the first weights that the
+                                               words of the command choose
 python scripts/degeneracy.py results           all numbers as JSON, and the figure
 """
 
@@ -24,20 +25,40 @@ from orthotrace.results.run_folder import Run, find
 
 RESULTS, FIGURE = Path("scripts/results/degeneracy.json"), Path("docs/figures/degeneracy.png")
 NETWORKS = {"plain": "Plain", "skips": "Skips", "batch_norm": "Batch normalisation", "whitening": "Whitening"}
-KINDS = {"free": "as usual", "low_rank_init": "an eighth of the rank", "tied_init": "all units alike"}
+# Of the layers that skips span; the last of all layers.
+KINDS = {
+    "free": "as usual",
+    "low_rank_init": "an eighth of the rank",
+    "tied_init": "all units alike",
+    "tied_init everywhere": "all units alike, in the first layer too",
+}
+SHORT = ("usual", "low\nrank", "alike", "alike,\nfirst too")
 
 
 def kind_of(run: Run) -> str:
     """How the weights of a run start."""
-    return str(OmegaConf.select(run.config, "model.weights.kind") or "free")
+    kind = str(OmegaConf.select(run.config, "model.weights.kind") or "free")
+    spanned = OmegaConf.select(run.config, "model.weights.layers") is not None
+    return kind if spanned or kind == "free" else f"{kind} everywhere"
 
 
-def rate(name: str, kind: str) -> float:
+def kind_of_words(words: str) -> str:
+    """The same, of the words of a command.
+
+    Example:
+        >>> kind_of_words("weights=tied_init model.weights.copies=16"), kind_of_words("weights=free")
+        ('tied_init everywhere', 'free')
+    """
+    kind = words.split()[0].removeprefix("weights=")
+    return kind if "model.weights.layers=" in words or kind == "free" else f"{kind} everywhere"
+
+
+def rate(name: str, words: str) -> float:
     """The learning rate with the best accuracy on validation images; of equal ones the smallest."""
     found = [
         (groups([run])[0].values("val_acc")[0], -float(run.config.optimizer.lr))
         for run in find(f"runs/{name}")
-        if kind_of(run) == kind
+        if kind_of(run) == kind_of_words(words)
     ]
     return -max(found)[1]
 
@@ -112,15 +133,15 @@ def draw(rows: list[dict[str, Any]]) -> None:
                 for seed in values.T:
                     below.plot(epochs, seed, color=COLOURS[place], alpha=0.3, linewidth=0.5)
                 below.plot(epochs, values.mean(axis=1), **look)
-            above.set_xticks(range(len(KINDS)), ["usual", "low\nrank", "alike"])
+            above.set_xticks(range(len(KINDS)), SHORT)
             above.set_xlim(-0.5, len(KINDS) - 0.5)
-            above.set_ylim(0, 1.03)
+            above.set_ylim(0, 1.08)
             below.set_ylim(0, 1.03)
             below.set_xlabel("Epoch")
         panels[0, 0].set_ylabel("Test accuracy")
         panels[1, 0].set_ylabel("Effective rank, last block")
         handles, labels = panels[1, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, title="First weights", loc="outside upper center", ncols=3)
+        figure.legend(handles, labels, title="First weights", loc="outside upper center", ncols=4)
         save(figure, panels, FIGURE)
 
 

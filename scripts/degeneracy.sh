@@ -3,10 +3,11 @@
 #
 #   bash scripts/degeneracy.sh
 #
-# 16 convolutions of 16 channels on digits, plain, with skips, with batch normalisation, with whitening; first weights as
-# usual, of an eighth of the rank, or all units of a layer alike; 3 seeds. The learning rate of each by validation images,
-# with a seed that no result uses. Continues where it was stopped. Runs go to runs/degeneracy_*; results to
-# scripts/results/degeneracy.json and docs/figures/degeneracy.png. Some 15 minutes of a core; 2 jobs at once (JOBS=n).
+# 16 convolutions of 16 channels on digits, plain, with skips, with batch normalisation, with whitening; first weights of
+# the 15 layers that skips span as usual, of an eighth of the rank, or all units of a layer alike; last, those of the
+# first layer alike too. 3 seeds. The learning rate of each by validation images, with a seed that no result uses.
+# Continues where it was stopped. Runs go to runs/degeneracy_*; results to scripts/results/degeneracy.json and
+# docs/figures/degeneracy.png. Some 25 minutes of a core; 2 jobs at once (JOBS=n).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -21,11 +22,14 @@ train() { # NETWORK RESIDUAL NORM ...
 }
 
 each() { # NETWORK RESIDUAL NORM
-  local weights=("weights=free" "weights=low_rank_init model.weights.share=0.125" "weights=tied_init model.weights.copies=16")
+  local spanned weights
+  spanned="model.weights.layers=[$(seq -s, -f 'block%g.conv' 2 16)]"
+  weights=("weights=free" "weights=low_rank_init model.weights.share=0.125 $spanned"
+    "weights=tied_init model.weights.copies=16 $spanned" "weights=tied_init model.weights.copies=16")
   for chosen in "${weights[@]}"; do
     read -ra given <<<"$chosen"
     train "search_$1" "$2" "$3" seed=100 optimizer.lr=0.00003,0.0001,0.0003,0.001,0.003 "${given[@]}"
-    rate="$(python scripts/degeneracy.py rate "degeneracy_search_$1" "${given[0]#weights=}")"
+    rate="$(python scripts/degeneracy.py rate "degeneracy_search_$1" "$chosen")"
     train "$1" "$2" "$3" seed=0,1,2 "optimizer.lr=$rate" "${given[@]}"
   done
   orthotrace-analyze "runs=runs/degeneracy_$1" epochs=all degeneracy=true formats=[] stimuli.per_class=20 \
