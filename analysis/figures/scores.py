@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from orthotrace.analysis.figures.accuracy import accuracy_over_tasks
 from orthotrace.analysis.figures.activity import activity_by_layer
 from orthotrace.analysis.figures.capacity import capacity_by_layer
+from orthotrace.analysis.figures.facets import Facets
 from orthotrace.analysis.figures.inside import accuracy_inside, course_of
 from orthotrace.analysis.figures.matrices import accuracy_matrices
 from orthotrace.analysis.figures.ranged import loss_over_rates, range_test_of
@@ -21,7 +22,6 @@ from orthotrace.results.columns import WORDS, in_common, titled
 from orthotrace.results.heat_map import untaught
 
 if TYPE_CHECKING:
-    from orthotrace.analysis.figures.facets import Facets
     from orthotrace.results.groups import Group
     from orthotrace.results.run_folder import Run
 
@@ -98,11 +98,15 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
         learned = {group.label: group.values("learning_accuracy") for group in grouped}
         kept = {group.label: [1 - one for one in group.values("forgetting")] for group in grouped}
         paths = paths_of(grouped)
+        # Where the panels would tear all of them apart, one panel has all groups.
+        panels = [{*of} for of in facets.panels.values()]
+        whole = any(len(panel & {*path}) > 1 for of in paths.values() for path in of for panel in panels)
+        shown = Facets.one(learned) if paths and not whole else facets
         drawings["tradeoff"] = (
             "Stability against plasticity: 1 − forgetting over the mean accuracy on each task just after it was "
             "learned. Small marks are seeds, large ones means, bars ± 1 s.d.; up and right is best."
-            f"{_of_paths(paths)}{facets.caption}",
-            lambda: stability_against_plasticity(learned, kept, facets, [path for of in paths.values() for path in of]),
+            f"{_of_paths(paths)}{shown.caption}",
+            lambda: stability_against_plasticity(learned, kept, shown, [path for of in paths.values() for path in of]),
         )
     return drawings | _of_sweeps(grouped, level)
 

@@ -126,7 +126,7 @@ def test_a_fisher_information_is_that_of_the_weights_that_are_held():
     assert int(model[0].parametrizations.weight[0].writes) == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*it cannot learn any more:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*its weights cannot move any more:UserWarning")
 @pytest.mark.parametrize("make", [lambda: ConvNet((1, 8, 8), 3, channels=[4]), lambda: ViT((1, 8, 8), 3, features=8)])
 def test_ideal_weights_are_held_exactly_and_outputs_are_where_nothing_is_rounded(make):
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """Adaptive plasticity improvement, against dense formulas in float64."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -15,7 +16,6 @@ from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
 from orthotrace.methods.api import API, Added
 from orthotrace.methods.gpm import GPM
-from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 
 STREAM = Permuted(digits(), tasks=3)
@@ -115,25 +115,101 @@ def plain_rows(method, number, rows, model):
     return torch.relu(below).detach().double()
 
 
-def test_a_convolution_gets_new_channels():
-    model = ConvNet((1, 8, 8), 10, channels=[4, 6])
+class Grouped(nn.Module):
+    """A convolution with groups and biases, between two others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3)
+        self.grouped = nn.Conv2d(4, 6, 3, groups=2)
+        self.head = nn.Linear(96, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.grouped(torch.relu(self.first(x)))).flatten(1))
+
+
+def test_a_convolution_gets_new_channels_with_every_task():
+    model = Grouped()
     method = api(energy=0.6)
-    trained(method, 1, steps=0, model=model)
-    name = method.guard.labels[1]
-    layer = model.get_submodule(name)
-    values = dict(method.added.items())
-    new, span = (values[1, 1, kind].double() for kind in (0, 1))
-    assert span.shape[1] == 4 and new.shape == (6, len(span), 9)
+    trained(method, 2, steps=2, model=model)
+    layer = model.grouped
     images = torch.randn(3, 4, 5, 5, dtype=torch.float64)
-    # The paper's form: channels beside the others, and a wider kernel.
-    wider = torch.cat([images, torch.einsum("kc,nchw->nkhw", span, images)], 1)
-    kernel = torch.cat([layer.weight.double(), new.unflatten(2, (3, 3))], 1)
-    expected = conv2d(wider, kernel, None, layer.stride, layer.padding)
-    assert torch.allclose(layer(images.float()).double(), expected, atol=1e-5)
-    # No other task has them.
-    plain = conv2d(images, layer.weight.double(), None, layer.stride, layer.padding)
-    assert torch.allclose(method.network(model, 0).get_submodule(name)(images.float()).double(), plain, atol=1e-5)
-    assert not torch.allclose(plain, expected, atol=1e-3)
+    values = {key: value.detach().double() for key, value in method.added.items()}
+    for task in range(3):
+        expected = []
+        for group, number in enumerate((1, 2)):
+            # The paper's form: channels beside the others, and a wider kernel.
+            part = images[:, 2 * group : 2 * group + 2]
+            kernel = layer.weight.detach().double()[3 * group : 3 * group + 3]
+            wider, kernels = [part], [kernel]
+            for of in range(1, task + 1):
+                new, span = values[of, number, 0], values[of, number, 1]
+                assert new.shape == (3, len(span), 9) and span.shape[1] == 2
+                wider.append(torch.einsum("kc,nchw->nkhw", span, part))
+                kernels.append(new.unflatten(2, (3, 3)))
+            expected.append(conv2d(torch.cat(wider, 1), torch.cat(kernels, 1)))
+        found = method.network(model, task).grouped(images.float()) if task < 2 else layer(images.float())
+        bias = layer.bias.detach().double()[:, None, None]
+        assert torch.allclose(found.detach().double(), torch.cat(expected, 1) + bias, atol=1e-5), task
+
+
+def test_gradients_are_those_of_each_group():
+    model = Grouped()
+    method = api(energy=0.6)
+    _, context = trained(method, 1, steps=2, model=model)
+    sample = method.sample(context)
+    inputs, labels = next(sample.split(len(sample), next(model.parameters())))
+    expected = torch.autograd.grad(STREAM.active.loss(model(inputs), labels, 1), model.grouped.weight)[0]
+    for group, gradient in enumerate(method.gradients(context, sample)[1:3]):
+        torch.testing.assert_close(gradient, expected[3 * group : 3 * group + 3].flatten(1))
+
+
+class Narrow(nn.Module):
+    """A layer that is not trained and gives two directions, and two layers of one shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fixed = nn.Linear(64, 16, bias=False).requires_grad_(False)
+        self.fixed.weight.data[2:] = 0
+        self.one = nn.Linear(16, 16)
+        self.other = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.other(torch.tanh(self.one(self.fixed(x.flatten(1)))))))
+
+
+def test_no_more_is_added_than_there_is_and_nothing_to_what_is_not_trained():
+    method = api(energy=0.9)
+    _, context = trained(method, 2, steps=0, model=Narrow())
+    names = method.guard.labels
+    spans = {(task, names[number]): value for (task, number, kind), value in method.added.items() if kind == 1}
+    assert all(len(value) == 2 for (_, name), value in spans.items() if name == "one")
+    assert {name for _, name in spans} == {"one", "other", "head"}
+    assert len(method.retention(context, method.sample(context))) == len(names)
+    # What is drawn differs between tasks and layers: the first draw of each, in units of its range.
+    news = [(value.detach(), names[number]) for (_, number, kind), value in method.added.items() if kind == 0]
+    firsts = [float(new.flatten()[0]) * math.sqrt(16 + new.shape[1]) for new, name in news if name in ("one", "other")]
+    assert len(firsts) == 4 and min(abs(a - b) for a, b in itertools.combinations(firsts, 2)) > 1e-3
+
+
+def test_what_is_kept_of_a_task_stays_as_it_is():
+    method = api()
+    model, _ = trained(method, 1)
+    kept = method.kept(model, 1)
+    assert kept is not model and torch.equal(kept.fc1.weight, method.network(model, 1).fc1.weight)
+    before = kept.fc1.weight.clone()
+    with torch.no_grad():
+        model.fc1.weight.add_(1)
+    assert torch.equal(kept.fc1.weight, before)
+
+
+def test_weights_with_their_channels_last_are_kept_too():
+    # With one channel the matrix of a kernel is a view of the same memory, in another order.
+    model = Grouped().to(memory_format=torch.channels_last)
+    method = api(energy=0.6)
+    trained(method, 0, steps=2, model=model)
+    assert torch.equal(method.network(model, 0).first.weight, model.first.weight)
 
 
 def test_both_forms_of_what_is_added_agree():

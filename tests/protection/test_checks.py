@@ -77,8 +77,8 @@ def test_full_groups_are_named_once():
     model = nn.Sequential(nn.Conv2d(4, 4, 2, groups=4), nn.Flatten(), nn.Linear(64, 2)).double()
     guard = Guard(model, SvdSubspace, energy=1.0)
     lines = messages(lambda: guard.remember(model, rand(40, 4, 5, 5)))
-    assert [line for line in lines if "cannot learn" in line] == [
-        "layer '0', 4 groups: all of its 4 directions are held, it cannot learn any more; lower the energy or the "
+    assert [line for line in lines if "cannot move" in line] == [
+        "layer '0', 4 groups: all of its 4 directions are held, its weights cannot move any more; lower the energy or the "
         "rows, or widen the layer before it"
     ]
 
@@ -96,9 +96,9 @@ def test_a_layer_that_becomes_full_is_named_once():
     guard.remember(model, rand(16, 20))
     lines = messages(lambda: guard.remember(model, rand(50, 20, seed=2)))
     assert lines[0] == "layer '0': 5 rows asked for task 2, 4 of 20 directions are free: 4 are taken"
-    full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, it cannot learn")]
+    full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, its weights cannot move")]
     assert len(full) == 1
-    assert not any("cannot learn" in line for line in messages(lambda: guard.remember(model, rand(50, 20, seed=3))))
+    assert not any("cannot move" in line for line in messages(lambda: guard.remember(model, rand(50, 20, seed=3))))
 
 
 def test_a_guard_without_an_optimizer_or_with_an_instance_of_a_subspace_is_refused():

@@ -302,7 +302,7 @@ def test_concepts_are_compared_where_axes_are_turned(tmp_path, monkeypatch, opti
 
 
 @pytest.mark.parametrize("rotation", ["aligned", "trained"])
-@pytest.mark.filterwarnings("ignore:.*directions are held, it cannot learn any more")
+@pytest.mark.filterwarnings("ignore:.*directions are held, its weights cannot move any more")
 def test_what_is_held_does_not_drift_through_the_layer(tmp_path, rotation):
     """All that the first task's images excite is held: their logits stay, whatever ``freeze`` says."""
     run, experiment = trained(

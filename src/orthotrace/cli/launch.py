@@ -16,6 +16,7 @@ from orthotrace.cli.errors import mistakes_on_one_line, quieten
 from orthotrace.cli.flags import as_words, read_flags
 from orthotrace.cli.jobs import end, swept
 from orthotrace.cli.multirun import Multirun
+from orthotrace.cli.per_job import left_to_jobs
 from orthotrace.cli.plugins import of_launcher, offer_plugins
 from orthotrace.cli.shown import show
 from orthotrace.config.conf import conf_folder, group_folders
@@ -38,6 +39,8 @@ def launch(job: Callable[[DictConfig], Any], config_name: str) -> None:
     with mistakes_on_one_line(config_name):
         flags = read_flags(sys.argv[1:])
         check_environment()
+    if flags.multirun:
+        flags.overrides = left_to_jobs(flags.overrides)
     sys.argv[1:] = as_words(flags)
     # Hydra reads every option twice for its help, which takes a second, and takes each folder of conf/ for a group.
     if flags.help and not (flags.config_name or flags.config_path or any("hydra" in one for one in flags.overrides)):

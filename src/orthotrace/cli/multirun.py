@@ -15,6 +15,7 @@ from orthotrace.cli.composed import check_composed, check_folder, starts
 from orthotrace.cli.errors import fail, translated
 from orthotrace.cli.jobs import JOBS, LIST, SIGNAL, SWEPT, begin, end, job_list, tell
 from orthotrace.cli.objective import check_objective, set_direction, write_best
+from orthotrace.cli.per_job import differs
 from orthotrace.cli.plugins import check_plugins, is_queued, prepare_ray, where_jobs_print
 from orthotrace.cli.pruning import check_pruning
 from orthotrace.cli.shown import jobs_at_the_edges, jobs_of
@@ -48,7 +49,7 @@ class Multirun(Callback):
         loader = running.config_loader = JobLoader(running.config_loader.get_search_path())
         parser = OverridesParser.create(config_loader=loader)
         given, more = parser.parse_overrides(config.hydra.overrides.task), config.hydra.sweeper.get("params") or {}
-        keys = [*map(str, more), *(one.get_key_element() for one in given if one.is_sweep_override())]
+        keys = [*map(str, more), *(one.get_key_element() for one in given if differs(one))]
         os.environ[SWEPT] = " ".join(key.lstrip("+~") for key in keys)
         jobs, found = jobs_of(config, loader), []
         # A sweeper that searches chooses its jobs as it goes: the outermost stand for all.

@@ -135,7 +135,8 @@ class TaskWeights(SampledProjection):
                 layer = layers[name]
                 layer.__dict__.pop("forward")
                 chosen = [(part, added.get(n, [])) for n, part in enumerate(self.guard.parts) if part.name == name]
-                layer.weight.copy_(task_weight(layer.weight, chosen))
+                # Where nothing is added it is a view of the weight, in an order that may be another.
+                layer.weight.copy_(task_weight(layer.weight, chosen).clone())
         return copied
 
     def kept(self, model: nn.Module, number: int) -> nn.Module:

@@ -174,7 +174,7 @@ def _update(space: Subspace, outputs: int) -> Tensor:
 
 
 def warn_of_full(parts: Sequence[WeightMatrix]) -> None:
-    """Layers that cannot learn any more, once for all groups of a convolution."""
+    """Layers whose weights cannot move any more, once for all groups of a convolution."""
     for name in dict.fromkeys(part.name for part in parts):
         groups = [part for part in parts if part.name == name]
         which = where(groups[0].label)
@@ -183,7 +183,7 @@ def warn_of_full(parts: Sequence[WeightMatrix]) -> None:
             alike = hasattr(groups[0].layer, "groups")
             which = f"{where(name)}, {len(groups)} groups" if alike else ", ".join(part.label for part in groups)
         warnings.warn(
-            f"{which}: all of its {groups[0].features} directions are held, it cannot learn any more; "
+            f"{which}: all of its {groups[0].features} directions are held, its weights cannot move any more; "
             "lower the energy or the rows, or widen the layer before it",
             stacklevel=3,
         )

@@ -17,6 +17,7 @@ from orthotrace.results.groups import Group
 def group(tmp_path, method: str, scenario: str = "class", lr: float = 0.1, seeds: int = 2, repeats: int = 1) -> Group:
     scores = {
         "method": method, "stream": "split", "scenario": scenario, "capacity": None, "acc": 0.5, "bwt": -0.2,
+        "forgetting": 0.3, "learning_accuracy": 0.85,
         "accuracy": [[0.9, 0.0], [0.6, 0.8]],
     }  # fmt: skip
     stream = {"scenario": scenario, "repeats": repeats, "blur": 0.0}
@@ -64,6 +65,14 @@ def test_the_tradeoff_joins_groups_that_differ_in_one_number_alone(tmp_path):
         ]
     }
     assert paths_of(grouped[:2]) == {}
+    # With more groups the rates have a panel each in other figures; here all are in one, or no line could be drawn.
+    many = [group(tmp_path, method, lr=lr) for method in ("gpm", "hlop", "sgp") for lr in (1.0, 1e-3, 1e-2)]
+    assert len(panels_of(many, facet_key(many))) == 3
+    caption, make = drawings(many)["tradeoff"]
+    assert "Grey lines join groups that differ in optimizer.lr alone, in its order." in caption
+    figure, _ = make()
+    assert len(figure.axes) == 1 and len([one for one in figure.axes[0].lines if one.get_color() == "0.6"]) == 3
+    plt.close(figure)
 
 
 def test_panels_have_letters_that_the_caption_explains(tmp_path):
