@@ -96,7 +96,11 @@ def test_a_layer_that_becomes_full_is_named_once():
     guard.remember(model, rand(16, 20))
     lines = messages(lambda: guard.remember(model, rand(50, 20, seed=2)))
     assert lines[0] == "layer '0': 5 rows asked for task 2, 4 of 20 directions are free: 4 are taken"
-    full = [line for line in lines if line.startswith("layer '0': all of its 20 directions are held, its weights cannot move")]
+    full = [
+        line
+        for line in lines
+        if line.startswith("layer '0': all of its 20 directions are held, its weights cannot move")
+    ]
     assert len(full) == 1
     assert not any("cannot move" in line for line in messages(lambda: guard.remember(model, rand(50, 20, seed=3))))
 
