@@ -59,13 +59,19 @@ def test_the_table_of_spiking_permuted_mnist_is_that_of_the_results(family):
     assert min(part["results"]["hlop dsr"]["acc"]) >= 0.935 and min(part["results"]["hlop dsr"]["bwt"]) >= -0.025
 
 
-@pytest.mark.parametrize("name", ["adapters", "smnist", "cognitive"])
+@pytest.mark.parametrize("name", ["adapters", "smnist", "cognitive", "feedback"])
 def test_tables_are_those_of_the_results(family, name):
     page = (ROOT / "docs" / "results" / "continual_learning.md").read_text()
     lines = family.table(name)
     assert len(lines) > 2
     for line in lines:
         assert line in page
+
+
+def test_lateral_neurons_of_forty_levels_are_within_a_point(family):
+    for part in json.loads((RESULTS / "feedback.json").read_text())["parts"]:
+        levels, real = (part["results"][f"hlop bptt{kind}"]["acc"] for kind in (" 40 levels", ""))
+        assert max(abs(one - other) for one, other in zip(levels, real, strict=True)) <= 0.01
 
 
 def test_adapters_in_free_directions_are_above_plain_ones(family):
