@@ -16,6 +16,7 @@ are given the same k x d matrix, and the objective is linear.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,3 +226,20 @@ def aligned(layer: ConceptWhitening, sets: dict[str, Tensor], goal: float, updat
             break
         reached = layer.align(sets)
     return reached
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the table of docs/results/concepts.md: the two searches of a case in one."""
+    lines: dict[str, list[str]] = {}
+    for one in records:
+        ours, peer = (
+            f"{1000 * one[key]:.2g}" if one[key] < 0.01 else f"{1000 * one[key]:.0f}" for key in ("ours_s", "peer_s")
+        )
+        if "ours_over_peer" in one:
+            lines[one["case"]] = [f"{ours} ms", f"batch norm {peer} ms", f"{one['ours_over_peer']:.1f} x its time"]
+        elif one["case"] not in lines:
+            lines[one["case"]] = [f"{ours} ms", f"search {peer} ms", f"{one['peer_over_ours']:.0f}"]
+        else:
+            lines[one["case"]][1] += f"; {peer} ms"
+            lines[one["case"]][2] += f"; {one['peer_over_ours']:.0f} times faster"
+    return [f"| {case} | {' | '.join(cells)} |" for case, cells in lines.items()]

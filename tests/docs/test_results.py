@@ -24,6 +24,15 @@ def test_the_costs_of_training_are_those_that_were_measured():
         assert f"| {method} | {ratio} |" in page or f"{method} {ratio}" in page, record["case"]
 
 
+def test_the_times_of_whitening_are_those_that_were_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from benchmark_whitening import table
+
+    lines = (ROOT / "scripts" / "results" / "benchmark_whitening.jsonl").read_text().strip().split("\n")
+    for line in table([json.loads(line) for line in lines]):
+        assert line in PAGES["docs/results/concepts.md"]
+
+
 def test_the_costs_of_seeds_together_are_those_that_were_measured():
     page = PAGES["docs/results/speed.md"]
     for line in (ROOT / "scripts" / "results" / "benchmark_stacked.jsonl").read_text().strip().split("\n"):
