@@ -98,7 +98,7 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
         learned = {group.label: group.values("learning_accuracy") for group in grouped}
         kept = {group.label: [1 - one for one in group.values("forgetting")] for group in grouped}
         paths = paths_of(grouped)
-        # Where the panels would tear all of them apart, one panel has all groups.
+        # Where no panel has two groups of a path, one panel has all groups.
         panels = [{*of} for of in facets.panels.values()]
         whole = any(len(panel & {*path}) > 1 for of in paths.values() for path in of for panel in panels)
         shown = Facets.one(learned) if paths and not whole else facets
