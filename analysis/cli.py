@@ -234,7 +234,9 @@ def analyse(config: DictConfig, below: str = "") -> Path:
         if left_out := [*done.readings.left_out, *done.findings.left_out]:
             print(left_out_line(left_out), file=sys.stderr, flush=True)
         if runs:
-            print_summary(runs)
+            print_summary(
+                runs, "after training, whichever epochs are analysed" if options["epochs"] is not None else ""
+            )
         else:
             print("no training scores: accuracy, capacity and their tests are left out", flush=True)
         return done.report

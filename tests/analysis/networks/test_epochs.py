@@ -44,6 +44,7 @@ def test_the_command_has_an_rdm_for_each_epoch(epochs, analyze, tmp_path):
         "figures=[drift,rdms]",
     )
     assert done.code == 0, done.err
+    assert "mean ± sd over seeds, after training, whichever epochs are analysed" in done.out
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["networks"] == 2 and found["options"]["epochs"] == [0, 3]
     names = sorted(path.stem for path in (tmp_path / "out" / "rdms").glob("*.safetensors"))
