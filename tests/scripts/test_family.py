@@ -57,6 +57,9 @@ def test_the_table_of_spiking_permuted_mnist_is_that_of_the_results(family):
     (part,) = json.loads((RESULTS / "pmnist_spiking.json").read_text())["parts"]
     # What was promised of it: ACC at least .935, BWT at least -.025.
     assert min(part["results"]["hlop dsr"]["acc"]) >= 0.935 and min(part["results"]["hlop dsr"]["bwt"]) >= -0.025
+    # Fine-tuning is at least 15 points below.
+    hlop, finetune = (part["results"][f"{method} bptt"]["acc"] for method in ("hlop", "finetune"))
+    assert len(hlop) == len(finetune) == 2 and min(hlop) - max(finetune) >= 0.15
 
 
 @pytest.mark.parametrize("name", ["adapters", "smnist", "cognitive", "feedback"])
