@@ -101,6 +101,7 @@ def _last() -> Iterator[None]:
         with mistakes_on_one_line("train"):
             yield
     except Exception:
+        # A fault of our own: Hydra must not hear of it.
         traceback.print_exc()
         sys.exit(1)
     sys.exit(0)

@@ -104,11 +104,7 @@ class API(TaskWeights):
     def _directions(self, context: TaskContext, sample: Images, wanted: list[int]) -> list[Tensor]:
         """Principal directions (k, channels) of the inputs of each matrix, at most so many."""
         own = sample.take(shard(torch.arange(len(sample), device=sample.labels.device)))
-        moments = [
-            torch.zeros(size, size, dtype=torch.float64, device=part.weight.device)
-            for part in self.guard.parts
-            for size in [channels(part)]
-        ]
+        moments = [part.weight.new_zeros(channels(part), channels(part)).double() for part in self.guard.parts]
         for inputs in self.inputs(context, own, draw=9):
             for part, moment in zip(self.guard.parts, moments, strict=True):
                 rows = part.rows(inputs).double().unflatten(1, (channels(part), -1)).transpose(1, 2).flatten(0, 1)
