@@ -6,6 +6,7 @@ from orthotrace import linalg
 from orthotrace.linalg import (
     energy_shares,
     inverse_sqrt,
+    is_finite,
     is_orthonormal,
     leak,
     orthonormalise,
@@ -87,6 +88,27 @@ def test_energy_shares_against_explicit_projections(frozen_rank):
     assert few == pytest.approx(energy_shares(rows[:6].T @ rows[:6], frozen, basis), abs=1e-12)
 
 
+@pytest.mark.parametrize("entries", [1, 13, 600])
+def test_energy_shares_of_many_inputs_are_found_some_columns_at_a_time(monkeypatch, entries):
+    rows, basis = randn(6, 9), orthonormalise(randn(5, 9, seed=3))
+    expected = energy_shares(rows.T @ rows, basis[:2], basis)
+    monkeypatch.setattr(linalg, "AT_ONCE", entries)
+    assert row_energy_shares(rows, basis[:2], basis) == pytest.approx(expected, abs=1e-12)
+    found = row_energy_shares(rows.float(), basis[:2].float(), basis.float())
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_finite(dtype, bad):
+    largest = torch.finfo(dtype).max
+    # The sum overflows, and may come to nothing.
+    for values in ([], [0.0], [largest, largest, 1.0], [-largest, largest, largest, -largest]):
+        assert is_finite(torch.tensor(values, dtype=dtype))
+        assert not is_finite(torch.tensor([*values, bad], dtype=dtype))
+    assert not is_finite(torch.tensor([torch.inf, -torch.inf], dtype=dtype))
+
+
 def test_leak_is_the_share_inside_of_the_larger_norm():
     basis = orthonormalise(randn(2, 6))
     update, weight = randn(3, 6, seed=1), 10 * randn(3, 6, seed=2)
@@ -101,7 +123,7 @@ def test_leak_is_the_share_inside_of_the_larger_norm():
 def test_the_leak_of_a_large_matrix_is_found_piece_by_piece(monkeypatch, entries):
     basis, update, weight = orthonormalise(randn(2, 6)), randn(9, 6, seed=1), 10 * randn(9, 6, seed=2)
     expected = leak(update, basis, weight)
-    monkeypatch.setattr(linalg, "IN_FLOAT64", entries)
+    monkeypatch.setattr(linalg, "AT_ONCE", entries)
     assert leak(update, basis, weight) == pytest.approx(expected, rel=1e-14)
     # Where the update is the larger one.
     assert leak(update, basis, 1e-3 * weight) == pytest.approx(

@@ -1,5 +1,6 @@
 """Pure functions on matrices. Rows are vectors: a basis has shape (rank, width), a set of samples (n, width)."""
 
+from collections.abc import Iterable
 from math import hypot
 from typing import Any
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-# Entries of a matrix that are taken to float64 at once.
-IN_FLOAT64 = 2**21
+# Entries of a large matrix that are copied, or taken to float64, at once.
+AT_ONCE = 2**21
 
 
 def orthonormalise(rows: Tensor, against: Tensor | None = None) -> Tensor:
@@ -54,6 +55,19 @@ def project_out(rows: Tensor, basis: Tensor) -> Tensor:
     return rows - (rows @ basis.T) @ basis
 
 
+def is_finite(values: Tensor) -> bool:
+    """Whether no entry is NaN or infinite.
+
+    A sum is finite only where all its parts are: no copy is made, as isfinite makes of the absolute values, unless
+    the sum is too large itself.
+
+    Example:
+        >>> is_finite(torch.tensor([1e38, 3e38])), is_finite(torch.tensor([1.0, float("nan")]))
+        (True, False)
+    """
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
 def is_orthonormal(rows: Tensor, tolerance: float | None = None) -> bool:
     """Whether M M^T = I within the tolerance, by default 100 times the precision of the type.
 
@@ -65,6 +79,17 @@ def is_orthonormal(rows: Tensor, tolerance: float | None = None) -> bool:
         tolerance = 100 * torch.finfo(rows.dtype).eps
     identity = torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
     return bool((rows @ rows.T - identity).abs().amax() <= tolerance) if len(rows) else True
+
+
+def in_blocks(rows: int, width: int) -> list[slice]:
+    """Some rows of a matrix at a time: as a whole in float64 a large one would take more than all that is kept of it.
+
+    Example:
+        >>> len(in_blocks(4096, 4096)), in_blocks(3, 2)
+        (8, [slice(0, 3, None)])
+    """
+    size = max(1, AT_ONCE // max(1, width))
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def leak(update: Tensor, basis: Tensor, weight: Tensor) -> float:
@@ -84,11 +109,24 @@ def leak(update: Tensor, basis: Tensor, weight: Tensor) -> float:
         >>> leak(torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 1.0]]), torch.zeros(1, 2))
         0.8
     """
-    # Row by row of large matrices: as a whole in float64 they would take more than all else that is kept for a layer.
-    rows = max(1, IN_FLOAT64 // max(1, update.shape[1]))
+    return leak_by_rows(((update[rows], weight[rows]) for rows in in_blocks(*update.shape)), basis)
+
+
+def leak_by_rows(blocks: Iterable[tuple[Tensor, Tensor]], basis: Tensor) -> float:
+    """As leak, of a matrix that is never there as a whole.
+
+    Args:
+        blocks: some rows of dW and of W at a time.
+        basis: M, (rank, width).
+
+    Example:
+        >>> blocks = [(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)), (torch.zeros(1, 2), torch.zeros(1, 2))]
+        >>> leak_by_rows(blocks, torch.tensor([[0.0, 1.0]]))
+        0.8
+    """
     directions = basis.double().T
     moved, sizes, inside = [], [], []
-    for some, of in zip(update.split(rows), weight.split(rows), strict=True):
+    for some, of in blocks:
         exact = some.double()
         moved.append(float(exact.norm()))
         inside.append(float((exact @ directions).norm()))
@@ -158,8 +196,10 @@ def energy_shares(moment: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, 
 def row_energy_shares(rows: Tensor, frozen: Tensor, held: Tensor) -> tuple[float, float]:
     """As energy_shares, of inputs that are fewer than their width: by the eigenvalues of their Gram matrix.
 
+    With P = X M^T for the rows M held before, what these leave over has the Gram matrix X X^T - P P^T.
+
     Args:
-        rows: X, (n, width), not zero.
+        rows: X, (n, width), of any floating type, not zero.
         frozen: as for energy_shares.
         held: likewise.
 
@@ -168,11 +208,18 @@ def row_energy_shares(rows: Tensor, frozen: Tensor, held: Tensor) -> tuple[float
         >>> row_energy_shares(rows, rows[:0], torch.tensor([[0.0, 1.0, 0.0]]))
         (0.1, 0.9)
     """
-    total = float(rows.square().sum())
-    now = float((rows @ held.T).square().sum())
-    left = project_out(rows, frozen)
-    best = float(torch.linalg.eigvalsh(left @ left.T).flip(0)[: len(held) - len(frozen)].sum())
-    before = total - float(left.square().sum())
+    gram = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+    within, before = (rows.new_zeros(len(rows), len(basis), dtype=torch.float64) for basis in (held, frozen))
+    for columns in in_blocks(rows.shape[1], len(rows)):
+        some = rows[:, columns].double()
+        gram.addmm_(some, some.T)
+        within.addmm_(some, held[:, columns].double().T)
+        before.addmm_(some, frozen[:, columns].double().T)
+    total = float(gram.trace())
+    now = float(within.square().sum())
+    gram.addmm_(before, before.T, alpha=-1)
+    best = float(torch.linalg.eigvalsh(gram).flip(0)[: len(held) - len(frozen)].sum())
+    before = total - float(gram.trace())
     # Rounding may find more than there is.
     return min(1.0, now / total), min(1.0, (before + best) / total)
 

@@ -12,6 +12,7 @@ from optimizers import NAMES, OPTIMIZERS
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from orthotrace import linalg
 from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
 from orthotrace.subspace import (
@@ -21,6 +22,7 @@ from orthotrace.subspace import (
     RecursiveSubspace,
     SvdSubspace,
     WeightedSubspace,
+    base,
 )
 from orthotrace.training.averaging import Average
 
@@ -162,6 +164,25 @@ def test_nothing_leaks(name, way, dtype, bound):
         assert float(moved.norm()) > 1e-4
         if guard.parts[guard.labels.index(label)].bias is not None:
             assert float(moved[:, -1].abs().max()) == 0
+
+
+def test_large_matrices_are_held_and_measured_some_rows_at_a_time(monkeypatch):
+    """Matrices, groups of a convolution and biases: the same weights, and the same leak where there is one."""
+    found = []
+    for entries in (linalg.AT_ONCE, 40):
+        monkeypatch.setattr(linalg, "AT_ONCE", entries)
+        monkeypatch.setattr(base, "AT_ONCE", entries)
+        model, guard = prepared(torch.float64)
+        carried_over(model, OPTIMIZERS["adamw"], guard, torch.float64)
+        assert max(guard.leaks().values()) <= 1e-12
+        weights = [value.detach().clone() for value in model.parameters()]
+        with torch.no_grad():
+            for value in model.parameters():
+                value += 0.1 * torch.arange(value.numel()).sin().reshape(value.shape)
+        found.append((weights, guard.leaks()))
+    (whole, leaks), (by_rows, same) = found
+    assert all(torch.allclose(one, other, atol=1e-12) for one, other in zip(whole, by_rows, strict=True))
+    assert min(leaks.values()) > 1e-3 and same == pytest.approx(leaks, rel=1e-10)
 
 
 @pytest.mark.parametrize("kind", [ComplementSubspace, HebbianSubspace, NullSpace])

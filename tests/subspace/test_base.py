@@ -3,9 +3,11 @@ import pytest
 import torch
 from subspaces import KINDS, learned, randn
 
+from orthotrace import linalg
 from orthotrace.core.errors import UserError
+from orthotrace.linalg import in_blocks as pieces
 from orthotrace.linalg import is_orthonormal
-from orthotrace.subspace import SvdSubspace
+from orthotrace.subspace import SvdSubspace, base
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,6 +35,22 @@ def test_what_is_taken_from_a_weight_is_the_component_of_its_update(kind, rank):
     weight[2, 3] = torch.nan
     space.take_from(weight, before)
     assert weight[2].isnan().any() and weight[[0, 1, 3, 4]].isfinite().all()
+
+
+@pytest.mark.parametrize("rank", [2, 5, 7])
+@pytest.mark.parametrize("entries", [1, 13, 16])
+def test_from_a_large_weight_it_is_taken_some_rows_at_a_time(monkeypatch, rank, entries):
+    space = learned("svd", 3 * randn(100, 8), rows=rank)
+    before, weight = randn(5, 8, seed=5), randn(5, 8, seed=6)
+    expected = weight.clone()
+    space.take_from(expected, before)
+    taken = []
+    monkeypatch.setattr(base, "AT_ONCE", entries)
+    monkeypatch.setattr(base, "in_blocks", lambda *shape: taken.append(blocks := pieces(*shape)) or blocks)
+    monkeypatch.setattr(linalg, "AT_ONCE", entries)
+    space.take_from(weight, before)
+    assert torch.allclose(weight, expected, atol=1e-12)
+    assert [len(blocks) for blocks in taken] == [{1: 5, 13: 5, 16: 3}[entries]]
 
 
 class Twice(SvdSubspace):

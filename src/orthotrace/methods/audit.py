@@ -45,9 +45,8 @@ class InputEnergy:
             frozen: rows held before, (rank, width).
             held: rows held now, (rank + k, width).
         """
-        frozen, held = frozen.double(), held.double()
         if self._moment is not None:
             all_reduce_sum(self._moment)
-            return energy_shares(self._moment, frozen, held) if self._moment.any() else None
-        rows = torch.cat(self._rows).double() if self._rows else held[:0]
+            return energy_shares(self._moment, frozen.double(), held.double()) if self._moment.any() else None
+        rows = torch.cat(self._rows) if self._rows else held[:0]
         return row_energy_shares(rows, frozen, held) if rows.any() else None

@@ -260,7 +260,8 @@ class ProjectionMethod(Method):
         for label, space in spaces.items():
             before = frozen[label] if space.nested else frozen[label][:0]
             # Of a use that came up after the pass there are none.
-            if label in energies and (found := energies[label].shares(before, space.held())) is not None:
+            energy = energies.pop(label, None)
+            if energy is not None and (found := energy.shares(before, space.held())) is not None:
                 captured, exact = found
                 shares[label] = (captured, exact if space.nested else None)
         return shares

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import derived
 from orthotrace.layers.spiking import SpikingNetwork
+from orthotrace.linalg import in_blocks, is_finite
 from orthotrace.protection import checks
 from orthotrace.protection.attention import BLOCKS
 from orthotrace.protection.held import Held
@@ -124,7 +125,9 @@ class Projector(Held):
         """
         self.check_layers()
         for number, (part, space) in enumerate(self._pairs):
-            self.start(number).copy_(part.joined())
+            start = self.start(number)
+            for rows in in_blocks(*start.shape):
+                start[rows] = part.joined(rows)
             space.begin()
         for seen in self.embeddings.values():
             seen.begin()
@@ -280,7 +283,7 @@ class Projector(Held):
 
     def _check(self, optimizers: str) -> None:
         """Never a silent loss of protection."""
-        if not all(part.weight.isfinite().all() for part in self.parts):
+        if not all(is_finite(part.weight) for part in self.parts):
             # Training has diverged: that is what is to be reported.
             return
         leaks = self._exact_leaks()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, nearest
-from orthotrace.linalg import leak
+from orthotrace.linalg import in_blocks, leak_by_rows
 from orthotrace.protection import checks
 from orthotrace.protection.embedding import LAYERS as EMBEDDINGS
 from orthotrace.protection.embedding import Seen
@@ -163,11 +163,18 @@ class Held(nn.Module):
         found = {}
         for label, part in zip(self.labels, self.parts, strict=True):
             if labels is None or label in labels:
-                found[label] = leak(self.update(label), self._held(label, part), part.joined())
+                found[label] = leak_by_rows(self._moved(label, part), self._held(label, part))
         for name, seen in self.embeddings.items():
             if labels is None or name in labels:
                 found[name] = seen.leak()
         return found
+
+    def _moved(self, label: str, part: WeightMatrix) -> Iterator[tuple[Tensor, Tensor]]:
+        """What a matrix has moved, and the matrix, some rows at a time."""
+        start = self.start(self.labels.index(label))
+        for rows in in_blocks(*start.shape):
+            there = part.joined(rows)
+            yield there - start[rows], there
 
     def memory_bytes(self, label: str) -> int:
         """What is kept for a matrix beside the network: its subspace, and its weights at the task's start."""

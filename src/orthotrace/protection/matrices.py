@@ -13,6 +13,9 @@ from torch.nn.utils import parametrize
 from orthotrace.core.errors import UserError
 from orthotrace.subspace.base import Subspace
 
+# Of the rows of a matrix.
+ALL = slice(None)
+
 # What layers were called with, by name: for each call the rows of each matrix, (n, features).
 Calls = Mapping[str, list[Sequence[Tensor]]]
 
@@ -91,12 +94,12 @@ class WeightMatrix:
         bias = self.bias_parameter
         return None if bias is None else bias.detach()[self.biases or self.outputs]
 
-    def joined(self) -> Tensor:
-        """A copy of the matrix, with the biases as its last column if there are any."""
+    def joined(self, rows: slice = ALL) -> Tensor:
+        """A copy of the matrix, or of some rows, with the biases as its last column if there are any."""
         bias = self.bias
         if bias is None:
-            return self.weight.clone()
-        return torch.cat([self.weight, bias.repeat_interleave(self.repeats)[:, None]], dim=1)
+            return self.weight[rows].clone()
+        return torch.cat([self.weight[rows], bias.repeat_interleave(self.repeats)[rows, None]], dim=1)
 
     def rows(self, inputs: Calls) -> Tensor:
         """What the matrix was multiplied with in all calls of its layer, (n, features).

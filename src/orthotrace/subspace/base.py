@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
-from orthotrace.linalg import orthonormalise, project_out
+from orthotrace.linalg import AT_ONCE, in_blocks, orthonormalise, project_out
 from orthotrace.subspace.counts import least_count, optimum_count
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
@@ -185,10 +185,15 @@ class Subspace(nn.Module, ABC):
             weight: W, (out, features).
             before: W0, likewise.
         """
-        update = weight - before
         if not self._plain or weight.dtype != self.basis.dtype:
-            weight.sub_(self.inside(update))
+            weight.sub_(self.inside(weight - before))
             return
+        if weight.numel() > AT_ONCE and len(weight) > 1:
+            # The update as a whole would be the largest thing that a step makes.
+            for rows in in_blocks(*weight.shape):
+                self.take_from(weight[rows], before[rows])
+            return
+        update = weight - before
         # In every step, so without a further call.
         made = self._made
         first, second, free = made[1] if made is not None and made[0] is self.basis else self._factors()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
+from orthotrace.linalg import is_finite
 from orthotrace.subspace.base import Subspace
 
 
@@ -69,7 +70,7 @@ class NullSpace(Subspace):
         if not int(self.seen):
             raise ValueError("no rows were observed in this task")
         all_reduce_sum(self.running, self.seen)
-        if not self.running.isfinite().all():
+        if not is_finite(self.running):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
+from orthotrace.linalg import is_finite
 from orthotrace.subspace.base import Subspace
 
 
@@ -116,7 +117,7 @@ class RecursiveSubspace(Subspace):
         """
         if not len(self.following):
             raise ValueError("no rows were observed in this task")
-        if not self.following.isfinite().all():
+        if not is_finite(self.following):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
             )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
+from orthotrace.linalg import is_finite
 from orthotrace.subspace.base import Subspace
 
 
@@ -101,7 +102,7 @@ class TwoSidedSubspace(Subspace):
             raise ValueError("no rows were observed in this task")
         inputs = self.moment / int(count)
         outputs = self.weight @ inputs @ self.weight.T
-        if not (inputs.isfinite().all() and outputs.isfinite().all()):
+        if not (is_finite(inputs) and is_finite(outputs)):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"
             )

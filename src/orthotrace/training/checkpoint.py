@@ -14,6 +14,7 @@ from orthotrace.core.distributed import differing
 from orthotrace.core.errors import UserError
 from orthotrace.core.files import link, read, whole
 from orthotrace.core.interrupt import interrupted
+from orthotrace.linalg import is_finite
 from orthotrace.results.replaced import is_replaced, let_go
 from orthotrace.results.run_folder import AFRESH, Run, read_checkpoint
 from orthotrace.training.concept_alignment import concept_layers
@@ -116,9 +117,7 @@ class Checkpoints(Checkpoint):
             self._keep()
             link(path, last)
         # Weights that are not finite are refused when the task has ended.
-        if is_replaced(self.run) and all(
-            bool(value.isfinite().all()) for value in trainer.lightning_module.parameters()
-        ):
+        if is_replaced(self.run) and all(map(is_finite, trainer.lightning_module.parameters())):
             let_go(self.run)
         self._saved = time.perf_counter()
 

@@ -20,6 +20,7 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
 from orthotrace.layers.channels_last import take_channels_last
+from orthotrace.linalg import is_finite
 from orthotrace.methods import TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
@@ -241,7 +242,7 @@ class Experiment:
         number, method = self.progress.task, self.learner.method
         context = self.learner.context
         self.learner.put_back()
-        if not all(value.isfinite().all() for value in self.learner.model.parameters()):
+        if not all(map(is_finite, self.learner.model.parameters())):
             raise UserError(
                 f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
                 "optimizer",

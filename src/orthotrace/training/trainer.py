@@ -14,12 +14,14 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.launched import Launched, launched
+from orthotrace.training.checkpoint_io import StreamedCheckpointIO
 from orthotrace.training.chunks import Stepping
 
 # What orthotrace sets itself.
@@ -109,7 +111,9 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback], folder: 
     # would start, whichever run it is of.
     own["default_root_dir"] = str(folder / "lightning")
     given = options.get("plugins") or []
-    own["plugins"] = [*(given if isinstance(given, list) else [given]), environment]
+    plugins = given if isinstance(given, list) else [given]
+    writer = [] if any(isinstance(one, CheckpointIO) for one in plugins) else [StreamedCheckpointIO()]
+    own["plugins"] = [*plugins, environment, *writer]
     try:
         with without_srun_hint():
             trainer = pl.Trainer(**{**options, **own})
