@@ -5,7 +5,8 @@
 #
 # Without a folder MNIST comes from the hub. Continues where it was stopped, at the end of a task; the first runs matter
 # most. Runs go to runs/permuted_mnist_spiking; results to scripts/results/pmnist_spiking.json, after every run. 1 job at
-# a time (JOBS=n for others): some three hours of a core. Run to its end but for OTTT with seed 1.
+# a time (JOBS=n for others): some four hours of a core. The committed results were made in two pieces, OTTT with seed 1
+# in the second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
