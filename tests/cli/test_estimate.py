@@ -25,6 +25,10 @@ def test_a_sweep_is_estimated_and_nothing_is_left(train, tmp_path, monkeypatch):
     # The seeds of a method cost the same.
     assert [line.split(": ")[0] for line in lines[1:3]] == [f"{one} mlp permuted digits" for one in ("finetune", "gpm")]
     assert all(line.endswith(", 2 runs") for line in lines[1:3])
+    # It may take minutes, and says what it is at.
+    assert [line for line in answer.err.splitlines() if "short epochs" in line] == [
+        f"{one} mlp permuted digits: training short epochs to measure them" for one in ("finetune", "gpm")
+    ]
     found = re.fullmatch(r"estimate: about [\d.]+ s \(one run at a time\) and ([\d.]+) MB of disk", lines[3])
     assert found and "estimate" in lines[4]
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]

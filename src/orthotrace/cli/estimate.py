@@ -135,6 +135,8 @@ def tell_estimate(jobs: Sequence[Planned], at_once: int | None, how: str) -> Non
         settings.setdefault(job.setting, []).append(job)
     costs: list[tuple[Cost, int]] = []
     for same in settings.values():
+        # Of large networks they take minutes.
+        print(f"{same[0].name}: training short epochs to measure them", file=sys.stderr, flush=True)
         cost = measured(same[0])
         costs.append((cost, len(same)))
         epoch = f"{cost.epoch:.2g}" if cost.epoch < 10 else f"{cost.epoch:.0f}"
