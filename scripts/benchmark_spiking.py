@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from orthotrace.layers import spiking
+from orthotrace.layers.neurons import Learning
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.hlop import HLOP
 from orthotrace.models.mlp import MLP
@@ -170,7 +171,8 @@ def speed(rounds: int) -> list[tuple[str, str, Times, float | None]]:
         pairs = [(measured(ours)[0], None, measured(theirs)[0], None) for _ in range(rounds + 1)][1:]
         found.append((f"step of {kind}, {STEPS} steps, constant current", "bptt", pairs, None))
     # Of bptt HLOP sees the spikes of every step, of dsr, as in its paper, one rate for each image.
-    for kind in ("dsr", "bptt"):
+    kinds: tuple[Learning, ...] = ("dsr", "bptt")
+    for kind in kinds:
         found.append((f"step of hlop in task 2, {kind}", "finetune", _methods(rounds, kind), 1.25))
     return found
 
@@ -180,7 +182,7 @@ def _agree(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], case: str) 
         raise RuntimeError(f"the logits differ from spikingjelly's{case}")
 
 
-def _methods(rounds: int, learning: str) -> Times:
+def _methods(rounds: int, learning: Learning) -> Times:
     """Ten steps in a second task, with HLOP and without."""
     stream = noise((1, 28, 28), 10 * BATCH)
     steppers = [

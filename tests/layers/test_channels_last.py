@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from orthotrace.layers.channels_last import take_channels_last
+from orthotrace.layers.neurons import Learning
 from orthotrace.layers.spiking import spiking
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
@@ -39,6 +40,17 @@ def test_all_convolutions_get_them_and_give_the_same(shape: tuple[int, ...]) -> 
         assert ours.is_contiguous() == theirs.is_contiguous()
 
 
+def layers(channels: int, kernel: int = 1, stride: int | tuple[int, int] = 2, groups: int = 1) -> nn.Module:
+    """A convolution, and one behind it."""
+    behind = nn.Conv2d(channels, 8, kernel, stride, groups=groups)
+    return nn.Sequential(nn.Conv2d(3, channels, 3), behind)
+
+
+@pytest.mark.parametrize("model", [layers(8), layers(7, kernel=3), layers(7, stride=1)])
+def test_networks_like_those_that_stay_take_them(model: nn.Module) -> None:
+    assert take_channels_last(model)
+
+
 def test_gradients_reach_the_images() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3))
     take_channels_last(model)
@@ -62,11 +74,22 @@ def test_other_images_stay(images: tuple[int, ...], dtype: torch.dtype) -> None:
     assert found == [False]
 
 
+@pytest.mark.parametrize("learning", ["bptt", "dsr", "ottt"])
+def test_spiking_neurons_keep_them(learning: Learning) -> None:
+    torch.manual_seed(0)
+    model = spiking(ConvNet((3, 16, 16), 4, [4, 6], norm=False), 3, learning)
+    assert take_channels_last(model)
+    found = orders(model)
+    model(torch.randn(5, 3, 16, 16)).square().sum().backward()
+    assert found and all(found)
+
+
 @pytest.mark.parametrize(
     "model",
-    [MLP((3, 16, 16), 4, [5]), spiking(ConvNet((3, 16, 16), 4, [4]), steps=2, learning="bptt")],
-    ids=["no convolution", "spiking"],
+    [MLP((3, 16, 16), 4, [5]), layers(7), layers(4, stride=(1, 2)), layers(16, groups=4)],
+    ids=["no convolution", "narrow", "narrow, one stride", "narrow groups"],
 )
 def test_other_networks_stay(model: nn.Module) -> None:
+    """Those without convolutions, and those in which a gradient of the library would write beyond its memory."""
     assert not take_channels_last(model)
     assert not model._forward_pre_hooks

@@ -53,6 +53,26 @@ def test_surrogate_gradients_are_those_of_a_loop(surrogate, steps, started):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("kind", [*SLOPES, "rate"])
+def test_channels_that_are_last_in_memory_stay_last_and_change_no_bit(kind, started):
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        # As a convolution gives them, for all steps at once.
+        x, weights = (
+            currents(6, (4, 5, 3), seed=seed).contiguous(memory_format=order).unflatten(0, (3, 2)) for seed in (0, 1)
+        )
+        before = currents(1, (2, 4, 5, 3), seed=2)[0] if started and kind != "rate" else None
+        x.requires_grad_()
+        spikes, left = rate_spikes(x, 0.8, 0.6) if kind == "rate" else surrogate_spikes(x, before, 0.8, 0.6, kind)
+        spikes.backward(weights)
+        found.append((spikes, left, x.grad))
+        last = order is torch.channels_last
+        assert all((one.flatten(0, 1).stride(1) == 1) is last for one in (spikes, x.grad))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0 if kind != "rate" else 1e-15)
+
+
 def test_a_threshold_and_a_decay_that_are_numbers_give_the_same():
     x = currents()
     trained = surrogate_spikes(x, None, torch.tensor(0.8), torch.tensor(0.5))

@@ -37,9 +37,9 @@ def fire(
         ([0.0, 1.0, 0.0], 0.8)
     """
     kind = torch.float32 if currents.dtype in HALF else currents.dtype
-    steps, *shape = currents.shape
-    membranes = torch.empty(steps if keep else 1, *shape, dtype=kind, device=currents.device)
-    spikes = torch.empty(currents.shape, dtype=currents.dtype, device=currents.device)
+    steps = len(currents)
+    membranes = _steps_like(currents[0], steps if keep else 1, kind)
+    spikes = _steps_like(currents[0], steps, currents.dtype)
     left = torch.zeros_like(membranes[0]) if before is None else before.clone()
     every = membranes.unbind() if keep else membranes.unbind() * steps
     for current, membrane, spike in zip(currents.unbind(), every, spikes.unbind(), strict=True):
@@ -132,7 +132,7 @@ class _Errors(torch.autograd.Function):
 
     @staticmethod
     def forward(of_spikes: Any, of_left: Any, membranes: Any, level: Any, leak: Any, surrogate: Any) -> Any:
-        errors = torch.empty_like(of_spikes, memory_format=torch.contiguous_format)
+        errors = _steps_like(membranes[0], len(of_spikes), of_spikes.dtype)
         later = of_left
         for gradient, membrane, error in zip(
             reversed(of_spikes.unbind()), reversed(membranes.unbind()), reversed(errors.unbind()), strict=True
@@ -215,9 +215,9 @@ class _RateSpikes(torch.autograd.Function):
         inside, above = ctx.saved_tensors
         if gradients[0] is None:
             return None, None, None, None
-        total = gradients[0].sum(0)
+        total = _summed(gradients[0], [1.0] * len(gradients[0]))
         weights = step_weights(len(gradients[0]), ctx.decay, like=total)
-        errors = weights.view(-1, *[1] * total.ndim) * (total * inside)
+        errors = _each(weights, total * inside)
         of_threshold = (total * above).sum() if ctx.trained and ctx.needs_input_grad[1] else None
         return errors, of_threshold, None, None
 
@@ -233,14 +233,25 @@ def step_weights(steps: int, decay: float, like: Tensor) -> Tensor:
         >>> step_weights(2, 0.5, like=torch.zeros(()))
         tensor([0.3333, 0.6667])
     """
-    powers = torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-    found = decay**powers
-    return (found / found.sum()).to(device=like.device, dtype=like.dtype)
+    return torch.tensor(_shares(steps, decay), device=like.device, dtype=like.dtype)
+
+
+def _shares(steps: int, decay: float) -> list[float]:
+    powers = [decay**power for power in reversed(range(steps))]
+    return [power / sum(powers) for power in powers]
 
 
 def weighted_mean(values: Tensor, decay: float) -> Tensor:
     """The mean of (steps, ...) over the steps, weighted by step_weights."""
-    return torch.tensordot(step_weights(len(values), decay, like=values), values, dims=1)
+    return _summed(values, _shares(len(values), decay))
+
+
+def _summed(values: Tensor, weights: list[float]) -> Tensor:
+    """Steps times their weights, summed one by one: a reduction would lay the sum out anew where channels are last."""
+    total = values[0] * weights[0]
+    for value, weight in zip(values[1:].unbind(), weights[1:], strict=True):
+        total = total.add_(value, alpha=weight)
+    return total
 
 
 def number(value: float | Tensor) -> float:
@@ -251,6 +262,20 @@ def number(value: float | Tensor) -> float:
         0.5
     """
     return float(value.detach()) if isinstance(value, Tensor) else value
+
+
+def _each(weights: Tensor, one: Tensor) -> Tensor:
+    """The same for each step, by its weight: (steps,) and (...) to (steps, ...), laid out as by _steps_like."""
+    last = one.ndim == 4 and one.stride(1) == 1
+    one = one.movedim(1, -1) if last else one
+    every = weights.view(-1, *[1] * one.ndim) * one
+    return every.movedim(-1, 2) if last else every
+
+
+def _steps_like(one: Tensor, steps: int, kind: torch.dtype) -> Tensor:
+    """Room for steps, each laid out in memory as the one given is: where channels are last they stay last."""
+    like = torch.empty_like(one, dtype=kind)
+    return like.new_empty_strided((steps, *like.shape), (like.numel(), *like.stride()))
 
 
 def _first(value: Tensor, place: int | None, size: int) -> Tensor:

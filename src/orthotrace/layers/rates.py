@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orthotrace.layers.firing import step_weights
+from orthotrace.layers.firing import weighted_mean
 from orthotrace.layers.neurons import LIF
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -39,6 +39,6 @@ class _ByRates:
         if not torch.is_grad_enabled():
             return None
         over_steps = args[0].unflatten(0, (self.steps, -1))
-        rates = torch.tensordot(step_weights(self.steps, self.decay, like=over_steps), over_steps, dims=1)
+        rates = weighted_mean(over_steps, self.decay)
         found = layer.forward(rates)
         return (outputs.detach().unflatten(0, (self.steps, -1)) + (found - found.detach())).flatten(0, 1)
