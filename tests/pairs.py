@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from composed import GROUPS, KEYS, MEMORY
+from composed import ADAPTED, ADAPTERS, GROUPS, KEYS, MEMORY
 
 # Batches of 512 and a remainder of 81; the Hebbian rule has rows that wait at the end of an epoch.
 SMALL = ("stream=permuted", "stream.tasks=2", "trainer.max_epochs=3", "trainer.batch_size=512", "trainer.save_every=0",
@@ -21,13 +21,16 @@ PLACES = [(1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
 
 def of_method(method: str) -> list[str]:
     rows = ["method.rows=2"] if "rows" in KEYS[method] else []
-    return [f"method={method}", *rows, *(["method.alpha=.1"] if method == "owm" else [])]
+    own = ADAPTED if method in ADAPTERS else ["method.alpha=.1"] if method == "owm" else []
+    return [f"method={method}", *rows, *own]
 
 
 METHODS = [method for method in GROUPS["method"] if method not in MEMORY]
 CASES = {
     **{method: [*of_method(method), "model.hidden=[8]", *BUSY] for method in METHODS},
-    **{f"{method}, convolutions": [*of_method(method), *CONVOLUTIONS, "regularizer.average=.9"] for method in METHODS},
+    **{f"{method}, convolutions": [*of_method(method), *CONVOLUTIONS, "regularizer.average=.9"]
+       # Convolutions take no adapters.
+       for method in METHODS if method not in ADAPTERS},
     "api, all layers": [*of_method("api"), "model.hidden=[8]", "method.threshold=1"],
     "trgp, all regions": [*of_method("trgp"), "model.hidden=[8]", "method.threshold=0", "method.rate=.1"],
     "gpm, complement": [*of_method("gpm"), "model.hidden=[8]", "method.complement=true"],
@@ -35,7 +38,8 @@ CASES = {
     "hlop, a closing pass": [*of_method("hlop"), "model.hidden=[8]", "method.closing_pass=true"],
     "normalisation by task": [*of_method("gpm"), *CONVOLUTIONS, "method.normalisation=task", "stream.scenario=task"],
     **{f"weights {kind}": [*of_method("finetune"), *CONVOLUTIONS, f"weights={kind}"] for kind in GROUPS["weights"]
-       if kind != "rbm_init"},
+       if kind not in ("rbm_init", "lora")},
+    "weights lora": [*of_method("finetune"), "model.hidden=[8]", *ADAPTED],
     "weights rbm_init": [*of_method("finetune"), "model.hidden=[8]", "weights=rbm_init", "model.weights.epochs=1"],
     "learned scales": [*of_method("finetune"), *CONVOLUTIONS, "weights=own", "model.weights.learn_scale=true"],
     "resnet": [*of_method("gpm"), "model=resnet18", "model.channels=2"],

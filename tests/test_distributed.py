@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from composed import built
 from conftest import command, started
 from paired import differences, served_and_trained, told
-from pairs import CASES, chosen, places_of
+from pairs import CASES, SMALL, chosen, places_of
 from processes import KINDS, in_two_processes, learned
 
 from orthotrace.results.run_folder import Run
@@ -52,6 +53,13 @@ def test_every_image_is_served_once_and_weighs_the_same(two):
     # 4 x 4, and the last one joins the one before: 5 images, 3 and 2 of them in a process.
     assert two[0]["weights"].tolist() == pytest.approx([1, 1, 1, 1, 6 / 5])
     assert two[1]["weights"].tolist() == pytest.approx([1, 1, 1, 1, 4 / 5])
+
+
+@pytest.mark.whole
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", CASES)
+def test_what_make_chaos_cuts_can_be_trained(tmp_path, name):
+    built(Run(tmp_path / "run"), *SMALL, *CASES[name], "trainer.devices=1").run()
 
 
 TINY = ("stream.tasks=2", "trainer.max_epochs=2", "model.hidden=[24]", "trainer.accelerator=cpu", "method.rows=5")
