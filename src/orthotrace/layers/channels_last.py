@@ -42,10 +42,10 @@ def take_channels_last(model: nn.Module) -> bool:
 
 
 def _is_safe(layer: nn.Conv2d) -> bool:
-    """Whether a layer can be trained so: a gradient of oneDNN 3.12, in torch 2.13, writes beyond its memory.
+    """Whether a layer can be trained so on every processor.
 
-    It is that of the weights where a 1 x 1 convolution skips pixels of fewer than 8 channels, on processors with AVX2
-    and without AVX-512, and it may end the process.
+    In oneDNN 3.12, of torch 2.13, a gradient of very narrow layers writes beyond its memory on some, which may end the
+    process.
     """
     narrow = layer.in_channels // layer.groups < NARROW
     return not (narrow and set(layer.kernel_size) == {1} and max(layer.stride) > 1)
