@@ -210,7 +210,7 @@ def row_energy_shares(rows: Tensor, frozen: Tensor, held: Tensor) -> tuple[float
     """
     gram = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
     within, before = (rows.new_zeros(len(rows), len(basis), dtype=torch.float64) for basis in (held, frozen))
-    for columns in in_blocks(rows.shape[1], len(rows)):
+    for columns in in_blocks(rows.shape[1], max(len(rows), len(held))):
         some = rows[:, columns].double()
         gram.addmm_(some, some.T)
         within.addmm_(some, held[:, columns].double().T)

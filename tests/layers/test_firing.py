@@ -73,6 +73,21 @@ def test_channels_that_are_last_in_memory_stay_last_and_change_no_bit(kind, star
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0 if kind != "rate" else 1e-15)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_many_steps_in_a_type_of_few_bits_are_summed_in_one_of_more(dtype):
+    x = torch.full((1000, 1), 0.5, dtype=dtype, requires_grad=True)
+    assert weighted_mean(x, 1.0).tolist() == [0.5]
+    rate_spikes(x, 1.0, 1.0)[0].sum().backward()
+    assert float(x.grad.double().sum()) == pytest.approx(1000, rel=0.01)
+
+
+def test_no_steps_leave_the_membrane_as_it_is():
+    before = torch.rand(2, 3)
+    spikes, left = surrogate_spikes(torch.rand(0, 2, 3), before, 1.0, 0.5)
+    assert spikes.shape == (0, 2, 3) and torch.equal(left, before)
+    assert weighted_mean(spikes, 0.5).tolist() == [[0.0] * 3] * 2
+
+
 def test_a_threshold_and_a_decay_that_are_numbers_give_the_same():
     x = currents()
     trained = surrogate_spikes(x, None, torch.tensor(0.8), torch.tensor(0.5))

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.plugins.precision import Precision
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from orthotrace.training.checkpoint_io import StreamedCheckpointIO
 from orthotrace.training.trainer import make_trainer
@@ -47,7 +49,14 @@ class Own(TorchCheckpointIO):
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"), [({}, StreamedCheckpointIO), ({"plugins": [Own()]}, Own), ({"plugins": Own()}, Own)]
+    ("given", "kind"),
+    [
+        ({}, StreamedCheckpointIO),
+        ({"plugins": [Precision()]}, StreamedCheckpointIO),
+        ({"plugins": [Own()]}, Own),
+        ({"plugins": Own()}, Own),
+        ({"strategy": SingleDeviceStrategy("cpu", checkpoint_io=Own())}, Own),
+    ],
 )
 def test_the_trainer_takes_it_unless_the_user_has_one(tmp_path, given, kind):
     assert type(make_trainer({**CPU, **given}, [], tmp_path).strategy.checkpoint_io) is kind

@@ -38,8 +38,8 @@ def fire(
     """
     kind = torch.float32 if currents.dtype in HALF else currents.dtype
     steps = len(currents)
-    membranes = _steps_like(currents[0], steps if keep else 1, kind)
-    spikes = _steps_like(currents[0], steps, currents.dtype)
+    membranes = _steps_like(currents, steps if keep else 1, kind)
+    spikes = _steps_like(currents, steps, currents.dtype)
     left = torch.zeros_like(membranes[0]) if before is None else before.clone()
     every = membranes.unbind() if keep else membranes.unbind() * steps
     for current, membrane, spike in zip(currents.unbind(), every, spikes.unbind(), strict=True):
@@ -132,7 +132,7 @@ class _Errors(torch.autograd.Function):
 
     @staticmethod
     def forward(of_spikes: Any, of_left: Any, membranes: Any, level: Any, leak: Any, surrogate: Any) -> Any:
-        errors = _steps_like(membranes[0], len(of_spikes), of_spikes.dtype)
+        errors = _steps_like(membranes, len(of_spikes), of_spikes.dtype)
         later = of_left
         for gradient, membrane, error in zip(
             reversed(of_spikes.unbind()), reversed(membranes.unbind()), reversed(errors.unbind()), strict=True
@@ -238,7 +238,8 @@ def step_weights(steps: int, decay: float, like: Tensor) -> Tensor:
 
 def _shares(steps: int, decay: float) -> list[float]:
     powers = [decay**power for power in reversed(range(steps))]
-    return [power / sum(powers) for power in powers]
+    total = sum(powers)
+    return [power / total for power in powers]
 
 
 def weighted_mean(values: Tensor, decay: float) -> Tensor:
@@ -248,10 +249,14 @@ def weighted_mean(values: Tensor, decay: float) -> Tensor:
 
 def _summed(values: Tensor, weights: list[float]) -> Tensor:
     """Steps times their weights, summed one by one: a reduction would lay the sum out anew where channels are last."""
-    total = values[0] * weights[0]
+    if not len(values):
+        return values.new_zeros(values.shape[1:])
+    # In a type of few bits what many steps add would be lost.
+    kind = torch.float32 if values.dtype in HALF else values.dtype
+    total = values[0].to(kind) * weights[0]
     for value, weight in zip(values[1:].unbind(), weights[1:], strict=True):
         total = total.add_(value, alpha=weight)
-    return total
+    return total.to(values.dtype)
 
 
 def number(value: float | Tensor) -> float:
@@ -272,9 +277,9 @@ def _each(weights: Tensor, one: Tensor) -> Tensor:
     return every.movedim(-1, 2) if last else every
 
 
-def _steps_like(one: Tensor, steps: int, kind: torch.dtype) -> Tensor:
-    """Room for steps, each laid out in memory as the one given is: where channels are last they stay last."""
-    like = torch.empty_like(one, dtype=kind)
+def _steps_like(every: Tensor, steps: int, kind: torch.dtype) -> Tensor:
+    """Room for steps, each laid out in memory as the first one given is: where channels are last they stay last."""
+    like = torch.empty_like(every[0], dtype=kind) if len(every) else every.new_empty(every.shape[1:], dtype=kind)
     return like.new_empty_strided((steps, *like.shape), (like.numel(), *like.stride()))
 
 

@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from orthotrace.core.errors import UserError, nearest
 from orthotrace.core.launched import Launched, launched
@@ -112,8 +112,9 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback], folder: 
     own["default_root_dir"] = str(folder / "lightning")
     given = options.get("plugins") or []
     plugins = given if isinstance(given, list) else [given]
-    writer = [] if any(isinstance(one, CheckpointIO) for one in plugins) else [StreamedCheckpointIO()]
-    own["plugins"] = [*plugins, environment, *writer]
+    # A strategy that is an object brings what writes its checkpoints.
+    theirs = any(isinstance(one, CheckpointIO) for one in plugins) or isinstance(options.get("strategy"), Strategy)
+    own["plugins"] = [*plugins, environment, *([] if theirs else [StreamedCheckpointIO()])]
     try:
         with without_srun_hint():
             trainer = pl.Trainer(**{**options, **own})
