@@ -109,7 +109,8 @@ def test_spiking_benchmarks_have_their_fields(monkeypatch):
     monkeypatch.setattr(cases, "peak", lambda case, steps: 20.0 if "bptt" in case or steps > 10 else 40.0)
     records = benchmark.spiking(rounds=1)
     assert [one["peer"] for one in records] == [
-        "snntorch", "ordinary network", "snntorch", "ordinary network", "bptt", "bptt", "finetune", "snntorch", "10 steps",
+        "snntorch", "ordinary network", "snntorch", "ordinary network", "bptt", "bptt", "finetune", "finetune", "snntorch",
+        "10 steps",
     ]  # fmt: skip
     assert all(one["ours_over_peer"] > 0 for one in records[:-2])
     assert [one["ours_over_peer_mb"] for one in records[-2:]] == [0.5, 0.5]

@@ -1,4 +1,6 @@
 import io
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,20 @@ def test_it_is_never_in_memory_as_a_whole(tmp_path, monkeypatch, writer, whole):
 def test_a_full_disk_is_an_os_error(content):
     with pytest.raises(OSError, match="No space left"):
         StreamedCheckpointIO().save_checkpoint(content, "/dev/full")
+
+
+@pytest.mark.parametrize("most", [1000, 8000, 200_000])
+def test_so_is_a_file_that_becomes_too_large(tmp_path, most):
+    """It fails within torch, which goes on to tell of what it misses."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            StreamedCheckpointIO().save_checkpoint(CONTENT, tmp_path / "some.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 class Own(TorchCheckpointIO):

@@ -27,4 +27,10 @@ class StreamedCheckpointIO(TorchCheckpointIO):
         """
         # Not by its path: the name of the file would be in the file.
         with Path(path).open("wb") as file:
-            torch.save(checkpoint, file)
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # Where a write fails torch then misses what it should have written, and tells of that.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from error
+                raise
