@@ -37,7 +37,7 @@ def drawings_of_scores(grouped: Sequence[Group], facets: Facets, level: float) -
     word = WORDS[score]
     several = any(len(group.runs) > 1 for group in grouped)
     seeds = "over seeds" if several else "of one seed"
-    matrices = {group.label: [np.array(run.scores["accuracy"]) for run in group.runs] for group in grouped}
+    matrices = {group.label: [np.array(run.scores["accuracy"], dtype=float) for run in group.runs] for group in grouped}
     blank = {group.label: blank_of(group.runs[0]) for group in grouped}
     white = (
         " Blank cells are tasks whose classes were not taught yet: nothing can be known of them."

@@ -132,7 +132,7 @@ def test_pretrained_networks_that_were_not_trained_are_compared(tmp_path, monkey
         called(train, *words, f"seed={seed}", f"hydra.run.dir={run.folder}")
         made = built(Run(tmp_path / "none"), *words, f"seed={seed}")
         assert torch.equal(orthotrace.load(run.folder, epoch=0).fc1.weight, made.learner.model.fc1.weight)
-        assert run.scores["untrained"] == made.evaluator(after=0)[0]
+        assert run.scores["untrained"] == made.evaluator.untrained()
     called(analyze, f"runs={tmp_path / 'runs'}", "epochs=[0]", "formats=[png]", "figures=[consistency]")
     assert (tmp_path / "runs" / "analysis" / "figures" / "consistency.png").is_file()
     with pytest.raises(UserError, match="init_from: the network would start from other weights"):

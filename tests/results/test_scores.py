@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,10 +44,29 @@ def test_forward_transfer_needs_the_untrained_net_and_one_head(untrained, shared
     assert summarise(R, untrained, shared).fwt is None
 
 
-@pytest.mark.parametrize("matrix", [[], [[0.1, 0.2]], [[0.1, float("nan")], [0.1, 0.2]], [[0.1, None], [0.1, 0.2]]])
+INCOMPLETE = [
+    [],
+    [[0.1, 0.2]],
+    [[0.1, float("nan")], [0.1, 0.2]],
+    [[0.1, 0.2], [None, 0.2]],
+    [[None, 0.2], [0.1, 0.2]],
+]
+
+
+@pytest.mark.parametrize("matrix", INCOMPLETE)
 def test_incomplete_matrices_are_refused(matrix):
     with pytest.raises(ValueError, match="matrix"):
         summarise(matrix)
+
+
+def test_later_tasks_need_not_be_tested():
+    """Without them forward transfer alone is unknown; the best accuracy on a task is over those that were tested."""
+    known = [[value if j <= i else None for j, value in enumerate(row)] for i, row in enumerate(R)]
+    whole, part = summarise(R, B), summarise(known, B)
+    assert part.fwt is None and whole.fwt is not None
+    assert replace(part, fwt=whole.fwt) == whole
+    # What is next is all that forward transfer needs.
+    assert summarise([[0.9, 0.3, None], *R[1:]], B) == whole
 
 
 def test_worst_accuracies_are_over_all_steps_after_a_task():

@@ -106,3 +106,47 @@ def test_how_many_are_tested_at_once_changes_nothing():
     part = Images(torch.randn(150, 3, 32, 32, generator=draws), torch.randint(5, (150,), generator=draws))
     one, other = evaluate(model, part, loss=True), evaluate(model, part, loss=True, batch_size=150)
     assert one.accuracy == other.accuracy and one.loss == pytest.approx(other.loss, abs=1e-5)
+
+
+# Scenario, repeats, blur -> tasks that are tested after each of the first two.
+TESTED = {
+    ("task", 1, 0.0): [[0], [0, 1]],
+    ("class", 1, 0.0): [[0], [0, 1]],
+    ("domain", 1, 0.0): [[0, 1, 2], [0, 1, 2]],
+    ("class", 1, 0.2): [[0, 1, 2], [0, 1, 2]],
+    ("class", 2, 0.0): [[0, 3], [0, 1, 3, 4]],
+    ("task", 2, 0.0): [[0, 3], [0, 1, 3, 4]],
+}
+
+
+@pytest.mark.parametrize("given", TESTED, ids=str)
+def test_what_was_not_taught_yet_is_not_tested(given, monkeypatch):
+    """Its accuracy is what a test would find where no class of it can be chosen, and unknown of an untrained head."""
+    from orthotrace.data.sources import digits
+    from orthotrace.data.streams import Split
+    from orthotrace.methods.finetune import Finetune
+    from orthotrace.models.mlp import MLP
+
+    scenario, repeats, blur = given
+    stream = Split(digits(), tasks=3, classes_per_task=3, scenario=scenario, repeats=repeats, blur=blur)
+    torch.manual_seed(0)
+    evaluator = Evaluator(MLP(stream.shape, len(stream.classes), hidden=[16]), Finetune(), stream)
+    each = [
+        [
+            evaluate(evaluator.model, stream.test(index), stream.active.for_evaluation(index, after)).accuracy
+            for index in range(stream.tasks)
+        ]
+        for after in range(3)
+    ]
+    tested = []
+    monkeypatch.setattr(
+        "orthotrace.training.evaluation.evaluate", lambda *given: tested.append(given[1]) or evaluate(*given)
+    )
+    assert evaluator.untrained() == each[0] and len(tested) == stream.tasks
+    for after, expected in enumerate(TESTED[given], start=1):
+        tested.clear()
+        found, _ = evaluator(after)
+        assert len(tested) == len(expected)
+        for index in range(stream.tasks):
+            untrained = scenario == "task" and index not in expected
+            assert found[index] == (None if untrained else each[after][index])

@@ -141,9 +141,13 @@ def test_each_network_is_tested_with_the_outputs_of_its_time(monkeypatch):
     asked: list[tuple[str, int]] = []
     loaded = ["drawn"]
 
-    def evaluator(after: int) -> tuple[list[float], list[None]]:
-        asked.append((loaded[-1], after))
-        return [after + place / 10 for place in range(4)], []
+    class Asked:
+        def untrained(self) -> list[float]:
+            return self(0)[0]
+
+        def __call__(self, after: int) -> tuple[list[float], list[None]]:
+            asked.append((loaded[-1], after))
+            return [after + place / 10 for place in range(4)], []
 
     checkpoints = SimpleNamespace(
         components=SimpleNamespace(stream=SimpleNamespace(tasks=4)),
@@ -155,7 +159,7 @@ def test_each_network_is_tested_with_the_outputs_of_its_time(monkeypatch):
         2, task=2, untrained=[7.0, 7.5], accuracy=[[8.0, 8.5], [9.0, 9.5]], by_class=[[], []], leak=[None, None],
         validation=[0.5],
     )  # fmt: skip
-    parts: Any = (torch.nn.Linear(2, 2), checkpoints, evaluator, trainer, Tracker())
+    parts: Any = (torch.nn.Linear(2, 2), checkpoints, Asked(), trainer, Tracker())
     long = lengthening.lengthened(short, *parts)
     assert asked == [("drawn", 0), ("task 1", 1), ("task 2", 2)]
     assert long.untrained == [7.0, 7.5, 0.2, 0.3] and long.tasks == 4 and not long.validation

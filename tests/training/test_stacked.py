@@ -114,7 +114,9 @@ def test_each_network_is_as_it_is_alone(tmp_path, method, kind):
         assert own.pop("stacked") == SEEDS and own.keys() == scores.keys()
         for mine, theirs in zip(own["accuracy"], scores["accuracy"], strict=True):
             for index, (first, second) in enumerate(zip(mine, theirs, strict=True)):
-                assert abs(first - second) <= 1.01 / own["test_images"][index]
+                # A head that is untrained is not tested.
+                unknown = first is second is None
+                assert unknown or abs(first - second) <= 1.01 / own["test_images"][index]
         for mine, theirs in zip(rows(one.run_folder), rows(alone.run_folder), strict=True):
             assert {key: mine[key] for key in ("task", "epoch", "step")} == {
                 key: theirs[key] for key in ("task", "epoch", "step")

@@ -76,6 +76,16 @@ class ActiveOutputs:
             return self.by_task[task]
         return self.for_training(after - 1) if after else range(self.outputs)
 
+    def taught(self, task: int, after: int) -> bool:
+        """Whether the outputs of a task have been trained, after training on so many tasks.
+
+        Example:
+            >>> active = ActiveOutputs("class", (range(0, 2), range(2, 4)))
+            >>> active.taught(0, after=1), active.taught(1, after=1), active.taught(1, after=2)
+            (True, False, True)
+        """
+        return self.blurred or self.by_task[task] in self.by_task[:after]
+
     def of_earlier_tasks(self, task: int) -> list[range]:
         """The outputs that earlier tasks have trained: one range for each head, each once."""
         if self.scenario == "task":

@@ -17,7 +17,7 @@ def collapsed_tasks(scores: Mapping[str, Any]) -> list[int]:
     Args:
         scores: the content of scores.json.
     """
-    done = [row for row in scores["accuracy"] if None not in row]
+    done = [row for row in scores["accuracy"] if row[0] is not None]
     # Runs of earlier versions recorded no chance; what a task shows is known once it has ended.
     chance, images = scores.get("chance") or [], scores.get("test_images") or []
     return collapsed(done, chance[: len(done)], images[: len(done)])

@@ -10,7 +10,8 @@ from typing import Any
 class Scores:
     """Summary of an accuracy matrix; rates in [-1, 1], None where one does not apply.
 
-    With R[i, j] the test accuracy on task j after training task i, b_j that of the untrained network, i, j = 1..T:
+    With R[i, j] the test accuracy on task j after training task i, b_j that of the untrained network, i, j = 1..T, and
+    maxima over what was tested:
 
     Attributes:
         acc: mean_j R[T, j].
@@ -34,12 +35,12 @@ class Scores:
 
 
 def summarise(
-    accuracy: Sequence[Sequence[float]], untrained: Sequence[float] | None = None, shared_head: bool = True
+    accuracy: Sequence[Sequence[float | None]], untrained: Sequence[float] | None = None, shared_head: bool = True
 ) -> Scores:
     """Scores of a complete accuracy matrix.
 
     Args:
-        accuracy: T x T, row i after training task i, rates in [0, 1].
+        accuracy: T x T, row i after training task i, rates in [0, 1]; None on later tasks that were not tested.
         untrained: T, of the untrained network.
         shared_head: whether all tasks share one readout.
 
@@ -53,20 +54,27 @@ def summarise(
     total = len(accuracy)
     if not total or any(len(row) != total for row in accuracy):
         raise ValueError(f"a T x T matrix is needed, got rows of {[len(row) for row in accuracy]}")
-    if not all(isinstance(value, (int, float)) and math.isfinite(value) for row in accuracy for value in row):
+    rows = [[_number(value) for value in row] for row in accuracy]
+    if not all(
+        math.isfinite(value) or (j > i and accuracy[i][j] is None)
+        for i, row in enumerate(rows)
+        for j, value in enumerate(row)
+    ):
         raise ValueError("the matrix is not complete")
-    last = accuracy[-1]
+    last = rows[-1]
     before = range(total - 1)
+    next_tested = all(math.isfinite(rows[j - 1][j]) for j in range(1, total))
     forward = None
-    if shared_head and untrained is not None and total > 1:
-        forward = _mean([accuracy[j - 1][j] - untrained[j] for j in range(1, total)])
+    if shared_head and untrained is not None and total > 1 and next_tested:
+        forward = _mean([rows[j - 1][j] - untrained[j] for j in range(1, total)])
+    best = [max(row[j] for row in rows[:-1] if math.isfinite(row[j])) for j in before]
     return Scores(
         acc=_mean(last),
-        aia=_mean([_mean(row[: i + 1]) for i, row in enumerate(accuracy)]),
-        bwt=_mean([last[j] - accuracy[j][j] for j in before]) if total > 1 else None,
+        aia=_mean([_mean(row[: i + 1]) for i, row in enumerate(rows)]),
+        bwt=_mean([last[j] - rows[j][j] for j in before]) if total > 1 else None,
         fwt=forward,
-        forgetting=(_mean([max(accuracy[i][j] for i in before) - last[j] for j in before]) if total > 1 else None),
-        learning_accuracy=_mean([accuracy[j][j] for j in range(total)]),
+        forgetting=_mean([best[j] - last[j] for j in before]) if total > 1 else None,
+        learning_accuracy=_mean([rows[j][j] for j in range(total)]),
     )
 
 
@@ -83,12 +91,14 @@ class InsideScores:
     wc_acc: float
 
 
-def inside_scores(inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequence[float]]) -> InsideScores | None:
+def inside_scores(
+    inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequence[float | None]]
+) -> InsideScores | None:
     """Scores of what was measured inside tasks; None where nothing was, or there is one task only.
 
     Args:
         inside: task (from 1) and accuracy on the tasks so far, at steps inside tasks.
-        accuracy: T x T, row i after training task i; the ends of tasks count as steps.
+        accuracy: T x T, row i after training task i, as for summarise; the ends of tasks count as steps.
 
     Source: De Lange, van de Ven & Tuytelaars, Continual evaluation for lifelong learning, ICLR 2023, eqs. 3 and 4.
 
@@ -102,9 +112,9 @@ def inside_scores(inside: Sequence[Mapping[str, Any]], accuracy: Sequence[Sequen
     lowest = []
     for task in range(total - 1):
         during = [row["accuracy"][task] for row in inside if row["task"] > task + 1]
-        lowest.append(min([*during, *(row[task] for row in accuracy[task + 1 :])]))
+        lowest.append(min([*during, *(_number(row[task]) for row in accuracy[task + 1 :])]))
     worst = _mean(lowest)
-    return InsideScores(worst, round(accuracy[-1][-1] / total + (1 - 1 / total) * worst, 12))
+    return InsideScores(worst, round(_number(accuracy[-1][-1]) / total + (1 - 1 / total) * worst, 12))
 
 
 def collapsed(accuracy: Sequence[Sequence[float]], chance: Sequence[float], images: Sequence[int]) -> list[int]:
@@ -166,6 +176,10 @@ def _matching(reference: Sequence[float], accuracy: Sequence[Sequence[float]]) -
     if len(reference) != len(accuracy):
         raise ValueError(f"{len(reference)} reference accuracies for {len(accuracy)} tasks")
     return reference
+
+
+def _number(value: float | None) -> float:
+    return value if isinstance(value, (int, float)) else math.nan
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -132,30 +132,40 @@ class Evaluator:
         self.stream = stream
         self.nearest = nearest
 
+    def _tested(self, index: int, after: int) -> EvaluationResult:
+        outputs = self.stream.active.for_evaluation(index, after)
+        return evaluate(self._network(index, after), self.stream.test(index), outputs)
+
     def _network(self, index: int, after: int) -> nn.Module:
         """What is tested on a task."""
         network = self.method.network(self.model, index)
         return self.nearest.over(network) if self.nearest is not None and after else network
 
-    def __call__(self, after: int, tasks: int | None = None) -> tuple[list[float], list[float | None]]:
+    def untrained(self) -> list[float]:
+        """Accuracy on each task before training; in a regression R^2."""
+        return [self._tested(index, 0).accuracy for index in range(self.stream.tasks)]
+
+    def __call__(self, after: int, tasks: int | None = None) -> tuple[list[float | None], list[float | None]]:
         """Accuracy on each task, and on each class over the images of all tasks so far.
 
-        In a regression R^2, and that of each output, mean over the tasks so far that have it.
+        In a regression R^2, and that of each output, mean over the tasks so far that have it. Tasks whose outputs were
+        not taught yet are not tested: their accuracy is 0 where no class of theirs can be chosen, and None where they
+        have a head of their own, which is untrained.
 
         Args:
             after: tasks that have taught their classes.
             tasks: how many are tested; None for all.
         """
         stream, active = self.stream, self.stream.active
-        found = [
-            evaluate(self._network(index, after), stream.test(index), active.for_evaluation(index, after))
-            for index in range(stream.tasks if tasks is None else tasks)
-        ]
+        asked = range(stream.tasks if tasks is None else tasks)
+        found = {index: self._tested(index, after) for index in asked if active.taught(index, after)}
+        so_far = [one for index, one in found.items() if index < after]
         none = torch.zeros(active.outputs, dtype=torch.int64)
-        right = sum((one.right for one in found[:after]), none).tolist()
-        count = sum((one.count for one in found[:after]), none).tolist()
+        right = sum((one.right for one in so_far), none).tolist()
+        count = sum((one.count for one in so_far), none).tolist()
         by_class = [correct / images if images else None for correct, images in zip(right, count, strict=True)]
-        return [one.accuracy for one in found], by_class
+        unknown = None if active.scenario == "task" else 0.0
+        return [found[index].accuracy if index in found else unknown for index in asked], by_class
 
     def on_validation(self, after: int) -> list[float]:
         """Accuracy on the validation part of each task; nothing where a task has none.

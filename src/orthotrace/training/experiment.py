@@ -177,7 +177,7 @@ class Experiment:
             # Another trainer fits it; this one still writes its checkpoints.
             self.trainer.strategy.connect(self.learner)
         if not self.progress.untrained:
-            self.progress.untrained = self.evaluator(after=0)[0]
+            self.progress.untrained = self.evaluator.untrained()
         if not self.progress.chance:
             self.progress.chance, self.progress.test_images = self.evaluator.chances()
         self._write()

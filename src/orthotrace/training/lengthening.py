@@ -39,7 +39,7 @@ def lengthened(
         UserError: the checkpoint of a task is missing or damaged.
     """
     tasks, before = checkpoints.components.stream.tasks, progress.tasks
-    untrained = [*progress.untrained, *evaluator(after=0)[0][before:]]
+    untrained = [*progress.untrained, *evaluator.untrained()[before:]]
     accuracy = []
     for number, row in enumerate(progress.accuracy, start=1):
         saved = read(checkpoints.run.checkpoint(number), read_checkpoint)

@@ -23,7 +23,8 @@ class Progress:
         chance: of each task the share of its most frequent class: what one and the same answer gets right.
         test_images: of each task.
         validation: accuracy on the validation part of each task after the last one; none where a task has no such part.
-        accuracy: a row for each task that has ended, of T test accuracies.
+        accuracy: a row for each task that has ended, of T test accuracies; None on a task whose own head is
+            untrained.
         by_class: a row for each task that has ended: accuracy on each class, over the test images of all tasks so far.
         inside: accuracy on the tasks so far at steps inside tasks: task, step, accuracy.
         leak: for each task that has ended the largest leak of its layers, None where nothing is protected.
@@ -43,7 +44,7 @@ class Progress:
     chance: list[float] = field(default_factory=list)
     test_images: list[int] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
-    accuracy: list[list[float]] = field(default_factory=list)
+    accuracy: list[list[float | None]] = field(default_factory=list)
     by_class: list[list[float | None]] = field(default_factory=list)
     inside: list[dict[str, Any]] = field(default_factory=list)
     leak: list[float | None] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Progress:
             for row in self.inside
         ]
 
-    def task_ended(self, accuracy: list[float], by_class: list[float | None], outcome: Outcome) -> None:
+    def task_ended(self, accuracy: list[float | None], by_class: list[float | None], outcome: Outcome) -> None:
         """Count a task and keep what was measured."""
         self.accuracy.append(accuracy)
         self.by_class.append(by_class)

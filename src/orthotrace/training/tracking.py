@@ -198,6 +198,7 @@ class WandbTracker(Tracker):
     def task(self, progress: Progress, scores: Scores | None) -> None:
         """Log the accuracies on all tasks, leak and capacity of each layer, and the matrix as a picture."""
         import matplotlib.pyplot as plt
+        import numpy as np
         import wandb
 
         from orthotrace.results.heat_map import draw_matrix, untaught
@@ -206,11 +207,13 @@ class WandbTracker(Tracker):
         place = len(progress.epochs) + progress.task - 1
         if place < self.next:
             return
-        seen = progress.accuracy[-1][: progress.task]
+        seen = [value for value in progress.accuracy[-1][: progress.task] if value is not None]
         score = progress.score
         values: dict[str, Any] = {EPOCHS: len(progress.epochs), "task": progress.task}
         values |= {f"cl/{score}": sum(seen) / len(seen)}
-        values |= {f"cl/{score}_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1)}
+        values |= {
+            f"cl/{score}_task{j}": value for j, value in enumerate(progress.accuracy[-1], start=1) if value is not None
+        }
         if progress.leak[-1] is not None:
             values["cl/leak"] = progress.leak[-1]
         for name, entry in progress.capacity.items():
@@ -224,7 +227,7 @@ class WandbTracker(Tracker):
                 summary["cl/val_acc"] = statistics.fmean(progress.validation)
             values |= summary
             figure, axes = plt.subplots(figsize=(3, 3), layout="constrained")
-            draw_matrix(axes, progress.accuracy, untaught(progress.tasks, **self.scenario))
+            draw_matrix(axes, np.array(progress.accuracy, dtype=np.float64), untaught(progress.tasks, **self.scenario))
             values[f"cl/{score}_matrix"] = wandb.Image(figure)
             plt.close(figure)
             self.run.summary.update(summary)
