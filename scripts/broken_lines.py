@@ -83,14 +83,14 @@ MUTATIONS = [
     ),
     Mutation(
         "src/orthotrace/results/scores.py",
-        "accuracy[j - 1][j] - untrained[j]",
-        "accuracy[j][j] - untrained[j]",
+        "rows[j - 1][j] - untrained[j]",
+        "rows[j][j] - untrained[j]",
         "tests/results/test_scores.py",
     ),
     Mutation(
         "src/orthotrace/results/scores.py",
-        "max(accuracy[i][j] for i in before)",
-        "accuracy[j][j]",
+        "max(row[j] for row in rows[:-1] if math.isfinite(row[j]))",
+        "rows[j][j]",
         "tests/results/test_scores.py",
     ),
     Mutation(

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -26,3 +28,30 @@ def test_scale():
 def test_scales_that_cannot_be(scale):
     with pytest.raises(UserError, match="scale"):
         digits(scale=scale)
+
+
+def test_they_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    train, test = train_test_split(range(1797), test_size=360, stratify=data.target, random_state=0)
+    for part, places in ((digits().train, train), (digits().test, test)):
+        assert torch.equal(part.inputs()[:, 0], torch.from_numpy(data.images[places] / 16).float())
+        assert part.labels.tolist() == data.target[places].tolist()
+
+
+def test_scikit_learn_is_not_imported_twice(tmp_path, monkeypatch):
+    """What it gives is kept in the cache; without one, all goes as with it."""
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "cache"))
+    first = digits()
+    with monkeypatch.context() as context:
+        context.setitem(sys.modules, "sklearn.datasets", None)
+        again = digits()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "file" / "cache"))
+    without = digits()
+    for other in (again, without):
+        assert torch.equal(other.train.images, first.train.images)
+        assert torch.equal(other.test.labels, first.test.labels)
+        assert other.train.scaling == first.train.scaling and other.classes == first.classes
