@@ -1,6 +1,8 @@
 """What the scripts of continual learning end with: all results as JSON, and the tables of docs/results.
 
 python scripts/family.py NAME    such as pmnist, for scripts/pmnist.sh
+
+Long experiments are made in pieces, also on several machines: what is known of runs that are not here stays.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,6 +230,27 @@ def results(part: Part) -> dict[str, Any]:
     return found
 
 
+def joined(known: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of one method and what was found of it, in the order of the seeds; of one seed what was found."""
+    rows = {
+        seed: {key: values[place] for key, values in of.items() if isinstance(values, list)}
+        for of in (known, found)
+        for place, seed in enumerate(of.get("seeds", ()))
+    }
+    ordered = [rows[seed] for seed in sorted(rows)]
+    every = {**known, **found}
+    return {
+        key: [row.get(key) for row in ordered] if isinstance(value, list) else value for key, value in every.items()
+    }
+
+
+def kept(name: str) -> dict[str, dict[str, Any]]:
+    """What was written before, setting -> method -> its scores: another setting is another experiment."""
+    path = RESULTS / f"{name}.json"
+    parts = read_record(path)["parts"] if path.is_file() else []
+    return {part["setting"]: part["results"] for part in parts}
+
+
 def named(run: Run, rules: bool = False) -> str:
     """The method, and what sets a network apart: its cells, adapters, how a spiking one learns, lateral neurons."""
     if rules:
@@ -264,10 +287,17 @@ def _ranks(run: Run) -> dict[str, int]:
 
 def write(name: str) -> None:
     """Write the results, and print the table."""
+    before = kept(name)
+    parts = []
+    for part in PARTS[name]:
+        known, found = before.get(part.setting, {}), results(part)
+        methods = [method for method in part.methods if method in known or method in found]
+        whole = {method: joined(known.get(method, {}), found.get(method, {})) for method in methods}
+        parts.append({"setting": part.setting, "results": whole})
     content = {
         "command": f"bash scripts/{name}.sh FOLDER_OF_PARQUET",
         "machine": f"CPU, jobs of 1 thread, torch {torch.__version__}, Python {platform.python_version()}",
-        "parts": [{"setting": part.setting, "results": results(part)} for part in PARTS[name]],
+        "parts": parts,
     }
     RESULTS.mkdir(exist_ok=True)
     write_record(RESULTS / f"{name}.json", content)

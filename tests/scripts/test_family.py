@@ -82,3 +82,32 @@ def test_adapters_in_free_directions_are_above_plain_ones(family):
     found = {method: min(of["acc"]) for method, of in part["results"].items()}
     plain = max(part["results"]["finetune lora"]["acc"])
     assert all(found[f"{method} lora"] > plain for method in ("inflora", "splitlora", "eblora"))
+
+
+def test_what_was_made_elsewhere_stays(family, tmp_path, monkeypatch):
+    """By seeds: of a seed that is here too the new one counts, and another setting is another experiment."""
+
+    def scores(seeds: list[int], acc: float) -> dict:
+        return {
+            "seeds": seeds, "acc": [acc + seed for seed in seeds], "bwt": [0.0] * len(seeds),
+            "learning_accuracy": [acc] * len(seeds), "final": [[acc]] * len(seeds), "extra_memory_bytes": 8,
+            "seconds": [5] * len(seeds),
+        }  # fmt: skip
+
+    part = family.Part("here", "runs/here", ("gpm", "hlop", "finetune"), {})
+    monkeypatch.setattr(family, "RESULTS", tmp_path)
+    monkeypatch.setitem(family.PARTS, "mine", (part,))
+    found = [{"gpm": scores([2, 0], 0.1), "hlop": scores([0], 0.2)}, {"gpm": scores([0, 1], 0.5)}, {}]
+    monkeypatch.setattr(family, "results", lambda part: found.pop(0))
+    for _ in range(3):
+        family.write("mine")
+    (whole,) = json.loads((tmp_path / "mine.json").read_text())["parts"]
+    assert list(whole["results"]) == ["gpm", "hlop"] and whole["results"]["hlop"] == scores([0], 0.2)
+    assert whole["results"]["gpm"]["seeds"] == [0, 1, 2]
+    assert whole["results"]["gpm"]["acc"] == pytest.approx([0.5, 1.5, 2.1])
+    assert whole["results"]["gpm"]["final"] == [[0.5], [0.5], [0.1]]
+    found.append({"hlop": scores([1], 0.3)})
+    monkeypatch.setitem(family.PARTS, "mine", (family.Part("there", "runs/here", ("gpm", "hlop"), {}),))
+    family.write("mine")
+    (whole,) = json.loads((tmp_path / "mine.json").read_text())["parts"]
+    assert list(whole["results"]) == ["hlop"] and whole["results"]["hlop"]["seeds"] == [1]
