@@ -43,7 +43,10 @@ ADDED: dict[str, dict[str, Any]] = {
     "trainer": {"loss": None, "checkpoints": None, "nearest_mean": False, "num_nodes": 1, "batches_at_once": "auto"},
 }
 # The same, of one class: another may mean something else by the name.
-ADDED_TO: dict[str, dict[str, Any]] = {"orthotrace.models.mlp.MLP": {"nonlinearity": "relu"}}
+ADDED_TO: dict[str, dict[str, Any]] = {
+    "orthotrace.models.convnet.AlexNet": {"statistics": "running"},
+    "orthotrace.models.mlp.MLP": {"nonlinearity": "relu"},
+}
 # The same, of no group.
 ADDED_ALONE: dict[str, Any] = {"init_digest": None, "seeds_at_once": 1}
 _ORIGINAL = {new: old for old, new in _MOVED.items()}
