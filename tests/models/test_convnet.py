@@ -42,3 +42,18 @@ def test_widths_and_images_of_other_sizes():
 def test_images_that_are_too_small(make):
     with pytest.raises(UserError, match="too small"):
         make()
+
+
+def test_statistics_of_each_batch_are_those_of_evaluation_too():
+    """What is answered to an image depends on its batch, and dropout in training moves no statistics."""
+    x = torch.randn(8, *RGB, generator=torch.Generator().manual_seed(0))
+    models = [AlexNet(RGB, 10, width=0.1, statistics=kind) for kind in ("running", "batch")]
+    models[1].load_state_dict(models[0].state_dict(), strict=False)
+    alone = []
+    for model in models:
+        model(x)
+        model.eval()
+        alone.append(torch.allclose(model(x)[:4], model(x[:4]), atol=1e-5))
+    assert alone == [True, False] and not [name for name, _ in models[1].named_buffers()]
+    with pytest.raises(UserError, match="statistics"):
+        AlexNet(RGB, 10, statistics="none")

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from composed import StopError, Stopping
+from composed import StopError, Stopping, built
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
@@ -153,3 +153,9 @@ def test_convolutions_see_images_with_their_channels_last(tmp_path):
     Experiment(Run(tmp_path), parts, SGD, training, {"accelerator": "cpu", "devices": 1}).run()
     assert len(orders) > 20
     assert all(orders)
+
+
+def test_a_run_tells_of_statistics_behind_dropout(tmp_path):
+    given = ("method=finetune", "model=convnet", "model.channels=[8,8]", "regularizer.dropout=.2")
+    with pytest.warns(UserWarning, match="layer 'bn2': its running statistics"):
+        built(Run(tmp_path / "run"), *given)

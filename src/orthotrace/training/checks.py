@@ -1,10 +1,15 @@
 """Choices that do not go together, refused before anything is written."""
 
+import warnings
+
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from orthotrace.core.errors import UserError, one_line
 from orthotrace.data.streams import Stream
+from orthotrace.layers.nonlinearities import is_nonlinearity
+from orthotrace.layers.normalisation import is_normalisation
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.settings import Components, Optimization, Training
 
@@ -145,3 +150,28 @@ def check_network(model: nn.Module, stream: Stream) -> None:
         raise UserError(
             f"gives {got} for two images, where {expected} is needed: an output for each {what}{steps}", "model"
         )
+
+
+def warn_of_statistics(model: nn.Module, dropout: float) -> None:
+    """Tell of the first normalisation layer whose running statistics do not fit the network in evaluation.
+
+    Dropout keeps the mean of activations and raises their variance, so what is collected behind it, in training, is
+    not that of the network without it (Li et al., Understanding the disharmony between dropout and batch normalization
+    by variance shift, CVPR 2019).
+
+    Args:
+        model: of the user's own modules, too; those that it has later are taken to work later.
+        dropout: of the regularizer, behind every nonlinearity.
+    """
+    drops = False
+    for name, module in model.named_modules():
+        if drops and is_normalisation(module) and any(True for _ in module.buffers(recurse=False)):
+            warnings.warn(
+                f"layer '{name}': its running statistics are of activations with dropout, which vary more than without "
+                "it; accuracy in evaluation may be far below that of training: take less dropout before it, or "
+                "statistics of each batch (track_running_stats=False; model.statistics=batch of alexnet)",
+                stacklevel=2,
+            )
+            return
+        drops |= isinstance(module, _DropoutNd) and module.p > 0
+        drops |= dropout > 0 and is_nonlinearity(module)

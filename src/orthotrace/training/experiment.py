@@ -26,7 +26,7 @@ from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
 from orthotrace.training.activity import Silence, activity
 from orthotrace.training.checkpoint import Checkpoints
-from orthotrace.training.checks import check, check_network
+from orthotrace.training.checks import check, check_network, warn_of_statistics
 from orthotrace.training.chunks import Chunks
 from orthotrace.training.evaluation import Evaluator
 from orthotrace.training.learner import Learner
@@ -80,6 +80,7 @@ class Experiment:
         model.to(torch.float64 if precision.startswith("64") else torch.float32)
         take_channels_last(model)
         check_network(model, stream)
+        warn_of_statistics(model, optimization.regularizer.dropout)
         try:
             method.setup(model, components.seeds, stream)
         except UserError as error:
