@@ -156,6 +156,6 @@ def test_convolutions_see_images_with_their_channels_last(tmp_path):
 
 
 def test_a_run_tells_of_statistics_behind_dropout(tmp_path):
-    given = ("method=finetune", "model=convnet", "model.channels=[8,8]", "regularizer.dropout=.2")
+    given = ("method=finetune", "stream=permuted", "model=convnet", "model.channels=[8,8]", "regularizer.dropout=.2")
     with pytest.warns(UserWarning, match="layer 'bn2': its running statistics"):
         built(Run(tmp_path / "run"), *given)
