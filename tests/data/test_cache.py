@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +53,28 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="cannot write"):
         cached("key", make)
+
+
+def test_a_cache_of_somebody_else_is_named(folder, monkeypatch):
+    """The user root may look anywhere, so the file system is asked to say no."""
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    with pytest.raises(UserError, match="key: permission denied"):
+        cached("key", make)
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("ORTHOTRACE_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match="set ORTHOTRACE_CACHE"):
+        cache_folder()
 
 
 def test_large_arrays_are_mapped_and_small_ones_read(tmp_path, monkeypatch):

@@ -65,8 +65,19 @@ def test_later_tasks_need_not_be_tested():
     whole, part = summarise(R, B), summarise(known, B)
     assert part.fwt is None and whole.fwt is not None
     assert replace(part, fwt=whole.fwt) == whole
-    # What is next is all that forward transfer needs.
+    # What is next is all that forward transfer needs, and all of it.
     assert summarise([[0.9, 0.3, None], *R[1:]], B) == whole
+    assert summarise([R[0], [0.6, 0.8, None], R[2]], B) == replace(whole, fwt=None)
+
+
+def test_forgetting_starts_from_the_best_that_was_measured_before_the_last_task():
+    """Before a task was learned too, and it is negative where the last task helps."""
+    assert summarise([[0.5, 0.9, 0.1], [0.4, 0.5, 0.2], [0.4, 0.5, 0.6]]).forgetting == pytest.approx((0.1 + 0.4) / 2)
+    assert summarise([[0.5, 0.1], [0.9, 0.8]]).forgetting == pytest.approx(-0.4)
+
+
+def test_whole_numbers_are_accuracies():
+    assert summarise([[1, 0], [0, 1]]) == summarise([[1.0, 0.0], [0.0, 1.0]])
 
 
 def test_worst_accuracies_are_over_all_steps_after_a_task():

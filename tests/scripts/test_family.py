@@ -106,6 +106,12 @@ def test_what_was_made_elsewhere_stays(family, tmp_path, monkeypatch):
     assert whole["results"]["gpm"]["seeds"] == [0, 1, 2]
     assert whole["results"]["gpm"]["acc"] == pytest.approx([0.5, 1.5, 2.1])
     assert whole["results"]["gpm"]["final"] == [[0.5], [0.5], [0.1]]
+    # What is one value for all seeds is that of now, and what was not recorded then is unknown.
+    found.append({"gpm": scores([3], 0.1) | {"extra_memory_bytes": 9, "leak": [1e-8]}})
+    family.write("mine")
+    (whole,) = json.loads((tmp_path / "mine.json").read_text())["parts"]
+    assert whole["results"]["gpm"]["extra_memory_bytes"] == 9
+    assert whole["results"]["gpm"]["leak"] == [None, None, None, 1e-8]
     found.append({"hlop": scores([1], 0.3)})
     monkeypatch.setitem(family.PARTS, "mine", (family.Part("there", "runs/here", ("gpm", "hlop"), {}),))
     family.write("mine")

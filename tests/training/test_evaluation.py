@@ -145,8 +145,13 @@ def test_what_was_not_taught_yet_is_not_tested(given, monkeypatch):
     assert evaluator.untrained() == each[0] and len(tested) == stream.tasks
     for after, expected in enumerate(TESTED[given], start=1):
         tested.clear()
-        found, _ = evaluator(after)
+        found, by_class = evaluator(after)
         assert len(tested) == len(expected)
+        # Over the images of the tasks so far, each once.
+        of = [(stream.test(index), stream.active.for_evaluation(index, after)) for index in range(after)]
+        sums = [evaluate(evaluator.model, part, outputs) for part, outputs in of]
+        right, count = sum(one.right for one in sums), sum(one.count for one in sums)
+        assert by_class == [int(a) / int(b) if b else None for a, b in zip(right, count, strict=True)]
         for index in range(stream.tasks):
             untrained = scenario == "task" and index not in expected
             assert found[index] == (None if untrained else each[after][index])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from orthotrace.core.digests import DamagedFileError, files_in, record, verify
+from orthotrace.core.errors import UserError
 from orthotrace.core.folders import cannot_write, part_of, remove_parts
 
 # Stores up to this size are read into memory, larger ones are mapped.
@@ -25,11 +26,18 @@ SEEN = ".seen.json"
 
 
 def cache_folder() -> Path:
-    """The folder of the cache: ORTHOTRACE_CACHE, or in the user's cache folder."""
+    """The folder of the cache: ORTHOTRACE_CACHE, or in the user's cache folder.
+
+    Raises:
+        UserError: neither is set, and the user has no home.
+    """
     given = os.environ.get("ORTHOTRACE_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orthotrace"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "orthotrace"
+    except RuntimeError as error:
+        raise UserError("this user has no home folder for a cache: set ORTHOTRACE_CACHE to a folder") from error
 
 
 def content_hash(files: Iterable[Path], *options: Any) -> str:
@@ -60,11 +68,16 @@ def cached(key: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict
         The folder and the metadata.
 
     Raises:
-        UserError: the cache cannot be written.
+        UserError: the cache cannot be read or written.
     """
     folder = cache_folder() / key
     about = folder / "about.json"
-    if not (about.is_file() and _whole(folder)):
+    try:
+        there = about.is_file() and _whole(folder)
+    except OSError as error:
+        # In a folder of somebody else.
+        raise cannot_write(folder, error) from error
+    if not there:
         temporary = part_of(folder)
         try:
             remove_parts(folder.parent)

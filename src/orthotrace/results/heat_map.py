@@ -32,9 +32,9 @@ def write_cells(axes: Axes, values: NDArray[np.float64], texts: Iterable[str], s
 def untaught(tasks: int, scenario: str, repeats: int = 1, blur: float = 0.0) -> NDArray[np.bool_]:
     """Which cells of an accuracy matrix are of a task whose outputs were not taught yet, (T, T).
 
-    Their accuracy says nothing: it is 0 where later classes cannot be chosen, and chance where a head is untrained. In
-    the domain-incremental scenario all tasks share their outputs; where boundaries are blurred, images of later tasks
-    come early; a task that comes again was taught before.
+    Their accuracy says nothing: it is 0 where later classes cannot be chosen, and unknown where a head is untrained, in
+    runs of earlier versions chance. In the domain-incremental scenario all tasks share their outputs; where boundaries
+    are blurred, images of later tasks come early; a task that comes again was taught before.
 
     Args:
         tasks: T, repeats included.

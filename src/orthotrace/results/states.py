@@ -95,7 +95,7 @@ def _of_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in pairs if key.split("/")[0].split(".")[0] not in (*IRRELEVANT, "name")}
 
 
-def _accuracy(run: Run) -> tuple[int | None, list[list[float]]]:
+def _accuracy(run: Run) -> tuple[int | None, list[list[float | None]]]:
     """How many tasks there are, and the rows of those that have ended.
 
     Raises:

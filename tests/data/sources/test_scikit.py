@@ -55,3 +55,20 @@ def test_scikit_learn_is_not_imported_twice(tmp_path, monkeypatch):
         assert torch.equal(other.train.images, first.train.images)
         assert torch.equal(other.test.labels, first.test.labels)
         assert other.train.scaling == first.train.scaling and other.classes == first.classes
+
+
+@pytest.mark.parametrize("name", ["about.json", "train.npy", "test.npy"])
+@pytest.mark.parametrize("content", ["{}", None])
+def test_an_entry_that_is_damaged_beyond_notice_does_no_harm(tmp_path, monkeypatch, name, content):
+    """Without the digests that would tell."""
+    monkeypatch.setenv("ORTHOTRACE_CACHE", str(tmp_path))
+    first = digits()
+    (folder,) = tmp_path.iterdir()
+    for path in folder.iterdir():
+        if path.name not in ("about.json", *(f"{one}.npy" for one in ("images", "labels", "train", "test"))):
+            path.unlink()
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_text(content)
+    again = digits()
+    assert torch.equal(again.train.images, first.train.images) and again.classes == first.classes

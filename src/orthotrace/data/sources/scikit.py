@@ -64,10 +64,11 @@ def digits(
 
 def _decoded() -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[str, ...]]:
     """Images, their labels, places of the training and of the test images, and the names of the classes."""
-    # scikit-learn takes most of a second to import: what it gives is kept, where it can be.
+    # scikit-learn takes most of a second to import: what it gives is kept, where it can be. Another process may remove
+    # what it finds damaged.
     try:
         return _read(*cached(content_hash([], "digits", version("scikit-learn")), _write))
-    except UserError:
+    except (UserError, OSError, ValueError, KeyError):
         with TemporaryDirectory() as folder:
             return _read(Path(folder), _write(Path(folder)))
 
