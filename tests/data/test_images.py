@@ -50,3 +50,15 @@ def test_joined_parts_keep_order_labels_and_tasks():
         assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
         assert torch.equal(whole.labels, torch.cat([part.labels for part in parts]))
         assert whole.scaling == PART.scaling and whole.tasks is None
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "batches"),
+    [(7, 3, [3, 4]), (8, 3, [3, 3, 2]), (6, 3, [3, 3]), (1, 3, [1]), (3, 1, [1, 1, 1]), (3, 2, [3]), (2, 5, [2])],
+)
+def test_a_last_batch_of_one_is_joined_to_the_one_before(images, size, batches):
+    part = Images(torch.arange(images, dtype=torch.float32)[:, None], torch.arange(images))
+    found = list(part.split(size, torch.zeros(())))
+    assert [len(labels) for _, labels in found] == batches
+    assert torch.equal(torch.cat([inputs for inputs, _ in found]), part.inputs())
+    assert torch.equal(torch.cat([labels for _, labels in found]), part.labels)

@@ -179,9 +179,15 @@ class Images:
         return replace(self, labels=self.labels[places], index=index, tasks=tasks)
 
     def split(self, size: int, like: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of inputs and labels, in order."""
-        for start in range(0, len(self), size):
-            places = slice(start, start + size)
+        """Batches of inputs and labels, in order; a last one of a single image is joined to the one before.
+
+        Normalisation by the statistics of a batch needs two.
+        """
+        starts = list(range(0, len(self), size))
+        if size > 1 and starts[1:] and starts[-1] == len(self) - 1:
+            starts.pop()
+        for start, stop in zip(starts, [*starts[1:], len(self)], strict=True):
+            places = slice(start, stop)
             yield self.inputs(places, like), self.labels[places].to(like.device)
 
     def to(self, device: torch.device) -> Images:
