@@ -210,6 +210,18 @@ def test_the_end_comes_in_any_case(case):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.parametrize("ends", ["by itself", "by the limit"])
+def test_a_later_process_of_a_launcher_is_silent_whatever_ends_it(ends):
+    """It lingers while the first one saves: its own thread ends it, or what ends every process at last."""
+    alone = "" if ends == "by itself" else "interrupt._linger = lambda number, frame: None\n"
+    program = f"{HEAD}{alone}with interrupt.interruptible():\n os.kill(os.getpid(), 15)\n time.sleep(60)"
+    step = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=surroundings() | step, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
+
+
 def test_a_helper_of_the_first_process_is_silent(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     with interruptible():

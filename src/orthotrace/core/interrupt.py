@@ -188,6 +188,8 @@ def keep_handlers() -> None:
         return
     signal.set_wakeup_fd(_watch.writer, warn_on_full_buffer=False)
     who = launched()
+    # Of several processes the first one prints the line, whatever ends the others.
+    _watch.silent |= not who.first
     for number in SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             continue
