@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "scripts" / "results"
@@ -117,3 +119,22 @@ def test_what_was_made_elsewhere_stays(family, tmp_path, monkeypatch):
     family.write("mine")
     (whole,) = json.loads((tmp_path / "mine.json").read_text())["parts"]
     assert list(whole["results"]) == ["hlop"] and whole["results"]["hlop"]["seeds"] == [1]
+
+
+def test_rows_are_of_the_tasks_and_epochs_of_their_part(family, tmp_path, monkeypatch):
+    def run(tasks: int, epochs: int, seed: int) -> SimpleNamespace:
+        row = [0.5] * tasks
+        scores = {
+            "method": "gpm", "seeds": {"init": seed}, "accuracy": [row] * tasks, "acc": 0.5, "bwt": 0.0,
+            "learning_accuracy": 0.5, "leak": None, "capacity": None, "extra_memory_bytes": 0, "seconds": [1.0] * tasks,
+        }  # fmt: skip
+        config = OmegaConf.create({"trainer": {"max_epochs": epochs}, "model": {}, "method": {}})
+        return SimpleNamespace(scores=scores, config=config, finished=True)
+
+    there = [run(10, 20, 0), run(10, 200, 1), run(20, 200, 2), run(10, 1, 3)]
+    monkeypatch.setattr(family, "find", lambda folder: there)
+    found = [
+        family.results(family.Part("some", str(tmp_path), ("gpm",), {}, tasks=tasks, epochs=epochs))["gpm"]["seeds"]
+        for tasks, epochs in ((10, 20), (10, 200), (20, 200), (None, 200), (10, None))
+    ]
+    assert found == [[0], [1], [2], [1, 2], [0, 1, 3]]

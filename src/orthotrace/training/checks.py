@@ -160,12 +160,12 @@ def warn_of_statistics(model: nn.Module, dropout: float) -> None:
     by variance shift, CVPR 2019).
 
     Args:
-        model: of the user's own modules, too; those that it has later are taken to work later.
+        model: its modules are taken to work in the order in which it has them.
         dropout: of the regularizer, behind every nonlinearity.
     """
     drops = False
     for name, module in model.named_modules():
-        if drops and is_normalisation(module) and any(True for _ in module.buffers(recurse=False)):
+        if drops and is_normalisation(module) and list(module.buffers(recurse=False)):
             warnings.warn(
                 f"layer '{name}': its running statistics are of activations with dropout, which vary more than without "
                 "it; accuracy in evaluation may be far below that of training: take less dropout before it, or "
