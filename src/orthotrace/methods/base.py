@@ -93,6 +93,14 @@ class Method(nn.Module):
         """Meet the optimizers of a task; the function returned parts from them."""
         return lambda: None
 
+    def project_inputs(self) -> Callable[[], None]:
+        """The steps of this task are linear in the gradients, and nobody else looks at these; called after attach.
+
+        A method may make gradients of wide layers of projected inputs, see ProjectedInputs; the function returned ends
+        it.
+        """
+        return lambda: None
+
     def task_parameters(self, context: TaskContext) -> list[nn.Parameter]:
         """What is trained beside the network, in the running task alone."""
         return []

@@ -24,6 +24,8 @@ class SampledProjection(CountedProjection):
         **options: as for CountedProjection.
     """
 
+    reads_gradients = False
+
     @checked
     def __init__(self, samples: Annotated[int, Field(ge=1)] = 300, **options: Any) -> None:
         super().__init__(**options)

@@ -30,6 +30,7 @@ class HLOP(CountedProjection):
     """
 
     watches = True
+    reads_gradients = False
 
     @checked
     def __init__(

@@ -26,6 +26,7 @@ class NSCL(ProjectionMethod):
     """
 
     more = "a smaller factor holds more"
+    reads_gradients = False
 
     @checked
     def __init__(self, factor: float = 10.0, **options: Any) -> None:

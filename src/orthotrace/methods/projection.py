@@ -25,6 +25,7 @@ from orthotrace.methods.context import Forward, TaskContext
 from orthotrace.methods.memory import Memory, MemoryOptions
 from orthotrace.methods.sizes import Energies, FoundRows, RowCounts, sizes
 from orthotrace.protection import protectable
+from orthotrace.protection.gradient_rule import project_gradients
 from orthotrace.protection.guard import Projector, Rule
 from orthotrace.protection.layers import weight_matrices
 from orthotrace.protection.matrices import Calls
@@ -57,12 +58,14 @@ class ProjectionMethod(Method):
         watches: whether the subspaces observe the batches of training.
         start_epoch: of each task, from 1: from which epoch on they do.
         more: how to hold more, for whom nothing is held.
+        reads_gradients: whether it looks at gradients while a task is trained, so that these must be those of the loss.
     """
 
     guard: Projector
     watches: bool = False
     start_epoch: int = 1
     more: str = "let its subspaces hold more"
+    reads_gradients: bool = True
 
     @checked
     def __init__(
@@ -167,6 +170,11 @@ class ProjectionMethod(Method):
         """Project what these optimizers apply."""
         return self.guard.attach(*optimizers)
 
+    def project_inputs(self) -> Callable[[], None]:
+        """Of wide layers, where nothing reads gradients."""
+        read = self.reads_gradients or type(self).on_gradients is not Method.on_gradients
+        return super().project_inputs() if read else self.guard.project_inputs()
+
     def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and of one of the memory where there is one, half each."""
         loss, logits = super().loss(network, batch, context)
@@ -184,7 +192,7 @@ class ProjectionMethod(Method):
     def on_step(self, context: TaskContext) -> None:
         """Project the gradients, where that is the rule."""
         if self.rule == "gradient":
-            self.guard.project_gradients()
+            project_gradients(self.guard)
 
     def weights_written(self) -> None:
         """What an average rounds must not stay in the rows held."""

@@ -1,7 +1,7 @@
 """Projects what an optimizer applied, so that protection is exact under any optimizer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Literal, get_args
 
 import torch
@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError
-from orthotrace.core.seeds import derived
+from orthotrace.core.seeds import derived, generator
 from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.linalg import in_blocks, is_finite
 from orthotrace.protection import checks
 from orthotrace.protection.attention import BLOCKS
+from orthotrace.protection.gradient_rule import project_moments
 from orthotrace.protection.held import Held
 from orthotrace.protection.matrices import Calls, transposed_name, where
 from orthotrace.protection.normalisation import Mode, Normalisation
+from orthotrace.protection.projected_inputs import ProjectedInputs, is_worth_it
 from orthotrace.protection.still import Still
 from orthotrace.protection.taps import Taps
 from orthotrace.subspace.base import Subspace
@@ -24,8 +26,6 @@ from orthotrace.subspace.base import Subspace
 Rule = Literal["applied", "gradient"]
 # Above what float32 leaves of a protected component over a task.
 LEAK = 1e-4
-# What optimizers keep that has the direction of a step.
-DIRECTIONS = ("momentum_buffer", "exp_avg", "prev")
 
 
 class Projector(Held):
@@ -96,6 +96,8 @@ class Projector(Held):
         # Of each matrix of a soft projection, what it was after the last step.
         self._last: list[Any] = [None] * len(self.parts)
         self._steps: list[Any] | None = None
+        # By the place of a matrix, of those whose gradients are made of projected inputs.
+        self._inputs: dict[int, ProjectedInputs] = {}
         # Whether a task has ended before the one that is trained, and whether its passes were looked at as a whole.
         self._later = self._looked = False
         # Of the task that is trained, once another has ended: what else must not move; whether a step was checked.
@@ -165,6 +167,8 @@ class Projector(Held):
     @torch.no_grad()
     def settle(self) -> None:
         """Something else has written the weights, such as an average: take back what exact projections hold."""
+        for one in self._inputs.values():
+            one.settle()
         self._project(whole=True)
         # For a soft projection it was no step.
         self._note()
@@ -208,7 +212,8 @@ class Projector(Held):
             if space.active:
                 before = start[:, : part.features] if space.exact else self._last[number]
                 whole = None if part.is_whole else part
-                found.append((part.parameter, bias, whole, before, start[:: part.repeats, -1], space))
+                by = self._inputs.get(number, space)
+                found.append((part.parameter, bias, whole, before, start[:: part.repeats, -1], by))
             elif self._later and space.holds_constant and bias is not None:
                 bias.copy_(start[:: part.repeats, -1])
         self._steps = found if len(found) == len(self.parts) else None
@@ -227,26 +232,29 @@ class Projector(Held):
                 last.copy_(part.weight)
 
     @torch.no_grad()
-    def project_gradients(self) -> None:
-        """The rule "gradient": take the component in the rows held from each gradient."""
-        for part, space in self._pairs:
-            bias = part.bias_parameter
-            part.project_out(
-                space, part.parameter.grad, bias.grad if bias is not None and self._constant(space) else None
-            )
-        for seen in self.embeddings.values():
-            if seen.layer.weight.grad is not None:
-                seen.take_out(seen.layer.weight.grad)
+    def project_inputs(self) -> Callable[[], None]:
+        """Of wide layers take what is held from the inputs of which gradients are made, see ProjectedInputs.
 
-    @torch.no_grad()
-    def project_moments(self, *optimizers: Optimizer) -> None:
-        """The rule "gradient": what an optimizer carries over from an earlier task must not undo it."""
-        for optimizer in optimizers:
-            for part, space in self._pairs:
-                values = (part.parameter, part.bias_parameter)
-                weight, bias = ({} if value is None else optimizer.state.get(value, {}) for value in values)
-                for name in DIRECTIONS:
-                    part.project_out(space, weight.get(name), bias.get(name) if self._constant(space) else None)
+        For steps that are linear in the gradients, which nobody else looks at; after attach.
+
+        Returns:
+            A function that ends it.
+        """
+        stack = ExitStack()
+        for number, (part, space) in enumerate(self._pairs):
+            if self.rule == "applied" and number not in self._transposed and is_worth_it(part, space):
+                start, draw = self.start(number)[:, : part.features], generator(self.seed, 2, number, int(self.started))
+                self._inputs[number] = ProjectedInputs(part, space, start, draw)
+                stack.enter_context(self._inputs[number].attached())
+        self._steps = None
+
+        def end() -> None:
+            stack.close()
+            self.settle()
+            self._inputs = {}
+            self._steps = None
+
+        return end
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
         """Enforce after every step of the optimizers.
@@ -262,7 +270,7 @@ class Projector(Held):
             checks.has_hooks(optimizer)
             handles.append(optimizer.register_step_post_hook(self.enforce))
         if self.rule == "gradient":
-            self.project_moments(*optimizers)
+            project_moments(self, optimizers)
         self._note()
         self._later = int(self.started) > 1
         thaw = self.norms.attach()

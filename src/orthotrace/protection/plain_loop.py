@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError
 from orthotrace.protection import checks
+from orthotrace.protection.gradient_rule import project_gradients
 from orthotrace.protection.guard import LEAK, Projector, Rule
 from orthotrace.protection.normalisation import Mode
 from orthotrace.protection.verify import Replay, report
@@ -115,7 +116,7 @@ class Guard(Projector):
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
         # gradient later: what leaks then is reported at the end.)
         before = [
-            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: self.project_gradients())
+            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: project_gradients(self))
             for optimizer in (optimizers if self.rule == "gradient" else ())
         ]
         detach = self.attach(*optimizers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
+from torch.optim import SGD, Optimizer
 
 from orthotrace.core.errors import UserError
 
@@ -117,12 +118,14 @@ class Stepping:
         accumulate: batches in a step of the optimizer.
         clip: largest norm, or value, of the gradients; None for any.
         algorithm: what is clipped, "norm" or "value".
+        unseen: whether no callback can look at gradients.
     """
 
     at_once: int = 1
     accumulate: int = 1
     clip: float | None = None
     algorithm: str | None = None
+    unseen: bool = False
 
     @classmethod
     def of(cls, trainer: pl.Trainer, asked: int | None) -> Stepping:
@@ -140,7 +143,41 @@ class Stepping:
             raise UserError(f"{reason} needs one batch at a time: leave it at auto", "trainer.batches_at_once")
         at_once = 1 if reason is not None else asked or AT_ONCE
         clip, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-        return cls(at_once, trainer.accumulate_grad_batches, clip, algorithm and str(algorithm.value))
+        unseen = reason is None and not any(map(sees_gradients, trainer.callbacks))
+        return cls(at_once, trainer.accumulate_grad_batches, clip, algorithm and str(algorithm.value), unseen)
+
+    def are_linear(self, optimizers: Sequence[Optimizer]) -> bool:
+        """Whether what the optimizers apply is linear in the gradients, which nobody looks at.
+
+        SGD with any momentum is; weight decay and clipping are not, nor are adaptive rates.
+
+        Example:
+            >>> import torch
+            >>> weight = [torch.nn.Parameter(torch.ones(1))]
+            >>> stepping = Stepping(unseen=True)
+            >>> [stepping.are_linear([kind(weight, lr=0.1)]) for kind in (torch.optim.SGD, torch.optim.Adam)]
+            [True, False]
+        """
+        groups = [group for one in optimizers for group in one.param_groups]
+        return (
+            self.unseen
+            and self.clip is None
+            and all(type(one) is SGD for one in optimizers)
+            and not any(group["weight_decay"] for group in groups)
+        )
+
+
+def sees_gradients(callback: Any) -> bool:
+    """Whether a callback that hears of every batch may look at gradients: a user's, or one of ours that changes them.
+
+    Example:
+        >>> sees_gradients(Callback())
+        False
+    """
+    kind = type(callback)
+    return isinstance(callback, BatchCallback) and (
+        not kind.__module__.startswith("orthotrace.") or kind.before_step is not BatchCallback.before_step
+    )
 
 
 def obstacle(trainer: Any) -> str | None:

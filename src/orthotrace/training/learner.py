@@ -79,6 +79,8 @@ class Learner(pl.LightningModule):
         # In a tuple: the network must not become a submodule twice.
         network = self.regularizer.setup(model)
         self._trained = (torch.compile(network) if compiled else network,)
+        # Whether gradients are those of the loss, by torch's own autograd.
+        self._plain = not compiled and not self.regularizer.penalises
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
         self.schedule = optimization.schedule
@@ -185,6 +187,9 @@ class Learner(pl.LightningModule):
             self._freeze(learned, optimizers),
             self.method.attach(optimizers),
         ]
+        if self._plain and self.stepping.are_linear(optimizers):
+            # It ends before the method parts from the optimizers.
+            self._detach.insert(0, self.method.project_inputs())
         if self.average is not None:
             if self.context.epoch == 0:
                 self.average.restart()

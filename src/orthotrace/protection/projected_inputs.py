@@ -1,0 +1,156 @@
+"""Gradients of wide layers that are free of what is held from the start: made of projected inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from orthotrace.protection.layers import base_of
+from orthotrace.protection.matrices import WeightMatrix
+from orthotrace.subspace.base import Subspace
+
+# Multiplications that the projection of a step takes, of a layer for which this is worth it: half a millisecond.
+WORTH = 2**25
+# Random directions within the rows held along which a weight is looked at.
+PROBES = 4
+# In units of the type's precision and of the weight's norm: above what rounding makes of W V.
+MOVED = 8
+
+
+class ProjectedInputs:
+    """Takes what is held from the inputs of which a gradient is made, in place of from every step.
+
+    The gradient of a Linear layer is G = E^T X, with errors E (n, out) and inputs X (n, features). So
+
+        G - G M^T M = E^T (X - X M^T M),
+
+    at n/out of the cost: the batch is mostly smaller than a wide layer. Where steps are linear in the gradients, as
+    those of SGD with momentum are, W then moves along no row that is held. After each step W V - W0 V is looked at, of
+    some random directions V within the rows held. If W has moved there, by rounding over many steps or by anything else
+    (a penalty, a hand that wrote it), the step is projected as always. So within a task the leak is at most some eight
+    units of the type's precision, and at its end as small as without this.
+
+    Works on CPUs: it waits for the result. Gradients are not those of the loss meanwhile.
+
+    Args:
+        part: the whole weight of a Linear layer.
+        space: what it holds.
+        before: the weight at the task's start, (out, features).
+        generator: of the directions.
+
+    Example:
+        >>> from orthotrace.protection.matrices import WeightMatrix
+        >>> from orthotrace.protection.products import matrices
+        >>> from orthotrace.subspace import SvdSubspace
+        >>> layer, space = nn.Linear(3, 8, bias=False), SvdSubspace(3, rows=1)
+        >>> space.observe(torch.tensor([[2.0, 0.0, 0.0]]))
+        >>> space.consolidate()
+        >>> [part] = matrices("layer", layer)
+        >>> made = ProjectedInputs(part, space, layer.weight.detach().clone(), torch.Generator())
+        >>> with made.attached():
+        ...     layer(torch.ones(2, 3)).sum().backward()
+        >>> layer.weight.grad[0].round(decimals=4)
+        tensor([0., 2., 2.])
+    """
+
+    exact = True
+
+    def __init__(self, part: WeightMatrix, space: Subspace, before: Tensor, generator: torch.Generator) -> None:
+        self.layer, self.weight, self.space = part.layer, part.parameter, space
+        drawn = torch.randn(PROBES, part.features, dtype=before.dtype, generator=generator)
+        # Of mean square |dW M^T|^2 over the directions.
+        self.probes = (space.inside(drawn).T / PROBES**0.5).contiguous()
+        self.start = before @ self.probes
+        self.most = MOVED * torch.finfo(before.dtype).eps * float(before.norm())
+        # Whether the next step is to be projected anyway; the block around a call of the layer.
+        self.due = False
+        self._call: AbstractContextManager[Any] | None = None
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Within the block the layer's gradients are made of projected inputs."""
+        handles = [
+            self.layer.register_forward_pre_hook(self._enter, with_kwargs=True),
+            self.layer.register_forward_hook(self._leave, prepend=True, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def settle(self) -> None:
+        """The next step is projected, whatever it is."""
+        self.due = True
+
+    def take_from(self, weight: Tensor, before: Tensor) -> None:
+        """Take from a weight, in place, what is held of its update since it was before, if there is any."""
+        due, self.due = self.due, False
+        # What is not a number is projected, and stays so.
+        if due or not float(torch.addmm(self.start, weight, self.probes, beta=-1).norm()) <= self.most:
+            self.space.take_from(weight, before)
+
+    def _enter(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # A copy of the layer has its hooks; where torch.func calls it, it has another weight.
+        if layer is not self.layer or self.layer.weight is not self.weight or not torch.is_grad_enabled():
+            return
+        inputs: Tensor = args[0] if args else kwargs["input"]
+        if 2 * inputs.numel() > self.weight.numel() or inputs.dtype != self.weight.dtype:
+            # Nothing is gained.
+            self.due = True
+            return
+        place, count = inputs.data_ptr(), inputs.numel()
+
+        def pack(saved: Tensor) -> Callable[[], Tensor]:
+            version = saved._version
+
+            def unpack() -> Tensor:
+                # With hooks torch does not look whether what it has saved was written to.
+                if saved._version != version:
+                    raise RuntimeError(
+                        "one of the variables needed for gradient computation has been modified by an inplace "
+                        "operation: the input or the weight of a Linear layer"
+                    )
+                is_input = saved.data_ptr() == place and saved.numel() == count
+                return saved - self.space.inside(saved) if is_input else saved
+
+            return unpack
+
+        self._call = saved_tensors_hooks(pack, lambda unpack: unpack())
+        self._call.__enter__()
+
+    def _leave(self, layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.__exit__(None, None, None)
+
+
+def is_worth_it(part: WeightMatrix, space: Subspace) -> bool:
+    """Whether gradients of a matrix are to be made of projected inputs: it is a wide Linear layer, on a CPU.
+
+    Example:
+        >>> from orthotrace.protection.products import matrices
+        >>> from orthotrace.subspace import SvdSubspace
+        >>> is_worth_it(matrices("small", nn.Linear(3, 8))[0], SvdSubspace(3, rows=1))
+        False
+    """
+    weight = part.parameter
+    return (
+        base_of(part.layer) is nn.Linear
+        and part.is_whole
+        and weight is part.layer.weight
+        and weight.requires_grad
+        and weight.device.type == "cpu"
+        and weight.dtype == space.basis.dtype
+        # Of those who look at its gradient.
+        and not (weight._backward_hooks or weight._post_accumulate_grad_hooks)
+        and space.active
+        and space.exact
+        and space.by_row
+        and weight.numel() * min(2 * space.rank, part.features) >= WORTH
+    )
