@@ -15,8 +15,14 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
+from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
+from orthotrace.methods.hlop import HLOP
+from orthotrace.methods.owm import OWM
+from orthotrace.methods.trgp import TRGP
 from orthotrace.models.mlp import MLP
+from orthotrace.protection import projected_inputs
+from orthotrace.protection.projected_inputs import ProjectedInputs
 from orthotrace.results.run_folder import Run, read_checkpoint
 from orthotrace.training.chunks import AT_ONCE, HOOKS, BatchCallback, Stepping, obstacle
 from orthotrace.training.experiment import Experiment
@@ -45,6 +51,8 @@ class Plain(torch.optim.SGD):
 
 OPTIMIZERS = {
     "momentum": lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9),
+    "nesterov": lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9, nesterov=True),
+    "decay": lambda parameters: torch.optim.SGD(parameters, 0.1, weight_decay=0.01),
     "adam": lambda parameters: torch.optim.Adam(parameters, 0.01),
     # It calls its closure without gradients.
     "without gradients": lambda parameters: Plain(parameters, 0.1),
@@ -66,12 +74,15 @@ class Heard(BatchCallback):
         self.batches.append((trainer.global_step, learner.step, done, of, learner.recent(1)))
 
 
-def made(folder, at_once, options=None, optimizer="momentum", callbacks=(), epochs=2) -> Experiment:
+def made(
+    folder, at_once, options=None, optimizer="momentum", callbacks=(), epochs=2, hidden=16, method=None, l2=0.0, **own
+) -> Experiment:
     stream = Permuted(digits(), tasks=2)
     torch.manual_seed(0)
-    parts = Components(stream, MLP(stream.shape, 10, hidden=[16]), GPM(rows=3), Seeds())
-    optimization = Optimization(OPTIMIZERS[optimizer], regularizer=Regularizer(dropout=0.1), schedule=Step(every=1))
-    training = Training.of(epochs, SIZE, save_every=0, batches_at_once=at_once)
+    parts = Components(stream, MLP(stream.shape, 10, hidden=[hidden]), method or GPM(rows=3), Seeds())
+    regularizer = Regularizer(dropout=0.1, l2=l2)
+    optimization = Optimization(OPTIMIZERS[optimizer], regularizer=regularizer, schedule=Step(every=1))
+    training = Training.of(epochs, SIZE, save_every=0, batches_at_once=at_once, **own)
     trainer = {"accelerator": "cpu", "devices": 1, **(options or {})}
     return Experiment(Run(folder), parts, optimization, training, trainer, callbacks=callbacks)
 
@@ -85,7 +96,7 @@ def same(one: Run, other: Run) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "without gradients", "lbfgs"])
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_the_bits_are_those_of_one_batch_at_once(tmp_path, options, optimizer):
     """And callbacks hear the same, in both ways, with gradients that are not clipped yet."""
@@ -126,6 +137,90 @@ def test_a_run_that_ended_within_a_chunk_ends_the_same(tmp_path, before, after):
     assert Run(tmp_path / "whole").metrics_file.read_bytes() == Run(tmp_path / "cut").metrics_file.read_bytes()
 
 
+def fitted(monkeypatch) -> list[str]:
+    """Notes the layers whose gradients are made of projected inputs, at the start of each task; any are worth it."""
+    layers, attached = [], ProjectedInputs.attached
+    monkeypatch.setattr(projected_inputs, "WORTH", 1)
+    monkeypatch.setattr(
+        ProjectedInputs, "attached", lambda self: (layers.append(self.layer.out_features), attached(self))[1]
+    )
+    return layers
+
+
+@pytest.mark.parametrize("method", [GPM, HLOP])
+def test_the_bits_are_the_same_where_inputs_are_projected(tmp_path, monkeypatch, method):
+    """Of a layer wider than the batch; and the weights those of steps that are projected, but for rounding."""
+    runs = {}
+    for at_once, cut in ((1, False), (5, False), ("auto", False), (5, True)):
+        layers = fitted(monkeypatch)
+        run = runs[at_once, cut] = Run(tmp_path / f"{at_once} {cut}")
+        if cut:
+            with pytest.raises(StopError):
+                made(run.folder, at_once, callbacks=[End()], hidden=512, method=method(rows=3)).run()
+            assert layers == []
+        made(run.folder, at_once, hidden=512, method=method(rows=3)).run()
+        # In the first task nothing is held.
+        assert layers == [512, 10]
+    one, *others = runs.values()
+    assert all(same(one, other) for other in others)
+    monkeypatch.setattr(projected_inputs, "WORTH", 2**62)
+    made(tmp_path / "steps", 1, hidden=512, method=method(rows=3)).run()
+    plain = state(Run(tmp_path / "steps"))
+    for key, value in state(one).items():
+        if key.startswith("model."):
+            torch.testing.assert_close(value, plain[key], rtol=0, atol=1e-4)
+
+
+def hearing(hook):
+    return type("Own", (Callback,), {hook: lambda *args: None})()
+
+
+class Reading(GPM):
+    """Changes gradients, which must be those of the loss."""
+
+    def on_gradients(self, context):
+        pass
+
+
+# What must not be: gradients without what is held are neither clipped, nor read, nor scaled as those of the loss.
+FULL = {
+    "clipped by norm": {"options": {"gradient_clip_val": 0.05}},
+    "clipped by value": {"options": {"gradient_clip_val": 0.001, "gradient_clip_algorithm": "value"}},
+    "adam": {"optimizer": "adam"},
+    "a class derived from SGD": {"optimizer": "without gradients"},
+    "weight decay": {"optimizer": "decay"},
+    "a penalty": {"l2": 0.01},
+    "a callback that hears of batches": {"callbacks": [Heard()]},
+    "a callback of Lightning's": {"callbacks": [hearing("on_train_batch_end")]},
+    "another precision": {"options": {"precision": "bf16-mixed"}},
+    "a method that changes gradients": {"method": Reading(rows=3)},
+    "one that may read them": {"method": OWM(alpha=1.0)},
+    "one without projections": {"method": Finetune()},
+    "a soft projection": {"method": GPM(rows=3, hold=0.5)},
+    "projected gradients": {"method": GPM(rows=3, rule="gradient")},
+}
+
+
+@pytest.mark.parametrize("given", FULL.values(), ids=FULL)
+def test_else_gradients_are_those_of_the_loss(tmp_path, monkeypatch, given):
+    layers = fitted(monkeypatch)
+    made(tmp_path, "auto", hidden=512, epochs=1, **given).run()
+    assert layers == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"optimizer": "nesterov"}, {"options": {"accumulate_grad_batches": 3}}, {"method": TRGP(rows=3)}],
+    ids=["momentum", "nesterov", "accumulated", "trgp"],
+)
+def test_inputs_are_projected_where_steps_are_linear(tmp_path, monkeypatch, given):
+    layers = fitted(monkeypatch)
+    experiment = made(tmp_path, "auto", hidden=512, epochs=1, **given)
+    experiment.run()
+    assert layers == [512, 10]
+    assert max(experiment.report()["leak"]) < 1e-6
+
+
 class Enough(BatchCallback):
     """Asks for the end within a chunk."""
 
@@ -140,10 +235,6 @@ def test_a_stop_is_heard_after_the_batch(tmp_path):
         experiment.run()
         steps.append(experiment.learner.step)
     assert steps == [6, 6, 6] and same(Run(tmp_path / "1"), Run(tmp_path / "auto"))
-
-
-def hearing(hook):
-    return type("Own", (Callback,), {hook: lambda *args: None})()
 
 
 NEEDS = {

@@ -74,9 +74,10 @@ class ProjectedInputs:
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Within the block the layer's gradients are made of projected inputs."""
+        # Functions, which a copy of the layer shares: methods would be copied with what they belong to.
         handles = [
-            self.layer.register_forward_pre_hook(self._enter, with_kwargs=True),
-            self.layer.register_forward_hook(self._leave, prepend=True, always_call=True),
+            self.layer.register_forward_pre_hook(lambda *call: self._enter(*call), with_kwargs=True),
+            self.layer.register_forward_hook(lambda layer, *_: self._leave(layer), prepend=True, always_call=True),
         ]
         try:
             yield
@@ -124,10 +125,11 @@ class ProjectedInputs:
         self._call = saved_tensors_hooks(pack, lambda unpack: unpack())
         self._call.__enter__()
 
-    def _leave(self, layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        call, self._call = self._call, None
-        if call is not None:
-            call.__exit__(None, None, None)
+    def _leave(self, layer: nn.Module) -> None:
+        if layer is self.layer:
+            call, self._call = self._call, None
+            if call is not None:
+                call.__exit__(None, None, None)
 
 
 def is_worth_it(part: WeightMatrix, space: Subspace) -> bool:
