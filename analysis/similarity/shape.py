@@ -8,13 +8,30 @@ from orthotrace.analysis.rdm.patterns import matrix
 from orthotrace.analysis.similarity.invariances import declare
 from orthotrace.analysis.similarity.pairs import Activations, centred_pair
 
+# Share of |X|^2 + |Y|^2 below which d^2 is not taken from them: 1e-10 of it would be rounding.
+CLOSE = 1e-6
 
-def _nuclear(x: Tensor, y: Tensor) -> Tensor:
-    """|X^T Y|_*, by the smaller of the features and the stimuli."""
+
+def _smaller(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The same up to orthogonal maps in float64, by the smaller of the features and the stimuli."""
+    x, y = x.double(), y.double()
     if len(x) < min(x.shape[1], y.shape[1]):
         # X = A U^T with A (n, n): the singular values of U A^T B V^T are those of A^T B.
-        x, y = (torch.linalg.qr(one.double().T, mode="r").R.T for one in (x, y))
-    return torch.linalg.svdvals(x.T.double() @ y.double()).sum()
+        x, y = (torch.linalg.qr(one.T, mode="r").R.T for one in (x, y))
+    return x, y
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    """The Procrustes distance d, also of representations that are nearly the same."""
+    x, y = _smaller(x, y)
+    size = x.square().sum() + y.square().sum()
+    squared = size - 2 * torch.linalg.svdvals(x.T @ y).sum()
+    if squared > CLOSE * size:
+        return squared.sqrt()
+    # What is left, itself: X^T Y = U S V^T, and d^2 = |X U - Y V|^2 + |X - X U U^T|^2 + |Y - Y V V^T|^2.
+    u, _, v = torch.linalg.svd(x.T @ y, full_matrices=False)
+    parts = (x @ u - y @ v.T, x - x @ u @ u.T, y - y @ v.T @ v)
+    return torch.stack([part.norm() for part in parts]).norm()
 
 
 @declare("orthogonal", "permutation", "translation", metric=True)
@@ -41,8 +58,7 @@ def procrustes(x: Activations, y: Activations) -> float:
     # In units of the larger of both: squares overflow.
     size = torch.maximum(*sizes)
     a, b = a * (sizes[0] / size).to(a.dtype), b * (sizes[1] / size).to(b.dtype)
-    squared = a.double().square().sum() + b.double().square().sum() - 2 * _nuclear(a, b)
-    return float(representable(float(squared.clamp_min(0).sqrt()) * float(size), "x"))
+    return float(representable(float(_apart(a, b)) * float(size), "x"))
 
 
 @declare("orthogonal", "permutation", "scaling", "translation")
@@ -58,8 +74,8 @@ def procrustes_cosine(x: Activations, y: Activations) -> float:
 
     Source: Williams, Kunz, Kornblith & Linderman, NeurIPS 2021.
     """
-    a, b = centred_pair(x, y)
-    return float((_nuclear(a, b) / (a.double().norm() * b.double().norm())).clamp_max(1))
+    a, b = _smaller(*centred_pair(x, y))
+    return float((torch.linalg.svdvals(a.T @ b).sum() / (a.norm() * b.norm())).clamp_max(1))
 
 
 @declare("orthogonal", "permutation", "scaling", "translation", metric=True)
@@ -76,5 +92,4 @@ def procrustes_angle(x: Activations, y: Activations) -> float:
     # By the half angle: the arc cosine alone loses half of the digits near 1.
     a, b = centred_pair(x, y)
     a, b = (one.double() / one.double().norm() for one in (a, b))
-    apart = (2 - 2 * _nuclear(a, b)).clamp_min(0).sqrt()
-    return float(2 * torch.asin((apart / 2).clamp_max(1)))
+    return float(2 * torch.asin((_apart(a, b) / 2).clamp_max(1)))
