@@ -20,7 +20,16 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Rounds of each benchmark.
-ROUNDS = {"overhead": 9, "convolutions": 2, "tasks": 5, "rsa": 3, "whitening": 3, "spiking": 15, "networks": 7}
+ROUNDS = {
+    "overhead": 9,
+    "convolutions": 2,
+    "tasks": 5,
+    "wide": 5,
+    "rsa": 3,
+    "whitening": 3,
+    "spiking": 15,
+    "networks": 7,
+}
 Record = Mapping[str, Any]
 
 

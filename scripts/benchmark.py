@@ -4,6 +4,7 @@
     python scripts/benchmark.py data FOLDER [--json]             an epoch of batches over a DataLoader, on MNIST
     python scripts/benchmark.py convolutions [--json]            the same of a convolutional net
     python scripts/benchmark.py tasks [--json]                   a step in task 50 over one in task 2
+    python scripts/benchmark.py wide [--json]                    a step where a wide layer holds much, over a plain one
     python scripts/benchmark.py memory [--json]                  the peak memory of a run, beside a script that trains
     python scripts/benchmark.py rsa [--json] [--rounds 3]        RDMs, comparisons and a bootstrap, beside rsatoolbox
     python scripts/benchmark.py rsa_scale [--json]               10,000 stimuli, and 1,000 RDMs, within 4 GB; no peer
@@ -123,6 +124,11 @@ def convolutions(rounds: int) -> list[dict[str, Any]]:
 def tasks(rounds: int) -> list[dict[str, Any]]:
     """A training step in the fiftieth task over one in the second: digits, MLP 64-256-256-10, 1 thread."""
     return _training("tasks", rounds)
+
+
+def wide(rounds: int) -> list[dict[str, Any]]:
+    """Steps of LeNet with 1,000 of 3,200 directions of its widest layer held, 1 thread."""
+    return _training("wide", rounds)
 
 
 def _training(name: str, rounds: int) -> list[dict[str, Any]]:
@@ -266,8 +272,9 @@ def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     runs: dict[str, Callable[..., list[dict[str, Any]]]] = {
-        "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "data": data, "memory": memory, "rsa": rsa,
-        "rsa_scale": rsa_scale, "rounding": rounding, "whitening": whitening, "spiking": spiking, "networks": networks,
+        "overhead": overhead, "convolutions": convolutions, "tasks": tasks, "wide": wide, "data": data,
+        "memory": memory, "rsa": rsa, "rsa_scale": rsa_scale, "rounding": rounding, "whitening": whitening,
+        "spiking": spiking, "networks": networks,
     }  # fmt: skip
     parser.add_argument("benchmark", choices=list(runs))
     parser.add_argument("folder", nargs="?", help="of Parquet files: MNIST's for data, CIFAR-10's for rounding")

@@ -1,9 +1,9 @@
-"""Whole runs over a plain loop, and the cases of `scripts/benchmark.py convolutions` and `tasks`."""
+"""Whole runs over a plain loop, and the cases of `scripts/benchmark.py convolutions`, `tasks` and `wide`."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from orthotrace.methods.ewc import EWC, OnlineEWC
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
-from orthotrace.models.convnet import ConvNet
+from orthotrace.models.convnet import ConvNet, LeNet
 from orthotrace.models.mlp import MLP
 from orthotrace.results.run_folder import Run
 from orthotrace.training.experiment import Experiment
@@ -123,10 +123,61 @@ def tasks(rounds: int, last: int = 50) -> list[tuple[str, str, Times, float]]:
     return records
 
 
-def stepper(method: Method, stream: Permuted, last: int, hidden: Sequence[int] = (256, 256)) -> Callable[[], None]:
-    """An epoch of steps in the last of so many tasks; in those before nothing is trained."""
-    torch.manual_seed(0)
-    model = MLP(stream.shape, len(stream.classes), hidden)
+# Rows held of each layer of LeNet, 3,200 inputs in its widest, as GPM holds them after some ten superclasses.
+LENET_ROWS = {"conv1": [30, 0], "conv2": [200, 0], "fc1": [1000, 0], "fc2": [200, 0], "head": [100, 0]}
+
+
+def wide(
+    rounds: int, images: int = 1024, rows: Mapping[str, list[int]] = LENET_ROWS
+) -> list[tuple[str, str, Times, float | None]]:
+    """An epoch of steps of LeNet in the second task, by projected inputs and by projected steps, over a plain loop."""
+    stream, slow = Permuted(coloured(images), tasks=2), (0.01, 0.0)
+
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return LeNet(stream.shape, len(stream.classes))
+
+    peer = plain_stepper(model(), list(Batches(stream.task(1).train, BATCH, 0, 1)), *slow)
+    found: dict[str, Times] = {}
+    for name, inputs in (("projected inputs", True), ("projected steps", False)):
+        method = GPM(rows=dict(rows), samples=images, audit=False)
+        steps = stepper(method, stream, 2, model=model(), inputs=inputs, optimization=slow)
+        steps()
+        for _ in range(rounds):
+            peer_s, _, _ = measured(peer)
+            ours_s, _, _ = measured(steps)
+            found.setdefault(name, []).append((ours_s, None, peer_s, None))
+    return [(f"gpm, LeNet, {name}", "plain loop's steps", times, None) for name, times in found.items()]
+
+
+def plain_stepper(
+    model: nn.Module, batches: Sequence[Batch], rate: float = RATE, momentum: float = MOMENTUM
+) -> Callable[[], None]:
+    """An epoch of steps of a loop that only trains, on the same batches."""
+    optimizer = torch.optim.SGD(model.parameters(), rate, momentum)
+
+    def steps() -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            cross_entropy(model(batch.inputs), batch.labels).backward()
+            optimizer.step()
+
+    return steps
+
+
+def stepper(
+    method: Method,
+    stream: Permuted,
+    last: int,
+    hidden: Sequence[int] = (256, 256),
+    model: nn.Module | None = None,
+    inputs: bool = True,
+    optimization: tuple[float, float] = (RATE, MOMENTUM),
+) -> Callable[[], None]:
+    """An epoch of steps in the last of so many tasks, by an MLP or a model; in those before nothing is trained."""
+    if model is None:
+        torch.manual_seed(0)
+        model = MLP(stream.shape, len(stream.classes), hidden)
     method.setup(model, Seeds(), stream)
 
     def begun(number: int) -> tuple[list[Batch], TaskContext]:
@@ -142,8 +193,11 @@ def stepper(method: Method, stream: Permuted, last: int, hidden: Sequence[int] =
             method.loss(model, batch, context)
         method.end_task(context)
     batches, context = begun(last - 1)
-    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+    optimizer = torch.optim.SGD(model.parameters(), *optimization)
     method.attach([optimizer])
+    if inputs:
+        # As the learner does, for steps that are linear in the gradients.
+        method.project_inputs()
 
     def steps() -> None:
         for batch in batches:

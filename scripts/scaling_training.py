@@ -18,11 +18,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from benchmark_training import BATCH, MOMENTUM, RATE, stepper
+from benchmark_training import BATCH, plain_stepper, stepper
 from drawing import save
 from measuring import measured
 from records import read_record, write_record
-from torch.nn.functional import cross_entropy
 
 from orthotrace.analysis.figures.style import COLOURS, MARKERS, now, styled
 from orthotrace.data.batches import Batches
@@ -58,16 +57,7 @@ def plain(stream: Permuted, hidden: Sequence[int]) -> Callable[[], None]:
     """An epoch of steps of a loop that only trains, on the same batches."""
     torch.manual_seed(0)
     model = MLP(stream.shape, len(stream.classes), hidden)
-    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
-    batches = list(Batches(stream.task(1).train, BATCH, 0, 1))
-
-    def steps() -> None:
-        for batch in batches:
-            optimizer.zero_grad()
-            cross_entropy(model(batch.inputs), batch.labels).backward()
-            optimizer.step()
-
-    return steps
+    return plain_stepper(model, list(Batches(stream.task(1).train, BATCH, 0, 1)))
 
 
 def measure(axis: str, value: int) -> list[dict[str, Any]]:

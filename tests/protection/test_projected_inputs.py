@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 
 import pytest
 import torch
@@ -182,6 +183,24 @@ def test_a_step_is_projected_where_the_weight_has_moved_along_rows_held_and_else
         made.take_from(layer.weight, start)
         made.take_from(layer.weight, start)
     assert len(calls) == 3
+
+
+def test_it_goes_on_whoever_keeps_what_ends_it(monkeypatch):
+    """What project_inputs returns may be dropped, as what attach returns."""
+    monkeypatch.setattr(projected_inputs, "WORTH", 0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 64))
+    guard = Projector(model, SvdSubspace, rows=2)
+    with guard.watching() as seen:
+        model(torch.rand(8, 4))
+    guard.observe(seen)
+    guard.consolidate()
+    guard.begin()
+    guard.attach(torch.optim.SGD(model.parameters(), 0.1))
+    guard.project_inputs()
+    gc.collect()
+    model(torch.rand(8, 4)).square().sum().backward()
+    for number, layer in enumerate(model):
+        assert float((layer.weight.grad @ guard.subspaces[str(number)].held().T).norm()) < 1e-4
 
 
 def test_what_is_looked_at_is_the_size_of_the_leak():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
@@ -71,19 +71,16 @@ class ProjectedInputs:
         self.due = False
         self._call: AbstractContextManager[Any] | None = None
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Within the block the layer's gradients are made of projected inputs."""
+    def attached(self) -> ExitStack:
+        """Within the block, or until it is closed, the layer's gradients are made of projected inputs."""
         # Functions, which a copy of the layer shares: methods would be copied with what they belong to.
-        handles = [
+        handles = ExitStack()
+        for handle in (
             self.layer.register_forward_pre_hook(lambda *call: self._enter(*call), with_kwargs=True),
             self.layer.register_forward_hook(lambda layer, *_: self._leave(layer), prepend=True, always_call=True),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        ):
+            handles.callback(handle.remove)
+        return handles
 
     def settle(self) -> None:
         """The next step is projected, whatever it is."""
