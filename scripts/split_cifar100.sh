@@ -5,8 +5,8 @@
 #
 # With gpu=true gpm and trgp, 200 epochs of each task at most, as published; else gpm alone for 20 epochs, 10 tasks.
 # Without a folder the images come from the hub. Continues where it was stopped, at the end of an epoch. Runs go to
-# runs/split_cifar100_alexnet; results to scripts/results/split_cifar100.json, after every method. Not run to its end
-# yet: gpm needs an hour and a half of a core for 20 epochs. Nine tasks of it were trained.
+# runs/split_cifar100_alexnet; results to scripts/results/split_cifar100.json, after every method. gpm takes an hour of
+# a core for 20 epochs. Not run with gpu=true yet.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
