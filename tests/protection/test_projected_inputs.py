@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import copy
-import gc
+from contextlib import nullcontext
+from types import MethodType
 
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.functional import linear
+from wide_layers import FEATURES, OUTPUTS, drawn, holding, hooks, prepared
 
 from orthotrace.protection import projected_inputs
-from orthotrace.protection.guard import Projector
 from orthotrace.protection.matrices import WeightMatrix
 from orthotrace.protection.products import matrices
 from orthotrace.protection.projected_inputs import PROBES, ProjectedInputs, is_worth_it
 from orthotrace.subspace import ComplementSubspace, NullSpace, SvdSubspace
 
-FEATURES, OUTPUTS = 6, 40
 
-
-def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def holding(rows: int = 2, kind: type = SvdSubspace, **options) -> SvdSubspace:
-    asked = {} if kind is NullSpace else {"rows": rows}
-    space = kind(FEATURES, **asked, **options, dtype=torch.float64)
-    space.begin()
-    space.observe(drawn(rows, FEATURES, seed=1))
-    space.consolidate()
-    return space
-
-
-def prepared(bias: bool = True, space=None) -> tuple[nn.Linear, ProjectedInputs]:
-    torch.manual_seed(0)
-    layer = nn.Linear(FEATURES, OUTPUTS, bias=bias, dtype=torch.float64)
-    [part] = matrices("layer", layer)
-    space = holding() if space is None else space
-    return layer, ProjectedInputs(part, space, layer.weight.detach().clone(), torch.Generator())
-
-
-def gradients(network, layer, x, wanted):
+def gradients(network, layer, x, wanted=False, made=None):
     """Of a loss that is not linear in the outputs: of weight, bias and inputs."""
     x = x.clone().requires_grad_(wanted)
     layer.zero_grad()
-    network(x).square().sin().sum().backward()
+    with nullcontext() if made is None else made.attached():
+        loss = network(x).square().sin().sum()
+    loss.backward()
     found = [value.grad for value in (layer.weight, layer.bias, x) if value is not None]
     return [value if value is None else value.clone() for value in found]
 
@@ -67,14 +48,13 @@ def test_the_gradient_is_the_projected_one_and_no_other_changes(space, bias, wan
     layer, made = prepared(bias, space)
     x = drawn(*shape, FEATURES, seed=2)
     weight, *rest = gradients(layer, layer, x, wanted)
-    with made.attached():
-        projected, *others = gradients(layer, layer, x, wanted)
+    projected, *others = gradients(layer, layer, x, wanted, made)
     held = space.held()
     torch.testing.assert_close(projected, weight - weight @ held.T @ held, rtol=0, atol=1e-12)
     for one, other in zip(rest, others, strict=True):
         assert (one is None and other is None) or torch.equal(one, other)
     # Afterwards all is as it was.
-    assert torch.equal(gradients(layer, layer, x, wanted)[0], weight)
+    assert hooks(layer) == 0 and torch.equal(gradients(layer, layer, x, wanted)[0], weight)
 
 
 def test_a_layer_called_twice_and_a_graph_used_twice():
@@ -86,8 +66,8 @@ def test_a_layer_called_twice_and_a_graph_used_twice():
     with made.attached():
         layer.zero_grad()
         loss = network(x).square().sin().sum()
-        loss.backward(retain_graph=True)
-        loss.backward()
+    loss.backward(retain_graph=True)
+    loss.backward()
     torch.testing.assert_close(layer.weight.grad, 2 * made.space.project(weight), rtol=0, atol=1e-12)
 
 
@@ -112,14 +92,15 @@ def test_what_a_gradient_needs_must_not_be_written_to(inputs_wanted):
     layer, made = prepared()
     x = drawn(3, FEATURES, seed=2).requires_grad_(inputs_wanted)
     with made.attached():
-        Masked(layer, after=False)(x).sum().backward()
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            Masked(layer, after=True)(x).sum().backward()
-        loss = layer(drawn(3, FEATURES, seed=2).requires_grad_()).sum()
-        with torch.no_grad():
-            layer.weight.mul_(2)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            loss.backward()
+        right, wrong = (Masked(layer, after)(x).sum() for after in (False, True))
+        written = layer(drawn(3, FEATURES, seed=2).requires_grad_()).sum()
+    right.backward()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        wrong.backward()
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        written.backward()
 
 
 def test_a_call_that_fails_leaves_nothing_behind():
@@ -140,19 +121,125 @@ def test_a_call_that_fails_leaves_nothing_behind():
 def test_copies_other_weights_and_calls_without_gradients_are_left_alone():
     layer, made = prepared()
     x = drawn(3, FEATURES, seed=2)
-    plain = gradients(layer, layer, x, False)[0]
+    plain = gradients(layer, layer, x)[0]
     with made.attached():
         copied = copy.deepcopy(layer)
-        assert torch.equal(gradients(copied, copied, x, False)[0], plain)
         weights = {"weight": layer.weight.detach().clone().requires_grad_(), "bias": layer.bias.detach()}
-        functional_call(layer, weights, x).square().sin().sum().backward()
-        assert torch.equal(weights["weight"].grad, plain)
+        other = functional_call(layer, weights, x).square().sin().sum()
         with torch.no_grad():
             layer(x)
         # By keyword too.
-        layer.zero_grad()
-        layer(input=x).square().sin().sum().backward()
+        loss = layer(input=x).square().sin().sum()
+    # The copy has the hooks of the block, which do nothing.
+    assert hooks(copied) == 2 and torch.equal(gradients(copied, copied, x)[0], plain)
+    layer.zero_grad()
+    loss.backward()
+    other.backward()
+    assert torch.equal(weights["weight"].grad, plain)
     torch.testing.assert_close(layer.weight.grad, made.space.project(plain), rtol=0, atol=1e-12)
+
+
+def test_a_call_of_a_copy_within_that_of_the_layer_does_not_end_its_block():
+    """A network may call a copy of a layer in a hook of the layer itself."""
+    layer, made = prepared()
+    x = drawn(3, FEATURES, seed=2)
+    plain = gradients(layer, layer, x)[0]
+    with made.attached():
+        copied = copy.deepcopy(layer)
+
+        def forward(input):  # noqa: A002
+            copied(input.detach())
+            return linear(input, layer.weight, layer.bias)
+
+        layer.forward = forward
+        layer.zero_grad()
+        loss = layer(x).square().sin().sum()
+    loss.backward()
+    torch.testing.assert_close(layer.weight.grad, made.space.project(plain), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_other_hooks_save_is_not_projected(late):
+    layer, made = prepared()
+    x, other = drawn(3, FEATURES, seed=2), drawn(OUTPUTS, FEATURES, seed=3).requires_grad_()
+
+    def add(layer, args, output):
+        return output + linear(args[0], other)
+
+    if not late:
+        layer.register_forward_hook(add)
+    with made.attached():
+        if late:
+            layer.register_forward_hook(add)
+        loss = layer(x).sum()
+    loss.backward()
+    torch.testing.assert_close(other.grad[0], x.sum(0), rtol=0, atol=1e-12)
+    torch.testing.assert_close(layer.weight.grad[0], made.space.project(x.sum(0)[None])[0], rtol=0, atol=1e-12)
+
+
+def test_a_gradient_that_the_loss_takes_is_that_of_the_loss():
+    layer, made = prepared()
+    x, start = drawn(3, FEATURES, seed=2), layer.weight.detach().clone()
+    plain = gradients(layer, layer, x)[0]
+    with made.attached():
+        loss = layer(x).square().sin().sum()
+        (inside,) = torch.autograd.grad(loss, [layer.weight], retain_graph=True)
+    assert torch.equal(inside, plain)
+    # The weights may follow from it: the step is projected.
+    with torch.no_grad():
+        moved = start - 1e-9 * inside
+        made.take_from(moved, start)
+    assert float(((moved - start) @ made.space.held().T).norm()) < 1e-15
+
+
+def of_one(layer):
+    return lambda x: layer(x[None]).sum()
+
+
+CALLS = {
+    "vmap": lambda layer, x: torch.func.vmap(lambda one: layer(one[None])[0])(x),
+    "a gradient by torch.func": lambda layer, x: torch.func.vmap(torch.func.grad(of_one(layer)))(x),
+    "no hooks": lambda layer, x: without_hooks(layer, x),
+    "sparse": lambda layer, x: layer(x.to_sparse()),
+    "nothing": lambda layer, x: refused(layer, x),
+}
+
+
+def without_hooks(layer, x):
+    with torch.autograd.graph.disable_saved_tensors_hooks("none are taken here"):
+        return layer(x)
+
+
+def refused(layer, x):
+    with pytest.raises(TypeError, match="input"):
+        layer()
+    return x
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_calls_that_cannot_be_projected_are_as_they_were(call):
+    layer, made = prepared()
+    x, start = drawn(3, FEATURES, seed=2), layer.weight.detach().clone()
+    wanted = call(layer, x)
+    with made.attached():
+        assert torch.equal(call(layer, x), wanted)
+    # Then the step is projected.
+    with torch.no_grad():
+        moved = start - 1e-9
+        made.take_from(moved, start)
+    assert float(((moved - start) @ made.space.held().T).norm()) < 1e-15
+
+
+def test_inputs_of_another_type_are_left_alone():
+    layer = nn.Linear(FEATURES, OUTPUTS)
+    space = SvdSubspace(FEATURES, rows=1)
+    space.observe(torch.ones(1, FEATURES))
+    space.consolidate()
+    made = ProjectedInputs(matrices("layer", layer)[0], space, layer.weight.detach().clone(), torch.Generator())
+    with made.attached(), torch.autocast("cpu"):
+        loss = layer(torch.ones(3, FEATURES, dtype=torch.bfloat16)).float().sum()
+    loss.backward()
+    assert torch.equal(layer.weight.grad, torch.full((OUTPUTS, FEATURES), 3.0)) and made.due
 
 
 def counted(made: ProjectedInputs, monkeypatch) -> list[int]:
@@ -185,24 +272,6 @@ def test_a_step_is_projected_where_the_weight_has_moved_along_rows_held_and_else
     assert len(calls) == 3
 
 
-def test_it_goes_on_whoever_keeps_what_ends_it(monkeypatch):
-    """What project_inputs returns may be dropped, as what attach returns."""
-    monkeypatch.setattr(projected_inputs, "WORTH", 0)
-    model = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 64))
-    guard = Projector(model, SvdSubspace, rows=2)
-    with guard.watching() as seen:
-        model(torch.rand(8, 4))
-    guard.observe(seen)
-    guard.consolidate()
-    guard.begin()
-    guard.attach(torch.optim.SGD(model.parameters(), 0.1))
-    guard.project_inputs()
-    gc.collect()
-    model(torch.rand(8, 4)).square().sum().backward()
-    for number, layer in enumerate(model):
-        assert float((layer.weight.grad @ guard.subspaces[str(number)].held().T).norm()) < 1e-4
-
-
 def test_what_is_looked_at_is_the_size_of_the_leak():
     """In the mean over directions its square is that of |dW M^T|."""
     layer, space = nn.Linear(FEATURES, OUTPUTS, dtype=torch.float64), holding(4)
@@ -222,12 +291,11 @@ def test_a_batch_as_large_as_half_the_outputs_is_no_gain():
     layer, made = prepared()
     start = layer.weight.detach().clone()
     x = drawn(OUTPUTS // 2 + 1, FEATURES, seed=2)
-    plain = gradients(layer, layer, x, False)[0]
-    with made.attached():
-        assert torch.equal(gradients(layer, layer, x, False)[0], plain)
-        with torch.no_grad():
-            layer.weight -= plain
-            made.take_from(layer.weight, start)
+    plain = gradients(layer, layer, x)[0]
+    assert torch.equal(gradients(layer, layer, x, made=made)[0], plain)
+    with torch.no_grad():
+        layer.weight -= plain
+        made.take_from(layer.weight, start)
     torch.testing.assert_close(layer.weight, start - made.space.project(plain), rtol=0, atol=1e-12)
 
 
@@ -243,6 +311,18 @@ def hooked(layer: nn.Linear) -> nn.Linear:
 
 def noted(layer: nn.Linear) -> nn.Linear:
     layer.weight.register_post_accumulate_grad_hook(lambda value: None)
+    return layer
+
+
+def patched(layer: nn.Linear, once: bool) -> nn.Linear:
+    """With a forward that was set on it, as TRGP's layers have one."""
+
+    def forward(layer, input):  # noqa: A002
+        return linear(input, layer.weight, layer.bias)
+
+    if once:
+        forward.uses_its_input_once = True
+    layer.forward = MethodType(forward, layer)
     return layer
 
 
@@ -269,6 +349,8 @@ LAYERS = {
     "a convolution": (lambda: nn.Conv2d(FEATURES, OUTPUTS, 1, **DOUBLE), {}, False),
     "a forward of its own": (lambda: Own(FEATURES, OUTPUTS, **DOUBLE), {}, False),
     "another type": (lambda: nn.Linear(FEATURES, OUTPUTS), {}, False),
+    "a forward that was set": (lambda: patched(nn.Linear(FEATURES, OUTPUTS, **DOUBLE), once=False), {}, False),
+    "one that uses its input once": (lambda: patched(nn.Linear(FEATURES, OUTPUTS, **DOUBLE), once=True), {}, True),
     "a gradient that is changed": (lambda: hooked(nn.Linear(FEATURES, OUTPUTS, **DOUBLE)), {}, False),
     "a gradient that is read": (lambda: noted(nn.Linear(FEATURES, OUTPUTS, **DOUBLE)), {}, False),
     "a frozen weight": (lambda: frozen(nn.Linear(FEATURES, OUTPUTS, **DOUBLE)), {}, False),
@@ -282,82 +364,3 @@ def test_which_layers_it_is_for(monkeypatch, make, given, worth):
     layer = make()
     part = matrices("layer", layer)[0]
     assert isinstance(part, WeightMatrix) and is_worth_it(part, space) is worth
-
-
-def trained(
-    inputs: bool, dtype: torch.dtype, count: int = 30, rule: str = "applied"
-) -> tuple[Projector, nn.Module, list]:
-    """A later task by SGD with momentum; and the leaks after each step."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(12, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64)).to(dtype)
-    guard = Projector(model, SvdSubspace, rule=rule, rows=8)
-    with guard.watching() as seen:
-        model(drawn(20, 12, seed=5).to(dtype))
-    guard.started += 1
-    guard.observe(seen)
-    guard.consolidate()
-    guard.begin()
-    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9)
-    detach = guard.attach(optimizer)
-    end = guard.project_inputs() if inputs else lambda: None
-    leaks = []
-    for step in range(count):
-        optimizer.zero_grad()
-        model(drawn(16, 12, seed=step).to(dtype)).square().mean().backward()
-        optimizer.step()
-        leaks.append(max(guard.leaks().values()))
-    end()
-    detach()
-    return guard, model, leaks
-
-
-def test_a_task_ends_as_with_a_projection_of_each_step(monkeypatch):
-    monkeypatch.setattr(projected_inputs, "WORTH", 0)
-    (_, plain, _), (guard, model, leaks) = (trained(inputs, torch.float64) for inputs in (False, True))
-    for one, other in zip(plain.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-    assert max(leaks) < 1e-14
-    assert float(guard.update("0").norm()) > 0.05
-
-
-def test_in_float32_the_leak_is_bounded_within_the_task_and_as_ever_at_its_end(monkeypatch):
-    monkeypatch.setattr(projected_inputs, "WORTH", 0)
-    (reference, _, _), (guard, _, leaks) = (trained(inputs, torch.float32, 200) for inputs in (False, True))
-    assert max(leaks) < 2e-6
-    # Rounding, of one projection.
-    assert max(guard.leaks().values()) < 2 * max(reference.leaks().values()) < 2e-7
-
-
-def test_only_where_the_projection_is_of_what_is_applied(monkeypatch):
-    monkeypatch.setattr(projected_inputs, "WORTH", 0)
-    monkeypatch.setattr(ProjectedInputs, "attached", lambda self: pytest.fail("gradients are projected already"))
-    with pytest.warns(UserWarning, match="leaked"):
-        trained(True, torch.float64, rule="gradient")
-
-
-def test_weights_used_from_both_sides_are_left_alone(monkeypatch):
-    """The gradient of the other use is of other inputs."""
-
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = nn.Linear(8, 8)
-
-        def forward(self, x):
-            return torch.relu(self.layer(x)) @ self.layer.weight
-
-    monkeypatch.setattr(projected_inputs, "WORTH", 0)
-    model = Tied()
-    guard = Projector(model, SvdSubspace, rows=2)
-    guard.look(lambda: model(torch.rand(4, 8)))
-    with guard.watching() as seen:
-        model(torch.rand(4, 8))
-    guard.observe(seen)
-    guard.consolidate()
-    guard.begin()
-    guard.attach(torch.optim.SGD(model.parameters(), 0.1))
-    made = []
-    monkeypatch.setattr(ProjectedInputs, "__init__", lambda self, part, *rest: made.append(part.label))
-    monkeypatch.setattr(ProjectedInputs, "attached", lambda self: torch.no_grad())
-    guard.project_inputs()
-    assert made == []

@@ -15,9 +15,12 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
+from orthotrace.methods.api import API
+from orthotrace.methods.cuber import CUBER
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
 from orthotrace.methods.hlop import HLOP
+from orthotrace.methods.nscl import NSCL
 from orthotrace.methods.owm import OWM
 from orthotrace.methods.trgp import TRGP
 from orthotrace.models.mlp import MLP
@@ -75,14 +78,14 @@ class Heard(BatchCallback):
 
 
 def made(
-    folder, at_once, options=None, optimizer="momentum", callbacks=(), epochs=2, hidden=16, method=None, l2=0.0, **own
+    folder, at_once, options=None, optimizer="momentum", callbacks=(), epochs=2, hidden=16, method=None, **penalties
 ) -> Experiment:
     stream = Permuted(digits(), tasks=2)
     torch.manual_seed(0)
     parts = Components(stream, MLP(stream.shape, 10, hidden=[hidden]), method or GPM(rows=3), Seeds())
-    regularizer = Regularizer(dropout=0.1, l2=l2)
+    regularizer = Regularizer(dropout=0.1, **penalties)
     optimization = Optimization(OPTIMIZERS[optimizer], regularizer=regularizer, schedule=Step(every=1))
-    training = Training.of(epochs, SIZE, save_every=0, batches_at_once=at_once, **own)
+    training = Training.of(epochs, SIZE, save_every=0, batches_at_once=at_once)
     trainer = {"accelerator": "cpu", "devices": 1, **(options or {})}
     return Experiment(Run(folder), parts, optimization, training, trainer, callbacks=callbacks)
 
@@ -139,10 +142,12 @@ def test_a_run_that_ended_within_a_chunk_ends_the_same(tmp_path, before, after):
 
 def fitted(monkeypatch) -> list[str]:
     """Notes the layers whose gradients are made of projected inputs, at the start of each task; any are worth it."""
-    layers, attached = [], ProjectedInputs.attached
+    layers, made = [], ProjectedInputs.__init__
     monkeypatch.setattr(projected_inputs, "WORTH", 1)
     monkeypatch.setattr(
-        ProjectedInputs, "attached", lambda self: (layers.append(self.layer.out_features), attached(self))[1]
+        ProjectedInputs,
+        "__init__",
+        lambda self, part, *rest: (made(self, part, *rest), layers.append(part.features))[0],
     )
     return layers
 
@@ -160,7 +165,7 @@ def test_the_bits_are_the_same_where_inputs_are_projected(tmp_path, monkeypatch,
             assert layers == []
         made(run.folder, at_once, hidden=512, method=method(rows=3)).run()
         # In the first task nothing is held.
-        assert layers == [512, 10]
+        assert layers == [64, 512]
     one, *others = runs.values()
     assert all(same(one, other) for other in others)
     monkeypatch.setattr(projected_inputs, "WORTH", 2**62)
@@ -176,10 +181,15 @@ def hearing(hook):
 
 
 class Reading(GPM):
-    """Changes gradients, which must be those of the loss."""
+    """A method derived from one that reads no gradient may read some: in on_step, or in its loss."""
 
-    def on_gradients(self, context):
-        pass
+
+class Told(GPM):
+    reads_gradients = False
+
+
+class Ending(Callback):
+    """Hears of no batch, but may read gradients where an epoch ends."""
 
 
 # What must not be: gradients without what is held are neither clipped, nor read, nor scaled as those of the loss.
@@ -190,10 +200,13 @@ FULL = {
     "a class derived from SGD": {"optimizer": "without gradients"},
     "weight decay": {"optimizer": "decay"},
     "a penalty": {"l2": 0.01},
+    "bounded weights": {"max_norm": 0.7},
     "a callback that hears of batches": {"callbacks": [Heard()]},
+    "a callback that hears of none": {"callbacks": [Ending()]},
+    "functions as a callback": {"callbacks": [LambdaCallback(on_train_epoch_end=lambda *given: None)]},
     "a callback of Lightning's": {"callbacks": [hearing("on_train_batch_end")]},
     "another precision": {"options": {"precision": "bf16-mixed"}},
-    "a method that changes gradients": {"method": Reading(rows=3)},
+    "a method that may change gradients": {"method": Reading(rows=3)},
     "one that may read them": {"method": OWM(alpha=1.0)},
     "one without projections": {"method": Finetune()},
     "a soft projection": {"method": GPM(rows=3, hold=0.5)},
@@ -208,17 +221,37 @@ def test_else_gradients_are_those_of_the_loss(tmp_path, monkeypatch, given):
     assert layers == []
 
 
+HOLDING = (Told(rows=3), NSCL(), TRGP(rows=3), API(rows=3), CUBER(rows=3))
+
+
 @pytest.mark.parametrize(
     "given",
-    [{}, {"optimizer": "nesterov"}, {"options": {"accumulate_grad_batches": 3}}, {"method": TRGP(rows=3)}],
-    ids=["momentum", "nesterov", "accumulated", "trgp"],
+    [{}, {"optimizer": "nesterov"}, {"options": {"accumulate_grad_batches": 3}}, *({"method": one} for one in HOLDING)],
+    ids=["momentum", "nesterov", "accumulated", "told", "nscl", "trgp", "api", "cuber"],
 )
 def test_inputs_are_projected_where_steps_are_linear(tmp_path, monkeypatch, given):
     layers = fitted(monkeypatch)
     experiment = made(tmp_path, "auto", hidden=512, epochs=1, **given)
     experiment.run()
-    assert layers == [512, 10]
+    assert layers == [64, 512]
     assert max(experiment.report()["leak"]) < 1e-6
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_is_left_on_a_network_whose_run_has_failed(tmp_path, monkeypatch, error):
+    class Failing(BatchCallback):
+        def after_batch(self, trainer, learner, done, of):
+            if learner.context.number == 1 and done == 2:
+                raise error
+
+    Failing.__module__ = "orthotrace.own"
+    layers = fitted(monkeypatch)
+    experiment = made(tmp_path, "auto", hidden=512, callbacks=[Failing()])
+    layer = experiment.learner.model.fc1
+    before = len(layer._forward_pre_hooks), len(layer._forward_hooks)
+    with pytest.raises((error, SystemExit)):
+        experiment.run()
+    assert layers == [64, 512] and (len(layer._forward_pre_hooks), len(layer._forward_hooks)) == before
 
 
 class Enough(BatchCallback):

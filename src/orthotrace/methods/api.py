@@ -50,6 +50,8 @@ class API(TaskWeights):
     inputs of earlier ones.
     """
 
+    reads_gradients = False
+
     @checked
     def __init__(
         self,

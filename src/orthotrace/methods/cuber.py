@@ -40,6 +40,8 @@ class CUBER(TRGP):
     2022, definitions 1 and 2. Its values of correlation and strength are not taken over: tune them.
     """
 
+    reads_gradients = False
+
     @checked
     def __init__(
         self,

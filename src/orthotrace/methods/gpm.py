@@ -24,8 +24,6 @@ class SampledProjection(CountedProjection):
         **options: as for CountedProjection.
     """
 
-    reads_gradients = False
-
     @checked
     def __init__(self, samples: Annotated[int, Field(ge=1)] = 300, **options: Any) -> None:
         super().__init__(**options)
@@ -58,6 +56,8 @@ class GPM(SampledProjection):
 
     Source: Saha, Garg & Roy, Gradient Projection Memory for Continual Learning, ICLR 2021.
     """
+
+    reads_gradients = False
 
     @checked
     def __init__(self, complement: bool = False, **options: Any) -> None:

@@ -58,7 +58,8 @@ class ProjectionMethod(Method):
         watches: whether the subspaces observe the batches of training.
         start_epoch: of each task, from 1: from which epoch on they do.
         more: how to hold more, for whom nothing is held.
-        reads_gradients: whether it looks at gradients while a task is trained, so that these must be those of the loss.
+        reads_gradients: whether it looks at gradients while a task is trained, so that these must be those of the loss;
+            each class says so for itself.
     """
 
     guard: Projector
@@ -172,13 +173,17 @@ class ProjectionMethod(Method):
 
     def project_inputs(self) -> Callable[[], None]:
         """Of wide layers, where nothing reads gradients."""
-        read = self.reads_gradients or type(self).on_gradients is not Method.on_gradients
+        # A class derived from one that reads none may read some.
+        read = vars(type(self)).get("reads_gradients", True)
         return super().project_inputs() if read else self.guard.project_inputs()
 
     def loss(self, network: Forward, batch: Batch, context: TaskContext) -> tuple[Tensor, Tensor]:
         """Loss of the batch, and of one of the memory where there is one, half each."""
-        loss, logits = super().loss(network, batch, context)
-        return (loss if self.memory is None else self.memory.mixed_loss(loss, logits, network, batch, context)), logits
+        with self.guard.projecting_inputs():
+            loss, logits = super().loss(network, batch, context)
+            if self.memory is not None:
+                loss = self.memory.mixed_loss(loss, logits, network, batch, context)
+        return loss, logits
 
     def training_forward(self, network: Forward, inputs: Tensor, context: TaskContext) -> Tensor:
         """Logits of a batch, whose layer inputs the subspaces observe where they do so."""

@@ -93,6 +93,8 @@ class TaskWeights(SampledProjection):
             weight = task_weight(layer.weight, [(part, self._running.get(number, [])) for number, part in parts])
             return layer._conv_forward(input, weight, layer.bias)
 
+        # Beside the weight's own product, what is trained sees a part of the input only: through U, or B.
+        forward.uses_its_input_once = True
         return forward
 
     def enter(self, context: TaskContext) -> None:

@@ -37,6 +37,8 @@ class TRGP(TaskWeights):
     Source: Lin, Yang, Fan & Zhang, TRGP: Trust Region Gradient Projection for Continual Learning, ICLR 2022.
     """
 
+    reads_gradients = False
+
     @checked
     def __init__(
         self,

@@ -233,28 +233,29 @@ class Projector(Held):
 
     @torch.no_grad()
     def project_inputs(self) -> Callable[[], None]:
-        """Of wide layers take what is held from the inputs of which gradients are made, see ProjectedInputs.
+        """Of wide layers take what is held from the inputs of which gradients are made; the function returned ends it.
 
-        For steps that are linear in the gradients, which nobody else looks at; after attach.
-
-        Returns:
-            A function that ends it.
+        For steps that are linear in gradients that nobody else looks at, see ProjectedInputs; after attach.
         """
-        stack = ExitStack()
         for number, (part, space) in enumerate(self._pairs):
             if self.rule == "applied" and number not in self._transposed and is_worth_it(part, space):
                 start, draw = self.start(number)[:, : part.features], generator(self.seed, 2, number, int(self.started))
                 self._inputs[number] = ProjectedInputs(part, space, start, draw)
-                stack.enter_context(self._inputs[number].attached())
         self._steps = None
 
         def end() -> None:
-            stack.close()
             self.settle()
             self._inputs = {}
             self._steps = None
 
         return end
+
+    def projecting_inputs(self) -> AbstractContextManager[object]:
+        """The loss of a training batch is computed within the block."""
+        stack = ExitStack()
+        for one in self._inputs.values():
+            stack.enter_context(one.attached())
+        return stack
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
         """Enforce after every step of the optimizers.
@@ -271,6 +272,7 @@ class Projector(Held):
             handles.append(optimizer.register_step_post_hook(self.enforce))
         if self.rule == "gradient":
             project_moments(self, optimizers)
+        self._inputs = {}
         self._note()
         self._later = int(self.started) > 1
         thaw = self.norms.attach()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch._C._autograd import _saved_tensors_hooks_is_enabled as are_saved_tensors_seen
+from torch._C._functorch import is_functorch_wrapped_tensor as is_transformed
 from torch.autograd.graph import saved_tensors_hooks
 
 from orthotrace.protection.layers import base_of
@@ -35,7 +37,8 @@ class ProjectedInputs:
     (a penalty, a hand that wrote it), the step is projected as always. So within a task the leak is at most some eight
     units of the type's precision, and at its end as small as without this.
 
-    Works on CPUs: it waits for the result. Gradients are not those of the loss meanwhile.
+    Works on CPUs: it waits for the result. Gradients are not those of the loss. A backward pass raises
+    RuntimeError where what it needs was written to, as autograd does by itself.
 
     Args:
         part: the whole weight of a Linear layer.
@@ -43,8 +46,9 @@ class ProjectedInputs:
         before: the weight at the task's start, (out, features).
         generator: of the directions.
 
+    Source: gradients lie in the span of the inputs, Saha, Garg & Roy, ICLR 2021, section 4.
+
     Example:
-        >>> from orthotrace.protection.matrices import WeightMatrix
         >>> from orthotrace.protection.products import matrices
         >>> from orthotrace.subspace import SvdSubspace
         >>> layer, space = nn.Linear(3, 8, bias=False), SvdSubspace(3, rows=1)
@@ -53,7 +57,8 @@ class ProjectedInputs:
         >>> [part] = matrices("layer", layer)
         >>> made = ProjectedInputs(part, space, layer.weight.detach().clone(), torch.Generator())
         >>> with made.attached():
-        ...     layer(torch.ones(2, 3)).sum().backward()
+        ...     loss = layer(torch.ones(2, 3)).sum()
+        >>> loss.backward()
         >>> layer.weight.grad[0].round(decimals=4)
         tensor([0., 2., 2.])
     """
@@ -67,12 +72,12 @@ class ProjectedInputs:
         self.probes = (space.inside(drawn).T / PROBES**0.5).contiguous()
         self.start = before @ self.probes
         self.most = MOVED * torch.finfo(before.dtype).eps * float(before.norm())
-        # Whether the next step is to be projected anyway; the block around a call of the layer.
-        self.due = False
+        # Whether the next step is to be projected anyway; whether a loss is being computed; the block around a call.
+        self.due = self._open = False
         self._call: AbstractContextManager[Any] | None = None
 
     def attached(self) -> ExitStack:
-        """Within the block, or until it is closed, the layer's gradients are made of projected inputs."""
+        """Within the block, what the layer saves of its calls is projected by the backward pass that follows."""
         # Functions, which a copy of the layer shares: methods would be copied with what they belong to.
         handles = ExitStack()
         for handle in (
@@ -80,7 +85,12 @@ class ProjectedInputs:
             self.layer.register_forward_hook(lambda layer, *_: self._leave(layer), prepend=True, always_call=True),
         ):
             handles.callback(handle.remove)
+        self._open = True
+        handles.callback(self._close)
         return handles
+
+    def _close(self) -> None:
+        self._open = False
 
     def settle(self) -> None:
         """The next step is projected, whatever it is."""
@@ -97,9 +107,8 @@ class ProjectedInputs:
         # A copy of the layer has its hooks; where torch.func calls it, it has another weight.
         if layer is not self.layer or self.layer.weight is not self.weight or not torch.is_grad_enabled():
             return
-        inputs: Tensor = args[0] if args else kwargs["input"]
-        if 2 * inputs.numel() > self.weight.numel() or inputs.dtype != self.weight.dtype:
-            # Nothing is gained.
+        inputs = args[0] if args else kwargs.get("input")
+        if not self._can_project(inputs):
             self.due = True
             return
         place, count = inputs.data_ptr(), inputs.numel()
@@ -114,13 +123,30 @@ class ProjectedInputs:
                         "one of the variables needed for gradient computation has been modified by an inplace "
                         "operation: the input or the weight of a Linear layer"
                     )
-                is_input = saved.data_ptr() == place and saved.numel() == count
-                return saved - self.space.inside(saved) if is_input else saved
+                if saved.data_ptr() != place or saved.numel() != count:
+                    return saved
+                if self._open:
+                    # The network, or its loss, takes a gradient of its own.
+                    self.due = True
+                    return saved
+                return saved - self.space.inside(saved)
 
             return unpack
 
         self._call = saved_tensors_hooks(pack, lambda unpack: unpack())
         self._call.__enter__()
+
+    def _can_project(self, inputs: Any) -> TypeGuard[Tensor]:
+        """Whether it is known what of a call is projected, and something is gained by it."""
+        return (
+            isinstance(inputs, Tensor)
+            and inputs.layout is torch.strided
+            and not is_transformed(inputs)
+            and inputs.dtype == self.weight.dtype
+            and 2 * inputs.numel() <= self.weight.numel()
+            and are_saved_tensors_seen()
+            and not is_read(self.weight)
+        )
 
     def _leave(self, layer: nn.Module) -> None:
         if layer is self.layer:
@@ -141,15 +167,29 @@ def is_worth_it(part: WeightMatrix, space: Subspace) -> bool:
     weight = part.parameter
     return (
         base_of(part.layer) is nn.Linear
+        and uses_its_input_once(part.layer)
         and part.is_whole
         and weight is part.layer.weight
         and weight.requires_grad
         and weight.device.type == "cpu"
         and weight.dtype == space.basis.dtype
-        # Of those who look at its gradient.
-        and not (weight._backward_hooks or weight._post_accumulate_grad_hooks)
+        and not is_read(weight)
         and space.active
         and space.exact
         and space.by_row
         and weight.numel() * min(2 * space.rank, part.features) >= WORTH
     )
+
+
+def uses_its_input_once(layer: Any) -> bool:
+    """Whether the input of a layer is needed for the gradient of its weight alone.
+
+    A forward that was set on the layer itself may use it otherwise, unless it says ``uses_its_input_once = True``.
+    """
+    own = vars(layer).get("forward")
+    return own is None or getattr(own, "uses_its_input_once", False) is True
+
+
+def is_read(weight: Tensor) -> bool:
+    """Whether somebody looks at the gradient of a weight by a hook."""
+    return bool(weight._backward_hooks or weight._post_accumulate_grad_hooks)

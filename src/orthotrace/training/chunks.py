@@ -8,7 +8,12 @@ from itertools import islice
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
+from pytorch_lightning.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    LambdaCallback,
+    StochasticWeightAveraging,
+)
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import PassThroughProfiler
 from torch.optim import SGD, Optimizer
@@ -143,7 +148,7 @@ class Stepping:
             raise UserError(f"{reason} needs one batch at a time: leave it at auto", "trainer.batches_at_once")
         at_once = 1 if reason is not None else asked or AT_ONCE
         clip, algorithm = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-        unseen = reason is None and not any(map(sees_gradients, trainer.callbacks))
+        unseen = reason is None and not are_gradients_seen(trainer)
         return cls(at_once, trainer.accumulate_grad_batches, clip, algorithm and str(algorithm.value), unseen)
 
     def are_linear(self, optimizers: Sequence[Optimizer]) -> bool:
@@ -167,17 +172,23 @@ class Stepping:
         )
 
 
-def sees_gradients(callback: Any) -> bool:
-    """Whether a callback that hears of every batch may look at gradients: a user's, or one of ours that changes them.
+def are_gradients_seen(trainer: Any) -> bool:
+    """Whether a callback may look at gradients: a user's, or one of ours that changes them.
 
     Example:
-        >>> sees_gradients(Callback())
-        False
+        >>> from pathlib import Path
+        >>> from orthotrace.training.trainer import make_trainer
+        >>> options = {"accelerator": "cpu", "enable_checkpointing": False}
+        >>> [are_gradients_seen(make_trainer(options, of, Path("runs/new"))) for of in ([], [LambdaCallback()])]
+        [False, True]
     """
-    kind = type(callback)
-    return isinstance(callback, BatchCallback) and (
-        not kind.__module__.startswith("orthotrace.") or kind.before_step is not BatchCallback.before_step
-    )
+
+    def may(callback: Callback) -> bool:
+        kind = type(callback)
+        known = kind.__module__.startswith(("orthotrace.", "pytorch_lightning.")) and kind is not LambdaCallback
+        return not known or getattr(kind, "before_step", None) not in (None, BatchCallback.before_step)
+
+    return any(may(one) for one in trainer.callbacks)
 
 
 def obstacle(trainer: Any) -> str | None:

@@ -80,7 +80,7 @@ class Learner(pl.LightningModule):
         network = self.regularizer.setup(model)
         self._trained = (torch.compile(network) if compiled else network,)
         # Whether gradients are those of the loss, by torch's own autograd.
-        self._plain = not compiled and not self.regularizer.penalises
+        self._plain = not compiled and self.regularizer.is_linear
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
         self.schedule = optimization.schedule

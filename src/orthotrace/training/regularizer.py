@@ -107,6 +107,11 @@ class Regularizer:
         return functional_call(self._model, dropped(self._weights, self.dropconnect), (inputs,))
 
     @property
+    def is_linear(self) -> bool:
+        """Whether it leaves steps as linear in the gradients as they are: it reads and writes no weight."""
+        return not (self.penalises or self.max_norm)
+
+    @property
     def penalises(self) -> bool:
         """Whether a penalty is added to the loss."""
         return bool(self.l1 or self.l2)
