@@ -94,7 +94,7 @@ class TaskWeights(SampledProjection):
             return layer._conv_forward(input, weight, layer.bias)
 
         # Beside the weight's own product, what is trained sees a part of the input only: through U, or B.
-        forward.uses_its_input_once = True
+        forward.__dict__["uses_its_input_once"] = True
         return forward
 
     def enter(self, context: TaskContext) -> None:

@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch._C._autograd import _saved_tensors_hooks_is_enabled as are_saved_tensors_seen
 from torch._C._functorch import is_functorch_wrapped_tensor as is_transformed
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -144,7 +143,7 @@ class ProjectedInputs:
             and not is_transformed(inputs)
             and inputs.dtype == self.weight.dtype
             and 2 * inputs.numel() <= self.weight.numel()
-            and are_saved_tensors_seen()
+            and torch._C._autograd._saved_tensors_hooks_is_enabled()  # pyright: ignore[reportAttributeAccessIssue]
             and not is_read(self.weight)
         )
 

@@ -79,7 +79,7 @@ class Learner(pl.LightningModule):
         # In a tuple: the network must not become a submodule twice.
         network = self.regularizer.setup(model)
         self._trained = (torch.compile(network) if compiled else network,)
-        # Whether gradients are those of the loss, by torch's own autograd.
+        # Whether steps may be linear in the gradients, and torch's own autograd makes these.
         self._plain = not compiled and self.regularizer.is_linear
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
