@@ -65,7 +65,16 @@ def test_the_table_of_spiking_permuted_mnist_is_that_of_the_results(family):
 
 
 @pytest.mark.parametrize(
-    "name", ["adapters", "smnist", "cognitive", "feedback", "split_cifar100", "split_cifar100_spiking"]
+    "name",
+    [
+        "adapters",
+        "smnist",
+        "cognitive",
+        "feedback",
+        "split_cifar100",
+        "cifar100_superclasses",
+        "split_cifar100_spiking",
+    ],
 )
 def test_tables_are_those_of_the_results(family, name):
     page = (ROOT / "docs" / "results" / "continual_learning.md").read_text()
