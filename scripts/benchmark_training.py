@@ -147,7 +147,7 @@ def wide(
             peer_s, _, _ = measured(peer)
             ours_s, _, _ = measured(steps)
             found.setdefault(name, []).append((ours_s, None, peer_s, None))
-    return [(f"gpm, LeNet, {name}", "plain loop's steps", times, None) for name, times in found.items()]
+    return [(f"gpm by {name}, LeNet", "plain loop's steps", times, None) for name, times in found.items()]
 
 
 def plain_stepper(

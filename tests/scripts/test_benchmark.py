@@ -55,7 +55,7 @@ def test_training_benchmarks_of_few_images_and_tasks(monkeypatch):
     assert [case for case, _, _, _ in found[3:]] == [f"{name}, task 3" for name in benchmark_training.STEADY]
     rows = {"conv1": [5, 0], "conv2": [5, 0], "fc1": [30, 0], "fc2": [5, 0], "head": [5, 0]}
     found += benchmark_training.wide(1, images=32, rows=rows)
-    assert [case for case, _, _, _ in found[-2:]] == ["gpm, LeNet, projected inputs", "gpm, LeNet, projected steps"]
+    assert [case for case, _, _, _ in found[-2:]] == ["gpm by projected inputs, LeNet", "gpm by projected steps, LeNet"]
     assert all(ours > 0 and peer > 0 for _, _, times, _ in found for ours, _, peer, _ in times)
 
 

@@ -1,7 +1,8 @@
 """Projects what an optimizer applied, so that protection is exact under any optimizer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,7 +19,7 @@ from orthotrace.protection.gradient_rule import project_moments
 from orthotrace.protection.held import Held
 from orthotrace.protection.matrices import Calls, transposed_name, where
 from orthotrace.protection.normalisation import Mode, Normalisation
-from orthotrace.protection.projected_inputs import ProjectedInputs, is_worth_it
+from orthotrace.protection.projected_inputs import ProjectedInputs, all_attached, is_worth_it
 from orthotrace.protection.still import Still
 from orthotrace.protection.taps import Taps
 from orthotrace.subspace.base import Subspace
@@ -98,6 +99,8 @@ class Projector(Held):
         self._steps: list[Any] | None = None
         # By the place of a matrix, of those whose gradients are made of projected inputs.
         self._inputs: dict[int, ProjectedInputs] = {}
+        # The loss of a training batch is computed within its block: one that does nothing where there are none.
+        self.projecting_inputs: Callable[[], AbstractContextManager[object]] = nullcontext
         # Whether a task has ended before the one that is trained, and whether its passes were looked at as a whole.
         self._later = self._looked = False
         # Of the task that is trained, once another has ended: what else must not move; whether a step was checked.
@@ -241,21 +244,18 @@ class Projector(Held):
             if self.rule == "applied" and number not in self._transposed and is_worth_it(part, space):
                 start, draw = self.start(number)[:, : part.features], generator(self.seed, 2, number, int(self.started))
                 self._inputs[number] = ProjectedInputs(part, space, start, draw)
+        if self._inputs:
+            self.projecting_inputs = partial(all_attached, list(self._inputs.values()))
         self._steps = None
 
         def end() -> None:
             self.settle()
-            self._inputs = {}
-            self._steps = None
+            self._part_from_inputs()
 
         return end
 
-    def projecting_inputs(self) -> AbstractContextManager[object]:
-        """The loss of a training batch is computed within the block."""
-        stack = ExitStack()
-        for one in self._inputs.values():
-            stack.enter_context(one.attached())
-        return stack
+    def _part_from_inputs(self) -> None:
+        self._inputs, self.projecting_inputs, self._steps = {}, nullcontext, None
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
         """Enforce after every step of the optimizers.
@@ -272,7 +272,7 @@ class Projector(Held):
             handles.append(optimizer.register_step_post_hook(self.enforce))
         if self.rule == "gradient":
             project_moments(self, optimizers)
-        self._inputs = {}
+        self._part_from_inputs()
         self._note()
         self._later = int(self.started) > 1
         thaw = self.norms.attach()

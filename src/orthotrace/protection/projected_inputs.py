@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeGuard
 
@@ -152,6 +152,14 @@ class ProjectedInputs:
             call, self._call = self._call, None
             if call is not None:
                 call.__exit__(None, None, None)
+
+
+def all_attached(many: Iterable[ProjectedInputs]) -> ExitStack:
+    """Within the block all of them are attached."""
+    stack = ExitStack()
+    for one in many:
+        stack.enter_context(one.attached())
+    return stack
 
 
 def is_worth_it(part: WeightMatrix, space: Subspace) -> bool:
