@@ -281,6 +281,28 @@ def test_nothing_of_a_block_is_left(monkeypatch):
         os.close(writer)
 
 
+def test_a_signal_that_is_on_its_way_is_heard_by_the_block_that_ends(monkeypatch):
+    """Not by whoever comes behind it, who would end."""
+    send = signal.pthread_kill
+    monkeypatch.setattr(signal, "pthread_kill", lambda *given: (time.sleep(0.05), send(*given)))
+
+    class Signalled:
+        def __del__(self):
+            come(signal.SIGINT)
+
+    late = False
+    try:
+        with pytest.raises(SystemExit), interruptible():
+            Signalled()
+            end = time.monotonic() + 0.03
+            while time.monotonic() < end:
+                pass
+        time.sleep(0.1)
+    except KeyboardInterrupt:
+        late = True
+    assert not late
+
+
 def test_what_a_destructor_raises_beside_a_signal_is_told(monkeypatch):
     told = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)

@@ -75,7 +75,7 @@ def test_every_benchmark_of_it_has_records_with_ranges(script, monkeypatch):
     # One of each; running them all takes half an hour.
     cases = {
         "overhead": "hlop", "convolutions": "gpm, convolutions 64-128-256 at 32 x 32", "tasks": "gpm, task 50",
-        "rsa": "30 RDMs of 1000 stimuli, Pearson", "whitening": "forward and backward, 64 x 256 x 14 x 14",
+        "wide": "gpm by projected inputs, LeNet", "rsa": "30 RDMs of 1000 stimuli, Pearson", "whitening": "forward and backward, 64 x 256 x 14 x 14",
         "spiking": "step of bptt, 20 steps, constant current", "networks": "step of gpm in task 2, small ViT, 32 x 32",
     }  # fmt: skip
     assert list(cases) == list(script.ROUNDS)

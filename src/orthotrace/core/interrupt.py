@@ -37,7 +37,7 @@ class _Watch:
         self.deferred = False
         self.heard: Callable[[], None] | None = None
         self.ready: Callable[[], bool] | None = None
-        self.lost = False
+        self.lost = self.raising = False
         self.leaving = False
         self.printed = False
         self.silent = False
@@ -93,9 +93,19 @@ class _Watch:
     def raise_again(self) -> None:
         """Let the main thread hear the signal once more."""
         time.sleep(AGAIN)
+        self.raising = True
         if self.active and not self.printed and self.received is not None:
             self.lost = True
             signal.pthread_kill(self.thread, self.received)
+        self.raising = False
+
+    def part(self) -> None:
+        """The block is left: a signal that is on its way is still heard here, not by who comes behind."""
+        self.active = False
+        # Bounded: in a process that was forked meanwhile there is nobody to wait for.
+        end = time.monotonic() + 0.1
+        while self.raising and time.monotonic() < end:
+            time.sleep(0.001)
 
     def end_later(self) -> None:
         """End the process where nothing else does: where the main thread is in a library's code for long."""
@@ -168,7 +178,7 @@ def interruptible(for_good: bool = False) -> Iterator[None]:
         if for_good:
             watch.leaving = True
         else:
-            watch.active = False
+            watch.part()
             sys.unraisablehook = watch.hook
             for number, handler in before.items():
                 signal.signal(number, handler)
