@@ -5,7 +5,7 @@
 #
 # Continues where it was stopped. Runs go to runs/optimum_pmnist and runs/optimum_split_cifar10; results to
 # scripts/results/optimum.json, after every run. 1 job at a time (JOBS=n for others): some two hours. Not run to its
-# end yet: other energies on permuted MNIST, and other plasticities on Split CIFAR-10, are missing.
+# end yet: an energy for each layer, and other plasticities on Split CIFAR-10, are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
