@@ -127,7 +127,7 @@ def tasks(rounds: int) -> list[dict[str, Any]]:
 
 
 def wide(rounds: int) -> list[dict[str, Any]]:
-    """Steps of LeNet with 1,000 of 3,200 directions of its widest layer held, 1 thread."""
+    """Steps of LeNet with 922 of 3,200 directions of its widest layer held, 1 thread."""
     return _training("wide", rounds)
 
 
