@@ -24,12 +24,12 @@ def _smaller(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def _apart(x: Tensor, y: Tensor) -> Tensor:
     """The Procrustes distance d, also of representations that are nearly the same."""
     x, y = _smaller(x, y)
-    size = x.square().sum() + y.square().sum()
-    squared = size - 2 * torch.linalg.svdvals(x.T @ y).sum()
+    size, cross = x.square().sum() + y.square().sum(), x.T @ y
+    squared = size - 2 * torch.linalg.svdvals(cross).sum()
     if squared > CLOSE * size:
         return squared.sqrt()
     # What is left, itself: X^T Y = U S V^T, and d^2 = |X U - Y V|^2 + |X - X U U^T|^2 + |Y - Y V V^T|^2.
-    u, _, v = torch.linalg.svd(x.T @ y, full_matrices=False)
+    u, _, v = torch.linalg.svd(cross, full_matrices=False)
     parts = (x @ u - y @ v.T, x - x @ u @ u.T, y - y @ v.T @ v)
     return torch.stack([part.norm() for part in parts]).norm()
 
