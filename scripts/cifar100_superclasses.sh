@@ -38,3 +38,8 @@ train method=gpm "${rows[@]}" method.complement=true seed=0
 train method=api "${rows[@]}" seed=0
 train method=sgp "${rows[@]}" seed=0
 train method=ewc method.strength=5000 seed=0
+
+# As published loaders read the images: planes of colours as pixels, in [0, 1], the superclasses in their own order.
+planes=(name=cifar100_superclasses_planes dataset.preparation=planes stream.class_order=natural)
+train "${planes[@]}" method=gpm "${rows[@]}" seed=0
+train "${planes[@]}" method=trgp "${rows[@]}" seed=0

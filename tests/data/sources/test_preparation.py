@@ -66,6 +66,27 @@ def test_each_preparation_is_its_dense_oracle(train, kind):
             assert np.allclose(part.inputs().flatten(1).numpy(), of, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_planes_are_read_as_pixels_value_by_value(kind):
+    given = source(kind=kind)
+    channels, height, width = SHAPE
+    for name in ("train", "test"):
+        part = prepared(given, "planes").part(name)
+        found, stored = part.inputs().numpy(), given.part(name).images.numpy()
+        assert found.dtype == np.float32 and torch.equal(part.labels, given.part(name).labels)
+        for image, of in zip(found, stored, strict=True):
+            values = [of[c, i, j] for c in range(channels) for i in range(height) for j in range(width)]
+            for i, j, c in np.ndindex(height, width, channels):
+                expected = np.float32(values[(i * width + j) * channels + c])
+                assert image[c, i, j] == (expected / np.float32(255) if kind == np.uint8 else expected)
+
+
+def test_images_of_one_channel_have_no_planes():
+    grey = RNG.integers(0, 200, (4, 1, 4, 4)).astype(np.uint8)
+    with pytest.raises(UserError, match="preparation: images of one channel have no planes of colours: set none"):
+        prepared(arrays(grey, np.arange(4), grey, np.arange(4)), "planes")
+
+
 def test_none_is_the_source_itself_and_an_image_of_one_shade_is_0():
     given = source()
     assert prepared(given, "none") is given

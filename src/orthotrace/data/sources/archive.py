@@ -36,8 +36,9 @@ def archive(
         normalise: as for arrays.
         classes: names by label; None for those in the file, or the numbers.
         limit: images of each class in each part at most, the first ones; None for all.
-        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
-            in place of any other scaling; "none" for neither.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it,
+            "planes" for planes of colours read as pixels (see planes_as_pixels), each in place of any other scaling;
+            "none" for neither.
         layout: as for arrays.
 
     Raises:

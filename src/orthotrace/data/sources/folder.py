@@ -47,8 +47,9 @@ def folder(
         skip_corrupt: leave out images that cannot be decoded, with a warning.
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
         limit: images of each class in each part at most, the first ones; None for all.
-        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
-            in place of any other scaling; "none" for neither.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it,
+            "planes" for planes of colours read as pixels (see planes_as_pixels), each in place of any other scaling;
+            "none" for neither.
 
     Raises:
         UserError: no folder, no classes, a class without images, classes that differ between the parts, or an image

@@ -59,8 +59,9 @@ def table(
         normalise: scale each channel to mean 0 and standard deviation 1 over the training images; else to [0, 1].
         classes: names by label; None for those in the files, or the labels.
         limit: images of each class in each part at most, the first ones; None for all.
-        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it, both
-            in place of any other scaling; "none" for neither.
+        preparation: "gcn" for global contrast normalisation of each image, "gcn_zca" for ZCA whitening after it,
+            "planes" for planes of colours read as pixels (see planes_as_pixels), each in place of any other scaling;
+            "none" for neither.
 
     Raises:
         UserError: the hub cannot be reached, a file is missing or damaged, a part or a column is absent or not the
