@@ -23,6 +23,8 @@ from typing import Any
 from records import write_record
 
 ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# What numpy is built for beyond AVX2.
+AVX512 = "X86_V4 AVX512_ICL AVX512_SPR"
 # Name -> (variables, the instructions that the processor must have).
 SETTINGS: dict[str, tuple[dict[str, str], set[str]]] = {
     "1 thread": (ONE, set()),
@@ -40,11 +42,17 @@ SETTINGS: dict[str, tuple[dict[str, str], set[str]]] = {
     "OpenBLAS Haswell": (ONE | {"OPENBLAS_CORETYPE": "Haswell"}, {"avx2", "fma"}),
     "OpenBLAS Zen": (ONE | {"OPENBLAS_CORETYPE": "Zen"}, {"avx2", "fma"}),
     "OpenBLAS SkylakeX": (ONE | {"OPENBLAS_CORETYPE": "SkylakeX"}, {"avx512f", "avx512bw", "avx512dq", "avx512vl"}),
-    "numpy SSE4.2": (ONE | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}, {"avx2"}),
+    "numpy SSE4.2": (ONE | {"NPY_DISABLE_CPU_FEATURES": f"X86_V3 {AVX512}"}, {"avx2"}),
+    # A processor with AVX2 and without AVX-512, such as AMD's before Zen 4: every library at once.
+    "AVX2": (
+        ONE | {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+               "OPENBLAS_CORETYPE": "Zen", "NPY_DISABLE_CPU_FEATURES": AVX512},
+        {"avx512f"},
+    ),
     # A processor without AVX: every library at once.
     "plain": (
         ONE | {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41",
-               "OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"},
+               "OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": f"X86_V3 {AVX512}"},
         {"sse4_2"},
     ),
 }  # fmt: skip
