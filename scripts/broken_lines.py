@@ -260,4 +260,25 @@ MUTATIONS = [
         "True",
         "tests/training/test_chunks.py",
     ),
+    *lines(
+        "src/orthotrace/training/best.py",
+        "tests/training/test_best.py",
+        ("if found < float(self.score):", "if found <= float(self.score):"),
+        ('score if self.monitor == "loss" else -score', "score"),
+        (", *self._extra)", ")"),
+        ("value.clone())", "value)"),
+        ("self._buffers.pop(name)", "self._buffers[name]"),
+        ('if self.score < float("inf"):', "if True:"),
+        ('        self.score.fill_(float("inf"))', "        pass"),
+        ("            del self._buffers[name]", "            pass"),
+    ),
+    *lines(
+        "src/orthotrace/training/learner.py",
+        "tests/training/test_best.py",
+        ("            self.best.put_back()", "            pass"),
+        (
+            "            with self.evaluated():\n                self.best",
+            "            with nullcontext():\n                self.best",
+        ),
+    ),
 ]

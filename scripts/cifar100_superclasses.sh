@@ -6,8 +6,8 @@
 # gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), api, sgp and ewc with 1; 50 epochs of each task at
 # most, as published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an
 # epoch. Runs go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every
-# method. 2 jobs at a time (JOBS=n for others). A run takes about an hour of a core. Not run to its end yet: gpm and trgp
-# with seed 0 were.
+# method. 2 jobs at a time (JOBS=n for others). A run takes about an hour of a core. Not run to its end yet: gpm, trgp,
+# hlop and finetune with seed 0 were.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
@@ -28,7 +28,7 @@ train() {
   python scripts/family.py cifar100_superclasses
 }
 
-# Energies of the paper; HLOP takes the ranks that GPM found.
+# Energies of the paper; HLOP learns at most 100 directions of a layer in each task.
 rows=(method.energy=0.98 method.growth=0.001 method.samples=125)
 train method=gpm "${rows[@]}" seed=0,1
 train method=finetune seed=0,1

@@ -59,6 +59,7 @@ CASES = {
         if name != "range_test"
     },
     "early stopping": ["method=finetune", "regularizer.early_stopping=1", "optimizer.lr=1", *BUSY],
+    "the best weights": ["method=trgp", "method.threshold=0", "regularizer.restore_best=true", "optimizer.lr=1"],
     "a fused optimizer": ["method=gpm", "optimizer=adamw", "+optimizer.fused=true"],
     "plateau": ["method=er", "scheduler=plateau", "scheduler.patience=0", "optimizer.lr=.5"],
     "a crossbar": [

@@ -289,6 +289,10 @@ TOGETHER = [
         "regularizer.early_stopping: is decided on the validation part",
     ),
     (
+        ["regularizer.restore_best=true", "stream.validation=0"],
+        "regularizer.restore_best: is decided on the validation part",
+    ),
+    (
         ["scheduler=plateau", "stream.validation=0"],
         "scheduler: is decided on the validation part, which is empty: set stream.validation above 0",
     ),

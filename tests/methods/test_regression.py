@@ -147,6 +147,7 @@ def test_a_memory_keeps_targets():
             ["regularizer.early_stopping=1", "regularizer.monitor=accuracy"],
             "regularizer.monitor: a regression has no ac",
         ),
+        (["regularizer.restore_best=true", "regularizer.monitor=accuracy"], "regularizer.monitor: a regression has no"),
         (["scheduler=plateau", "scheduler.monitor=accuracy"], "scheduler.monitor: a regression has no accuracy"),
         (["stream.scenario=class"], "stream.scenario: class-incremental tasks teach classes one after another"),
         (["stream.label_noise=.1"], "stream.label_noise: takes another class for the right one"),

@@ -14,7 +14,8 @@ from orthotrace.data.streams import Split
 from orthotrace.methods.finetune import Finetune
 from orthotrace.models.mlp import MLP
 from orthotrace.training.evaluation import evaluate
-from orthotrace.training.learner import Learner, parameter_groups
+from orthotrace.training.learner import Learner
+from orthotrace.training.parameter_groups import parameter_groups
 from orthotrace.training.regularizer import Regularizer
 from orthotrace.training.schedules import Constant, Plateau
 from orthotrace.training.settings import Optimization

@@ -193,6 +193,7 @@ def test_what_has_diverged_is_not_saved_within_the_task(tmp_path):
         (["stream.tasks=2"], "scheduler: a range test is of one task, after which nothing is learned"),
         (["regularizer.average=.9"], "regularizer.average: makes no sense of a range test"),
         (["regularizer=early_stopping"], "regularizer.early_stopping: makes no sense of a range test"),
+        (["regularizer.restore_best=true"], "regularizer.restore_best: makes no sense of a range test"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(tmp_path, given, line):

@@ -202,6 +202,7 @@ REFUSED = {
     "optimizer: LBFGS may look": {"optimizer": torch.optim.LBFGS},
     "regularizer.l2: ": {"regularizer": Regularizer(l2=0.1)},
     "regularizer.average: ": {"regularizer": Regularizer(average=0.5)},
+    "regularizer.restore_best: ": {"regularizer": Regularizer(restore_best=True)},
     "scheduler: ": {"schedule": Plateau()},
     "trainer.evaluate_inside: ": {"training": Training.of(2, 32, evaluate_inside=3)},
     "trainer.checkpoints: ": {"training": Training.of(2, 32, checkpoints=(1,))},

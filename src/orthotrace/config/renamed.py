@@ -39,7 +39,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "stream": {"outputs": None},
     "method": {"levels": None, "hold": 1.0, "rank": None, "plasticity": 0.3},
     "model": {"feedback": "backprop"},
-    "regularizer": {"bootstrap": None, "bootstrap_beta": None},
+    "regularizer": {"bootstrap": None, "bootstrap_beta": None, "restore_best": False},
     "trainer": {"loss": None, "checkpoints": None, "nearest_mean": False, "num_nodes": 1, "batches_at_once": "auto"},
 }
 # The same, of one class: another may mean something else by the name.

@@ -58,9 +58,13 @@ def check(components: Components, optimization: Optimization, training: Training
             "mixes the targets of a cross-entropy over the outputs, and this method has another loss: leave it out",
             "regularizer.bootstrap",
         )
-    validated = {"regularizer.early_stopping": regularizer.early_stopping, "scheduler": schedule.monitor}
+    validated = {
+        "regularizer.early_stopping": regularizer.early_stopping is not None,
+        "regularizer.restore_best": regularizer.restore_best,
+        "scheduler": schedule.monitor is not None,
+    }
     for key, wanted in validated.items():
-        if wanted is not None and not stream.fewest_validation:
+        if wanted and not stream.fewest_validation:
             raise UserError(
                 "is decided on the validation part, which is empty: set stream.validation above 0, or higher", key
             )
@@ -73,9 +77,10 @@ def _check_range_test(stream: Stream, regularizer: Regularizer) -> None:
             "a range test is of one task, after which nothing is learned: set stream.tasks=1, or take stream=single",
             "scheduler",
         )
-    for key in ("average", "early_stopping"):
-        if getattr(regularizer, key) is not None:
-            raise UserError("makes no sense of a range test, whose loss is to rise: set null", f"regularizer.{key}")
+    for key, plain in (("average", None), ("early_stopping", None), ("restore_best", False)):
+        if getattr(regularizer, key) != plain:
+            unset = "null" if plain is None else "false"
+            raise UserError(f"makes no sense of a range test, whose loss is to rise: set {unset}", f"regularizer.{key}")
 
 
 def _check_kind(stream: Stream, optimization: Optimization, training: Training) -> None:
@@ -94,9 +99,9 @@ def _check_kind(stream: Stream, optimization: Optimization, training: Training) 
         raise UserError("spreads labels over classes, and a regression has none: set 0", "regularizer.label_smoothing")
     if optimization.regularizer.bootstrap is not None:
         raise UserError("is for labels of classes, and a regression has none: leave it out", "regularizer.bootstrap")
-    stops = optimization.regularizer.early_stopping is not None
+    decides = optimization.regularizer.early_stopping is not None or optimization.regularizer.restore_best
     monitors = {
-        "regularizer.monitor": optimization.regularizer.monitor if stops else None,
+        "regularizer.monitor": optimization.regularizer.monitor if decides else None,
         "scheduler.monitor": optimization.schedule.monitor,
     }
     for key, wanted in monitors.items():

@@ -13,14 +13,16 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size, rank_seed_parts
-from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import derived, seed_draws
 from orthotrace.data.images import Batch, Images
 from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
+from orthotrace.training.best import Best
 from orthotrace.training.chunks import Chunk, Stepping, overridden
 from orthotrace.training.evaluation import evaluate
+from orthotrace.training.parameter_groups import parameter_groups
 from orthotrace.training.settings import Optimization
 
 
@@ -49,6 +51,7 @@ class Learner(pl.LightningModule):
     model: nn.Module
     method: Method
     average: Average | None
+    best: Best | None
     start: Any
     context: TaskContext
 
@@ -83,6 +86,7 @@ class Learner(pl.LightningModule):
         self._plain = not compiled and self.regularizer.is_linear
         decay = self.regularizer.average
         self.add_module("average", None if decay is None else Average(model, decay))
+        self.add_module("best", Best(model, self.regularizer.monitor) if self.regularizer.restore_best else None)
         self.schedule = optimization.schedule
         start = None
         if self.schedule.tests_rates:
@@ -135,6 +139,10 @@ class Learner(pl.LightningModule):
         self._between = True
         if self.average is not None:
             self.average.settle()
+        if self.best is not None:
+            # What a method protects holds for these weights too: a step of the task has led to them.
+            self.best.put_back()
+        if self.average is not None:
             self.method.weights_written()
 
     @property
@@ -194,6 +202,8 @@ class Learner(pl.LightningModule):
             if self.context.epoch == 0:
                 self.average.restart()
             self._detach.append(self.average.attach(optimizers))
+        if self.best is not None:
+            self.best.begin(self.method.task_parameters(self.context))
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
         self._plateau_state = None
@@ -316,6 +326,9 @@ class Learner(pl.LightningModule):
         row = {"train_loss": loss / total, f"train_{outputs.score}": score}
         if self._validation:
             row["validation_loss"], row[f"validation_{outputs.score}"] = self._validate()
+        if self.best is not None:
+            with self.evaluated():
+                self.best.look(row[f"validation_{self.regularizer.monitor}"])
         if self._plateau is not None:
             self._plateau.step(row[f"validation_{self.schedule.monitor}"])
         self.metrics = row
@@ -360,36 +373,3 @@ def state_of(checkpoint: Mapping[str, Any], rank: int) -> dict[str, Tensor]:
     """
     others = checkpoint["orthotrace"].get("others", []) if rank else []
     return {**checkpoint["state_dict"], **(others[rank - 1] if len(others) >= rank > 0 else {})}
-
-
-def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The trainable parameters, grouped by learning rate, as optimizers take them.
-
-    Args:
-        model: whose parameters.
-        rates: name of a layer or a parameter -> its learning rate; the longest name that matches counts.
-
-    Raises:
-        UserError: a name that matches no trainable parameter, or a rate that is not positive.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
-        >>> [(len(group["params"]), group.get("lr")) for group in parameter_groups(model, {"0.weight": 0.5})]
-        [(3, None), (1, 0.5)]
-    """
-    parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    layers = {name.rpartition(".")[0] for name in parameters}
-    for name, rate in rates.items():
-        if not any(f"{parameter}.".startswith(f"{name}.") for parameter in parameters):
-            raise UserError(f"no parameter has the name '{name}'; {nearest(name, [*parameters, *layers])}", "rates")
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0:
-            raise UserError(f"the rate of {name} must be a positive number (got {rate})", "rates")
-    groups: dict[str | None, list[nn.Parameter]] = {None: []}
-    for parameter, value in parameters.items():
-        names = [name for name in rates if f"{parameter}.".startswith(f"{name}.")]
-        groups.setdefault(max(names, key=len, default=None), []).append(value)
-    return [
-        {"params": values} if name is None else {"params": values, "lr": rates[name]}
-        for name, values in groups.items()
-        if values
-    ]

@@ -43,6 +43,7 @@ class Regularizer:
             what the next task starts from; see Average. None for the weights themselves.
         early_stopping: epochs without a better validation score after which a task ends; None for never. The next
             task has all its epochs again.
+        restore_best: whether a task ends with the weights of its best validation score, in place of the last ones.
         monitor: the validation score: "loss" or "accuracy".
 
     Raises:
@@ -63,6 +64,7 @@ class Regularizer:
     bootstrap_beta: Annotated[float, Field(ge=0, le=1)] | None = None
     average: Annotated[float, Field(ge=0, lt=1)] | None = None
     early_stopping: Annotated[int, Field(ge=1)] | None = None
+    restore_best: bool = False
     monitor: Literal["loss", "accuracy"] = "loss"
 
     def __post_init__(self) -> None:

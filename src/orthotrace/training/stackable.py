@@ -26,7 +26,9 @@ ELEMENTWISE = (
 )  # fmt: skip
 # Options that must be as they are where nothing is said.
 KEPT = ("checkpoints", "evaluate_inside", "compile")
-REGULARIZERS = ("l1", "l2", "max_norm", "dropout", "dropconnect", "input_noise", "average", "early_stopping")
+REGULARIZERS = (
+    "l1", "l2", "max_norm", "dropout", "dropconnect", "input_noise", "average", "early_stopping", "restore_best",
+)  # fmt: skip
 ALONE = "is not done for networks that are trained together: leave it out, or leave seeds_at_once at 1"
 
 
