@@ -151,7 +151,14 @@ PARTS = {
         Part(
             "the same with the images as published loaders read them (dataset.preparation=planes)",
             "runs/cifar100_superclasses_planes",
-            ("gpm", "trgp"),
+            ("gpm",),
+            SUPERCLASSES,
+            cost=True,
+        ),
+        Part(
+            "the same, and each task ends with the weights of its best validation loss (regularizer.restore_best=true)",
+            "runs/cifar100_superclasses_published",
+            ("gpm",),
             SUPERCLASSES,
             cost=True,
         ),
