@@ -45,6 +45,7 @@ ADDED: dict[str, dict[str, Any]] = {
 # The same, of one class: another may mean something else by the name.
 ADDED_TO: dict[str, dict[str, Any]] = {
     "orthotrace.models.convnet.AlexNet": {"statistics": "running"},
+    "orthotrace.models.convnet.LeNet": {"initialisation": "torch"},
     "orthotrace.models.mlp.MLP": {"nonlinearity": "relu"},
 }
 # The same, of no group.

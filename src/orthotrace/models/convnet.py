@@ -221,11 +221,13 @@ class LeNet(nn.Sequential):
         hidden: widths of the hidden linear layers.
         bias: whether the layers have biases; the head has one.
         width: factor on channels and widths, above 0.
+        initialisation: of the weights: "torch" as torch begins its layers, "he" uniform in +- sqrt(6 / fan-in), as the
+            published code does.
 
     Raises:
         UserError: a value out of its range.
 
-    Source: Saha, Garg & Roy, ICLR 2021, after Yoon et al., ICLR 2020.
+    Source: Saha, Garg & Roy, ICLR 2021, after Yoon et al., ICLR 2020; He et al., ICCV 2015.
 
     Example:
         >>> import torch
@@ -242,6 +244,7 @@ class LeNet(nn.Sequential):
         hidden: Sequence[Units] = (800, 500),
         bias: bool = False,
         width: Annotated[float, Field(gt=0)] = 1.0,
+        initialisation: Literal["torch", "he"] = "torch",
     ) -> None:
         super().__init__()
         before, *sides = shape
@@ -254,3 +257,7 @@ class LeNet(nn.Sequential):
             before, sides = planes, [(side + 1) // 2 for side in sides]
         widths = [scaled(units, width) for units in hidden]
         _add_classifier(self, before, sides, widths, classes, len(channels), bias)
+        if initialisation == "he":
+            for layer in self:
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                    nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
