@@ -42,5 +42,5 @@ train method=ewc method.strength=5000 seed=0
 # As published loaders read the images: planes of colours as pixels, in [0, 1], the superclasses in their own order.
 planes=(dataset.preparation=planes stream.class_order=natural method=gpm "${rows[@]}" seed=0)
 train name=cifar100_superclasses_planes "${planes[@]}"
-# And as the published code ends a task.
-train name=cifar100_superclasses_published "${planes[@]}" regularizer.restore_best=true
+# And as the published code begins, and ends a task.
+train name=cifar100_superclasses_published "${planes[@]}" regularizer.restore_best=true model.initialisation=he

@@ -156,7 +156,8 @@ PARTS = {
             cost=True,
         ),
         Part(
-            "the same, and each task ends with the weights of its best validation loss (regularizer.restore_best=true)",
+            "the same from He's weights (model.initialisation=he), and each task ends with those of its best "
+            "validation loss (regularizer.restore_best=true)",
             "runs/cifar100_superclasses_published",
             ("gpm",),
             SUPERCLASSES,

@@ -31,6 +31,19 @@ def test_the_published_shapes():
     assert layers(lenet, nn.Linear) == [(800, 50 * 8 * 8), (500, 800), (5, 500)]
 
 
+def test_first_weights_of_the_published_lenet_are_he_s():
+    """Uniform in +- sqrt(6 / fan-in), of every layer; those of torch are smaller by sqrt(6)."""
+    torch.manual_seed(0)
+    for kind, square in (("he", 6.0), ("torch", 1.0)):
+        lenet = LeNet(RGB, 500, initialisation=kind)
+        for layer in (one for one in lenet if isinstance(one, (nn.Conv2d, nn.Linear))):
+            weight = layer.weight.detach().flatten(1).double()
+            bound = (square / weight.shape[1]) ** 0.5
+            assert 0.99 * bound < weight.abs().max() <= 1.0001 * bound
+            # Of a uniform distribution the mean square is a third of the bound's.
+            assert float(weight.square().mean()) == pytest.approx(bound**2 / 3, rel=0.1)
+
+
 def test_widths_and_images_of_other_sizes():
     assert layers(ConvNet(RGB, 10, width=0.5), nn.Conv2d)[0][0] == 32
     assert ConvNet((1, 8, 8), 3)(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
