@@ -5,7 +5,7 @@
 #
 # gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), api, sgp and ewc with 1; 50 epochs of each task at
 # most, as published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an
-# epoch. Runs go to runs/cifar100_superclasses; results to scripts/results/cifar100_superclasses.json, after every
+# epoch. Runs go to runs/cifar100_superclasses*; results to scripts/results/cifar100_superclasses.json, after every
 # method. 2 jobs at a time (JOBS=n for others). A run takes about an hour of a core. The last five were run, of the
 # others none to its end yet.
 set -euo pipefail
@@ -31,23 +31,24 @@ train() {
 # Energies of the paper; HLOP learns at most 100 directions of a layer in each task.
 rows=(method.energy=0.98 method.growth=0.001 method.samples=125)
 hlop=(method=hlop method.energy=0.98 method.growth=0.001)
-train method=gpm "${rows[@]}" seed=0,1
-train method=finetune seed=0,1
-train method=trgp "${rows[@]}" seed=0,1
-train "${hlop[@]}" seed=0,1
-train method=gpm "${rows[@]}" method.complement=true seed=0
-train method=api "${rows[@]}" seed=0
-train method=sgp "${rows[@]}" seed=0
-train method=ewc method.strength=5000 seed=0
+# As the published code begins, and ends a task.
+published=(model.initialisation=he regularizer.restore_best=true)
+train name=cifar100_superclasses_published "${published[@]}" method=gpm "${rows[@]}" seed=0,1
+train name=cifar100_superclasses_published "${published[@]}" method=finetune seed=0,1
+train name=cifar100_superclasses_published "${published[@]}" method=trgp "${rows[@]}" seed=0,1
+train name=cifar100_superclasses_published "${published[@]}" "${hlop[@]}" seed=0,1
+train name=cifar100_superclasses_published "${published[@]}" method=gpm "${rows[@]}" method.complement=true seed=0
+train name=cifar100_superclasses_published "${published[@]}" method=api "${rows[@]}" seed=0
+train name=cifar100_superclasses_published "${published[@]}" method=sgp "${rows[@]}" seed=0
+train name=cifar100_superclasses_published "${published[@]}" method=ewc method.strength=5000 seed=0
 
 # As published loaders read the images: planes of colours as pixels, in [0, 1], the superclasses in their own order.
 planes=(dataset.preparation=planes stream.class_order=natural method=gpm "${rows[@]}" seed=0)
-train name=cifar100_superclasses_published "${planes[@]}"
+train name=cifar100_superclasses_published_planes "${published[@]}" "${planes[@]}"
 
 # Torch's first weights, and the weights of each task's last epoch.
-torch=(model.initialisation=torch regularizer.restore_best=false)
-train name=cifar100_superclasses_planes "${torch[@]}" "${planes[@]}"
-train name=cifar100_superclasses_torch "${torch[@]}" method=gpm "${rows[@]}" seed=0
-train name=cifar100_superclasses_torch "${torch[@]}" method=trgp "${rows[@]}" seed=0
-train name=cifar100_superclasses_torch "${torch[@]}" "${hlop[@]}" seed=0
-train name=cifar100_superclasses_torch "${torch[@]}" method=finetune seed=0
+train name=cifar100_superclasses_planes "${planes[@]}"
+train method=gpm "${rows[@]}" seed=0
+train method=trgp "${rows[@]}" seed=0
+train "${hlop[@]}" seed=0
+train method=finetune seed=0

@@ -146,14 +146,14 @@ PARTS = {
     "cifar100_superclasses": (
         Part(
             f"{SUPERCLASSES}, He's first weights, the weights of each task's best validation loss",
-            "runs/cifar100_superclasses",
+            "runs/cifar100_superclasses_published",
             ("gpm", "gpm complement", "trgp", "api", "hlop", "sgp", "ewc", "finetune"),
             PUBLISHED_SUPERCLASSES,
             cost=True,
         ),
         Part(
             f"{SUPERCLASSES}, torch's first weights, the weights of each task's last epoch",
-            "runs/cifar100_superclasses_torch",
+            "runs/cifar100_superclasses",
             ("gpm", "trgp", "hlop", "finetune"),
             PUBLISHED_SUPERCLASSES,
             cost=True,
@@ -167,7 +167,7 @@ PARTS = {
         ),
         Part(
             "as the first, with the images as published loaders read them",
-            "runs/cifar100_superclasses_published",
+            "runs/cifar100_superclasses_published_planes",
             ("gpm",),
             PUBLISHED_SUPERCLASSES,
             cost=True,

@@ -125,7 +125,7 @@ def test_a_stream_that_is_seen_once_is_stored_as_it_comes(tmp_path):
         experiment = built(
             Run(tmp_path / str(online)), "method=associative", "method.trained=never", "stream=split",
             "stream.tasks=5", "stream.scenario=class", f"stream.online={str(online).lower()}", "trainer.max_epochs=1",
-            "trainer.batch_size=64", "trainer.accelerator=cpu", "model.hidden=[16]",
+            "trainer.batch_size=64", "trainer.accelerator=cpu", "trainer.precision=64-true", "model.hidden=[16]",
         )  # fmt: skip
         experiment.run()
         stored[online] = experiment.learner.method.stored
