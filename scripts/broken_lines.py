@@ -271,14 +271,34 @@ MUTATIONS = [
         ('if self.score < float("inf"):', "if True:"),
         ('        self.score.fill_(float("inf"))', "        pass"),
         ("            del self._buffers[name]", "            pass"),
+        ("dtype=torch.float64", "dtype=torch.float32"),
     ),
     *lines(
         "src/orthotrace/training/learner.py",
         "tests/training/test_best.py",
         ("            self.best.put_back()", "            pass"),
         (
+            "if self.best is not None:\n            # W",
+            "if self.best and not self.trainer.should_stop:\n            # W",
+        ),
+        ("*self.method.task_parameters(self.context), ", ""),
+        (", *self.method.task_counts(self.context)", ""),
+        ("self.method.validated(self.model, self.context)", "self.model"),
+        (
             "            with self.evaluated():\n                self.best",
             "            with nullcontext():\n                self.best",
         ),
+    ),
+    *lines(
+        "src/orthotrace/methods/eblora.py",
+        "tests/methods/test_adapters.py",
+        ("factors.up.copy_(polar(factors.up.T).T)", "pass"),
+        ("polar(space.project(factors.down))", "polar(factors.down)"),
+    ),
+    Mutation(
+        "src/orthotrace/training/experiment.py",
+        "with decomposing(self.progress.task):",
+        "with nullcontext():",
+        "tests/training/test_checks.py",
     ),
 ]

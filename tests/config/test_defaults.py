@@ -28,7 +28,10 @@ NAMES = json.loads((Path(__file__).parents[1] / "runs_of_0_1" / "names.json").re
 # Of these only the names are known: no class is there, and a rate has always been a number.
 NEVER = ("model=custom model._target_=my.Net", "+rates.fc1.weight=0.1 logger=wandb overwrite=true")
 # Experiments that were mended since, and what they were before. A run of 0.1 is none of today's command.
-MENDED = {"experiment=split_cifar100_alexnet": ("model.statistics=running",)}
+MENDED = {
+    "experiment=split_cifar100_alexnet": ("model.statistics=running",),
+    "method=trgp": ("method.rate=1.0",),
+}
 # What a node gets beside its own keys.
 GIVEN = {
     "stream": ("source", "seed"), "model": ("shape", "classes"), "optimizer": ("params",),

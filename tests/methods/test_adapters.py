@@ -219,6 +219,26 @@ def test_a_step_of_eblora_is_that_of_the_rule():
         torch.testing.assert_close(one.low_rank.down.detach().T, expected[2 * number + 1], rtol=0, atol=1e-5)
 
 
+def test_eblora_takes_the_factors_nearest_to_an_average():
+    method, model = begun(METHODS["eblora"])
+    train(method, model, 0)
+    method.begin_task(context_of(STREAM, 1))
+    expected = []
+    for one, space in method.pairs:
+        up, down, held = one.low_rank.up, one.low_rank.down, space.held().double()
+        with torch.no_grad():
+            for factor in (up, down):
+                factor.add_(0.3 * torch.randn(factor.shape, dtype=torch.float64))
+        # The polar factor X (X^T X)^(-1/2), by eigenvalues.
+        for columns in (up.detach(), (down.detach() - down.detach() @ held.T @ held).T):
+            values, vectors = torch.linalg.eigh(columns.T @ columns)
+            expected.append(columns @ vectors @ torch.diag(values**-0.5) @ vectors.T)
+    method.weights_written()
+    for number, one in enumerate(method.adapters):
+        torch.testing.assert_close(one.low_rank.up.detach(), expected[2 * number], rtol=0, atol=1e-6)
+        torch.testing.assert_close(one.low_rank.down.detach().T, expected[2 * number + 1], rtol=0, atol=1e-6)
+
+
 def test_the_tangent_is_that_of_the_canonical_metric():
     x = torch.linalg.qr(torch.randn(7, 3, dtype=torch.float64)).Q
     g = torch.randn(7, 3, dtype=torch.float64)

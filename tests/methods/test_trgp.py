@@ -2,9 +2,11 @@ import copy
 
 import pytest
 import torch
+from composed import built, composed
 from tasks import context_of
 from torch import nn
 
+from orthotrace.config.folder_names import run_name
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
@@ -13,6 +15,7 @@ from orthotrace.methods.trgp import TRGP, Region
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.protection.layers import weight_matrices
+from orthotrace.results.run_folder import Run
 
 STREAM = Permuted(digits(), tasks=3)
 
@@ -183,3 +186,34 @@ def test_where_the_projection_is_soft_training_and_test_have_one_network():
         torch.testing.assert_close(
             method.training_forward(model, inputs, context), method.network(model, 1)(inputs), rtol=0, atol=1e-4
         )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "share"),
+    [
+        ("momentum", "null", 0.1),
+        ("sgd", "null", 1.0),
+        ("adam", "null", 1.0),
+        ("momentum", "1.0", 1.0),
+        ("sgd", "0.3", 0.3),
+    ],
+)
+def test_scales_move_as_far_as_by_plain_descent(tmp_path, optimizer, rate, share):
+    tiny = ("stream=permuted", "stream.tasks=2", "dataset.limit=10", "model.hidden=[8]", "trainer.max_epochs=1")
+    chosen = ("method=trgp", "method.threshold=0", f"method.rate={rate}", f"optimizer={optimizer}")
+    experiment = built(Run(tmp_path / "run"), *tiny, *chosen, "optimizer.lr=.01", "trainer.accelerator=cpu")
+    experiment.run()
+    optimizer = experiment.learner.configure_optimizers()
+    weights, scales = (group["lr"] for group in optimizer.param_groups)
+    assert scales == pytest.approx(share * weights)
+    assert len(optimizer.param_groups[1]["params"]) == len(experiment.learner.method.scales.state_dict())
+
+
+@pytest.mark.parametrize(("optimizer", "same"), [("sgd", True), ("adam", True), ("momentum", False)])
+@pytest.mark.parametrize("method", ["trgp", "cuber"])
+def test_a_run_of_the_rate_that_was_the_default_is_found_where_it_is_the_same(method, optimizer, same):
+    names = [
+        run_name([], composed(f"method={method}", f"optimizer={optimizer}", *more))
+        for more in ((), ("method.rate=1.0",))
+    ]
+    assert (names[0] == names[1]) is same

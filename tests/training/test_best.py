@@ -10,14 +10,17 @@ import torch
 from composed import built
 from torch import nn
 
+from orthotrace.core.errors import UserError
 from orthotrace.results.run_folder import Run
 from orthotrace.training.best import Best
 from orthotrace.training.evaluation import evaluate
+from orthotrace.training.learner import Learner
 
 TINY = (
     "stream=permuted", "stream.tasks=2", "stream.validation=.2", "trainer.max_epochs=5", "model.hidden=[8]",
     "dataset.limit=20", "trainer.accelerator=cpu",
 )  # fmt: skip
+HIGH = ("optimizer=sgd", "optimizer.lr=1")
 
 
 def network():
@@ -44,6 +47,7 @@ def now(model, *others):
         ("loss", [math.nan, 5.0, math.inf], 1),
         ("accuracy", [math.nan, 0.0, 0.0], 1),
         ("loss", [math.nan, math.nan], 1),
+        ("loss", [0.1, 0.1 + 1e-12], 0),
         ("loss", [], -1),
     ],
 )
@@ -79,50 +83,97 @@ def test_what_is_kept_is_saved_with_the_task():
     assert list(best.state_dict()) == ["score"] and best.score == math.inf
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ["method=finetune"],
-        ["method=gpm", "regularizer.monitor=accuracy"],
-        ["method=gpm", "regularizer.average=.5"],
-        ["method=trgp", "method.threshold=0"],
-    ],
-)
-def test_a_run_ends_each_task_with_its_best_epoch(tmp_path, monkeypatch, more):
+# Of each case: overrides, and the part of the checkpoint that is put back beside the network.
+ENDS = {
+    "finetune": (("method=finetune",), None),
+    "accuracy": (("method=gpm", "regularizer.monitor=accuracy"), None),
+    "an average": (("method=gpm", "regularizer.average=.5"), None),
+    "stopped early": (("method=finetune", "regularizer.early_stopping=1"), None),
+    "scales": (("method=trgp", "method.threshold=0"), "method.scales."),
+    "sums along the way": (("method=si",), "method.path."),
+    "masks": (("method=hat",), "method.embeddings."),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_run_ends_each_task_with_its_best_epoch(tmp_path, monkeypatch, case):
+    more, beside = ENDS[case]
     seen = []
 
     def look(best, score, of=Best.look):
-        # The score is that of the network that is kept.
-        [(part, outputs)] = experiment.learner._validation
-        found = evaluate(best._model[0], part, outputs, loss=True, error=experiment.learner.context.outputs.error)
+        # The score is that of the network that would be tested.
+        learner = experiment.learner
+        context = learner.context
+        tested = learner.method.network(learner.model, context.number)
+        [(part, outputs)] = learner._validation
+        found = evaluate(tested, part, outputs, loss=True, error=context.outputs.error)
         assert score == pytest.approx(found.loss if best.monitor == "loss" else found.accuracy)
-        seen.append((score, now(best._model[0], *best._extra)))
+        parts = ("model.", beside or "model.")
+        state = {key: value.clone() for key, value in learner.state_dict().items() if key.startswith(parts)}
+        seen.append((context.number, score, state))
         of(best, score)
 
     monkeypatch.setattr(Best, "look", look)
     run = Run(tmp_path / "run")
     # So high a rate that the last epoch is not the best one.
-    experiment = built(run, *TINY, "regularizer.restore_best=true", "optimizer=sgd", "optimizer.lr=1", *more)
+    experiment = built(run, *TINY, "regularizer.restore_best=true", *HIGH, *more)
     experiment.run()
     with run.metrics_file.open() as file:
         rows = list(csv.DictReader(file))
-    monitor = "accuracy" if "regularizer.monitor=accuracy" in more else "loss"
+    monitor = "accuracy" if case == "accuracy" else "loss"
     choose = max if monitor == "accuracy" else min
     last = []
     for task in (1, 2):
         scores = [float(row[f"validation_{monitor}"]) for row in rows if row["task"] == str(task)]
-        of_task = seen[5 * (task - 1) : 5 * task]
+        of_task = [(score, state) for number, score, state in seen if number == task - 1]
         assert [score for score, _ in of_task] == pytest.approx(scores)
         place = scores.index(choose(scores))
-        last.append(place == 4)
+        last.append(place == len(scores) - 1)
         saved = torch.load(run.checkpoint(task), weights_only=True)["state_dict"]
-        kept = [value for key, value in saved.items() if key.startswith("model.")]
-        for value, expected in zip(kept, of_task[place][1], strict=False):
+        for key, expected in of_task[place][1].items():
             # An average is projected once more: rounding.
-            tolerance = {"rtol": 0, "atol": 1e-5 if "regularizer.average=.5" in more else 0}
-            assert torch.allclose(value, expected, **tolerance)
+            tolerance = {"rtol": 0, "atol": 1e-5 if case == "an average" else 0}
+            assert torch.allclose(saved[key], expected, **tolerance), key
     assert not all(last)
     assert max(run.scores["leak"] or [0]) < 1e-6
-    if "method=trgp" in more:
-        beside = seen[5 + scores.index(min(scores))][1][-1]
-        assert any(torch.equal(beside, value) for value in saved.values()) and (beside != 1).all()
+    if beside:
+        # It had moved on by the end of the task.
+        ends = [state for number, _, state in seen if number == 1]
+        moved = [key for key in ends[-1] if key.startswith(beside) and not torch.equal(ends[-1][key], saved[key])]
+        assert moved and not last[1]
+    if case == "stopped early":
+        assert len(rows) < 10
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_task_that_diverges_ends_with_its_best_epoch_or_is_refused(tmp_path, monkeypatch, restored):
+    def diverge(learner, of=Learner.on_train_epoch_end):
+        of(learner)
+        if learner.context.number == 1 and learner.context.epoch == 2:
+            torch.nn.init.constant_(next(learner.model.parameters()), math.nan)
+
+    monkeypatch.setattr(Learner, "on_train_epoch_end", diverge)
+    run = Run(tmp_path / "run")
+    experiment = built(run, *TINY, "method=finetune", f"regularizer.restore_best={restored}")
+    if restored:
+        experiment.run()
+        with run.metrics_file.open() as file:
+            losses = [float(row["validation_loss"]) for row in csv.DictReader(file)][5:]
+        assert all(map(math.isnan, losses[2:]))
+        [(part, outputs)] = experiment.learner._validation
+        found = evaluate(experiment.learner.model, part, outputs, loss=True)
+        assert found.loss == pytest.approx(min(losses[:2]))
+    else:
+        with pytest.raises(UserError, match="^optimizer: the weights are not finite after task 2: lower"):
+            experiment.run()
+
+
+def test_factors_of_an_average_are_orthonormal_in_the_end(tmp_path):
+    run = Run(tmp_path / "run")
+    adapted = ("method=eblora", "weights=lora", "model.weights.rank=2", "method.start=.5", "regularizer.average=.5")
+    built(run, *TINY, "regularizer.restore_best=true", *HIGH, *adapted).run()
+    (first, second) = (torch.load(run.checkpoint(task), weights_only=True)["state_dict"] for task in (1, 2))
+    name = "model.fc1.parametrizations.weight.original"
+    sizes = torch.linalg.svdvals(second[name] - first[name]).tolist()
+    # The two singular values of an update are one, and there is no third.
+    assert sizes[1] == pytest.approx(sizes[0], rel=1e-3) and sizes[2] < 1e-3 * sizes[0]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 
 import pytest
+from composed import built
 from torch import nn
 
+from orthotrace.core.errors import UserError
 from orthotrace.layers.whitening import Whitening
 from orthotrace.models.convnet import AlexNet, ConvNet, LeNet
 from orthotrace.models.vit import ViT
+from orthotrace.results.run_folder import Run
 from orthotrace.training.checks import warn_of_statistics
 
 RGB = (3, 32, 32)
@@ -40,3 +43,11 @@ def test_statistics_that_are_collected_behind_dropout_are_told(case):
     else:
         with pytest.warns(UserWarning, match=f"layer '{layer}': its running statistics are of activations"):
             warn_of_statistics(model, dropout)
+
+
+def test_a_matrix_that_has_no_decomposition_is_one_line(tmp_path):
+    adapted = ("method=eblora", "stream=permuted", "weights=lora", "model.weights.rank=2", "model.hidden=[8]")
+    tiny = ("dataset.limit=20", "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=1e30", "trainer.accelerator=cpu")
+    experiment = built(Run(tmp_path / "run"), *adapted, *tiny)
+    with pytest.raises(UserError, match="^optimizer: a matrix cannot be decomposed in task 1, mostly since its"):
+        experiment.run()

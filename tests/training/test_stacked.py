@@ -186,6 +186,14 @@ def test_a_network_that_diverges_fails_by_itself(tmp_path):
     same(alone.run_folder, together[2].run_folder, 3)
 
 
+def test_a_network_with_a_matrix_that_has_no_decomposition_fails_by_itself(tmp_path, monkeypatch):
+    together = [made(tmp_path, seed, "gpm") for seed in range(2)]
+    monkeypatch.setattr(together[1], "end_task", lambda: torch.linalg.svd(torch.full((2, 2), torch.nan)))
+    failed = StackedExperiment(together).run()
+    assert list(failed) == [together[1]] and "cannot be decomposed in task 1" in str(failed[together[1]])
+    assert [one.progress.finished for one in together] == [True, False]
+
+
 class Drawing(nn.Sequential):
     def forward(self, inputs):
         return super().forward(nn.functional.dropout(inputs, 0.1, self.training))

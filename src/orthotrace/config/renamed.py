@@ -97,6 +97,7 @@ def in_original_names(value: Any) -> Any:
         {'dataset': {'_target_': 'orthotrace.data.sources.digits'}}
     """
     if isinstance(value, Mapping):
+        value = _with_rate(value)
         return {
             key: original(item)
             if key == "_target_" and isinstance(item, str)
@@ -113,6 +114,16 @@ def _earlier(key: Any, item: Any) -> Any:
         return item
     added = ADDED[key] | ADDED_TO.get(current(str(item.get("_target_"))), {})
     return {name: one for name, one in item.items() if name not in added or one != added[name]}
+
+
+def _with_rate(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A configuration of TRGP whose scales have the rate that was their default in 0.1, where today's is the same."""
+    method, optimizer = value.get("method"), value.get("optimizer")
+    if not (isinstance(method, Mapping) and isinstance(optimizer, Mapping)):
+        return value
+    if method.get("rate", 1.0) is not None or optimizer.get("momentum"):
+        return value
+    return {**value, "method": {**method, "rate": 1.0}}
 
 
 def _replaced(name: str, names: Mapping[str, str]) -> str:

@@ -52,7 +52,7 @@ class Method(nn.Module):
     Attributes:
         looks_again: whether a task is trained on once more after its epochs, which no online stream allows.
         epochs_needed: of each task, at least.
-        rate: learning rate of task_parameters, over that of the network.
+        rate: learning rate of task_parameters, over that of the network; None: 1 - momentum of the optimizer.
         restarts: whether every task begins with the initial network.
         cross_entropy: whether images of classes are learned by the cross-entropy over the outputs that count.
         nearest_mean: whether it is tested by the nearest class mean of the images of its memory.
@@ -60,7 +60,7 @@ class Method(nn.Module):
 
     looks_again: bool = False
     epochs_needed: int = 1
-    rate: float = 1.0
+    rate: float | None = 1.0
     restarts: bool = False
     cross_entropy: bool = True
     nearest_mean: bool = False
@@ -105,6 +105,10 @@ class Method(nn.Module):
         """What is trained beside the network, in the running task alone."""
         return []
 
+    def task_counts(self, context: TaskContext) -> Sequence[Tensor]:
+        """What is added up in the running task along the way of its weights, and is put back with them."""
+        return ()
+
     def training_forward(self, network: Forward, inputs: Tensor, context: TaskContext) -> Tensor:
         """Logits of a training batch."""
         return network(inputs)
@@ -135,6 +139,10 @@ class Method(nn.Module):
 
     def network(self, model: nn.Module, task: int) -> nn.Module:
         """The network that is tested on a task, where the scenario says which task it is."""
+        return model
+
+    def validated(self, model: nn.Module, context: TaskContext) -> nn.Module:
+        """The network that is validated while a task is trained; layers may work with the task's weights already."""
         return model
 
     def kept(self, model: nn.Module, number: int) -> nn.Module:

@@ -72,9 +72,14 @@ class EBLoRA(AdapterMethod):
                 up.grad.copy_(tangent(up.detach(), up.grad))
                 down.grad.copy_(tangent(down.detach().T, space.project(down.grad).T).T)
 
+    @torch.no_grad()
     def weights_written(self) -> None:
-        """An average of orthonormal factors is none."""
-        self._retract()
+        """An average of orthonormal factors is none: those nearest to it take its place."""
+        for adapter, space in self.pairs:
+            factors = adapter.low_rank
+            factors.up.copy_(polar(factors.up.T).T)
+            factors.down.copy_(polar(space.project(factors.down)))
+        self._note()
 
     @torch.no_grad()
     def _retract(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.errors import checked
@@ -56,6 +56,10 @@ class SI(Method):
         for start, path, parameter in zip(self.start, self.path, trainable(self.model), strict=True):
             start.copy_(parameter)
             path.zero_()
+
+    def task_counts(self, context: TaskContext) -> Sequence[Tensor]:
+        """The sums along the way, which belong to the weights that it has led to."""
+        return list(self.path)
 
     def attach(self, optimizers: Sequence[Optimizer]) -> Callable[[], None]:
         """Follow the steps of these optimizers."""

@@ -31,7 +31,9 @@ class TRGP(TaskWeights):
     Args:
         threshold: in [0, 1] (paper: .5).
         regions: of a layer, at most (paper: 2).
-        rate: learning rate of the scales, over that of the weights; above 0.
+        rate: learning rate of the scales, over that of the weights; above 0. None: 1 - momentum of the optimizer, so
+            that a gradient moves them as far in all as by plain SGD, the paper's; with momentum .9 and a rate of 1
+            they often diverge.
         **options: as for SampledProjection.
 
     Source: Lin, Yang, Fan & Zhang, TRGP: Trust Region Gradient Projection for Continual Learning, ICLR 2022.
@@ -44,7 +46,7 @@ class TRGP(TaskWeights):
         self,
         threshold: Annotated[float, Field(ge=0, le=1)] = 0.5,
         regions: Annotated[int, Field(ge=0)] = 2,
-        rate: Annotated[float, Field(gt=0)] = 1.0,
+        rate: Annotated[float, Field(gt=0)] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)

@@ -49,7 +49,7 @@ class Best(nn.Module):
         """A task begins, or goes on.
 
         Args:
-            extra: what is trained beside the network in this task.
+            extra: what is trained, or added up, beside the network in this task.
         """
         self._extra = extra
 

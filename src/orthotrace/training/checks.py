@@ -1,6 +1,8 @@
 """Choices that do not go together, refused before anything is written."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -180,3 +182,27 @@ def warn_of_statistics(model: nn.Module, dropout: float) -> None:
             return
         drops |= isinstance(module, _DropoutNd) and module.p > 0
         drops |= dropout > 0 and is_nonlinearity(module)
+
+
+@contextmanager
+def decomposing(task: int) -> Iterator[None]:
+    """Within the block, in which a task is trained (from 0), a matrix that has no decomposition is the user's to mend.
+
+    Raises:
+        UserError: torch found no decomposition, as of values that are not finite.
+
+    Example:
+        >>> with decomposing(0):
+        ...     _ = torch.linalg.svd(torch.full((2, 2), torch.nan))
+        Traceback (most recent call last):
+            ...
+        orthotrace.core.errors.UserError: optimizer: a matrix cannot be decomposed in task 1, ...
+    """
+    try:
+        yield
+    except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  # documented there
+        raise UserError(
+            f"a matrix cannot be decomposed in task {task + 1}, mostly since its values are not finite: lower the "
+            "learning rate, or strengths and noise",
+            "optimizer",
+        ) from error

@@ -20,13 +20,12 @@ from orthotrace.data.batches import Batches
 from orthotrace.data.images import Images
 from orthotrace.data.streams import Task
 from orthotrace.layers.channels_last import take_channels_last
-from orthotrace.linalg import is_finite
 from orthotrace.methods import TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.results.run_folder import Run
 from orthotrace.training.activity import Silence, activity
 from orthotrace.training.checkpoint import Checkpoints
-from orthotrace.training.checks import check, check_network, warn_of_statistics
+from orthotrace.training.checks import check, check_network, decomposing, warn_of_statistics
 from orthotrace.training.chunks import Chunks
 from orthotrace.training.evaluation import Evaluator
 from orthotrace.training.learner import Learner
@@ -145,7 +144,8 @@ class Experiment:
             resume = self.resume()
             self.measure()
             while not self.progress.finished:
-                self._learn(resume)
+                with decomposing(self.progress.task):
+                    self._learn(resume)
                 resume = None
                 if self.task_ended is not None and not self.progress.finished:
                     self.task_ended(self)
@@ -243,11 +243,6 @@ class Experiment:
         number, method = self.progress.task, self.learner.method
         context = self.learner.context
         self.learner.put_back()
-        if not all(map(is_finite, self.learner.model.parameters())):
-            raise UserError(
-                f"the weights are not finite after task {number + 1}: lower the learning rate, or strengths and noise",
-                "optimizer",
-            )
         # What comes needs the memory of the gradients and of the optimizer, and neither of them.
         self.learner.zero_grad()
         self.trainer.optimizers = []

@@ -16,6 +16,7 @@ from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, ra
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import derived, seed_draws
 from orthotrace.data.images import Batch, Images
+from orthotrace.linalg import is_finite
 from orthotrace.methods import Method, TaskContext
 from orthotrace.methods.nearest_mean import NearestMean
 from orthotrace.training.averaging import Average
@@ -135,13 +136,23 @@ class Learner(pl.LightningModule):
             self.method.weights_written()
 
     def end_task(self) -> None:
-        """A task has been trained: the network is from now on what is tested of it."""
+        """A task has been trained: the network is from now on what is tested of it.
+
+        Raises:
+            UserError: its weights are not finite.
+        """
         self._between = True
         if self.average is not None:
             self.average.settle()
         if self.best is not None:
             # What a method protects holds for these weights too: a step of the task has led to them.
             self.best.put_back()
+        if not all(map(is_finite, self.model.parameters())):
+            raise UserError(
+                f"the weights are not finite after task {self.context.number + 1}: lower the learning rate, or "
+                "strengths and noise",
+                "optimizer",
+            )
         if self.average is not None:
             self.method.weights_written()
 
@@ -168,7 +179,8 @@ class Learner(pl.LightningModule):
                 "optimizer",
             )
         if extra:
-            optimizer.param_groups[-1]["lr"] *= self.method.rate
+            group, rate = optimizer.param_groups[-1], self.method.rate
+            group["lr"] *= 1 - group.get("momentum", 0) if rate is None else rate
         scheduler = self.schedule.scheduler(optimizer, *self.length)
         self._plateau = None
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -203,7 +215,7 @@ class Learner(pl.LightningModule):
                 self.average.restart()
             self._detach.append(self.average.attach(optimizers))
         if self.best is not None:
-            self.best.begin(self.method.task_parameters(self.context))
+            self.best.begin([*self.method.task_parameters(self.context), *self.method.task_counts(self.context)])
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
         self._plateau_state = None
@@ -336,9 +348,9 @@ class Learner(pl.LightningModule):
 
     def _validate(self) -> tuple[float, float]:
         with self.evaluated():
-            error = self.context.outputs.error
+            error, network = self.context.outputs.error, self.method.validated(self.model, self.context)
             found = [
-                (evaluate(self.model, part, outputs, loss=True, error=error), len(part))
+                (evaluate(network, part, outputs, loss=True, error=error), len(part))
                 for part, outputs in self._validation
             ]
         total = sum(count for _, count in found)

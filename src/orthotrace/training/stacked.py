@@ -17,6 +17,7 @@ from orthotrace.core.interrupt import deferred, interrupted, stop_here
 from orthotrace.layers.stack import Stack
 from orthotrace.methods.projection import ProjectionMethod
 from orthotrace.results.run_folder import is_whole
+from orthotrace.training.checks import decomposing
 from orthotrace.training.chunks import BatchCallback, Chunks
 from orthotrace.training.experiment import EpochEnd, Experiment
 from orthotrace.training.stackable import check_stacked, stacked_trainer
@@ -103,7 +104,8 @@ class StackedExperiment:
             try:
                 if one.learner in self.learner.failed:
                     raise self.learner.failed[one.learner]
-                one.end_task()
+                with decomposing(one.progress.task):
+                    one.end_task()
             except UserError as error:
                 self.failed[one] = error
 
