@@ -127,6 +127,25 @@ def test_jobs_that_have_not_begun(listed, every_state, monkeypatch, alive, queue
     assert json.loads(listed(every_state.parent / "other", "--json").out)[-1]["run"] == "new"
 
 
+@pytest.mark.parametrize("list_is_there", [True, False])
+def test_jobs_that_were_refused_have_failed(listed, every_state, list_is_there):
+    before = json.loads(listed(every_state, "--json").out)
+    refused, aside = every_state / "refused", every_state / ".removed" / "old"
+    for folder in (refused, aside):
+        folder.mkdir(parents=True)
+        (folder / "failed.txt").write_text("method: it has no layer\n\ntraceback")
+    if list_is_there:
+        write_list(every_state, [Job(refused, ("method=ewc", "seed=7"))], False)
+    *others, last = json.loads(listed(every_state, "--json").out)
+    assert [one["state"] for one in others] == [one["state"] for one in before]
+    assert (last["run"], last["state"], last["reason"]) == ("refused", "failed", "method: it has no layer")
+    assert last["differs"] == ({"method": "ewc", "seed": "7"} if list_is_there else {})
+    assert "failed: " in listed(every_state).out
+    # Where all jobs were.
+    shutil.move(refused, every_state.parent / "alone" / "refused")
+    assert [one["state"] for one in json.loads(listed(every_state.parent / "alone", "--json").out)] == ["failed"]
+
+
 def test_a_run_that_is_written_to_is_running_whatever_is_in_it(every_state):
     runs = [Run(path) for path in sorted(every_state.iterdir())]
     assert all(is_held(run.folder) is False for run in runs)
