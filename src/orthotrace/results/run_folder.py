@@ -307,11 +307,10 @@ def below(folder: Path, trust: Sequence[str] = ()) -> list[Run]:
     return [Run(path, trust) for path in sorted(marks) if not set(path.relative_to(folder).parts) & set(ASIDE)]
 
 
-def refused_below(folder: Path) -> dict[Path, Run]:
-    """The jobs of multiruns below a folder that failed before they were runs, by path."""
+def failed_below(folder: Path) -> dict[Path, Run]:
+    """What failed below a folder, by its absolute path: runs, and jobs of multiruns that were refused before."""
     paths = sorted(path.parent for path in folder.glob("**/failed.txt"))
-    runs = {path.absolute(): Run(path) for path in paths if not set(path.relative_to(folder).parts) & set(ASIDE)}
-    return {path: run for path, run in runs.items() if not (run.hydra.is_dir() or run.exists)}
+    return {path.absolute(): Run(path) for path in paths if not set(path.relative_to(folder).parts) & set(ASIDE)}
 
 
 def find(folder: Path | str, trust: Sequence[str] = ()) -> list[Run]:

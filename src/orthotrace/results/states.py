@@ -15,7 +15,7 @@ from orthotrace.config.renamed import in_original_names
 from orthotrace.core.errors import UserError
 from orthotrace.core.folders import is_held
 from orthotrace.results.listed import lists_below, read_list
-from orthotrace.results.run_folder import Run, below, find, refused_below
+from orthotrace.results.run_folder import Run, below, failed_below, find
 from orthotrace.results.scores import summarise
 
 STATES = ("finished", "running", "waiting", "preempted", "pruned", "stopped", "not started", "failed", "damaged")
@@ -75,8 +75,8 @@ def states_below(folder: Path) -> list[RunState]:
         UserError: there is none.
     """
     lists = [read_list(path) for path in lists_below(folder)] if folder.is_dir() else []
-    refused = refused_below(folder)
-    begun = below(folder) if lists or refused else find(folder)
+    failed = failed_below(folder)
+    begun = below(folder) if lists or failed else find(folder)
     known = {run.folder.absolute() for run in begun}
     found = [state_of_run(run) for run in begun]
     for one in reversed(lists):
@@ -84,10 +84,9 @@ def states_below(folder: Path) -> list[RunState]:
         for job in one.jobs:
             if job.folder.absolute() not in known:
                 known.add(job.folder.absolute())
-                failed = job.folder.absolute() in refused
-                told = _stopped(Run(job.folder)) if failed else (state, "")
+                told = _stopped(Run(job.folder)) if job.folder.absolute() in failed else (state, "")
                 found.append(RunState(Run(job.folder), told[0], reason=told[1], values=_of_overrides(job.overrides)))
-    for path, run in refused.items():
+    for path, run in failed.items():
         # Of the commands before the last one of a folder there is no list: of these jobs only the names are known.
         if path not in known:
             state, reason = _stopped(run)
