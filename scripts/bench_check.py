@@ -4,8 +4,9 @@
 
 Runs each benchmark of scripts/benchmark.py that has records with a range, and compares ratios, which depend less on the
 machine than seconds. A ratio has worsened when its median is worse than the committed one by more than the committed
-range is wide. Such a benchmark is run once more, with twice the rounds, before it counts. All take some 25 minutes on
-two cores that do nothing else; other programs make a ratio worse. Exits with 1 where one has worsened.
+range is wide. Such a benchmark is run once more, with twice the rounds, before it counts. A record that says on which
+kind of processor it was measured counts on that kind alone. All take some 25 minutes on two cores that do nothing else;
+other programs make a ratio worse. Exits with 1 where one has worsened.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from measuring import processor
 
 HERE = Path(__file__).resolve().parent
 # Rounds of each benchmark.
@@ -31,13 +34,23 @@ ROUNDS = {
     "networks": 7,
 }
 Record = Mapping[str, Any]
+# Of a ratio that was measured on another kind of processor.
+ELSEWHERE = float("-inf")
 
 
-def committed(folder: Path = HERE / "results") -> dict[tuple[str, str], Record]:
-    """The records of all benchmarks that have a range, by case and peer."""
+def committed(folder: Path = HERE / "results", here: str | None = None) -> dict[tuple[str, str], Record]:
+    """The records of all benchmarks that have a range, by case and peer: of several that of this kind of processor.
+
+    Args:
+        folder: of the records.
+        here: the kind of processor; None for that of this machine.
+    """
+    here = here or processor()
     lines = [line for file in sorted(folder.glob("benchmark_*.jsonl")) for line in file.read_text().splitlines()]
-    records = [json.loads(line) for line in lines]
-    return {(one["case"], one["peer"]): one for one in records if "range" in one}
+    records = [one for line in lines if "range" in (one := json.loads(line))]
+    # The last one of a key stays.
+    records.sort(key=lambda one: one.get("processor") == here)
+    return {(one["case"], one["peer"]): one for one in records}
 
 
 def worsened(before: Record, now: Record) -> float:
@@ -80,7 +93,8 @@ def check(
             again = _compared(measure(name, 2 * ROUNDS[name]), records)
             found = {case: min(first, again[case]) for case, first in found.items()}
         for case, (by, line) in found.items():
-            print(f"{'WORSE' if by > 1 else 'ok':5}  {name}: {line}", flush=True)
+            word = "other" if by == ELSEWHERE else "WORSE" if by > 1 else "ok"
+            print(f"{word:5}  {name}: {line}", flush=True)
             if by > 1:
                 worse.append(case)
     return worse
@@ -96,7 +110,8 @@ def _compared(found: Iterable[Record], records: Mapping[tuple[str, str], Record]
         kind = "peer_over_ours" if "peer_over_ours" in before else "ours_over_peer"
         case = f"{now['case']}, beside {now['peer']}"
         line = f"{case}: {kind} {now[kind]}, committed {before[kind]} of {before['range']}"
-        compared[case] = (worsened(before, now), line)
+        here = before.get("processor", now.get("processor")) == now.get("processor")
+        compared[case] = (worsened(before, now), line) if here else (ELSEWHERE, f"{line} on {before['processor']}")
     return compared
 
 

@@ -13,10 +13,10 @@
     python scripts/benchmark.py spiking [--json] [--rounds 15]   beside snntorch and spikingjelly
     python scripts/benchmark.py networks [--json]                what protection adds to a step of a ViT and an LSTM
 
-Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, range, ours_peak_mb, peer_peak_mb}; for
-rsa and alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds are medians over
-the rounds, the ratio is the median of the rounds' ratios, range their least and largest, memory is what the process
-grew by at its peak. Quote ratios of one run only.
+Prints one record for each case: {case, peer, ours_s, peer_s, ours_over_peer, range, ours_peak_mb, peer_peak_mb,
+processor}; for rsa and alignments the ratio is peer_over_ours. promised is the bound of a ratio that has one. Seconds
+are medians over the rounds, the ratio is the median of the rounds' ratios, range their least and largest, memory is
+what the process grew by at its peak. Quote ratios of one run only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 import benchmark_training
 import torch
-from measuring import measured
+from measuring import measured, processor
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -291,7 +291,7 @@ def main() -> None:
     rounds = arguments.rounds or {"rsa": 3, "rounding": 3, "whitening": 3, "spiking": 15}.get(arguments.benchmark, 7)
     for entry in run(rounds, *given):
         if arguments.json or "peer_s" not in entry:
-            print(json.dumps(entry), flush=True)
+            print(json.dumps({**entry, "processor": processor()}), flush=True)
         else:
             seconds = f"{entry['ours_s']:8.3f} s  peer {entry['peer_s']:8.3f} s"
             ratio = f"x{entry['ours_over_peer']}" if "ours_over_peer" in entry else f"/{entry['peer_over_ours']}"

@@ -1,7 +1,8 @@
-"""Time and memory of a call."""
+"""Time and memory of a call, and the kind of processor that it was measured on."""
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,18 @@ def measured(function: Callable[[], Any]) -> tuple[float, float | None, Any]:
     result = function()
     seconds = time.perf_counter() - start
     return seconds, None if before is None else round((_memory("VmHWM") - before) / 1024, 1), result
+
+
+def processor(file: Path = Path("/proc/cpuinfo")) -> str:
+    """Who made this processor, and its widest instructions, such as "Intel, AVX-512": ratios depend on both."""
+    try:
+        text = file.read_text()
+    except OSError:
+        return platform.machine()
+    makers = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
+    maker = next((name for vendor, name in makers.items() if vendor in text), platform.machine())
+    widest = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), "")
+    return f"{maker}, {widest}" if widest else maker
 
 
 def peak() -> float:

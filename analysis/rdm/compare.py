@@ -34,7 +34,7 @@ from orthotrace.core.errors import UserError
 
 Flags = NDArray[np.bool_]
 # Bytes of an entry at the most while an RDM is ranked, and while Kendall's tau of two is computed.
-RANKED, SORTED = 48, 64
+RANKED, SORTED = 52, 64
 
 
 def pearson(rdms: ArrayLike, others: ArrayLike | None = None) -> Matrix:

@@ -1,4 +1,5 @@
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -42,6 +43,40 @@ def test_a_ratio_may_worsen_by_its_spread(script, ratios, worse, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines].count("WORSE") == len(worse)
     assert len(lines) == 2
+
+
+def test_a_ratio_of_another_kind_of_processor_does_not_count(script, capsys):
+    known = {(one["case"], one["peer"]): {**one, "processor": "AMD, AVX2"} for one in RECORDS}
+    found = [{**one, "processor": "Intel, AVX-512"} for one in records(9.0, 10.0)]
+    assert script.check(["tasks"], known, lambda name, rounds: found) == []
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["other", "other"]
+    same = [{**one, "processor": "AMD, AVX2"} for one in found]
+    assert script.check(["tasks"], known, lambda name, rounds: same) == ["a step, beside loop"]
+
+
+def test_of_records_of_several_processors_that_of_this_one_counts(script, tmp_path):
+    lines = [{**RECORDS[0], "range": [0, number], "processor": kind} for number, kind in enumerate("abc")]
+    (tmp_path / "benchmark_x.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    for number, kind in enumerate("abc"):
+        (found,) = script.committed(tmp_path, kind).values()
+        assert found["range"] == [0, number]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("vendor_id : GenuineIntel\nflags : fpu avx2 avx512f sse\n", "Intel, AVX-512"),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx2 sse\n", "AMD, AVX2"),
+        ("vendor_id : AuthenticAMD\nflags : fpu avx\n", "AMD"),
+        (None, platform.machine()),
+    ],
+)
+def test_the_kind_of_a_processor(script, tmp_path, text, kind):
+    from measuring import processor
+
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert processor(tmp_path / "cpuinfo") == kind
 
 
 def test_what_is_worse_is_measured_once_more_with_more_rounds(script):

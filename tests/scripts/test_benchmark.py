@@ -41,6 +41,7 @@ def test_records_have_their_fields(tmp_path, benchmark, monkeypatch, capsys):
             "range",
             "ours_peak_mb",
             "peer_peak_mb",
+            "processor",
         }
         assert record["ours_s"] > 0 and record["peer_s"] > 0
 

@@ -28,12 +28,14 @@ RANKED = {
     "normal": RNG.standard_normal(20000),
     "float32": RNG.standard_normal(20000).astype(np.float32).astype(float),
     "one integer has a few different numbers": np.concatenate(
-        [RNG.random(5000), [0.0, 1.0], 0.5 + RNG.permutation(20) * 1e-12]
+        [RNG.random(5000), [0.0, 1.0], 0.5 + RNG.permutation(12) * 2.0**-53]
     ),
     "several integers have": np.concatenate(
-        [RNG.random(5000), [0.0, 1.0], *(at + RNG.permutation(20) * 1e-12 for at in (0.25, 0.5, 0.75))]
+        [RNG.random(5000), [0.0, 1.0], *(at + RNG.integers(12, size=40) * 2.0**-53 for at in (0.25, 0.5, 0.75))]
     ),
-    "one integer has many": np.concatenate([[0.0, 1.0], 0.5 + RNG.permutation(5000) * 1e-14]),
+    "one integer has many": np.concatenate([[-1e3, 1e3], 0.5 + RNG.permutation(5000) * 2.0**-53]),
+    "less than half share a few": np.concatenate([1e3 * RNG.random(6000), 0.5 + RNG.permutation(3000) * 2.0**-53]),
+    "two levels": RNG.integers(2, size=5000).astype(float),
     "near": 1 + RNG.standard_normal(5000) * 1e-14,
     "far apart": RNG.standard_normal(100) * 10.0 ** RNG.integers(-300, 300, 100),
     "a range that is no number": np.array([-1.7e308, 1.7e308, 0.0, 1.0]),
