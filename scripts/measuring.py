@@ -21,12 +21,12 @@ def measured(function: Callable[[], Any]) -> tuple[float, float | None, Any]:
 def processor(file: Path = Path("/proc/cpuinfo")) -> str:
     """Who made this processor, and its widest instructions, such as "Intel, AVX-512": ratios depend on both."""
     try:
-        text = file.read_text()
+        words = file.read_text().split()
     except OSError:
         return platform.machine()
     makers = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
-    maker = next((name for vendor, name in makers.items() if vendor in text), platform.machine())
-    widest = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), "")
+    maker = next((name for vendor, name in makers.items() if vendor in words), platform.machine())
+    widest = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in words), "")
     return f"{maker}, {widest}" if widest else maker
 
 

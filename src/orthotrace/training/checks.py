@@ -196,13 +196,14 @@ def decomposing(task: int) -> Iterator[None]:
         ...     _ = torch.linalg.svd(torch.full((2, 2), torch.nan))
         Traceback (most recent call last):
             ...
-        orthotrace.core.errors.UserError: optimizer: a matrix cannot be decomposed in task 1, ...
+        orthotrace.core.errors.UserError: optimizer: a matrix cannot be decomposed in task 1 (linalg.svd: ...
     """
     try:
         yield
     except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage]  # documented there
+        reason = one_line(error).rstrip(".")
         raise UserError(
-            f"a matrix cannot be decomposed in task {task + 1}, mostly since its values are not finite: lower the "
-            "learning rate, or strengths and noise",
+            f"a matrix cannot be decomposed in task {task + 1} ({reason}): lower the learning rate, or strengths and "
+            "noise",
             "optimizer",
         ) from error
