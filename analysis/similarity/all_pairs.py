@@ -129,11 +129,11 @@ def by_vectors(
                 of = slice(begin, begin + at_once)
                 columns = rows if ys is None and begin == start else units(others[of])
                 found[own, of] = about.finish((rows @ columns.T).clamp(-1, 1)).cpu()
-                if ys is None:
-                    found[of, own] = found[own, of].T.clone()
     # What is wrong is told of a pair, as the measure itself tells it.
     except (UserError, ValueError, TypeError, RuntimeError):
         return None
     if ys is None:
-        found.fill_diagonal_(1.0)
+        # The product of a block and itself is not symmetric to the bit by every kernel.
+        upper = found.triu(1)
+        found = (upper + upper.T).fill_diagonal_(1.0)
     return found.numpy()
