@@ -53,12 +53,16 @@ class _Normalised(torch.autograd.Function):
         x, size, share, beta, _ = inputs
         _, divisor, scale = output
         ctx.mark_non_differentiable(divisor, scale)
+        # Else autograd makes zeros of the size of the maps, twice, for the gradients of these two.
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, divisor, scale)
         ctx.options = size, share, beta
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if gradients[0] is None:
+            return None, None, None, None, None
         x, divisor, scale = ctx.saved_tensors
         size, share, beta = ctx.options
         scaled = gradients[0] * scale
@@ -80,4 +84,7 @@ def _sums(values: Tensor, size: int, before: int) -> Tensor:
 
 def _power(values: Tensor, beta: float) -> Tensor:
     """The power of -beta; by roots where that is the usual .75, which is several times faster."""
-    return values.sqrt().rsqrt_().mul_(values.rsqrt()) if beta == 0.75 else values.pow(-beta)
+    if beta != 0.75:
+        return values.pow(-beta)
+    root = values.rsqrt()
+    return root.sqrt().mul_(root)
