@@ -57,9 +57,11 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
             axes, place = panels.flat[2 * number + side], 2 * number + side
             layers = [layer for layer, of in seeds[0].items() if quantity in of]
             _name(axes, layers)
+            shown: list[float] = []
             if side:
                 costs = [_over(seeds, layer, "multiply_adds")[0][0] for layer in layers]
                 axes.plot(range(len(layers)), costs, **ordinary)
+                shown += costs
                 axes.set_yscale("log")
                 axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / THOUSAND:g}"))
                 axes.yaxis.set_minor_formatter(NullFormatter())
@@ -67,12 +69,14 @@ def activity_by_layer(found: Mapping[str, Sequence[Activity]]) -> Drawn:
                 means, spread = zip(*(_at(seeds, layer, quantity, task) for layer in layers), strict=True)
                 x = np.arange(len(layers)) + dodged(nth, len(chosen), 0.1, 0.5)
                 axes.plot(x, means, **looks[task])
+                shown += [mean + sign * size for mean, size in zip(means, spread, strict=True) for sign in (-1, 0, 1)]
                 if len(seeds) > 1:
                     axes.errorbar(x, means, spread, fmt="none", ecolor=looks[task]["color"], elinewidth=pt(0.8))
             axes.set(title=filled(group, 26) if len(found) > 1 else "", ylabel=label)
             if side:
-                low, high = np.log10(axes.get_ylim())
-                axes.set_ylim(10.0 ** np.floor(low), 10.0 ** np.ceil(high))
+                # Not by the limits of matplotlib: before 3.11 it takes bars on such axes for longer than they are.
+                sizes = np.log10([value for value in shown if value > 0] or [1.0])
+                axes.set_ylim(10.0 ** np.floor(sizes.min() - 0.05), 10.0 ** np.ceil(sizes.max() + 0.05))
             if 2 * len(found) <= PANELS:
                 letter(axes, place)
             rows += [row for layer in layers for row in _rows(group, seeds, layer, quantity)]

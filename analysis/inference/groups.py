@@ -118,7 +118,11 @@ def group_test(
     else:
         sizes = np.concatenate([_between(stack, block, method) for block in members])
         # By the means themselves: what squares have lost of a small difference.
-        found, rounding = [_of_means(stack, _as_they_are(n, k), method)[0]], ROUNDING * float(sizes.max())
+        found = [_of_means(stack, _as_they_are(n, k), method)[0]]
+        # Of RDMs that are all the same each difference is what rounding makes of their entries.
+        entries = float(sizes_of(stack).max()) if method == "norm_difference" else 1.0
+        digits = 8 * float(np.finfo(np.float64).eps) * math.sqrt(stack.shape[1]) * entries
+        rounding = max(ROUNDING * float(sizes.max()), digits)
     # The groups as they are come first.
     larger = int((sizes >= sizes[0] - rounding).sum())
     return GroupDifference(float(found[0]), larger / len(sizes), len(sizes) if exact else permutations, exact)

@@ -288,6 +288,13 @@ def test_adapters_without_room_are_refused_with_what_is_left():
             train(method, model, number)
 
 
+def test_an_update_begins_at_its_size():
+    method, _ = begun(lambda: EBLoRA(energy=1.0, samples=8, start=-0.3))
+    for adapter, space in method.pairs:
+        method.design(adapter, space, torch.zeros(0, space.features), torch.Generator())
+        assert adapter.low_rank.size.item() == pytest.approx(-0.3)
+
+
 def test_an_update_that_begins_at_size_zero_is_learned():
     method, model = begun(lambda: EBLoRA(energy=1.0, growth=0.0, samples=8, start=0.0))
     _, moved, losses = train(method, model, 0)

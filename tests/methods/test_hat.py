@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
 from orthotrace.layers.maxout import Maxout
-from orthotrace.methods.hat import HAT
+from orthotrace.methods.hat import HAT, LARGEST
 from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.models.resnet import ResNet18
@@ -93,6 +94,37 @@ def test_a_step_keeps_the_share_of_the_paper():
         torch.testing.assert_close(layer.bias.detach() - before[f"{name}.bias"], 1 - used[number], rtol=0, atol=1e-5)
 
 
+def test_units_in_use_are_those_of_all_tasks():
+    method, _, _ = trained(2)
+    for number in range(2):
+        of_each = [method.masks(task, method.steepness)[number] for task in range(2)]
+        assert torch.equal(method.used(number), torch.maximum(*of_each).detach())
+        assert not torch.equal(method.used(number), of_each[1].detach())
+
+
+def test_embeddings_stay_within_a_range():
+    method, _, _ = trained(1, steps=1)
+    (value, *_) = method.task_parameters(context_of(STREAM, 0))
+    with torch.no_grad():
+        value[:2] = torch.tensor([-99.0, 99.0])
+    method._stepped()
+    assert value[:2].tolist() == [-LARGEST, LARGEST]
+
+
+def test_normalisation_of_later_tasks_is_that_of_the_first():
+    found = [trained(tasks, NETWORKS["convnet"])[1].bn1 for tasks in (1, 2)]
+    assert all(torch.equal(one, two) for one, two in zip(*(bn.state_dict().values() for bn in found), strict=True))
+    assert float((found[0].weight.detach() - 1).abs().max()) > 1e-3
+    # Whatever an optimizer does without gradients.
+    method, model, _ = trained(1, NETWORKS["convnet"])
+    method.enter(context_of(STREAM, 1))
+    with torch.no_grad():
+        model.bn1.weight.mul_(2)
+    method._note()
+    method._stepped()
+    assert torch.equal(model.bn1.weight, found[0].weight)
+
+
 def test_the_gradient_of_an_embedding_is_as_if_nothing_was_annealed():
     """Divided by that of the mask it is the steepness times the derivative of a sigmoid of slope 1 (eq. 5)."""
     method, model, _ = trained(1, steps=1)
@@ -120,6 +152,9 @@ def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken():
         method.training_forward(model, images.inputs(torch.arange(4)), context)
         slopes.append(method._slope)
     assert slopes[-1] == pytest.approx(400) and min(slopes) > 0 and slopes == sorted(slopes)
+    # The next epoch begins as the first one did.
+    method.training_forward(model, images.inputs(torch.arange(4)), replace(context, epoch=1))
+    assert method._slope == 1 / 400
 
 
 class Shortcut(nn.Module):

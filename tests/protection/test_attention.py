@@ -125,10 +125,32 @@ def test_the_fast_path_is_taken_by_nobody_who_watches_and_left_as_it_was():
     assert torch.backends.mha.get_fastpath_enabled() and all(len(part.rows(seen)) == 5 for part in guard.parts)
 
 
-@pytest.mark.parametrize("options", [{"add_bias_kv": True}])
-def test_what_is_not_known_of_an_attention_is_refused(options):
+def test_what_is_not_known_of_an_attention_is_refused():
     with pytest.raises(UserError, match="the parameter bias_k of layer '0'"):
-        Guard(nn.Sequential(nn.MultiheadAttention(8, 2, **options)), SvdSubspace, rows=1)
+        Guard(nn.Sequential(nn.MultiheadAttention(8, 2, add_bias_kv=True)), SvdSubspace, rows=1)
+
+
+@pytest.mark.parametrize("mask", ["none", "of pairs", "in numbers", "of heads", "padding"])
+@pytest.mark.parametrize("options", [{}, {"add_bias_kv": True}, {"add_zero_attn": True}], ids=str)
+def test_what_the_heads_give_is_what_the_layer_multiplies(options, mask):
+    torch.manual_seed(0)
+    layer = nn.MultiheadAttention(8, 2, batch_first=True, **options).double()
+    for value in (layer.bias_k, layer.bias_v):
+        if value is not None:
+            value.requires_grad_(False)
+    Guard(nn.Sequential(layer), SvdSubspace, rows=1)
+    of_pairs = torch.ones(5, 5).triu(1).bool()
+    given = {
+        "of pairs": {"attn_mask": of_pairs},
+        "in numbers": {"attn_mask": rand(5, 5, seed=1)},
+        "of heads": {"attn_mask": rand(6, 5, 5, seed=2)},
+        "padding": {"key_padding_mask": (torch.arange(5) > 2).expand(3, -1)},
+    }.get(mask, {})
+    x = rand(3, 5, 8)
+    expected, _ = layer(x, x, x, **given)
+    *_, heads = attention.rows(layer, attention.kept(layer, (x, x, x), given, None))
+    there = slice(3) if mask == "padding" else slice(None)
+    assert torch.allclose(layer.out_proj(heads), expected[:, there].flatten(0, 1), atol=1e-14)
 
 
 def test_a_mask_of_keys_in_numbers_is_added_as_it_is():

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import pad, unfold
 
 from orthotrace.core.errors import UserError
+from orthotrace.layers.lora import lora
 from orthotrace.protection import Guard, protectable
 from orthotrace.protection.layers import weight_matrices
 from orthotrace.protection.products import rows
@@ -26,9 +27,17 @@ def tied() -> nn.Sequential:
     return model
 
 
+def adapted() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    lora(model, rank=1, layers=["0"])
+    return model
+
+
 UNPROTECTED = [
     (tied(), "layers '0' and '2' share a parameter"),
     (nn.Sequential(nn.Linear(2, 2)).bfloat16(), "layer '0' is torch.bfloat16"),
+    (nn.Sequential(nn.Linear(2, 2, dtype=torch.complex64)), "layer '0' is torch.complex64"),
+    (adapted(), "layer '0' is parametrised (LowRank)"),
     (nn.Sequential(nn.Bilinear(1, 2, 3), nn.Linear(2, 2)), "layer '0' (Bilinear)"),
     (nn.Sequential(nn.Linear(2, 2), nn.PReLU()), "parameter weight of layer '1' (PReLU)"),
     (nn.Sequential(nn.Linear(2, 2), Odd()), "parameter scale of layer '1' (Odd)"),
@@ -47,6 +56,15 @@ def test_what_would_change_unprotected_is_refused_by_name(model, line):
     with pytest.raises(UserError) as error:
         protectable(model)
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def test_layers_may_share_a_weight_that_is_frozen():
+    model = tied()
+    model[0].weight.requires_grad_(False)
+    assert list(protectable(model)) == ["0", "2"]
+    model[0].weight.requires_grad_(True)
+    with pytest.raises(UserError, match="share a parameter"):
+        protectable(model)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")

@@ -222,9 +222,21 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: weighed(lambda a: a.weight.detach().clamp_(-1, 1).sum()),
         "a weight of layer 'a' is also used by clamp_",
     ),
+    "a padded convolution past its call": (lambda: Circled().double(), "a weight of layer 'a' is also used by conv1d"),
     "the keys of an attention": (lambda: Attending().double(), "a weight of layer 'a' is also used by"),
     "an embedding as a decoder": (lambda: Spoken().double(), "a weight of layer 'a' is also used by"),
 }
+
+
+class Circled(nn.Module):
+    """Its own call pads by what is at the other end, a second one by zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.conv1d(self.a(x[:, None]), self.a.weight, padding=1)[:, 0]
 
 
 class Attending(nn.Module):

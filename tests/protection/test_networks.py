@@ -165,10 +165,12 @@ def optimizers(name: str, model: nn.Module) -> list[torch.optim.Optimizer]:
     return [torch.optim.Muon(matrices, lr=0.02, weight_decay=0.1), torch.optim.SGD(rest, 0.05)]
 
 
+# Torch has it from 2.9 on.
+MUON = ["muon"] if hasattr(torch.optim, "Muon") else []
 CASES = [
     (network, optimizer, kind)
     for network in NETWORKS
-    for optimizer in [*OPTIMIZERS, "muon"]
+    for optimizer in [*OPTIMIZERS, *MUON]
     for kind in ("64", "32")
     # Muon takes matrices, of which convolutions have none, so that plain steps would be left for all but a head.
     if optimizer != "muon" or network not in ("transposed", "inception", "depthwise", "fractal")

@@ -47,6 +47,31 @@ def test_frozen_after_the_first_task_whoever_calls_train():
     copy.deepcopy(model)
 
 
+class Shrinking(torch.optim.Optimizer):
+    """Goes on without gradients."""
+
+    def __init__(self, params) -> None:
+        super().__init__(params, {})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for value in group["params"]:
+                value.mul_(0.5)
+
+
+def test_what_an_optimizer_does_without_gradients_is_taken_back():
+    model = net().double()
+    guard = Guard(model, SvdSubspace, rows=1)
+    guard.remember(model, torch.ones(2, 1, 5, 5).double())
+    before, weight = state(model), model[3].weight.detach().clone()
+    optimizer = Shrinking(model.parameters())
+    with guard.protecting(optimizer):
+        optimizer.step()
+    assert all(torch.equal(value, before[key]) for key, value in state(model).items())
+    assert not torch.equal(model[3].weight, weight)
+
+
 def test_concepts_are_not_turned_while_a_guard_holds_them():
     model = nn.Sequential(nn.Linear(4, 6), ConceptWhitening(6, ["a"]))
     guard, inputs = Guard(model, SvdSubspace, rows=1), torch.randn(20, 4)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, TensorDataset
 
 from orthotrace.core.errors import UserError
@@ -128,6 +129,32 @@ def test_tuples_of_several_inputs_come_in_an_iterable_too():
     assert guard.subspaces["layer"].rank == 4
 
 
+@pytest.mark.parametrize("form", ["alone", "tuple", "loader"])
+def test_packed_sequences_are_one_input(form):
+    packed = pack_sequence([rand(3, 9), rand(2, 9, seed=1)])
+    model = nn.LSTM(9, 7).double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    given = {"alone": packed, "tuple": (packed,), "loader": [[packed, LABELS[:2]]]}[form]
+    guard.remember(model, given)
+    assert guard.subspaces["[ih_l0]"].rank == 5
+
+
+def test_what_is_remembered_under_autocast_is_held_in_full_digits():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(48, 64), nn.Tanh(), nn.Linear(64, 3))
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        guard.remember(model, rand(16, 48).float())
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with guard.protecting(optimizer):
+            model(rand(16, 48, seed=1).float()).float().sum().backward()
+            optimizer.step()
+        assert max(guard.leaks().values()) < 1e-6
+        guard.remember(model, rand(16, 48, seed=2).float())
+    for space in guard.subspaces.values():
+        assert torch.allclose(space.basis @ space.basis.T, torch.eye(space.rank), atol=1e-5)
+
+
 def test_a_subspace_that_learns_step_by_step_holds_more_after_more_batches():
     model = net()
     rows = torch.diag(torch.tensor([1.0] * 4 + [0.5] * 16, dtype=torch.float64))
@@ -153,13 +180,15 @@ def test_steps_between_tasks_that_nothing_guarded_are_refused_where_they_undo_wh
         pass
 
 
-def test_steps_between_tasks_that_nothing_guarded_give_a_warning_where_they_do_not():
-    model = net()
+@pytest.mark.parametrize("autocast", [False, True])
+def test_steps_between_tasks_that_nothing_guarded_give_a_warning_where_they_do_not(autocast):
+    model = net().float()
     guard = Guard(model, SvdSubspace, rows=2)
-    guard.remember(model, rand(20, 20))
+    guard.remember(model, rand(20, 20).float())
     with torch.no_grad():
-        model[0].weight.add_(guard.subspaces["0"].project(rand(*model[0].weight.shape)))
-    with pytest.warns(UserWarning, match="the weights have moved since the last task"):
+        model[0].weight.add_(guard.subspaces["0"].project(rand(*model[0].weight.shape).float()))
+    moved = pytest.warns(UserWarning, match="the weights have moved since the last task")
+    with moved, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
 
 

@@ -112,7 +112,8 @@ def test_a_call_that_fails_leaves_nothing_behind():
     with made.attached():
         with pytest.raises(RuntimeError, match="shapes"):
             layer(drawn(3, FEATURES + 1))
-        assert torch._C._autograd._top_saved_tensors_default_hooks(True) is None
+        # Torch tells from 2.7 on.
+        assert getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: None)(True) is None
         other.zero_grad()
         other(x).square().sum().backward()
     assert torch.equal(other.weight.grad, wanted)

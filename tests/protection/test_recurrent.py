@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from orthotrace.protection.layers import weight_matrices
 from orthotrace.subspace import SvdSubspace
 
 CELLS = {nn.RNN: nn.RNNCell, nn.LSTM: nn.LSTMCell, nn.GRU: nn.GRUCell}
+KINDS = {"rnn": nn.RNN, "relu": partial(nn.RNN, nonlinearity="relu"), "lstm": nn.LSTM, "gru": nn.GRU}
 LENGTHS = [4, 6, 1]
 
 
@@ -62,23 +65,23 @@ def same_rows(found: torch.Tensor, expected: torch.Tensor) -> bool:
 @pytest.mark.parametrize("form", ["padded", "batch first", "packed", "sorted", "alone"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_rows_are_those_of_cells_in_a_loop(kind, layers, bidirectional, form, given):
     torch.manual_seed(0)
-    layer = kind(
+    layer = KINDS[kind](
         3, 5, layers, batch_first=form == "batch first", bidirectional=bidirectional, dropout=0.5 * (layers > 1)
     )
     layer = layer.double().eval()
     lengths = {"padded": [6, 6, 6], "batch first": [6, 6, 6], "alone": [6], "sorted": [6, 4, 1]}.get(form, LENGTHS)
     sequences = [rand(length, 3, seed=n) for n, length in enumerate(lengths)]
     shape = (layers * (1 + bidirectional), len(lengths), 5)
-    states = [rand(*shape, seed=7 + n) * given for n in range(1 + (kind is nn.LSTM))]
+    states = [rand(*shape, seed=7 + n) * given for n in range(1 + (kind == "lstm"))]
     if form in ("packed", "sorted"):
         inputs = pack_sequence(sequences, enforce_sorted=form == "sorted")
     else:
         inputs = sequences[0] if form == "alone" else torch.stack(sequences, dim=0 if form == "batch first" else 1)
     hx = [one[:, 0] if form == "alone" else one for one in states]
-    args = (inputs, *([tuple(hx) if kind is nn.LSTM else hx[0]] if given else []))
+    args = (inputs, *([tuple(hx) if kind == "lstm" else hx[0]] if given else []))
     found = recurrent.rows(layer, recurrent.kept(layer, args, {}, layer(*args)))
     expected = looped(layer, sequences, states)
     assert len(found) == len(expected) == len(weight_matrices("r", layer)) == 2 * layers * (1 + bidirectional)
@@ -109,9 +112,40 @@ def test_gates_come_from_the_rows():
     )
 
 
-def test_a_projection_of_an_lstm_is_refused():
+def test_a_projection_of_an_lstm_is_refused_unless_it_is_frozen():
     with pytest.raises(UserError, match="the parameter weight_hr_l0 of layer '0'"):
         Guard(nn.Sequential(nn.LSTM(3, 5, proj_size=2)), SvdSubspace, rows=1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_states_that_a_frozen_projection_hands_on_are_held(layers, bidirectional, packed):
+    torch.manual_seed(0)
+    model = nn.LSTM(20, 24, layers, bidirectional=bidirectional, proj_size=16).double()
+    for name, value in model.named_parameters():
+        value.requires_grad_("hr" not in name)
+    sequences = [rand(length, 20, seed=length) for length in (2, 4)]
+    old = pack_sequence(sequences, enforce_sorted=False) if packed else torch.stack([sequences[0], rand(2, 20)], 1)
+    new = rand(5, 6, 20, seed=9)
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, old)
+    states = model(old)[1]
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    with guard.protecting(optimizer):
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(new)[0].square().mean().backward()
+            optimizer.step()
+    assert all(torch.allclose(one, was, atol=1e-12) for one, was in zip(model(old)[1], states, strict=True))
+    assert all(space.free for space in guard.subspaces.values())
+    if not packed:
+        # From a state that is given: one of the width of each.
+        given = tuple(torch.zeros(layers * (1 + bidirectional), 2, width).double() for width in (16, 24))
+        rows, other = (
+            recurrent.rows(model, recurrent.kept(model, (old, *hx), {}, model(old))) for hx in ((), (given,))
+        )
+        assert all(torch.equal(one, same) for one, same in zip(rows, other, strict=True))
 
 
 def test_padding_of_a_packed_batch_is_not_seen():

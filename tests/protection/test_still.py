@@ -51,10 +51,23 @@ def test_a_cache_that_is_not_saved_may_move(persistent):
         assert torch.allclose(model(OLD), before, atol=1e-12)
 
 
-def test_a_buffer_whose_values_change_places_has_moved():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_a_buffer_whose_values_change_places_has_moved(dtype):
     model = nn.Linear(20, 20).double()
-    model.register_buffer("order", torch.arange(4.0))
+    model.register_buffer("order", torch.arange(4, dtype=dtype))
     guard = Guard(model, SvdSubspace, energy=1.0, verify=False)
     guard.remember(model, OLD)
     with pytest.raises(UserError, match="the buffer order"), guard.protecting(torch.optim.SGD(model.parameters())):
         model.order.copy_(model.order.flip(0))
+
+
+def test_a_count_of_steps_may_move():
+    model = nn.Linear(20, 20).double()
+    model.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    guard = Guard(model, SvdSubspace, energy=1.0, verify=False)
+    guard.remember(model, OLD)
+    optimizer = torch.optim.SGD(model.parameters())
+    with guard.protecting(optimizer):
+        model(NEW).sum().backward()
+        optimizer.step()
+        model.steps.add_(1)

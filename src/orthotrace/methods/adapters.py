@@ -50,6 +50,8 @@ class AdapterMethod(Method):
     """
 
     trained: tuple[str, ...] = ("up",)
+    # By which option fewer directions are held.
+    less = "lower method.energy"
 
     @checked
     def __init__(
@@ -142,7 +144,8 @@ class AdapterMethod(Method):
             if space.free < rank:
                 raise UserError(
                     f"the adapter of '{adapter.label}' needs {rank} free directions, and {space.free} of "
-                    f"{space.features} are left after {context.number} tasks: lower model.weights.rank or method.energy"
+                    f"{space.features} are left after {context.number} tasks: lower model.weights.rank, or "
+                    f"{self.less}"
                 )
             self.design(adapter, space, rows[number], generator(context.seeds.method, 3, context.number, number))
 

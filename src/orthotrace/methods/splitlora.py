@@ -31,6 +31,8 @@ class SplitLoRA(AdapterMethod):
     Source: Qiu et al., SplitLoRA, ICLR 2026, with plasticity 20.
     """
 
+    less = "raise method.plasticity"
+
     @checked
     def __init__(
         self, plasticity: Annotated[float, Field(gt=0)] = 20.0, samples: Annotated[int, Field(ge=1)] = 300

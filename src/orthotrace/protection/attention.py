@@ -115,8 +115,8 @@ def rows(layer: Any, call: AttentionCall, budget: int | None = None, generator: 
         layer.num_heads,
         layer.in_proj_weight,
         layer.in_proj_bias,
-        None,
-        None,
+        layer.bias_k,
+        layer.bias_v,
         layer.add_zero_attn,
         0.0,
         # In place of the last product: what it is multiplied with.

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
@@ -118,6 +119,11 @@ def are_inputs(given: Sequence[object]) -> None:
             raise _no_inputs(one)
         for batch in one if isinstance(one, list) else ():
             inputs_of(batch)
+
+
+def are_several(inputs: object) -> bool:
+    """Whether a model takes these as arguments of their own: a tuple, but for packed sequences, which are one."""
+    return isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence)
 
 
 def inputs_of(batch: object) -> Tensor | tuple[Any, ...]:

@@ -383,17 +383,18 @@ class Projector(Held):
         self.shown.zero_()
         self._steps = None
         full = []
-        for part, space in self._pairs:
-            free = space.free
-            try:
-                space.consolidate()
-            except ValueError as error:
-                raise UserError(f"{where(part.label)}: {error}") from error
-            outputs = len(part.weight)
-            checks.projects(part.label, space, outputs)
-            checks.same_everywhere(part.label, space, outputs)
-            if free and not space.free and space.exact:
-                full.append(part)
+        with torch.autocast(self.shown.device.type, enabled=False):
+            for part, space in self._pairs:
+                free = space.free
+                try:
+                    space.consolidate()
+                except ValueError as error:
+                    raise UserError(f"{where(part.label)}: {error}") from error
+                outputs = len(part.weight)
+                checks.projects(part.label, space, outputs)
+                checks.same_everywhere(part.label, space, outputs)
+                if free and not space.free and space.exact:
+                    full.append(part)
         for seen in self.embeddings.values():
             seen.consolidate()
         checks.warn_of_full(full)

@@ -61,8 +61,9 @@ class Held(nn.Module):
         # In plain containers: model and layers are not part of the state.
         self._model = (model,)
         self.layers = protectable(model)
-        if head is not None and not isinstance(self.layers.get(head), (nn.Linear, nn.Conv2d)):
-            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, self.layers)}", "head")
+        heads = [name for name, layer in self.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+        if head is not None and head not in heads:
+            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, heads)}", "head")
         self.head_name = head or ""
         self.head = None if head is None else Head(self.layers.pop(head))
         parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
@@ -81,7 +82,10 @@ class Held(nn.Module):
         self._transposed: list[int] = []
         embeddings = {name: layer for name, layer in self.layers.items() if isinstance(layer, EMBEDDINGS)}
         # An embedding has no subspace of its own: it is held as the others are, where they differ as the firmest.
-        share = max((space.removes for space in self.subspaces.values()), default=options.get("hold", 1.0))
+        share = max((space.removes for space in self.subspaces.values()), default=1.0)
+        if embeddings and not parts and not isinstance(subspace, Mapping):
+            # Options are checked, and understood, by a subspace alone.
+            share = subspace(next(iter(embeddings.values())).embedding_dim, **options).removes
         self.embeddings = {name: Seen(name, layer, share) for name, layer in embeddings.items()}
         self._seen = nn.ModuleList(self.embeddings.values())
         # Tasks that were started.

@@ -96,8 +96,8 @@ def protectable(model: nn.Module) -> dict[str, Any]:
 
     Raises:
         UserError: a trainable parameter belongs to no such layer and to no normalisation; two layers share one, so
-            that protecting it for one would move it for the other; a weight has less than 32 bits, which rounds the
-            protection away; or there is no layer at all.
+            that protecting it for one would move it for the other; a weight is complex, or has less than 32 bits,
+            which rounds the protection away; or there is no layer at all.
 
     Example:
         >>> list(protectable(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))))
@@ -127,7 +127,7 @@ def protectable(model: nn.Module) -> dict[str, Any]:
         for module in layer.modules():
             _refuse_trainable(name, module, held)
         for value in layer.parameters():
-            if owner.setdefault(id(value), name) != name:
+            if value.requires_grad and owner.setdefault(id(value), name) != name:
                 raise UserError(
                     f"layers '{owner[id(value)]}' and '{name}' share a parameter: it cannot be protected for both"
                 )
@@ -138,7 +138,7 @@ def _held(name: str, layer: Any) -> list[Any]:
     """The parameters that are held of a layer.
 
     Raises:
-        UserError: one of them is computed from others, or has less than 32 bits.
+        UserError: one of them is computed from others, is complex, or has less than 32 bits.
     """
     if isinstance(layer, embedding.LAYERS):
         found: list[Any] = [layer.weight]
@@ -148,11 +148,17 @@ def _held(name: str, layer: Any) -> list[Any]:
     for value in found:
         # torch's older weight_norm and spectral_norm, and pruning, compute it before each call.
         if not isinstance(value, nn.Parameter):
-            raise _parametrised(name, layer, "weight" if value is found[0] else "bias")
+            which = "weight" if value is found[0] else "bias"
+            raise _parametrised(name, which, list(getattr(getattr(layer, "parametrizations", None), which, [])))
         if value.dtype in (torch.bfloat16, torch.float16):
             raise UserError(
                 f"the weight of {where(name)} is {value.dtype}, which rounds its protection away; "
                 "keep weights in float32 and use autocast"
+            )
+        if value.is_complex():
+            raise UserError(
+                f"the weight of {where(name)} is {value.dtype}, and only real weights can be protected: keep its real "
+                "and imaginary parts in layers of their own, freeze it (requires_grad_(False)), or use another method"
             )
     return found
 
@@ -161,10 +167,15 @@ def _refuse_trainable(name: str, module: nn.Module, held: set[int]) -> None:
     for parameter, value in module.named_parameters(recurse=False):
         if not value.requires_grad or id(value) in held:
             continue
-        if isinstance(module, parametrize.ParametrizationList) or parametrize.is_parametrized(module):
-            owner, _, which = name.partition(".parametrizations")
-            made: Any = getattr(module, "parametrizations", ())
-            raise _parametrised(owner, module, which.removeprefix(".") or next(iter(made)))
+        # A parametrisation may have parameters of its own, such as the factors of an adapter.
+        owner, inside, which = name.partition(".parametrizations.")
+        if inside:
+            made = list(module) if isinstance(module, parametrize.ParametrizationList) else [module]
+            raise _parametrised(owner, which.partition(".")[0], made)
+        if parametrize.is_parametrized(module):
+            all_of: Any = module.parametrizations
+            which = next(iter(all_of))
+            raise _parametrised(owner, which, list(all_of[which]))
         kind = type(module)
         if reason := getattr(kind, "unprotected", None):
             raise UserError(f"{where(name)} ({kind.__name__}) {reason}")
@@ -196,12 +207,9 @@ def refuse_computed(layers: Mapping[str, Any], method: str) -> None:
             )
 
 
-def _parametrised(name: str, module: nn.Module, which: str) -> UserError:
-    made: Any = module
-    if not isinstance(module, parametrize.ParametrizationList):
-        made = getattr(getattr(module, "parametrizations", None), which, [])
-    kind = f" ({type(made[0]).__name__})" if len(made) else ""
-    if len(made) and (reason := getattr(type(made[0]), "unprotected", None)):
+def _parametrised(name: str, which: str, by: Sequence[nn.Module]) -> UserError:
+    kind = f" ({type(by[0]).__name__})" if by else ""
+    if by and (reason := getattr(type(by[0]), "unprotected", None)):
         return UserError(f"the {which} of {where(name)}{kind} {reason}")
     return UserError(
         f"the {which} of {where(name)} is parametrised{kind}: what an optimizer applies is not what the {which} "

@@ -172,11 +172,12 @@ class Guard(Projector):
         model.eval()
         try:
             for batch in _each(batches):
+                given = batch if checks.are_several(batch) else (batch,)
                 with torch.no_grad(), self.watching() as inputs:
-                    model(*batch) if isinstance(batch, tuple) else model(batch)
+                    model(*given)
                 self.observe(inputs)
                 if not seen and self._replay is not None:
-                    self._replay.keep(*(batch if isinstance(batch, tuple) else (batch,)))
+                    self._replay.keep(*given)
                 seen = True
         finally:
             model.train(training)
@@ -198,7 +199,8 @@ class Guard(Projector):
     def _outputs_held(self) -> dict[str, Tensor]:
         """W M^T of each matrix under an exact projection."""
         pairs = [(part, self._held(part.label, part)) for part, space in self._pairs if space.exact]
-        return {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
+        with torch.autocast(self.shown.device.type, enabled=False):
+            return {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
 
     def _refuse_written(self) -> None:
         """Nothing may write a weight between two tasks: what it did for the earlier ones would be lost."""

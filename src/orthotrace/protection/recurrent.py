@@ -76,11 +76,12 @@ def rows(layer: Any, call: RecurrentCall, budget: int | None = None, generator: 
         return [inputs, state.reshape(-1, layer.hidden_size)]
     inputs, there, order = _over_time(layer, call.inputs)
     count = 1 + layer.bidirectional
-    batch = inputs.shape[1]
-    shape = (layer.num_layers * count, batch, layer.hidden_size)
+    # An LSTM may hand on its states through a product of fewer outputs.
+    width = layer.proj_size or layer.hidden_size
     first, cell = (
         inputs.new_zeros(shape) if one is None else one.reshape(shape) if order is None else one[:, order]
-        for one in (call.state, call.cell)
+        for one, size in ((call.state, width), (call.cell, layer.hidden_size))
+        for shape in [(layer.num_layers * count, inputs.shape[1], size)]
     )
     found: list[Tensor] = []
     for number in range(layer.num_layers):
@@ -90,7 +91,7 @@ def rows(layer: Any, call: RecurrentCall, budget: int | None = None, generator: 
             own = slice(number * count, (number + 1) * count)
             outputs = _single(layer, number, inputs, there, first[own].contiguous(), cell[own].contiguous())
         for direction in range(count):
-            given = outputs[..., direction * layer.hidden_size : (direction + 1) * layer.hidden_size]
+            given = outputs[..., direction * width : (direction + 1) * width]
             before = _before(given, first[number * count + direction], there, backwards=direction == 1)
             found += [inputs[there], before[there]]
         inputs = outputs
@@ -116,6 +117,8 @@ def _single(layer: nn.RNNBase, number: int, inputs: Tensor, there: Tensor, state
     options: dict[str, Any] = {"bias": layer.bias, "bidirectional": layer.bidirectional}
     if isinstance(layer, nn.RNN):
         options["nonlinearity"] = layer.nonlinearity
+    elif layer.proj_size:
+        options["proj_size"] = layer.proj_size
     kind: Any = next(kind for kind in SEQUENCES if isinstance(layer, kind))
     like = layer.weight_ih_l0
     alone = kind(inputs.shape[-1], layer.hidden_size, device=like.device, dtype=like.dtype, **options)
