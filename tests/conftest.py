@@ -29,7 +29,8 @@ import pytest
 matplotlib.use("agg")
 
 # Tests neither read nor fill the user's cache; the workers of xdist and the commands share this one.
-os.environ.setdefault("ORTHOTRACE_CACHE", str(Path(tempfile.gettempdir()) / f"orthotrace-tests-{os.getpid()}"))
+CACHE = Path(tempfile.gettempdir()) / f"orthotrace-tests-{os.getpid()}"
+os.environ.setdefault("ORTHOTRACE_CACHE", str(CACHE))
 
 # A disk makes each file that replaces another wait until it is written, half of the time of a tiny run; memory does not.
 # What tests leave is a gigabyte at most, and goes where all have passed.
@@ -52,6 +53,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The option with which the tests that take longest run too."""
     parser.addoption("--whole", action="store_true", help="also the tests that are marked whole: make test-whole")
+
+
+def pytest_unconfigure() -> None:
+    """Leave no cache behind; of several workers the process that started them has made its path."""
+    shutil.rmtree(CACHE, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
