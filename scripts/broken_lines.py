@@ -301,4 +301,50 @@ MUTATIONS = [
         "with nullcontext():",
         "tests/training/test_checks.py",
     ),
+    *lines(
+        "src/orthotrace/protection/attention.py",
+        "tests/protection/test_attention.py",
+        ("attn_mask=call.mask,", "attn_mask=None,"),
+        ("        layer.bias_k,\n", "        None,\n"),
+    ),
+    *lines(
+        "src/orthotrace/protection/recurrent.py",
+        "tests/protection/test_recurrent.py",
+        ('options["nonlinearity"] = layer.nonlinearity', "pass"),
+        ("width = layer.proj_size or layer.hidden_size", "width = layer.hidden_size"),
+        ("(call.cell, layer.hidden_size)", "(call.cell, width)"),
+    ),
+    *lines(
+        "src/orthotrace/protection/embedding.py",
+        "tests/protection/test_embedding.py",
+        ("kept = 1 - self.share * self.seen", "kept = 1 - 1.0 * self.seen"),
+        ("values[self.seen] *= 1 - self.share", "values[self.seen] *= 0"),
+    ),
+    *lines(
+        "src/orthotrace/protection/guard.py",
+        "tests/protection/test_embedding.py",
+        ("if seen.exact or not whole:", "if True:"),
+    ),
+    *lines(
+        "src/orthotrace/protection/guard.py",
+        "tests/protection/test_plain_loop.py",
+        (
+            "with torch.autocast(self.shown.device.type, enabled=False):\n            for part, space in self._pairs:\n"
+            "                free",
+            "if True:\n            for part, space in self._pairs:\n                free",
+        ),
+    ),
+    *lines(
+        "src/orthotrace/methods/hat.py",
+        "tests/methods/test_hat.py",
+        ("used.copy_(torch.maximum(used, masks[number]))", "used.copy_(masks[number])"),
+        ("value.clamp_(-LARGEST, LARGEST)", "pass"),
+        ("self.batches.zero_()", "pass"),
+    ),
+    Mutation(
+        "analysis/inference/groups.py",
+        "max(ROUNDING * float(sizes.max()), digits)",
+        "ROUNDING * float(sizes.max())",
+        "tests/analysis/inference/test_groups.py",
+    ),
 ]
