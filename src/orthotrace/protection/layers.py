@@ -158,7 +158,7 @@ def _held(name: str, layer: Any) -> list[Any]:
         if value.is_complex():
             raise UserError(
                 f"the weight of {where(name)} is {value.dtype}, and only real weights can be protected: keep its real "
-                "and imaginary parts in layers of their own, freeze it (requires_grad_(False)), or use another method"
+                "and imaginary parts in layers of their own, or use another method"
             )
     return found
 
