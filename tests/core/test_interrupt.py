@@ -150,8 +150,10 @@ def test_what_the_caller_ignores_stays_ignored():
         signal.signal(signal.SIGINT, before)
 
 
+# From 3.12 on Python warns of any fork beside a thread.
 HEAD = """
-import os, signal, sys, time
+import os, signal, sys, time, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 import orthotrace.core.interrupt as interrupt
 interrupt.LIMIT = 0.3
 """
