@@ -181,6 +181,8 @@ class Guard(Projector):
                 seen = True
         finally:
             model.train(training)
+            # Else older versions of torch train copies of the weights that were made here, without gradients.
+            torch.clear_autocast_cache()
         if not seen:
             raise UserError("no inputs of the task: guard.remember(model, inputs)")
         if not int(self.started):
