@@ -286,7 +286,7 @@ def test_nothing_of_a_block_is_left(monkeypatch):
 def test_a_signal_that_is_on_its_way_is_heard_by_the_block_that_ends(monkeypatch):
     """Not by whoever comes behind it, who would end."""
     send = signal.pthread_kill
-    monkeypatch.setattr(signal, "pthread_kill", lambda *given: (time.sleep(0.05), send(*given)))
+    monkeypatch.setattr(signal, "pthread_kill", lambda *given: (time.sleep(0.3), send(*given)))
 
     class Signalled:
         def __del__(self):
@@ -299,7 +299,7 @@ def test_a_signal_that_is_on_its_way_is_heard_by_the_block_that_ends(monkeypatch
             end = time.monotonic() + 0.03
             while time.monotonic() < end:
                 pass
-        time.sleep(0.1)
+        time.sleep(0.5)
     except KeyboardInterrupt:
         late = True
     assert not late

@@ -94,17 +94,18 @@ class _Watch:
         """Let the main thread hear the signal once more."""
         time.sleep(AGAIN)
         self.raising = True
-        if self.active and not self.printed and self.received is not None:
-            self.lost = True
-            signal.pthread_kill(self.thread, self.received)
-        self.raising = False
+        try:
+            if self.active and not self.printed and self.received is not None:
+                self.lost = True
+                signal.pthread_kill(self.thread, self.received)
+        finally:
+            self.raising = False
 
     def part(self) -> None:
         """The block is left: a signal that is on its way is still heard here, not by who comes behind."""
         self.active = False
-        # Bounded: in a process that was forked meanwhile there is nobody to wait for.
-        end = time.monotonic() + 0.1
-        while self.raising and time.monotonic() < end:
+        # In a process that was forked meanwhile there is nobody to wait for.
+        while self.raising and os.getpid() == self.owner:
             time.sleep(0.001)
 
     def end_later(self) -> None:
