@@ -46,6 +46,10 @@ train name=cifar100_superclasses_published "${published[@]}" method=ewc method.s
 planes=(dataset.preparation=planes stream.class_order=natural method=gpm "${rows[@]}" seed=0)
 train name=cifar100_superclasses_published_planes "${published[@]}" "${planes[@]}"
 
+# TRGP as its published code has it.
+PYTHONPATH="$PWD/scripts" train name=cifar100_superclasses_published_trgp "${published[@]}" method=trgp "${rows[@]}" \
+  method._target_=trgp_published.PublishedTRGP seed=0
+
 # Torch's first weights, and the weights of each task's last epoch.
 train name=cifar100_superclasses_planes "${planes[@]}"
 train method=gpm "${rows[@]}" seed=0

@@ -172,6 +172,13 @@ PARTS = {
             PUBLISHED_SUPERCLASSES,
             cost=True,
         ),
+        Part(
+            "as the first, TRGP as its published code has it (scripts/trgp_published.py)",
+            "runs/cifar100_superclasses_published_trgp",
+            ("trgp",),
+            PUBLISHED_SUPERCLASSES,
+            cost=True,
+        ),
     ),
     "split_cifar100": (
         Part(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.batches import Batches
@@ -34,3 +35,12 @@ def after_one_task(method: Method, hidden: int = 12, **stream) -> tuple[MLP, Out
         method.training_forward(model, images, context)
     model.eval()
     return model, method.end_task(context)
+
+
+def to_nearest_input(rows: Tensor, network: nn.Module, layer: str, images: Images) -> Tensor:
+    """Distance of each remembered row to the nearest input that a layer has for some images, its bias left out."""
+    seen: list[Tensor] = []
+    hook = network.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    network(images.inputs())
+    hook.remove()
+    return torch.cdist(rows[:, : seen[0].shape[1]], seen[0].double()).amin(1)

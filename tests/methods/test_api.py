@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from tasks import context_of
+from tasks import context_of, to_nearest_input
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -243,6 +243,18 @@ def test_earlier_tasks_are_answered_as_they_were():
             assert float(value.detach().min()) < -0.9 * size and float(value.detach().max()) > 0.9 * size
     assert {key[0] for key, _ in method.added.items()} == {1, 2}
     assert max(method.guard.leaks().values()) <= 1e-6
+
+
+def test_remembered_are_the_inputs_that_the_network_of_the_task_sees():
+    method = api()
+    model, context = trained(method, 1)
+    with torch.no_grad():
+        for new in method.task_parameters(context):
+            new.mul_(3)
+    method.learn(context)
+    rows = method.guard.subspaces["head"].seen()
+    own, plain = (to_nearest_input(rows, method.network(model, task), "head", context.part) for task in (1, 0))
+    assert len(rows) == 100 and own.max() <= 1e-4 and plain.median() > 0.1
 
 
 def test_the_network_of_a_task_has_all_that_was_added_up_to_it():

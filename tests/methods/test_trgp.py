@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from composed import built, composed
-from tasks import context_of
+from tasks import context_of, to_nearest_input
 from torch import nn
 
 from orthotrace.config.folder_names import run_name
@@ -113,6 +113,18 @@ def test_earlier_tasks_are_answered_as_they_were():
         assert torch.allclose(rows @ new.weight.T, rows @ old.weight.T, atol=1e-5)
         assert not torch.allclose(new.weight, old.weight, atol=1e-3)
     assert max(method.guard.leaks().values()) <= 1e-6
+
+
+def test_remembered_are_the_inputs_that_the_network_of_the_task_sees():
+    # The published code collects them without the scales of the task.
+    method, model, context = begun(1, threshold=0.0)
+    with torch.no_grad():
+        for scale in method.task_parameters(context):
+            scale.mul_(2)
+    method.learn(context)
+    rows = method.guard.subspaces["head"].seen()
+    own, plain = (to_nearest_input(rows, method.network(model, task), "head", context.part) for task in (1, 0))
+    assert len(rows) == 100 and own.max() <= 1e-4 and plain.median() > 0.1
 
 
 def test_only_the_scales_of_the_running_task_are_trained():
