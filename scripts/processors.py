@@ -1,9 +1,10 @@
 """Run the tests as on other processors: other kernels in torch, MKL, oneDNN, OpenBLAS and numpy, 1 and 2 threads.
 
-    python scripts/processors.py [--settings NAME ...] [--select PATH ...] [--out FILE] [--list]
+    python scripts/processors.py [--settings NAME ...] [--select PATH ...] [--jobs N] [--out FILE] [--list]
 
 Each setting is a set of environment variables; only those that this processor can execute are offered. Prints one row
-for each setting and writes all of them, with the names of failed tests, as JSON. Exits with 1 if a test failed.
+for each setting and writes all of them, with the names of failed tests, as JSON. Continues where it was stopped: what
+the file has is not run again. Exits with 1 if a test failed.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from records import write_record
+from measuring import processor
+from records import read_record, write_record
 
 ONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # What numpy is built for beyond AVX2.
@@ -72,13 +75,14 @@ def offered(has: set[str]) -> list[str]:
     return [name for name, (_, needs) in SETTINGS.items() if needs <= has]
 
 
-def tested(name: str, select: list[str]) -> dict[str, Any]:
-    """Run pytest under a setting, in one process."""
+def tested(name: str, select: list[str], jobs: int) -> dict[str, Any]:
+    """Run pytest under a setting, in so many processes."""
+    workers = ["-n", str(jobs), "--dist", "worksteal"] if jobs > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *select],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *workers, *select],
             env={**os.environ, **SETTINGS[name][0]}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         seconds = round(time.perf_counter() - start, 1)
@@ -95,12 +99,19 @@ def tested(name: str, select: list[str]) -> dict[str, Any]:
     return {"setting": name, "passed": passed, "failed": len(failed), "seconds": seconds, "names": failed}
 
 
+def surroundings() -> dict[str, str]:
+    """Processor and versions."""
+    versions = {name: version(name) for name in ("torch", "numpy", "scipy")}
+    return {"processor": processor(), "python": platform.python_version(), **versions}
+
+
 def main() -> None:
     """See the module."""
     possible = offered(instructions())
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--settings", nargs="+", choices=possible, default=possible, metavar="NAME")
     parser.add_argument("--select", nargs="+", default=[], metavar="PATH", help="tests to run, all by default")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of pytest")
     parser.add_argument("--out", type=Path, default=Path("processors.json"))
     parser.add_argument("--list", action="store_true", help="print the settings of this processor and stop")
     options = parser.parse_args()
@@ -108,13 +119,15 @@ def main() -> None:
         print("\n".join(possible))
         return
     print(f"{'setting':<24}{'passed':>8}{'failed':>8}{'seconds':>9}", flush=True)
-    rows = []
+    rows = read_record(options.out)["settings"] if options.out.is_file() else []
     for name in options.settings:
-        rows.append(row := tested(name, options.select))
+        if not any(row["setting"] == name for row in rows):
+            rows.append(tested(name, options.select, options.jobs))
+            write_record(options.out, {**surroundings(), "tests": options.select or "all", "settings": rows})
+        row = next(row for row in rows if row["setting"] == name)
         print(f"{name:<24}{row['passed']:>8}{row['failed']:>8}{row['seconds']:>9}", flush=True)
         for failed in row["names"]:
             print(f"    {failed}", flush=True)
-        write_record(options.out, {"machine": platform.processor() or platform.machine(), "settings": rows})
     raise SystemExit(any(row["failed"] for row in rows))
 
 
