@@ -59,8 +59,8 @@ def inputs_of(layer, count: int = 6) -> torch.Tensor:
     return torch.randn(count, layer.in_channels, *[7] * len(layer.kernel_size))
 
 
-def trained(layer, steps: int = 5):
-    optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
+def trained(layer, steps: int = 5, decay: float = 0.0):
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.02, weight_decay=decay)
     for _ in range(steps):
         optimizer.zero_grad()
         (layer(inputs_of(layer)) - 1).square().mean().backward()
@@ -92,6 +92,18 @@ def test_weights_are_orthogonal_after_training(make, case):
         for group in matrix.split(sizes):
             assert (group @ group.T - torch.eye(len(group))).abs().max() <= 1e-4
     assert deviations(layer)[""] <= 1e-4
+
+
+@pytest.mark.parametrize("case", EXACT)
+@pytest.mark.parametrize("make", ["linear", "tall"])
+def test_weight_decay_takes_nothing_from_them(make, case):
+    # Torch's own parametrization keeps signs in the tensor that decays: a weight that is not square is 0 after a step.
+    layer = trained(made_of(make, case), steps=30, decay=1.0)
+    assert deviations(layer)[""] <= 1e-4
+    [matrix] = rows_of(layer)
+    # OWN's filters have mean 0: of 12 inputs 11 directions are left to a group.
+    directions = min(matrix.shape) - (case == "own" and make == "tall")
+    assert torch.linalg.matrix_rank(matrix) >= directions
 
 
 def test_groups_of_own_are_as_few_and_as_equal_as_can_be():
