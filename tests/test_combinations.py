@@ -111,6 +111,23 @@ def test_a_combination_runs_or_says_why_not(tmp_path, data, method, stream, scen
         assert progress.accuracy[0][1] == (1.0 if experiment.stream.distinct == 1 else 0.0)
 
 
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory):
+    return write_tables(tmp_path_factory.mktemp("larger") / "images", side=16, colours=True, image="img")
+
+
+@pytest.mark.parametrize("method", [method for method in GROUPS["method"] if method not in ADAPTERS])
+def test_every_method_trains_convolutions_that_take_channels_last(tmp_path, larger, method):
+    # Images of less than 512 numbers, as all others here, stay as they are.
+    memory = ["method.memory.size=20"] if "memory" in KEYS[method] else []
+    rows = ["method.rows=1"] if "rows" in KEYS[method] else []
+    alpha = ["method.alpha=.1"] if method == "owm" else []
+    convolutions = ("dataset=cifar10", f"dataset.path={larger}", "model=convnet", "model.channels=[4]")
+    tiny = ("stream=split", "stream.tasks=2", *(one for one in TINY if "hidden" not in one))
+    experiment = built(Run(tmp_path / "run"), f"method={method}", *convolutions, *tiny, *memory, *rows, *alpha)
+    assert experiment.run().finished
+
+
 # Beside method, stream and scenario: each option with a method in turn, and what it needs.
 OTHERS = [(group, option) for group in ("weights", "regularizer", "scheduler") for option in GROUPS[group]]
 IN_TURN = ("gpm", "ewc", "er", "hlop", "si")

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, grad, vmap
 
 from orthotrace.layers.channels_last import take_channels_last
 from orthotrace.layers.neurons import Learning
@@ -38,6 +39,22 @@ def test_all_convolutions_get_them_and_give_the_same(shape: tuple[int, ...]) -> 
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-4)
         assert ours.is_contiguous() == theirs.is_contiguous()
+
+
+def test_within_torch_func_they_stay() -> None:
+    torch.manual_seed(0)
+    model = ConvNet((3, 16, 16), 4, [4]).eval()
+    assert take_channels_last(model)
+    images, weights = torch.randn(3, 3, 16, 16), dict(model.named_parameters())
+
+    def loss(values: dict[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        return functional_call(model, values, (image[None],)).square().sum()
+
+    found = vmap(grad(loss), in_dims=(None, 0))(weights, images)
+    for number, image in enumerate(images):
+        alone = torch.autograd.grad(loss(weights, image), list(weights.values()))
+        for values, expected in zip(found.values(), alone, strict=True):
+            torch.testing.assert_close(values[number], expected, rtol=1e-4, atol=1e-4)
 
 
 def layers(channels: int, kernel: int = 1, stride: int | tuple[int, int] = 2, groups: int = 1) -> nn.Module:

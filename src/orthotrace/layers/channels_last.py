@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor as is_transformed
 
 # Numbers of an image: of fewer the copy costs more than it gains.
 LEAST = 512
@@ -18,7 +19,8 @@ def take_channels_last(model: nn.Module) -> bool:
 
     Its layers keep that order, neurons over all steps too, in two thirds to nine tenths of the time. Values change by
     rounding, since sums are made in another order; shapes and weights stay as they are. It goes for images (n,
-    channels, height, width) in float32 of 512 numbers or more, and for networks with convolutions, all of them safe.
+    channels, height, width) in float32 of 512 numbers or more, outside torch.func, and for networks with convolutions,
+    all of them safe.
     docs/results/speed.md has what was measured.
 
     Args:
@@ -58,7 +60,8 @@ def _first_moved(model: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | 
 def _moved(images: Tensor) -> Tensor:
     if images.ndim != 4 or images.dtype != torch.float32 or images.device.type != "cpu":
         return images
-    if images[:1].numel() < LEAST or images.stride(1) == 1:
+    # Of a batch that torch.func maps over, one image at a time is seen, which has no order of memory of its own.
+    if is_transformed(images) or images[:1].numel() < LEAST or images.stride(1) == 1:
         return images
     # Not by contiguous: of one channel it would say that both orders are the same, and so would the layer.
     return torch.empty_like(images, memory_format=torch.channels_last).copy_(images)
