@@ -40,7 +40,7 @@ train name=cifar100_superclasses_published "${published[@]}" "${hlop[@]}" seed=0
 train name=cifar100_superclasses_published "${published[@]}" method=gpm "${rows[@]}" method.complement=true seed=0
 train name=cifar100_superclasses_published "${published[@]}" method=api "${rows[@]}" seed=0
 train name=cifar100_superclasses_published "${published[@]}" method=sgp "${rows[@]}" method.alpha=3 seed=0
-train name=cifar100_superclasses_published "${published[@]}" method=ewc method.strength=5000 seed=0
+train name=cifar100_superclasses_published "${published[@]}" method=ewc method.strength=50 seed=0
 
 # As published loaders read the images: planes of colours as pixels, in [0, 1], the superclasses in their own order.
 planes=(dataset.preparation=planes stream.class_order=natural method=gpm "${rows[@]}" seed=0)

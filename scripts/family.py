@@ -61,7 +61,7 @@ PUBLISHED_CIFAR100 = {"hlop dsr": (".786", "−.003"), "hlop bptt": (".786", "�
 ALEXNET_10 = {"gpm": (".725", "−.009"), "trgp": (".745", "−.009")}
 SUPERCLASSES = (
     "LeNet, 20 superclasses, 50 epochs at most, rate halved by 5 % for validation, batch 64, SGD .01; energy .98 + "
-    ".001 for each task, 125 samples; sgp alpha 3, ewc strength 5,000"
+    ".001 for each task, 125 samples; sgp alpha 3, ewc strength 50"
 )
 # Liang & Li, CVPR 2023, table 1, 5 seeds.
 PUBLISHED_SUPERCLASSES = {
