@@ -26,7 +26,7 @@ def test_jobs_that_differ_in_seeds_alone_are_trained_together(train):
     jobs = ("--multirun", *TINY, "trainer.batch_size=128,256", "seed=0,1,2", "seeds_at_once=2")
     answer = train(*jobs)
     code, out = answer.code, answer.out
-    assert code == 0 and out.count("together with 1 others") == 2 and out.count("a stack of one") == 2
+    assert code == 0 and out.count("together with 1 other\n") == 2 and out.count("a stack of one") == 2
     assert out.count("task 2/2") == 6, out
     assert "[5/6] trainer.batch_size=256 seed=1 ACC" in out, out
     found = runs()

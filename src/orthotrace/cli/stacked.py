@@ -203,7 +203,8 @@ def _train(members: Sequence[Member]) -> dict[Path, Value]:
             open_folder(one.config, one.run, one.hydra)
         ended = common_task(experiments)
         beyond = sum(one.run.checkpoint(ended + 1).is_file() for one in members)
-        what = f"together with {len(members) - 1} others" if len(members) > 1 else "by itself, as a stack of one"
+        others = len(members) - 1
+        what = f"together with {others} other{'s' * (others > 1)}" if others else "by itself, as a stack of one"
         behind = f", and {beyond} were further" if beyond else ""
         print(f"{members[0].label}{what}" + (f", from task {ended + 1} on{behind}" if ended else ""), flush=True)
         with bar:
