@@ -119,11 +119,16 @@ def main() -> None:
         print("\n".join(possible))
         return
     print(f"{'setting':<24}{'passed':>8}{'failed':>8}{'seconds':>9}", flush=True)
-    rows = read_record(options.out)["settings"] if options.out.is_file() else []
+    tests, rows = options.select or "all", []
+    if options.out.is_file():
+        known = read_record(options.out)
+        if known["tests"] != tests:
+            parser.error(f"{options.out} is of other tests ({known['tests']}): name another file by --out")
+        rows = known["settings"]
     for name in options.settings:
         if not any(row["setting"] == name for row in rows):
             rows.append(tested(name, options.select, options.jobs))
-            write_record(options.out, {**surroundings(), "tests": options.select or "all", "settings": rows})
+            write_record(options.out, {**surroundings(), "tests": tests, "settings": rows})
         row = next(row for row in rows if row["setting"] == name)
         print(f"{name:<24}{row['passed']:>8}{row['failed']:>8}{row['seconds']:>9}", flush=True)
         for failed in row["names"]:

@@ -1,4 +1,4 @@
-"""TRGP as its published code has it: three things of which the paper says otherwise, each an option.
+"""TRGP as its published code has it: three things that it does otherwise than ours, each an option.
 
     PYTHONPATH=scripts orthotrace-train experiment=digits method=trgp method._target_=trgp_published.PublishedTRGP
 

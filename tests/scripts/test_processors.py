@@ -38,3 +38,6 @@ def test_a_setting_is_run_once_and_a_failure_is_named(tmp_path, right, code):
     assert log.read_text() == "default\n"
     [row] = json.loads((tmp_path / "out.json").read_text())["settings"]
     assert (row["setting"], row["passed"], row["failed"]) == ("ATen default", 1 + right, 1 - right)
+    # Of other tests it says nothing.
+    other = subprocess.run([*command[:-3], ROOT, *command[-2:]], capture_output=True, text=True, check=False)
+    assert other.returncode == 2 and "is of other tests" in other.stderr

@@ -1,4 +1,4 @@
-"""TRGP as its published code has it differs from the paper in what it says, and in nothing else."""
+"""TRGP as its published code has it differs from ours in what it says, and in nothing else."""
 
 from __future__ import annotations
 
