@@ -17,6 +17,7 @@ from orthotrace.core.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PROGRAM = re.compile(r"(^|/)orthotrace-\w+$")
 GROUPS = {folder.name for folder in group_folders()}
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
 
@@ -32,6 +33,22 @@ def commands(page: str) -> list[list[str]]:
     lines = [line for block in blocks(page) for line in block.splitlines()]
     found = [shlex.split(line.partition(" #")[0]) for line in lines if "orthotrace-" in line.split(" ")[0]]
     return [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in found]
+
+
+def shell_commands(page: str) -> list[list[str]]:
+    """The same of its blocks for a shell.
+
+    What comes before a program, such as a variable or srun, and what sends it into the background are left out; a
+    variable of the shell is 0.
+    """
+    text = "\n".join(blocks(page, "bash") + blocks(page, "sh")).replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        words = shlex.split(re.sub(r"\$\w+", "0", line.partition(" #")[0].rstrip("& ")))
+        place = next((place for place, word in enumerate(words) if PROGRAM.search(word)), None)
+        if place is not None:
+            found.append([words[place].rpartition("/")[2], *words[place + 1 :]])
+    return found
 
 
 def compositions(words: list[str]) -> list[list[str]]:
@@ -72,6 +89,7 @@ def composed_all(command: list[str]) -> int:
             config = compose(name, job, return_hydra_config=True)
             mistake = mistake_in(config, name)
             # The code of a page is not written to a file here, nor is there a run of the commands before.
-            needs = ("there is no module 'my", "there is no file or folder runs/more/RUN")
+            made = (f"there is no file or folder runs/{run} " for run in ("more/RUN", "pretrained", "features/first"))
+            needs = ("there is no module 'my", *made)
             assert mistake is None or any(one in mistake for one in needs), mistake
     return len(jobs)

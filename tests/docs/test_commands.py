@@ -8,7 +8,7 @@ import re
 import pytest
 from conftest import TINY
 from hydra.errors import ConfigCompositionException
-from pages import PAGES, blocks, commands, composed_all
+from pages import PAGES, ROOT, blocks, commands, composed_all, shell_commands
 
 from orthotrace.analysis import figures
 
@@ -22,6 +22,8 @@ COMMANDS = {
     for number, command in enumerate(commands(page))
     if (page, number) != REFUSED
 }
+# In blocks for a shell; an experiment that a search before has written is not there.
+SHELL = {tuple(one): page for page in PAGES for one in shell_commands(page) if "--config-dir" not in one}
 SMALL = {"trainer.max_epochs": "1", "stream.tasks": "2", "model.hidden": "[16]", "seed": "0,1"}
 
 
@@ -32,12 +34,18 @@ def small(command: list[str]) -> list[str]:
 
 
 def test_the_pages_with_commands_are_found():
-    assert len(COMMANDS) >= 30
+    assert len(COMMANDS) >= 30 and len(SHELL) >= 13
     assert {"README.md", "docs/start.md", "docs/howto/sweeps.md"} <= {name for name in PAGES if commands(name)}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=COMMANDS.values())
 def test_a_command_composes(command):
+    assert composed_all(list(command)) >= 1
+
+
+@pytest.mark.parametrize("command", SHELL, ids=SHELL.values())
+def test_a_command_for_a_shell_composes(monkeypatch, command):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     assert composed_all(list(command)) >= 1
 
 
