@@ -20,7 +20,7 @@ class WithoutFirst(RegionSubspace):
     """Leaves out the new direction of the most energy of every task after the first.
 
     Of the new directions, the published code takes up those whose place is above the number of the old ones, and
-    counts places from 0.
+    counts places from 0. There the direction still belongs to the task's own trust region; here it does not.
     """
 
     def take_up(self, rows: Tensor, new: Tensor, energies: Tensor) -> None:
@@ -31,6 +31,9 @@ class WithoutFirst(RegionSubspace):
 
 class PublishedTRGP(TRGP):
     """TRGP with what its published code does otherwise.
+
+    Not done here: the published code collects the inputs of the two convolutions from 24 and 100 images, and after the
+    first task holds one direction fewer than the energy asks for.
 
     Args:
         without_first: the strongest new direction of every task after the first is not held.

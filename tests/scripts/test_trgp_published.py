@@ -27,7 +27,7 @@ def published(monkeypatch):
 
 
 def second(method):
-    """After the first task, and the second with all its scales doubled; its context."""
+    """After two tasks without a step, the scales of the second doubled: which there are, and the subspaces."""
     torch.manual_seed(0)
     model = MLP((1, 8, 8), 10, hidden=[20])
     method.setup(model, Seeds(), STREAM)
