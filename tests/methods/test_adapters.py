@@ -237,6 +237,13 @@ def test_eblora_takes_the_factors_nearest_to_an_average():
     for number, one in enumerate(method.adapters):
         torch.testing.assert_close(one.low_rank.up.detach(), expected[2 * number], rtol=0, atol=1e-6)
         torch.testing.assert_close(one.low_rank.down.detach().T, expected[2 * number + 1], rtol=0, atol=1e-6)
+    # The next step begins there.
+    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], 0.0)
+    detach = method.attach([optimizer])
+    optimizer.step()
+    detach()
+    for number, one in enumerate(method.adapters):
+        torch.testing.assert_close(one.low_rank.up.detach(), expected[2 * number], rtol=0, atol=1e-6)
 
 
 def test_the_tangent_is_that_of_the_canonical_metric():
@@ -302,10 +309,25 @@ def test_an_update_that_begins_at_size_zero_is_learned():
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_a_readout_that_is_not_trained_needs_no_protection(name):
+    torch.manual_seed(0)
+    model = MLP(SHAPE, 10, hidden=[40, 40]).double()
+    lora(model, 3)
+    model.head.requires_grad_(False)
+    method = METHODS[name]()
+    method.setup(model, Seeds(), STREAM)
+    for number in range(2):
+        outcome, _, _ = train(method, model, number)
+    assert outcome.layers and "head" not in outcome.layers
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_the_same_seeds_draw_the_same_adapters(name):
     found = []
     for _ in range(2):
         method, _model = begun(METHODS[name])
+        # Of the program's own random numbers a method draws none.
+        torch.rand(1 + len(found))
         method.begin_task(context_of(STREAM, 0))
         found.append(torch.cat([one.low_rank.down.detach().flatten() for one in method.adapters]))
     assert torch.equal(*found)

@@ -14,9 +14,10 @@ from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted
-from orthotrace.methods.api import API, Added
+from orthotrace.methods.api import API, Added, new_weight
 from orthotrace.methods.gpm import GPM
 from orthotrace.models.mlp import MLP
+from orthotrace.protection.layers import weight_matrices
 
 STREAM = Permuted(digits(), tasks=3)
 
@@ -93,6 +94,15 @@ def test_without_a_threshold_it_is_gpm_with_the_complement():
     assert method.task_parameters(context) == []
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_what_is_new_begins_as_a_layer_of_the_wider_width():
+    """Uniform within 1 / sqrt(n), with n the inputs at all positions of a kernel, the new ones among them."""
+    (part,) = weight_matrices("conv", nn.Conv2d(3, 50, 5))
+    new = new_weight(part, 4, torch.Generator().manual_seed(0))
+    bound = 1 / math.sqrt((3 + 4) * 25)
+    assert new.shape == (50, 4, 25) and 0.99 * bound < float(new.abs().max()) <= bound
+    assert float(new.std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
 
 
 def test_directions_are_the_principal_ones_of_the_inputs():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from tasks import context_of
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from orthotrace.core.seeds import Seeds
@@ -62,3 +63,20 @@ def test_the_gradient_of_the_distillation_does_not_shrink_with_the_temperature()
         distillation(logits, torch.eye(3)[[0, 1, 2, 0]], temperature).backward()
         sizes.append(float(logits.grad.norm()))
     assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+
+
+def test_the_earlier_answers_are_those_of_a_network_that_is_not_trained():
+    """Without dropout, whose draws would be distilled."""
+    stream = Split(digits(), tasks=5, scenario="domain")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.Dropout(0.5), nn.Linear(30, 2)).train()
+    method = LwF(strength=1.0)
+    method.setup(model, Seeds(), stream)
+    context = context_of(stream, 1)
+    method.begin_task(context)
+    batch = next(iter(Batches(context.part, 50, 0, 1)))
+    loss, logits = method.loss(model, batch, context)
+    answers = model.eval()(batch.inputs)
+    assert not torch.allclose(answers, logits)
+    expected = cross_entropy(logits, batch.labels) + distillation(logits, answers, method.temperature)
+    torch.testing.assert_close(loss, expected)

@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_regions_are_those_of_the_largest_gradients():
         shares = [float((gradients[number] @ space.region(task).T).norm()) for task in range(2)]
         chosen = [key[2] for key, _ in method.scales.items() if key[:2] == (2, number)]
         assert chosen == sorted(range(2), key=lambda task: -shares[task]), label
+    # A share, of whatever size the gradient is.
+    for number, threshold in itertools.product(range(len(gradients)), (0.1, 0.5, 0.9)):
+        space = method.guard.subspaces[method.guard.labels[number]]
+        gradient = gradients[number] / gradients[number].norm()
+        shares = [float((gradient @ space.region(task).T).norm()) for task in range(2)]
+        chooser = TRGP(threshold=threshold)
+        chooser.guard = method.guard
+        for size in (1e-3, 1e3):
+            assert set(chooser.trusted(number, size * gradient)) == {t for t in range(2) if shares[t] > threshold}
     strict, _, _ = begun(2, steps=0, threshold=1.0)
     assert strict.task_parameters(context) == []
     one, _, _ = begun(2, steps=0, threshold=0.0, regions=1)

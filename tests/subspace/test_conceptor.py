@@ -62,6 +62,13 @@ def test_near_one_nothing_is_lost_and_a_state_loads():
     assert torch.equal(fresh.project(torch.ones(1, 4)), space.project(torch.ones(1, 4)))
 
 
+def test_a_threshold_that_rounding_cannot_reach_ends_the_search():
+    space = ConceptorSubspace(4, threshold=1 - 1e-15)
+    space.observe(randn(20, 4))
+    space.consolidate()
+    assert space.rank == 4 and float(space.shares.min()) > 0.999
+
+
 def test_inputs_without_energy_hold_nothing():
     space = ConceptorSubspace(4)
     for rows in (torch.zeros(3, 4), torch.eye(4)[:2], torch.zeros(3, 4)):

@@ -266,3 +266,14 @@ def test_rows_that_wait_follow_a_change_of_type():
     assert {rows.dtype for rows in space._waiting} == {torch.float32}
     learned([rows.float() for rows in batches_of_sizes(8, 8, 8, 8)], space)
     assert space.learning.dtype == torch.float32 and bool(space.learning.isfinite().all())
+
+
+def test_inputs_within_what_is_held_are_energy_too():
+    """The share that is asked for is of all inputs of the task."""
+    space = HebbianSubspace(4, energy=0.9, momentum=0.5)
+    space.observe(torch.eye(4)[:1])
+    space.consolidate()
+    space.begin()
+    space.observe(2 * torch.eye(4)[1:2])
+    space.observe(torch.eye(4)[:1])
+    assert space.traced_energies.tolist() == pytest.approx([0.5 * 4 + 0.5 * 1, 0.5 * 4], rel=1e-6)

@@ -37,6 +37,14 @@ def test_where_inputs_span_less_the_null_space_is_exactly_the_rest():
     assert space.rank == 3
 
 
+def test_what_is_below_the_rounding_of_the_largest_is_no_direction():
+    """In float32 squares of .1 are none beside those of 1e4."""
+    space = NullSpace(3)
+    space.observe(torch.diag(torch.tensor([1e4, 0.1, 0.01])))
+    space.consolidate()
+    assert space.rank == 1 and int(space.tasks) == 1
+
+
 def test_nothing_seen_yet_holds_nothing_and_zeros_hold_nothing():
     space = NullSpace(4)
     assert space.rank == 0

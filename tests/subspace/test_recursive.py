@@ -88,3 +88,12 @@ def test_an_empty_batch_changes_nothing():
     before = space.following.clone()
     space.observe(torch.zeros(0, 3))
     assert torch.equal(space.following, before)
+
+
+def test_the_inverse_stays_symmetric():
+    """Rounding adds up over thousands of batches otherwise."""
+    space = RecursiveSubspace(30, alpha=1e-2)
+    for batch in range(100):
+        space.observe(randn(11, 30, seed=batch).float())
+    space.consolidate()
+    assert torch.equal(space.inverse, space.inverse.T)
