@@ -64,7 +64,7 @@ def test_near_one_nothing_is_lost_and_a_state_loads():
 
 def test_a_threshold_that_rounding_cannot_reach_ends_the_search():
     space = ConceptorSubspace(4, threshold=1 - 1e-15)
-    space.observe(randn(20, 4) * torch.tensor([1.0, 1.0, 1.0, 1e-5]))
+    space.observe(randn(20, 4) * torch.tensor([1.0, 1.0, 1.0, 2e-7]))
     space.consolidate()
     assert space.rank == 3 and float(space.shares.min()) > 0.999
 
