@@ -244,6 +244,23 @@ def test_permutations_of_rdms_that_miss_single_entries_are_scored_on_what_both_h
     assert p == np.mean(np.array(scores) >= scores[0] - 1e-12)
 
 
+@pytest.mark.parametrize("method", ["pearson", "spearman"])
+def test_a_permutation_that_leaves_nothing_to_compare_is_no_evidence_against_chance(method):
+    """Both have a triangle and an edge of five stimuli: moved, they may share none, or one."""
+    rows, columns = np.triu_indices(5, 1)
+    has = (columns < 3) | (rows == 3)
+    first, second = np.where(has, np.random.default_rng(8).random((2, 10)), np.nan)
+    full, scores = squareform(second, checks=False), []
+    for order in itertools.permutations(range(5)):
+        permuted = full[np.ix_(order, order)][rows, columns]
+        there = has & ~np.isnan(permuted)
+        a, b = (np.where(there, one, np.nan)[None] for one in (first, permuted))
+        scores.append(compare.METHODS[method](a, b)[0, 0] if there.sum() > 1 else np.inf)
+    assert np.isinf(scores).any()
+    value, p = permutation_test(first, second, method, permutations=None)
+    assert value == pytest.approx(scores[0], abs=1e-12) and p == np.mean(np.array(scores) >= scores[0] - 1e-12)
+
+
 @pytest.mark.parametrize("method", ["pearson", "spearman", "bures"])
 def test_stimuli_that_one_rdm_misses_are_not_permuted(method):
     rdms = np.random.default_rng(6).random((2, 15))
