@@ -223,6 +223,8 @@ def test_eblora_takes_the_factors_nearest_to_an_average():
     method, model = begun(METHODS["eblora"])
     train(method, model, 0)
     method.begin_task(context_of(STREAM, 1))
+    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], 0.0)
+    detach = method.attach([optimizer])
     expected = []
     for one, space in method.pairs:
         up, down, held = one.low_rank.up, one.low_rank.down, space.held().double()
@@ -238,8 +240,6 @@ def test_eblora_takes_the_factors_nearest_to_an_average():
         torch.testing.assert_close(one.low_rank.up.detach(), expected[2 * number], rtol=0, atol=1e-6)
         torch.testing.assert_close(one.low_rank.down.detach().T, expected[2 * number + 1], rtol=0, atol=1e-6)
     # The next step begins there.
-    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], 0.0)
-    detach = method.attach([optimizer])
     optimizer.step()
     detach()
     for number, one in enumerate(method.adapters):
