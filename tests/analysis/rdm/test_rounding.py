@@ -99,6 +99,27 @@ def test_every_entry_keeps_its_digits_in_float64(measure, centre, closeness):
     assert np.allclose(measure(x), exact(x, centre), rtol=1e-5 if closeness < 1e-8 else 1e-8, atol=0)
 
 
+@pytest.mark.parametrize(("measure", "centre"), [(rdm.correlation, True), (rdm.cosine, False)])
+def test_a_few_near_pairs_keep_their_digits_too(measure, centre):
+    """Among patterns that are far apart they are computed one by one, each with its own mean and length."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((300, 30))
+    x[7] = x[290] + 1e-6 * rng.standard_normal(30)
+    x = rng.uniform(0.5, 2, (300, 1)) * (x + (rng.uniform(-3, 3, (300, 1)) if centre else 0.0))
+    x = torch.from_numpy(x)
+    assert np.allclose(measure(x), exact(x, centre), rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize(("measure", "centre"), [(rdm.correlation, True), (rdm.cosine, False)])
+def test_twins_among_near_patterns_keep_their_digits_too(measure, centre):
+    """Also what the patterns leave over without their common mean has pairs that nearly agree."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal(30) + 1e-3 * rng.standard_normal((300, 30))
+    x[290] = x[270] + 1e-9 * rng.standard_normal(30)
+    x = torch.from_numpy(x)
+    assert np.allclose(measure(x), exact(x, centre), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("name", similarity.MEASURES)
 def test_similarity_is_that_of_float64(pair, float32, name):
     measure = similarity.MEASURES[name]
