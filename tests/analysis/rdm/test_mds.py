@@ -86,6 +86,8 @@ def test_a_configuration_is_aligned():
     centred = reference - reference.mean(0)
     assert np.allclose((found - reference.mean(0)) / np.linalg.norm(centred), expected, atol=1e-10)
     assert np.sum((found - reference) ** 2) / np.sum(centred**2) == pytest.approx(disparity)
+    for unit in (1e-200, 1e200):
+        assert np.allclose(aligned(noisy / unit, unit * reference) / unit, found, atol=1e-9)
 
 
 FAULTS = [

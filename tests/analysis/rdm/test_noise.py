@@ -15,6 +15,8 @@ def test_nothing_is_shrunk_where_it_is_not_asked_for():
     assert np.allclose(covariance(x, "variances"), np.diag(np.var(x, axis=0, ddof=1)), atol=1e-12)
     assert np.allclose(covariance(x, "none", degrees=10), np.cov(x.T) * 2.9, atol=1e-12)
     assert np.allclose(precision(x, "none"), np.linalg.inv(np.cov(x.T)), atol=1e-9)
+    for scale in (1e-120, 1e120):
+        assert np.allclose(scale * (precision(scale * x, "none") * scale), precision(x, "none"), atol=1e-9)
 
 
 @pytest.mark.parametrize("shrinkage", ["identity", "diagonal"])

@@ -171,6 +171,16 @@ def test_missing_channels_of_measurements(precision):
         crossnobis(GAPS, CONDITIONS, RUNS)
 
 
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+@pytest.mark.parametrize("rows", [Y, GAPS], ids=["whole", "gaps"])
+@pytest.mark.parametrize("precision", [PRECISIONS["a"], PRECISIONS], ids=["one", "of runs"])
+def test_units_of_patterns_and_of_precisions_cancel(rows, precision, scale):
+    """Also where squares, and products of both, are no numbers."""
+    of_units = {k: p / scale**2 for k, p in precision.items()} if precision is PRECISIONS else precision / scale**2
+    right = mahalanobis(rows, precision, folds=RUNS, missing=True)
+    assert np.allclose(mahalanobis(scale * rows, of_units, folds=RUNS, missing=True), right, rtol=1e-9)
+
+
 def test_channels_that_may_be_missing_and_are_not_change_nothing():
     assert np.array_equal(crossnobis(Y, CONDITIONS, RUNS, missing=True), crossnobis(Y, CONDITIONS, RUNS))
     p = PRECISIONS["a"]
