@@ -347,4 +347,49 @@ MUTATIONS = [
         "ROUNDING * float(sizes.max())",
         "tests/analysis/inference/test_groups.py",
     ),
+    # Found by breaking lines drawn at random.
+    *lines(
+        "src/orthotrace/methods/ewc.py",
+        "tests/methods/test_ewc.py",
+        ("importance.mul_(self.decay).add_(values)", "pass"),
+    ),
+    *lines(
+        "src/orthotrace/methods/trgp.py",
+        "tests/methods/test_trgp.py",
+        ("space.region(task).T).norm()) / size", "space.region(task).T).norm()) * size"),
+    ),
+    *lines(
+        "src/orthotrace/methods/task_weights.py",
+        "tests/methods/test_measured.py",
+        ("        model.eval()\n", ""),
+    ),
+    *lines(
+        "src/orthotrace/methods/eblora.py",
+        "tests/methods/test_adapters.py",
+        ("len(up), dtype=torch.float64, generator=draw)", "len(up), dtype=torch.float64)"),
+    ),
+    *lines(
+        "src/orthotrace/subspace/recursive.py",
+        "tests/subspace/test_recursive.py",
+        ("inverse.copy_((inverse + inverse.T) / 2)", "pass"),
+    ),
+    *lines(
+        "analysis/rdm/rounding.py",
+        "tests/analysis/rdm/test_rounding.py",
+        (
+            "return (self.x[rows].double() / self.size[rows] - self.shift[rows]) / self.length[rows]",
+            "return (self.x[rows].double() / self.size[rows] + self.shift[rows]) / self.length[rows]",
+        ),
+        ("_by_differences(found, patterns, at + rows.start, beside + columns.start)", "pass"),
+    ),
+    *lines(
+        "analysis/rdm/whitened.py",
+        "tests/analysis/rdm/test_whitened.py",
+        ("unit * math.sqrt(size), 2", "unit / math.sqrt(size), 2"),
+    ),
+    *lines(
+        "analysis/inference/permuted.py",
+        "tests/analysis/inference/test_significance.py",
+        ("            yield math.inf\n", "            yield -math.inf\n"),
+    ),
 ]

@@ -329,5 +329,6 @@ def test_the_same_seeds_draw_the_same_adapters(name):
         # Of the program's own random numbers a method draws none.
         torch.rand(1 + len(found))
         method.begin_task(context_of(STREAM, 0))
-        found.append(torch.cat([one.low_rank.down.detach().flatten() for one in method.adapters]))
+        factors = [factor for one in method.adapters for factor in (one.low_rank.down, one.low_rank.up)]
+        found.append(torch.cat([factor.detach().flatten() for factor in factors]))
     assert torch.equal(*found)
