@@ -114,3 +114,17 @@ def test_an_embedding_by_itself_is_held_by_its_share():
     model = nn.Embedding(3, 2).double()
     guard = Guard(model, SvdSubspace, rows=1, hold=0.25)
     assert guard.embeddings[""].share == 0.25
+
+
+def test_the_first_step_of_a_task_counts_from_its_start():
+    model = nn.Embedding(3, 2).double()
+    held = Guard(model, SvdSubspace, rows=1, hold=0.25).embeddings[""]
+    held.observe([torch.tensor([0, 2])])
+    held.consolidate()
+    with torch.no_grad():
+        model.weight.add_(10)
+        start = model.weight.clone()
+        held.begin()
+        model.weight.add_(1)
+    held.hold()
+    assert torch.allclose(model.weight - start, torch.tensor([[0.75], [1.0], [0.75]]).double(), atol=1e-14)
