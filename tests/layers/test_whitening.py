@@ -234,6 +234,24 @@ def test_few_samples_are_shrunk_with_a_warning():
     assert bool(found.isfinite().all())
 
 
+def test_few_samples_are_shrunk_by_the_oracle_approximation():
+    """As Chen et al., IEEE Trans. Signal Process. 58 (2010), eq. 23, have it, of each group."""
+    rows = torch.randn(5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = rows * torch.logspace(0, -1, 12, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="5 samples for 6 channels"):
+        found = Whitening(12, groups=2).double()(rows)
+    centred, expected, n, d = (rows - rows.mean(0)).numpy(), [], 5, 6
+    for x in (centred[:, :6], centred[:, 6:]):
+        s = x.T @ x / n
+        square, trace = np.trace(s @ s), np.trace(s)
+        share = ((1 - 2 / d) * square + trace**2) / ((n + 1 - 2 / d) * (square - trace**2 / d))
+        assert 0 < share < 1
+        s = (1 - share) * s + (share + 1e-5) * trace / d * np.eye(d)
+        values, vectors = np.linalg.eigh(s)
+        expected.append(x @ (vectors / np.sqrt(values)) @ vectors.T)
+    assert np.allclose(found.detach(), np.concatenate(expected, axis=1), atol=1e-8)
+
+
 def test_autocast_leaves_the_arithmetic_alone():
     inputs = maps(32, 8, np.logspace(0, -3, 8))
     with torch.autocast("cpu", dtype=torch.bfloat16):
