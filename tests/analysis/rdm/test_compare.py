@@ -152,6 +152,12 @@ def test_a_given_covariance_of_the_noise():
     centred = EUCLIDEAN - EUCLIDEAN.mean(1, keepdims=True)
     expected = [[dense_cosine(one, other, noise) for other in centred] for one in centred]
     assert np.allclose(compare.corr_cov(EUCLIDEAN, noise=noise), expected, atol=1e-10)
+    # Without single pairs of stimuli.
+    there = np.arange(EUCLIDEAN.shape[1]) % 7 > 0
+    found = compare.cosine_cov(np.where(there, EUCLIDEAN, np.nan), noise=noise)
+    kept = EUCLIDEAN[:, there]
+    expected = [[dense_cosine(one, other, noise, there) for other in kept] for one in kept]
+    assert np.allclose(found, expected, atol=1e-10)
     for wrong in (np.eye(11), np.triu(np.ones((12, 12)))):
         with pytest.raises(UserError, match="symmetric covariance of 12 x 12"):
             compare.cosine_cov(EUCLIDEAN, noise=wrong)
