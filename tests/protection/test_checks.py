@@ -162,3 +162,24 @@ def test_a_layer_under_a_soft_projection_is_never_called_full():
     # Warnings are errors.
     guard.remember(model, rand(60, 20))
     assert not guard.subspaces["0"].free
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As accelerate has it: an Optimizer whose own __init__ was never called."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+
+def test_a_wrapper_of_an_optimizer_without_hooks_of_its_own_is_refused():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    optimizer = Wrapper(torch.optim.SGD(model.parameters(), 0.1))
+    with (
+        pytest.raises(UserError, match=r"Wrapper wraps an optimizer .* such as optimizer\.optimizer"),
+        guard.protecting(optimizer),
+    ):
+        pass
+    guard.remember(model, rand(9, 20))
+    with guard.protecting(optimizer.optimizer):
+        pass

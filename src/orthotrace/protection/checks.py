@@ -66,6 +66,12 @@ def has_hooks(optimizer: object) -> None:
             f"{type(optimizer).__name__} has no register_step_post_hook: the guard cannot see its steps; call "
             "guard.enforce() after each step yourself, or derive it from torch.optim.Optimizer"
         )
+    # Of a wrapper, such as accelerate's, that derives from Optimizer and never calls its __init__.
+    if isinstance(optimizer, Optimizer) and not hasattr(optimizer, "_optimizer_step_post_hooks"):
+        raise UserError(
+            f"{type(optimizer).__name__} wraps an optimizer and calls no hooks of its own: give the guard the one "
+            "inside, such as optimizer.optimizer"
+        )
 
 
 def trains_some(optimizers: Iterable[Optimizer], layers: Iterable[Any]) -> None:
