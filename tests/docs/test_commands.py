@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 from conftest import TINY
 from hydra.errors import ConfigCompositionException
 from pages import PAGES, ROOT, blocks, commands, composed_all, shell_commands
@@ -85,8 +86,8 @@ def test_an_interrupted_command_is_found_again(train, tmp_path):
     assert train(*small(afresh)).code == 0 and scores.stat().st_mtime_ns > written
 
 
-def test_a_model_of_ones_own(train, analyze, tmp_path):
-    code, loop = blocks("docs/howto/own_model.md", "python")
+def test_a_model_of_ones_own(train, analyze, tmp_path, monkeypatch):
+    code, loop, resume = blocks("docs/howto/own_model.md", "python")
     (tmp_path / "mymodels.py").write_text(code)
     command, analysis, *_ = commands("docs/howto/own_model.md")
     answer = train(*command[1:], *TINY[:2])
@@ -96,7 +97,11 @@ def test_a_model_of_ones_own(train, analyze, tmp_path):
     assert analyze(*analysis[1:]).code == 0
     names: dict = {}
     exec(loop, names)
-    assert 0 < names["guard"].subspaces["0"].capacity.rank < 20
+    guard = names["guard"]
+    assert 0 < guard.subspaces["0"].capacity.rank < 20
+    monkeypatch.chdir(tmp_path)
+    exec(resume, names)
+    assert names["guard"] is not guard and torch.equal(names["guard"].subspaces["0"].basis, guard.subspaces["0"].basis)
 
 
 def test_the_code_of_the_gallery(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What a user gets wrong with a guard is reported in one line."""
 
 import copy
+import functools
 import warnings
 
 import pytest
@@ -183,3 +184,19 @@ def test_a_wrapper_of_an_optimizer_without_hooks_of_its_own_is_refused():
     guard.remember(model, rand(9, 20))
     with guard.protecting(optimizer.optimizer):
         pass
+
+
+def test_options_that_a_subspace_needs_or_does_not_know_are_named():
+    class Floor(SvdSubspace):
+        def __init__(self, features, *, floor, dtype=torch.float32):
+            super().__init__(features, rows=1, dtype=dtype)
+
+    with pytest.raises(
+        UserError, match=r"^Floor: missing a required argument: 'floor'; give what it takes by its name"
+    ):
+        Guard(net(), Floor)
+    with pytest.raises(UserError, match="^Floor: got an unexpected keyword argument 'flor'"):
+        Guard(net(), Floor, floor=1.0, flor=1.0)
+    with pytest.raises(UserError, match="^the subspace: missing a required argument: 'floor'"):
+        Guard(net(), functools.partial(Floor))
+    Guard(net(), functools.partial(Floor, floor=1.0))

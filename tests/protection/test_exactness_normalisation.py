@@ -22,7 +22,7 @@ def normalised() -> nn.Sequential:
 @pytest.mark.parametrize("frozen", [True, False])
 def test_with_normalisation_too_where_it_is_frozen(frozen):
     model = normalised()
-    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard = Guard(model, SvdSubspace, energy=1.0, normalisation="frozen" if frozen else "task", tasks=2)
     optimizer = OPTIMIZERS["adam"](model.parameters())
     draws = torch.Generator().manual_seed(1)
     batches = torch.randn(30, 10, 2, 8, 8, generator=draws, dtype=torch.float64)
@@ -46,8 +46,6 @@ def test_with_normalisation_too_where_it_is_frozen(frozen):
         layer.register_forward_hook(lambda module, args, output: inside.append(output.detach()))
     model(old)
     before = list(inside)
-    if not frozen:
-        guard.norms.mode = "task"
     with guard.protecting(optimizer):
         learn(batches[10:])
     model.eval()

@@ -1,7 +1,9 @@
 import torch
 from torch import nn
 
+from orthotrace.protection import Guard
 from orthotrace.protection.head import Head
+from orthotrace.subspace import SvdSubspace
 
 
 def test_all_but_the_outputs_in_use_are_put_back_bit_by_bit():
@@ -41,3 +43,38 @@ def test_the_outputs_of_a_convolution_are_its_maps():
 
 def test_the_start_is_its_state_and_the_layer_is_not():
     assert list(Head(nn.Linear(3, 2)).state_dict()) == ["start"]
+
+
+class Heads(nn.Module):
+    """A head for each task, as layers of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.task = nn.Sequential(nn.Linear(24, 40), nn.Tanh()), 0
+        self.heads = nn.ModuleList(nn.Linear(40, 2) for _ in range(3))
+
+    def forward(self, x):
+        return self.heads[self.task](self.body(x))
+
+
+def test_heads_of_their_own_are_trained_each_in_its_task_and_frozen_in_the_others():
+    torch.manual_seed(0)
+    model = Heads().double()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    x, answers = torch.randn(3, 7, 24, generator=torch.Generator().manual_seed(1)).double(), []
+    for task in range(3):
+        model.task = task
+        for number, head in enumerate(model.heads):
+            head.requires_grad_(number == task)
+        before, optimizer = model.heads[task].weight.detach().clone(), torch.optim.Adam(model.parameters(), 0.01)
+        with guard.protecting(optimizer):
+            for _ in range(10):
+                optimizer.zero_grad()
+                (model(x[task]) - 1).square().mean().backward()
+                optimizer.step()
+        guard.remember(model, x[task])
+        answers.append(model(x[task]).detach())
+        # Nothing is held of a head before its task.
+        assert (model.heads[task].weight - before).abs().min() > 1e-3
+    for model.task, answer in enumerate(answers):
+        assert torch.allclose(model(x[model.task]), answer, atol=1e-12)

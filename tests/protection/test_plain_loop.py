@@ -57,6 +57,12 @@ def test_a_head_whose_outputs_were_not_said_is_not_left_unprotected():
         guard.protecting(torch.optim.SGD(model.parameters())).__enter__()
 
 
+def test_outputs_of_a_task_that_is_remembered_without_a_block_are_said_too():
+    guard = Guard(net(), SvdSubspace, head="2", rows=1)
+    with pytest.raises(UserError, match="head: say which outputs of '2' the task uses"):
+        guard.remember(guard._model[0], rand(9, 20))
+
+
 def test_a_task_that_was_not_remembered_gives_a_warning():
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)

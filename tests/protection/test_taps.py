@@ -1,3 +1,8 @@
+import copy
+import io
+import pickle
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -140,3 +145,58 @@ def test_a_layer_within_a_transform_is_refused_where_it_is_watched_only(layer):
     with refused, taps.watching():
         torch.vmap(layer)(x)
     torch.vmap(layer)(x)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_guarded_model_is_saved_whole(within):
+    """By torch.save(model), and without what watches it: also within the block of a later task."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Unflatten(1, (2, 4)), nn.TransformerEncoderLayer(4, 2, 8), nn.LSTM(4, 3)
+    )
+    guard = Guard(model, SvdSubspace, rows=2)
+    guard.remember(model, torch.rand(4, 8))
+    file, optimizer = io.BytesIO(), torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer) if within else nullcontext():
+        torch.save(model, file)
+    file.seek(0)
+    other = torch.load(file, weights_only=False).eval()
+    x = torch.rand(4, 8)
+    assert torch.equal(other(x)[0], model.eval()(x)[0])
+    # What is loaded is a model of its own: nothing keeps it in evaluation mode, and another guard can watch it.
+    assert other.train()[1].training
+    Guard(other, SvdSubspace, rows=1).remember(other, x)
+
+
+def test_a_guard_that_is_pickled_with_its_model_goes_on():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, torch.rand(3, 8))
+    model, guard = pickle.loads(pickle.dumps((model, guard)))
+    guard.remember(model, torch.rand(3, 8))
+    assert guard.subspaces["0"].rank == 6
+
+
+class Tied(nn.Module):
+    """A decoder that is the encoder, transposed."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 6)
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x)) @ self.layer.weight
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))], ids=["copy", "pickle"]
+)
+def test_a_copy_of_a_guard_goes_on_looking_at_other_uses_of_a_weight(copied):
+    torch.manual_seed(0)
+    model = Tied()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard.remember(model, torch.rand(2, 8))
+    model, guard = copied((model, guard))
+    guard.remember(model, torch.rand(2, 8))
+    assert guard.subspaces["layer, transposed"].rank == 4

@@ -30,13 +30,14 @@ class Gain(nn.Module):
 class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.scale = {"first": 1.0, "last": 1.0}
         self.first, self.gain, self.attention = nn.Linear(12, 8), Gain(), nn.MultiheadAttention(8, 2, batch_first=True)
         self.drop, self.last = nn.Dropout(0.5), nn.Linear(8, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        h = torch.relu(self.gain(self.first(x)))
+        h = torch.relu(self.gain(self.first(self.scale["first"] * x)))
         h = h + self.attention(h, h, h)[0]
-        return self.last(self.drop(h)).mean(1)
+        return self.last(self.scale["last"] * self.drop(h)).mean(1)
 
 
 def trained(model: nn.Module, guard: Guard, change=lambda: None) -> None:
@@ -53,6 +54,7 @@ def prepared(**options) -> tuple[Net, Guard]:
     torch.manual_seed(0)
     model = Net().double()
     guard = Guard(model, SvdSubspace, **(options or {"energy": 0.8}))
+    guard.outputs = range(0, 2)
     guard.remember(model, rand(3, 3, 12))
     return model, guard
 
@@ -94,16 +96,23 @@ def test_what_moves_beside_the_weights_is_named_where_it_begins(change):
         guard.verify()
 
 
+@pytest.mark.parametrize("layer", ["first", "last"])
+def test_what_the_network_does_before_a_layer_is_looked_at_too(layer):
+    """In no module of its own: a number in the network's own forward."""
+    model, guard = prepared()
+    with pytest.raises(UserError, match=f"layer '{layer}' is given something else for inputs of remembered task 1"):
+        trained(model, guard, lambda: model.scale.update({layer: 1.1}))
+
+
 @pytest.mark.parametrize("options", [{"energy": 0.8}, {"rows": 0}, {"rows": 2}, {"rows": 1, "head": "last"}], ids=str)
 def test_what_is_free_may_move(options):
     model, guard = prepared(**options)
-    if "head" in options:
-        guard.outputs = range(0, 2)
     state, mode = torch.get_rng_state(), model.training
     guard.verify()
     assert torch.equal(torch.get_rng_state(), state) and model.training == mode
     before = model.last.weight.detach().clone()
     for task in range(2):
+        guard.outputs = range(2 + task, 3 + task)
         trained(model, guard)
         guard.remember(model, rand(3, 3, 12, seed=5 + task))
     assert not torch.equal(model.last.weight, before)
@@ -114,6 +123,7 @@ def test_a_soft_projection_is_not_taken_for_a_loss():
     model = Net().double()
     guard = Guard(model, RecursiveSubspace)
     for task in range(2):
+        guard.outputs = range(2 + task, 3 + task)
         trained(model, guard)
         guard.remember(model, rand(3, 3, 12, seed=5 + task))
 

@@ -1,7 +1,8 @@
 """What a user can get wrong with a guard: each would lose protection silently, each is reported in one line."""
 
+import inspect
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,9 +35,28 @@ def one_for_each(makers: Mapping[str, Any], labels: Sequence[str]) -> None:
             raise UserError(f"no subspace for {where(label)}: every protected layer needs one")
 
 
+def takes(make: Callable[..., Any], features: int, options: Mapping[str, Any]) -> None:
+    """A subspace can be made with these options: none that it needs is missing, none is unknown to it.
+
+    Example:
+        >>> def floor_subspace(features, *, floor, dtype): ...
+        >>> takes(floor_subspace, 3, {"dtype": torch.float32})
+        Traceback (most recent call last):
+        orthotrace.core.errors.UserError: floor_subspace: missing a required argument: 'floor'; give what it takes by \
+its name, as in Guard(model, SUBSPACE, NAME=VALUE)
+    """
+    try:
+        inspect.signature(make).bind(features, **options)
+    except TypeError as error:
+        raise UserError(
+            f"{getattr(make, '__name__', 'the subspace')}: {error}; give what it takes by its name, as in "
+            "Guard(model, SUBSPACE, NAME=VALUE)"
+        ) from None
+
+
 def same_layers(found: Mapping[str, nn.Module], known: Mapping[str, nn.Module]) -> None:
     """No layer was replaced, added, or made trainable since."""
-    for name in known.keys() | found.keys():
+    for name in {**known, **found}:
         if found.get(name) is not known.get(name):
             raise UserError(
                 f"{where(name)} of the model is not the one that this guard was made for: make a new guard after "
@@ -57,6 +77,28 @@ def has_outputs(head: str, outputs: range | None) -> None:
     """The active outputs of a head, if there is one, are known."""
     if head and outputs is None:
         raise UserError(f"say which outputs of '{head}' the task uses, such as guard.outputs = range(0, 2)", "head")
+
+
+def own_outputs(head: str, outputs: range | None, used: set[int]) -> None:
+    """No earlier task uses the outputs of this one: nothing holds those that are active."""
+    if both := sorted(used & set(outputs or ())):
+        raise UserError(
+            f"outputs {both[0]} to {both[-1]} of '{head}' belong to a task that was remembered, and training would "
+            "move them: set guard.outputs to those of this task, such as range(2, 4); where tasks share outputs leave "
+            "head out, and the layer is protected as any other",
+            "head",
+        )
+
+
+def same_kinds(saved: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """A state that is loaded is of the same layers, each with the same kind of subspace."""
+    for label in {**own, **saved}:
+        if saved.get(label) != own.get(label):
+            there, here = (kinds.get(label, "no subspace") for kinds in (saved, own))
+            raise UserError(
+                f"the state that is loaded has {there} for {where(label)}, this guard {here}: make the guard as it was "
+                "made when the state was saved"
+            )
 
 
 def has_hooks(optimizer: object) -> None:
@@ -111,8 +153,9 @@ def report_written(leaks: Mapping[str, float], allowed: float) -> None:
     if worst is not None and leaks[worst] > allowed:
         raise UserError(
             f"{where(worst)} was written after guard.protecting had ended, so what it did for earlier tasks is lost: "
-            "an average that was copied in, an optimizer.eval(), a load_state_dict, or steps that no guard saw; call "
-            "guard.settle() between writing it and guard.remember, or guard.remember again for what it does now"
+            "an average that was copied in, an optimizer.eval(), a load_state_dict, or steps that no guard saw (after "
+            "a resume load the model's own state too); call guard.settle() between writing it and guard.remember, or "
+            "guard.remember again for what it does now"
         )
 
 

@@ -94,9 +94,9 @@ class Seen(nn.Module):
         """See the tokens of all calls of the layer.
 
         Raises:
-            UserError: the layer was never called.
+            UserError: the layer was never called, though it is trained.
         """
-        if not calls:
+        if not calls and self.layer.weight.requires_grad:
             raise UserError(f"the embedding '{self.name}' was not called: it would lose its protection")
         for tokens in calls:
             self.now[tokens.to(self.now.device)] = True

@@ -17,12 +17,12 @@ from orthotrace.protection import checks
 from orthotrace.protection.attention import BLOCKS
 from orthotrace.protection.gradient_rule import project_moments
 from orthotrace.protection.held import Held
-from orthotrace.protection.matrices import Calls, transposed_name, where
+from orthotrace.protection.matrices import Calls, where
 from orthotrace.protection.normalisation import Mode, Normalisation
 from orthotrace.protection.projected_inputs import ProjectedInputs, all_attached, is_worth_it
 from orthotrace.protection.still import Still
 from orthotrace.protection.taps import Taps
-from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.base import NoRowsError, Subspace
 
 Rule = Literal["applied", "gradient"]
 # Above what float32 leaves of a protected component over a task.
@@ -343,11 +343,6 @@ class Projector(Held):
         for part in self.parts:
             part.rows(inputs)
 
-    def _find_transposed(self, inputs: Calls) -> None:
-        for number, part in enumerate(list(self.parts)):
-            if transposed_name(part.name) in inputs and number not in self._transposed:
-                self._add_transposed(number)
-
     @torch.no_grad()
     def observe(self, inputs: Calls, see: Callable[..., None] | None = None) -> None:
         """Hand inputs, as taps collect them, to the subspaces.
@@ -357,7 +352,7 @@ class Projector(Held):
             see: called with (subspace, rows); by default the subspace observes them.
 
         Raises:
-            UserError: a layer was never called, or saw NaN or infinite inputs.
+            UserError: a layer that is trained was never called, or one saw NaN or infinite inputs.
         """
         self.shown.add_(1)
         if self.taps.used_elsewhere:
@@ -368,6 +363,8 @@ class Projector(Held):
             for part, space in self._pairs:
                 calls = inputs.get(part.name, ())
                 rows = calls[0][part.group] if len(calls) == 1 else part.rows(inputs)
+                if not calls:
+                    continue
                 try:
                     space.observe(rows) if see is None else see(space, rows)
                 except ValueError as error:
@@ -389,6 +386,8 @@ class Projector(Held):
                 try:
                     space.consolidate()
                 except ValueError as error:
+                    if isinstance(error, NoRowsError) and part.is_frozen:
+                        continue
                     raise UserError(f"{where(part.label)}: {error}") from error
                 outputs = len(part.weight)
                 checks.projects(part.label, space, outputs)

@@ -29,20 +29,21 @@ class Head(nn.Module):
         super().__init__()
         # In a tuple: the layer belongs to the model.
         self._layer = (layer,)
-        self.register_buffer("start", self._joined())
+        self.register_buffer("start", self.joined())
 
     @property
     def layer(self) -> nn.Linear | nn.Conv2d:
         """The output layer."""
         return self._layer[0]
 
-    def _joined(self) -> Tensor:
+    def joined(self) -> Tensor:
+        """A copy of the weights, of each output a row, with the biases as the last column if there are any."""
         weight, bias = trained(self.layer, "weight").detach().flatten(1), self.layer.bias
         return weight.clone() if bias is None else torch.cat([weight, bias.detach()[:, None]], dim=1)
 
     def begin(self) -> None:
         """Remember the weights."""
-        self.start.copy_(self._joined())
+        self.start.copy_(self.joined())
 
     def put_start(self) -> None:
         """Put the weights of all outputs back."""
@@ -65,7 +66,7 @@ class Head(nn.Module):
         """Whether the weights of an inactive output have changed since the task's start; None: all are active."""
         if active is None:
             return False
-        changed = (self._joined() != self.start).any(1)
+        changed = (self.joined() != self.start).any(1)
         changed[active.start : active.stop] = False
         return bool(changed.any())
 

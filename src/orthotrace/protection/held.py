@@ -15,7 +15,7 @@ from orthotrace.protection.embedding import LAYERS as EMBEDDINGS
 from orthotrace.protection.embedding import Seen
 from orthotrace.protection.head import Head
 from orthotrace.protection.layers import protectable, weight_matrices
-from orthotrace.protection.matrices import WeightMatrix, where
+from orthotrace.protection.matrices import Calls, WeightMatrix, transposed_name, where
 from orthotrace.subspace.base import Subspace
 
 
@@ -96,6 +96,7 @@ class Held(nn.Module):
         """Give a matrix its subspace, and remember its weight."""
         # Statistics and projections need float32 at least.
         dtype = torch.promote_types(part.parameter.dtype, torch.float32)
+        checks.takes(make, part.features, {"dtype": dtype, **self._options})
         space = make(part.features, dtype=dtype, **self._options)
         self._spaces.append(space.named(f"{where(part.label)}: ").to(part.parameter.device))
         self.register_buffer(f"start_{len(self.parts)}", part.joined())
@@ -111,6 +112,12 @@ class Held(nn.Module):
         # Which these are is part of the state: a guard that loads it has not seen the network at work.
         self.register_buffer("transposed", torch.tensor(self._transposed, device=part.parameter.device))
         self._add(part.transposed(), self._makers[part.label])
+
+    def _find_transposed(self, inputs: Calls) -> None:
+        """Protect the weights that a pass has used from their other side."""
+        for number, part in enumerate(list(self.parts)):
+            if transposed_name(part.name) in inputs and number not in self._transposed:
+                self._add_transposed(number)
 
     def held_layers(self) -> dict[str, Any]:
         """The protected layers by name, with the output layer."""

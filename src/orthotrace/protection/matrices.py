@@ -101,6 +101,11 @@ class WeightMatrix:
             return self.weight[rows].clone()
         return torch.cat([self.weight[rows], bias.repeat_interleave(self.repeats)[rows, None]], dim=1)
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing in its layer is trained."""
+        return not any(value.requires_grad for value in self.layer.parameters())
+
     def rows(self, inputs: Calls) -> Tensor:
         """What the matrix was multiplied with in all calls of its layer, (n, features).
 
@@ -108,9 +113,12 @@ class WeightMatrix:
             inputs: of the layers, as taps collect them.
 
         Raises:
-            UserError: the layer was never called.
+            UserError: the layer was never called, though it is trained.
         """
         calls = inputs.get(self.name)
+        if not calls and self.is_frozen:
+            # Such as the copy of a classifier that peft keeps.
+            return self.weight.new_zeros(0, self.features)
         if not calls:
             raise UserError(
                 f"the protected layer '{self.name}' was not called: it would lose its protection; call it in every "

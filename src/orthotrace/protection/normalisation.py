@@ -55,6 +55,7 @@ class Normalisation(nn.Module):
         # In lists: the layers belong to the model.
         self._layers = layers
         self.mode = mode
+        self.tasks = tasks
         self.frozen = False
         self.held: list[Tensor] = []
         self._trainable = [value for layer in layers for value in layer.parameters() if value.requires_grad]
@@ -68,6 +69,15 @@ class Normalisation(nn.Module):
         """Statistics and affine of all normalisation layers of a model, in order."""
         found = (module for module in model.modules() if drifts(module))
         return [value for layer in found for value in layer.state_dict(keep_vars=True).values()]
+
+    def check(self, task: int) -> None:
+        """See whether a task can have its own.
+
+        Raises:
+            UserError: there are more tasks than were said.
+        """
+        if self.mode == "task" and self._layers and task >= self.tasks:
+            raise UserError(f"{self.tasks} have a normalisation of their own, and this is task {task + 1}", "tasks")
 
     def enter(self, started: int) -> None:
         """Training of a task starts or continues, after so many others."""

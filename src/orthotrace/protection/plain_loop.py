@@ -27,17 +27,20 @@ class Guard(Projector):
     Each task is trained within ``protecting``, and ends with ``remember``. Before a task that uses some outputs of a
     head alone, ``outputs`` is set to them. docs/concepts/projections.md says what is projected, and how.
 
+    ``state_dict`` between two tasks has all that is needed to go on, with the model's own: also the few inputs that are
+    kept of each task, where they are tensors.
+
     Args:
         model: its Linear layers and convolutions are protected, biases included.
         subspace: makes the subspace of a layer or group, called as subspace(features, dtype=...); or one for each, by
             label.
         head: name of a Linear or Conv2d layer whose outputs belong to tasks: all but the active ones stay as they are,
-            and no subspace is needed.
+            and no subspace is needed. Those of two tasks must not overlap: where they share outputs, leave it out.
         rule: "applied" or "gradient".
         patches: of a convolution's inputs, drawn in each call, at most; None for all.
         seed: of that draw.
         normalisation: see Normalisation.
-        tasks: how many there are, where normalisation is kept by task.
+        tasks: how many there are, where normalisation is kept by task; see network.
         verify: keep a few inputs of each task that is remembered, and look at the end of each later one whether the
             network still does with them what it did, see verify. (Not where normalisation is kept by task.)
         **options: handed to subspace: ``energy=0.97`` or ``rows=20``; a list of rows gives those of each task.
@@ -64,7 +67,7 @@ class Guard(Projector):
 
     # Whether a task was begun and not ended, and whether steps were guarded since the last end; the weights then.
     _open = _guarded = False
-    _ended: list[float] | None = None
+    _ended: list[int] | None = None
 
     def __init__(
         self,
@@ -81,8 +84,12 @@ class Guard(Projector):
     ) -> None:
         super().__init__(model, subspace, head, rule, patches, seed, normalisation, tasks, **options)
         self._replay = Replay(model, self.held_layers(), self.put_starts) if verify else None
-        # Of each matrix what its weight gave, when the last task ended, for the rows that were held then.
+        # What must be the same when the next task begins, see _outputs_held, when the last one ended.
         self._inside: dict[str, Tensor] = {}
+        # Outputs of the head that belong to tasks that were remembered.
+        self._used: set[int] = set()
+        # Numbers of the tasks that were remembered.
+        self._remembered: set[int] = set()
 
     @contextmanager
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
@@ -92,9 +99,10 @@ class Guard(Projector):
 
         Raises:
             UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
-                set, or, at the end, steps were not seen.
+                set or belong to an earlier task, more tasks than were said, or, at the end, steps were not seen.
         """
         checks.has_outputs(self.head_name, self.outputs)
+        checks.own_outputs(self.head_name, self.outputs, self._used)
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         if self._open and not self._holds_some():
             warnings.warn(
@@ -102,6 +110,7 @@ class Guard(Projector):
                 stacklevel=3,
             )
         self.check_layers()
+        self.norms.check(int(self.started))
         self._refuse_written()
         self.begin()
         # A user's network may use its weights otherwise in each task.
@@ -161,9 +170,11 @@ class Guard(Projector):
         Warns where the weights have moved since the last task though no optimizer was guarded.
 
         Raises:
-            UserError: another model, no batch, one that is no tensor, or a layer that was not called.
+            UserError: another model, no batch, one that is no tensor, a layer that was not called, or outputs of a
+                head that were not set.
         """
         checks.are_inputs(batches)
+        checks.has_outputs(self.head_name, self.outputs)
         checks.has_layers(model, self.layers.values())
         self._warn_of_free_steps(stacklevel=3)
         if self._guarded and self.rule == "applied":
@@ -194,15 +205,38 @@ class Guard(Projector):
         """End a task: every subspace takes up what it saw, see Projector."""
         super().consolidate()
         self._open = self._guarded = False
+        self._used.update(self.outputs or ())
         self._ended = self._sums()
         self._inside = self._outputs_held()
+        self._remembered.add(int(self.started) - 1)
+        self.norms.keep(self._model[0], int(self.started) - 1)
+
+    def network(self, task: int) -> nn.Module:
+        """The model as it is tested on a task that was remembered: with its own normalisation, where each has one.
+
+        Args:
+            task: its number, from 0.
+
+        Returns:
+            The model itself, or, where normalisation is kept by task and there is some, a copy in the same mode.
+
+        Raises:
+            UserError: no such task was remembered.
+        """
+        if task not in self._remembered:
+            raise UserError(f"one of those that were remembered, {sorted(self._remembered)} (got {task})", "task")
+        return self.norms.of(self._model[0], task)
 
     @torch.no_grad()
     def _outputs_held(self) -> dict[str, Tensor]:
-        """W M^T of each matrix under an exact projection."""
+        """W M^T of each matrix under an exact projection; vectors of tokens seen; weights of outputs that are used."""
         pairs = [(part, self._held(part.label, part)) for part, space in self._pairs if space.exact]
         with torch.autocast(self.shown.device.type, enabled=False):
-            return {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
+            found = {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
+        found |= {name: one.layer.weight[one.seen].clone() for name, one in self.embeddings.items() if one.exact}
+        if self.head is not None:
+            found[self.head_name] = self.head.joined()[sorted(self._used)]
+        return found
 
     def _refuse_written(self) -> None:
         """Nothing may write a weight between two tasks: what it did for the earlier ones would be lost."""
@@ -212,8 +246,8 @@ class Guard(Projector):
         for label, now in self._outputs_held().items():
             then = self._inside.get(label)
             if then is not None and then.shape == now.shape:
-                size = self.parts[self.labels.index(label)].weight.norm().clamp_min(1e-30)
-                leaks[label] = float((now - then).norm() / size)
+                whole = self.parts[self.labels.index(label)].weight if label in self.subspaces else now
+                leaks[label] = float((now - then).norm() / whole.norm().clamp_min(1e-30))
         checks.report_written(leaks, LEAK)
 
     def _warn_of_free_steps(self, stacklevel: int) -> None:
@@ -231,9 +265,49 @@ class Guard(Projector):
             seen.capacity.rank for seen in self.embeddings.values()
         )
 
-    def _sums(self) -> list[float]:
-        """By which weights that moved are recognised."""
-        return [float(part.joined().double().sum()) for part in self.parts]
+    def _sums(self) -> list[int]:
+        """By which weights that moved are recognised: sums of their bits, which are the same on every processor."""
+        values = [value.detach() for layer in self.held_layers().values() for value in layer.parameters()]
+        bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+        return [int(value.contiguous().view(bits[value.element_size()]).sum()) for value in values]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What the checks know of earlier tasks; a part of state_dict."""
+        return {
+            "kinds": self._kinds(),
+            "open": self._open,
+            "guarded": self._guarded,
+            "ended": self._ended,
+            "inside": self._inside,
+            "used": sorted(self._used),
+            "remembered": sorted(self._remembered),
+            "replay": None if self._replay is None else self._replay.kept(),
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up what get_extra_state gave."""
+        self._open, self._guarded, self._ended = state["open"], state["guarded"], state["ended"]
+        self._inside = {label: value.to(self.started.device) for label, value in state["inside"].items()}
+        self._used, self._remembered = set(state["used"]), set(state["remembered"])
+        if self._replay is not None and state["replay"] is not None:
+            self._replay.take_up(*state["replay"])
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local: Any, strict: bool, missing: list[str], *rest: Any
+    ) -> None:
+        extra = f"{prefix}_extra_state"
+        if extra in state_dict:
+            # Before anything is loaded.
+            checks.same_kinds(state_dict[extra]["kinds"], self._kinds())
+        super()._load_from_state_dict(state_dict, prefix, local, strict, missing, *rest)
+        # A state that was saved before there was any goes on as before.
+        if extra in missing:
+            missing.remove(extra)
+
+    def _kinds(self) -> dict[str, str]:
+        """The class of each subspace; of weights used from their other side it is that of the first."""
+        labels = self.labels[: len(self.labels) - len(self._transposed)]
+        return {label: type(self.subspaces[label]).__name__ for label in labels}
 
 
 def _each(given: Iterable[Any]) -> Iterator[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -18,6 +17,25 @@ from orthotrace.protection.attention import slow_attention
 from orthotrace.protection.layers import kind_of
 from orthotrace.protection.matrices import where
 from orthotrace.protection.uses import Uses
+
+
+class Hook:
+    """A hook on a layer that does not go with it: of a layer that was copied or pickled, it does nothing.
+
+    Args:
+        call: what it does; None for nothing.
+    """
+
+    def __init__(self, call: Callable[..., None] | None = None) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        """As a hook of torch is called."""
+        if self._call is not None:
+            self._call(*args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hook, ()
 
 
 class Taps:
@@ -91,19 +109,17 @@ class Taps:
                 handle = layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
             self._handles.append(handle)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
-        """With hooks of its own on the copied layers: those that came with them belong to this one."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled with hooks of its own on the other layers: those that came with them do nothing there."""
         given = (self._layers, self.patches, self._observed, self._blocks)
-        made = Taps(*copy.deepcopy(given, memo))
-        made.used_elsewhere = self.used_elsewhere
-        return made
+        return Taps, given, {"used_elsewhere": self.used_elsewhere}
 
     def _hook(self, name: str, layer: nn.Module) -> Any:
         kept = self._kinds[name].kept if name in self._kinds else None
         linear, attends = isinstance(layer, nn.Linear), isinstance(layer, attention.LAYERS)
 
         def collect(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
-            # A copy of the layer has its hooks, and is none of those watched.
+            # A shallow copy of the layer has its hooks, and is none of those watched.
             if self._calls is None or module is not layer:
                 return
             if kept is None:
@@ -118,21 +134,21 @@ class Taps:
                 call = call[there.to(call.device)]
             self._calls.setdefault(name, []).append(call)
 
-        return collect
+        return Hook(collect)
 
     def _enter(self, block: nn.Module) -> Any:
         def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._calls is not None and module is block:
                 self._there.append(attention.places(block, args, kwargs))
 
-        return enter
+        return Hook(enter)
 
     def _leave(self, block: nn.Module) -> Any:
         def leave(module: Any, args: tuple[Any, ...], output: Any) -> None:
             if self._calls is not None and module is block:
                 self._there.pop()
 
-        return leave
+        return Hook(leave)
 
     @contextmanager
     def watching(self, seed: int = 0, whole: bool = False) -> Iterator[dict[str, list[Sequence[Tensor]]]]:

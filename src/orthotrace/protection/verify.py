@@ -32,11 +32,25 @@ class Done(NamedTuple):
     output: Any
 
 
+class Moved(NamedTuple):
+    """Where a pass differs first: the module, empty for the network itself, by how much of its size, and of which task.
+
+    Attributes:
+        given: whether it is what the module is given, in place of what it gives.
+    """
+
+    name: str
+    size: float
+    task: int
+    given: bool = False
+
+
 class Replay:
     """Replays a few inputs of earlier tasks, and compares what the network does with what it did.
 
     The free directions of the weights held may move an output, and should; all else may not. So a pass is repeated in
-    which every layer that is held gives what it gave then: whatever else the network consists of must give the same.
+    which every layer that is held gives what it gave then: whatever else the network consists of must give the same,
+    and give these layers the same.
     And each of these layers is called once more with the inputs of then and the weights of then: it must give the same
     too, or something else is applied to it.
 
@@ -51,9 +65,9 @@ class Replay:
         >>> replay.keep(torch.ones(3, 2))
         >>> replay.record()
         >>> model[1].beta = 2.0
-        >>> name, _, task = replay.moved(tolerance=1e-4)
-        >>> name, task
-        ('1', 1)
+        >>> found = replay.moved(tolerance=1e-4)
+        >>> found.name, found.task, found.given
+        ('1', 1, False)
     """
 
     def __init__(
@@ -92,6 +106,17 @@ class Replay:
                 calls = self._repeated(self._ended)
         self._since = calls
 
+    def kept(self) -> tuple[int, dict[int, list[Tensor]]]:
+        """Tasks that have ended, and the inputs of those whose inputs are tensors, by number, from 1."""
+        tensors = {task: list(one) for task, one in self._inputs.items() if all(type(v) is Tensor for v in one)}
+        return self._ended, tensors
+
+    def take_up(self, ended: int, inputs: Mapping[int, Sequence[Tensor]]) -> None:
+        """Go on with what kept gave."""
+        device = next(self._model.parameters()).device
+        self._ended, self._since = ended, None
+        self._inputs = {task: tuple(value.to(device) for value in one) for task, one in inputs.items()}
+
     def _takes(self, few: Tensor) -> bool:
         """Whether the model takes a few of a batch: not where the first dimension is time, or features."""
         try:
@@ -126,7 +151,7 @@ class Replay:
         )
         return None
 
-    def since(self, tolerance: float) -> tuple[str, float, int] | None:
+    def since(self, tolerance: float) -> Moved | None:
         """The first layer that gives something else than when the last task ended, see moved.
 
         Only the layers held are called: what else a network does may be set for the task to come.
@@ -138,7 +163,7 @@ class Replay:
         found = {task: self._repeated(task) for task in list(self._inputs)}
         self._before = {task: calls for task, calls in found.items() if calls is not None}
 
-    def moved(self, tolerance: float, restored: bool = False) -> tuple[str, float, int] | None:
+    def moved(self, tolerance: float, restored: bool = False) -> Moved | None:
         """The first module that does something else, by how much in relation to what it gave, and of which task.
 
         Args:
@@ -156,11 +181,14 @@ class Replay:
             finally:
                 undo()
             for one, other in zip(before, now, strict=False):
-                size = _difference(one.output, other.output) if one.name == other.name else float("inf")
-                if size > tolerance:
-                    return one.name, size, task
+                if one.name != other.name:
+                    return Moved(one.name, float("inf"), task)
+                if (size := _difference(_given(one), _given(other))) > tolerance:
+                    return Moved(one.name, size, task, given=True)
+                if (size := _difference(one.output, other.output)) > tolerance:
+                    return Moved(one.name, size, task)
             if len(now) != len(before):
-                return "", float("inf"), task
+                return Moved("", float("inf"), task)
             undo = self._starts()
             try:
                 found = self._applied(before, task, tolerance)
@@ -170,14 +198,14 @@ class Replay:
                 return found
         return None
 
-    def _applied(self, calls: Sequence[Done], task: int, tolerance: float) -> tuple[str, float, int] | None:
+    def _applied(self, calls: Sequence[Done], task: int, tolerance: float) -> Moved | None:
         """The first layer held that gives something else for what it was given in these calls."""
         with self._quietly():
             for one in calls:
                 if one.name in self._layers:
                     output = self._layers[one.name](*_copied(one.args), **_copied(one.kwargs))
                     if (size := _difference(one.output, output)) > tolerance:
-                        return one.name, size, task
+                        return Moved(one.name, size, task)
         return None
 
     def _calls(self, inputs: tuple[Any, ...], instead: Sequence[Done] = ()) -> list[Done]:
@@ -193,7 +221,7 @@ class Replay:
 
         def enter(module: nn.Module, args: Any, kwargs: Any) -> None:
             within[0] += id(module) in held
-            keep = id(module) in held and within[0] == 1 and not instead
+            keep = id(module) in held and within[0] == 1
             given_to.append((_copied(args), _copied(kwargs)) if keep else ((), {}))
 
         def leave(name: str) -> Any:
@@ -267,18 +295,19 @@ class Replay:
                     value.copy_(was)
 
 
-def report(found: tuple[str, float, int] | None) -> None:
+def report(found: Moved | None) -> None:
     """Report what Replay found.
 
     Raises:
         UserError: it found something.
     """
     if found is not None:
-        name, size, task = found
+        what = "is given" if found.given else "gives"
+        part = "before it" if found.given else "in it"
         raise UserError(
-            f"{where(name)} gives something else for inputs of remembered task {task} (a difference of {size:.2g} of "
-            "its size), beyond what the weights held may change: something in it moves that nothing holds; look at "
-            "what it keeps from call to call, or at what hooks apply"
+            f"{where(found.name)} {what} something else for inputs of remembered task {found.task} (a difference of "
+            f"{found.size:.2g} of its size), beyond what the weights held may change: something {part} moves that "
+            "nothing holds; look at what the network keeps from call to call, or at what hooks apply"
         )
 
 
@@ -290,6 +319,11 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, (list, tuple)):
         for value in values:
             yield from _tensors(value)
+
+
+def _given(call: Done) -> list[Any]:
+    """What a call was given, which is kept of layers held alone."""
+    return [call.args, call.kwargs]
 
 
 def _size(calls: Sequence[Done]) -> int:

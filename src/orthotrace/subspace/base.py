@@ -22,6 +22,13 @@ Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class NoRowsError(ValueError):
+    """A subspace was asked to end a task of which it was shown nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("no rows were observed in this task")
+
+
 @dataclass(frozen=True)
 class Capacity:
     """How much of a layer's input space is held.
@@ -145,7 +152,11 @@ class Subspace(nn.Module, ABC):
 
     @abstractmethod
     def consolidate(self) -> None:
-        """End a task: what it needs joins the rows held."""
+        """End a task: what it needs joins the rows held.
+
+        Raises:
+            NoRowsError: no rows were shown.
+        """
 
     def begin(self) -> None:
         """Start a task. Optional: a subspace that learns while the task runs makes its rows ready here."""

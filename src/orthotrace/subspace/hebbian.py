@@ -13,7 +13,7 @@ from torch import Tensor
 from orthotrace.core.distributed import all_reduce_sum, rank_and_world_size
 from orthotrace.core.errors import checked
 from orthotrace.linalg import orthonormalise, principal, project_out
-from orthotrace.subspace.base import CountedSubspace
+from orthotrace.subspace.base import CountedSubspace, NoRowsError
 
 # Share of the largest response by which rows without a response keep their place: above the rounding of float32,
 # below every response that counts.
@@ -265,7 +265,7 @@ class HebbianSubspace(CountedSubspace):
         """
         self._rest()
         if not self.steps:
-            raise ValueError("no rows were observed in this task")
+            raise NoRowsError()
         new = self._principal(self.steps)
         if len(new):
             new = orthonormalise(new, self.basis.double())

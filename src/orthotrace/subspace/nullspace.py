@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.linalg import is_finite
-from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.base import NoRowsError, Subspace
 
 
 class NullSpace(Subspace):
@@ -68,7 +68,7 @@ class NullSpace(Subspace):
             ValueError: nothing was observed, or something that is not finite.
         """
         if not int(self.seen):
-            raise ValueError("no rows were observed in this task")
+            raise NoRowsError()
         all_reduce_sum(self.running, self.seen)
         if not is_finite(self.running):
             raise ValueError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.linalg import is_finite
-from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.base import NoRowsError, Subspace
 
 
 def recursive_least_squares(inverse: Tensor, rows: Tensor, alpha: float) -> Tensor:
@@ -116,7 +116,7 @@ class RecursiveSubspace(Subspace):
             ValueError: nothing was observed, or something that is not finite.
         """
         if not len(self.following):
-            raise ValueError("no rows were observed in this task")
+            raise NoRowsError()
         if not is_finite(self.following):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from orthotrace.core.distributed import all_gather_rows
 from orthotrace.linalg import is_finite
-from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.base import NoRowsError, Subspace
 
 
 class SampledSubspace(Subspace):
@@ -36,7 +36,7 @@ class SampledSubspace(Subspace):
         """
         sample = all_gather_rows(self.sample)
         if not len(sample):
-            raise ValueError("no rows were observed in this task")
+            raise NoRowsError()
         if not is_finite(sample):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"

@@ -11,7 +11,7 @@ from torch import Tensor
 from orthotrace.core.distributed import all_reduce_sum
 from orthotrace.core.errors import checked
 from orthotrace.linalg import is_finite
-from orthotrace.subspace.base import Subspace
+from orthotrace.subspace.base import NoRowsError, Subspace
 
 
 class TwoSidedSubspace(Subspace):
@@ -99,7 +99,7 @@ class TwoSidedSubspace(Subspace):
         count = self.seen.clone()
         all_reduce_sum(self.moment, count)
         if not int(count):
-            raise ValueError("no rows were observed in this task")
+            raise NoRowsError()
         inputs = self.moment / int(count)
         outputs = self.weight @ inputs @ self.weight.T
         if not (is_finite(inputs) and is_finite(outputs)):
