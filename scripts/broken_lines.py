@@ -335,6 +335,11 @@ MUTATIONS = [
         ),
     ),
     *lines(
+        "src/orthotrace/protection/plain_loop.py",
+        "tests/protection/test_plain_loop_next_task.py",
+        ("checks.own_outputs(self.head_name, self.outputs, self._used)", "pass"),
+    ),
+    *lines(
         "src/orthotrace/methods/hat.py",
         "tests/methods/test_hat.py",
         ("used.copy_(torch.maximum(used, masks[number]))", "used.copy_(masks[number])"),
