@@ -212,6 +212,7 @@ def test_steps_that_call_no_hook_are_never_silent(held):
         ({"subspace": {"0": SvdSubspace, "hed": SvdSubspace}}, "there is no protected layer 'hed'"),
         ({"subspace": {"0": SvdSubspace}}, "no subspace for layer '2'"),
         ({"subspace": SvdSubspace, "head": "1"}, "head: there is no Linear or Conv2d layer '1'"),
+        ({"subspace": SvdSubspace, "head": 2}, "head: there is no Linear or Conv2d layer '2'; did you mean '2'"),
         ({"subspace": SvdSubspace, "rule": "aplied"}, "rule: applied or gradient (got 'aplied')"),
         ({"subspace": SvdSubspace, "normalisation": "tasks"}, "normalisation: frozen or task (got 'tasks')"),
         ({"subspace": SvdSubspace, "normalisation": "task"}, "tasks: normalisation='task' keeps some for each task"),
@@ -242,6 +243,7 @@ def test_steps_that_a_soft_projection_did_not_see_are_an_error(kind):
     seen, unseen = (torch.optim.SGD(model.parameters(), 0.1) for _ in range(2))
     with guard.protecting(seen):
         train(model, seen, 3, torch.float64)
+    guard.remember(model, rand(40, 20, seed=1))
     with pytest.raises(UserError, match="was changed by steps that called no hook of SGD"), guard.protecting(seen):
         train(model, seen, 3, torch.float64)
         train(model, unseen, 3, torch.float64)

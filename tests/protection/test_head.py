@@ -1,6 +1,10 @@
+import copy
+
+import pytest
 import torch
 from torch import nn
 
+from orthotrace.core.errors import UserError
 from orthotrace.protection import Guard
 from orthotrace.protection.head import Head
 from orthotrace.subspace import SvdSubspace
@@ -66,15 +70,27 @@ def test_heads_of_their_own_are_trained_each_in_its_task_and_frozen_in_the_other
         model.task = task
         for number, head in enumerate(model.heads):
             head.requires_grad_(number == task)
-        before, optimizer = model.heads[task].weight.detach().clone(), torch.optim.Adam(model.parameters(), 0.01)
+        before = [value.detach().clone() for value in model.heads[task].parameters()]
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
         with guard.protecting(optimizer):
             for _ in range(10):
                 optimizer.zero_grad()
                 (model(x[task]) - 1).square().mean().backward()
                 optimizer.step()
+        # The next one is chosen too early.
+        model.task = (task + 1) % 3
+        model.heads.requires_grad_(False)
+        twin, other = copy.deepcopy((model, guard))
+        with pytest.raises(
+            UserError, match=f"layer 'heads.{task}': no rows were observed in this task: show it inputs"
+        ):
+            other.remember(twin, x[task])
+        model.task = task
         guard.remember(model, x[task])
         answers.append(model(x[task]).detach())
-        # Nothing is held of a head before its task.
-        assert (model.heads[task].weight - before).abs().min() > 1e-3
+        # Nothing is held of a head before its task, its bias neither.
+        assert all(
+            (now - was).abs().mean() > 0.01 for now, was in zip(model.heads[task].parameters(), before, strict=True)
+        )
     for model.task, answer in enumerate(answers):
         assert torch.allclose(model(x[model.task]), answer, atol=1e-12)

@@ -203,8 +203,9 @@ def test_at_hold_0_nothing_is_missed(model):
     """Of a task that was remembered, whatever share of it is held: no warning, which would be an error here."""
     model = model()
     guard = Guard(model, SvdSubspace, energy=1.0, hold=0.0)
-    guard.remember(model, torch.arange(20) if isinstance(model[0], nn.Embedding) else rand(4, 20))
-    for _ in range(2):
+    inputs = torch.arange(20) if isinstance(model[0], nn.Embedding) else rand(4, 20)
+    for _ in range(3):
+        guard.remember(model, inputs)
         with guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
             pass
 

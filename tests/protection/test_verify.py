@@ -1,5 +1,6 @@
 """What no rule foresaw is found by trying, with the layer where it begins; what is free to move is not."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -96,6 +97,44 @@ def test_what_moves_beside_the_weights_is_named_where_it_begins(change):
         guard.verify()
 
 
+@dataclasses.dataclass
+class Answer:
+    logits: torch.Tensor
+
+
+# Outputs of which a part tells nothing, or that are no tensors: the rest is compared.
+OUTPUTS = {
+    "masked classes": lambda logits: torch.cat([logits, torch.full_like(logits[:, :1], -torch.inf)], dim=1),
+    "dataclass": Answer,
+    "mapping": lambda logits: {"logits": logits},
+}
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_outputs_of_any_kind_are_compared(kind):
+    model, guard = prepared()
+    net = model.forward
+    model.forward = lambda x: OUTPUTS[kind](net(x) + extra[0])
+    extra, optimizer = [0.0], torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        pass
+    guard.remember(model, rand(3, 3, 12, seed=1))
+    refused = pytest.raises(UserError, match="the model itself gives something else for inputs of remembered task 1")
+    with refused, guard.protecting(optimizer):
+        extra[0] = 1.0
+
+
+def test_classes_that_are_masked_otherwise_are_another_output():
+    model, guard = prepared()
+    net, mask = model.forward, torch.zeros(4, dtype=torch.float64)
+    model.forward = lambda x: net(x) + mask
+    refused = pytest.raises(
+        UserError, match="other calls, shapes or infinite values; set what chooses the part of a task"
+    )
+    with refused, guard.protecting(torch.optim.SGD(model.parameters(), 0.1)):
+        mask[0] = -torch.inf
+
+
 @pytest.mark.parametrize("layer", ["first", "last"])
 def test_what_the_network_does_before_a_layer_is_looked_at_too(layer):
     """In no module of its own: a number in the network's own forward."""
@@ -156,8 +195,9 @@ def test_a_network_that_can_no_longer_be_replayed_is_said_to_be_once():
     warned = pytest.warns(UserWarning, match=r"inputs of task 1 cannot be replayed \(RuntimeError: no such task\): ")
     with warned, guard.protecting(optimizer):
         pass
-    with guard.protecting(optimizer):
+    with pytest.warns(UserWarning, match="the last task was not remembered") as again, guard.protecting(optimizer):
         pass
+    assert len(again) == 1
 
 
 @pytest.mark.parametrize("change", [hook, scaled_inputs, inside], ids=lambda change: change.__name__)
@@ -245,7 +285,7 @@ def test_inputs_that_cannot_be_cut_are_kept_whole():
 
 def test_a_state_that_is_carried_along_is_left_as_it_was():
     model = Carrying().double()
-    guard = Guard(model, SvdSubspace, energy=1.0)
+    guard = Guard(model, SvdSubspace, rows=2)
     with pytest.warns(UserWarning, match="inputs of task 1 cannot be replayed"):
         guard.remember(model, rand(9, 12))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -257,6 +297,9 @@ def test_a_state_that_is_carried_along_is_left_as_it_was():
             optimizer.step()
             model.state = model.state.detach()
         assert model.state.shape == (30, 8)
+        if start is None:
+            with pytest.warns(UserWarning, match="inputs of task 2 cannot be replayed"):
+                guard.remember(model, rand(30, 12, seed=3))
 
 
 class Plain(nn.Module):

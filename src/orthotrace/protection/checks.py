@@ -90,14 +90,14 @@ def own_outputs(head: str, outputs: range | None, used: set[int]) -> None:
         )
 
 
-def same_kinds(saved: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """A state that is loaded is of the same layers, each with the same kind of subspace."""
-    for label in {**own, **saved}:
-        if saved.get(label) != own.get(label):
-            there, here = (kinds.get(label, "no subspace") for kinds in (saved, own))
+def made_alike(saved: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """A state that is loaded is of a guard that was made as this one: the same layers, the same kinds of subspaces."""
+    for name in {**own, **saved}:
+        if saved.get(name) != own.get(name):
+            there, here = (made.get(name, "nothing") for made in (saved, own))
             raise UserError(
-                f"the state that is loaded has {there} for {where(label)}, this guard {here}: make the guard as it was "
-                "made when the state was saved"
+                f"the state that is loaded has {there} for {name}, this guard {here}: make the guard as it was made "
+                "when the state was saved"
             )
 
 

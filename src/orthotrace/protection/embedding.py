@@ -94,9 +94,9 @@ class Seen(nn.Module):
         """See the tokens of all calls of the layer.
 
         Raises:
-            UserError: the layer was never called, though it is trained.
+            UserError: the layer was never called, though it is trained, or was in this task.
         """
-        if not calls and self.layer.weight.requires_grad:
+        if not calls and (self.layer.weight.requires_grad or not torch.equal(self.layer.weight, self.start)):
             raise UserError(f"the embedding '{self.name}' was not called: it would lose its protection")
         for tokens in calls:
             self.now[tokens.to(self.now.device)] = True

@@ -217,7 +217,7 @@ class Projector(Held):
                 whole = None if part.is_whole else part
                 by = self._inputs.get(number, space)
                 found.append((part.parameter, bias, whole, before, start[:: part.repeats, -1], by))
-            elif self._later and space.holds_constant and bias is not None:
+            elif bias is not None and self._later and space.holds_constant and int(space.tasks):
                 bias.copy_(start[:: part.repeats, -1])
         self._steps = found if len(found) == len(self.parts) else None
         return found
@@ -386,7 +386,7 @@ class Projector(Held):
                 try:
                     space.consolidate()
                 except ValueError as error:
-                    if isinstance(error, NoRowsError) and part.is_frozen:
+                    if isinstance(error, NoRowsError) and part.is_frozen and not self.update(part.label).any():
                         continue
                     raise UserError(f"{where(part.label)}: {error}") from error
                 outputs = len(part.weight)

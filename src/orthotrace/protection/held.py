@@ -62,8 +62,8 @@ class Held(nn.Module):
         self._model = (model,)
         self.layers = protectable(model)
         heads = [name for name, layer in self.layers.items() if isinstance(layer, (nn.Linear, nn.Conv2d))]
-        if head is not None and head not in heads:
-            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(head, heads)}", "head")
+        if head is not None and (not isinstance(head, str) or head not in heads):
+            raise UserError(f"there is no Linear or Conv2d layer '{head}'; {nearest(str(head), heads)}", "head")
         self.head_name = head or ""
         self.head = None if head is None else Head(self.layers.pop(head))
         parts = [part for name, layer in self.layers.items() for part in weight_matrices(name, layer)]
@@ -210,7 +210,8 @@ class Held(nn.Module):
 
     def _constant(self, space: Subspace) -> bool:
         """Whether the constant input of a bias is held."""
-        return space.active or (space.holds_constant and int(self.started) > 1)
+        # Of a layer that no earlier task has called, nothing is held.
+        return space.active or (space.holds_constant and int(self.started) > 1 and int(space.tasks) > 0)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for number in state_dict.get(prefix + "transposed", torch.zeros(0)).tolist():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.layers.normalisation import drifts, is_normalisation
+from orthotrace.protection.matrices import where
 
 Mode = Literal["frozen", "task"]
 
@@ -47,17 +48,21 @@ class Normalisation(nn.Module):
 
     def __init__(self, model: nn.Module, mode: Mode = "frozen", tasks: int = 0) -> None:
         super().__init__()
-        layers: list[Any] = [module for module in model.modules() if drifts(module)]
+        named: dict[str, Any] = {name: module for name, module in model.named_modules() if drifts(module)}
+        layers = list(named.values())
         if mode not in get_args(Mode):
             raise UserError(f"frozen or task (got {mode!r})", "normalisation")
         if mode == "task" and layers and tasks < 1:
             raise UserError("normalisation='task' keeps some for each task: say how many there are", "tasks")
         # In lists: the layers belong to the model.
         self._layers = layers
+        self._names = list(named)
         self.mode = mode
         self.tasks = tasks
         self.frozen = False
         self.held: list[Tensor] = []
+        # What the first task has learned, where it is frozen from then on and somebody asked to keep it.
+        self.learned: list[Tensor] = []
         self._trainable = [value for layer in layers for value in layer.parameters() if value.requires_grad]
         if mode == "task" and layers:
             for task in range(tasks):
@@ -113,6 +118,49 @@ class Normalisation(nn.Module):
                     layer.guard(False)
 
         return detach
+
+    @torch.no_grad()
+    def learn(self) -> None:
+        """A task has ended: keep what layers are frozen at."""
+        if self.mode == "frozen":
+            self.learned = [value.detach().clone() for _, value in self._named()]
+
+    def take_up(self, learned: list[Tensor]) -> None:
+        """Go on with what another process has kept by learn."""
+        self.learned = learned
+
+    @property
+    def kind(self) -> str:
+        """Mode, and how many tasks have their own."""
+        return f"one for each of {self.tasks} tasks" if self.mode == "task" and self._layers else "frozen"
+
+    def _named(self) -> list[tuple[str, Tensor]]:
+        """Statistics and affine of the layers, by name."""
+        return [
+            (f"{key} of {where(name)}", value)
+            for name, layer in zip(self._names, self._layers, strict=True)
+            for key, value in layer.state_dict(keep_vars=True).items()
+            if value.is_floating_point()
+        ]
+
+    def check_still(self) -> None:
+        """See whether frozen layers are as the first task left them.
+
+        Raises:
+            UserError: statistics or an affine have moved.
+        """
+        for (name, value), was in zip(self._named(), self.learned, strict=False):
+            if not torch.equal(value, was.to(value.device)):
+                raise UserError(
+                    f"{name} has moved since the first task, though normalisation is frozen: the model was called in "
+                    "training mode outside of guard.protecting, or it was written; guard.settle() puts it back"
+                )
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put back what the first task has learned."""
+        for (_, value), was in zip(self._named(), self.learned, strict=False):
+            value.copy_(was)
 
     @torch.no_grad()
     def keep(self, model: nn.Module, task: int) -> None:

@@ -13,7 +13,9 @@ from orthotrace.core.errors import UserError
 from orthotrace.protection import checks
 from orthotrace.protection.gradient_rule import project_gradients
 from orthotrace.protection.guard import LEAK, Projector, Rule
+from orthotrace.protection.matrices import where
 from orthotrace.protection.normalisation import Mode
+from orthotrace.protection.still import Still, mark
 from orthotrace.protection.verify import Replay, report
 from orthotrace.subspace.base import Subspace
 
@@ -65,9 +67,11 @@ class Guard(Projector):
         True
     """
 
-    # Whether a task was begun and not ended, and whether steps were guarded since the last end; the weights then.
-    _open = _guarded = False
-    _ended: list[int] | None = None
+    # Whether a task was begun and not ended, whether steps were guarded since the last end, and whether a block runs.
+    _open = _guarded = _running = False
+    # The weights when the last task ended, and what else was to stay as it was.
+    _ended: list[list[int]] | None = None
+    _between: Still | None = None
 
     def __init__(
         self,
@@ -86,8 +90,9 @@ class Guard(Projector):
         self._replay = Replay(model, self.held_layers(), self.put_starts) if verify else None
         # What must be the same when the next task begins, see _outputs_held, when the last one ended.
         self._inside: dict[str, Tensor] = {}
-        # Outputs of the head that belong to tasks that were remembered.
+        # Outputs of the head that belong to tasks that were remembered, and those that the running task has trained.
         self._used: set[int] = set()
+        self._trained: set[int] = set()
         # Numbers of the tasks that were remembered.
         self._remembered: set[int] = set()
 
@@ -95,7 +100,7 @@ class Guard(Projector):
     def protecting(self, *optimizers: Optimizer) -> Iterator[None]:
         """Begin a task, and enforce after every step within the block.
 
-        Warns where no task before was remembered: nothing is held; and where the weights moved since the last one.
+        Warns where the last task was not remembered: it goes on; and where the weights moved since the last one.
 
         Raises:
             UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
@@ -104,23 +109,29 @@ class Guard(Projector):
         checks.has_outputs(self.head_name, self.outputs)
         checks.own_outputs(self.head_name, self.outputs, self._used)
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
-        if self._open and not self._holds_some():
+        self.check_layers()
+        self._refuse_written()
+        if self._open:
             warnings.warn(
-                "the last task was not remembered, so nothing is held: call guard.remember(model, inputs) at its end",
+                "the last task was not remembered, so it goes on, and of what it has seen nothing is held: call "
+                "guard.remember(model, inputs) at the end of each task",
                 stacklevel=3,
             )
-        self.check_layers()
-        self.norms.check(int(self.started))
-        self._refuse_written()
-        self.begin()
-        # A user's network may use its weights otherwise in each task.
-        self._looked = False
+        else:
+            self.norms.check(int(self.started))
+            self.begin()
+            # A user's network may use its weights otherwise in each task.
+            self._looked = False
         self._warn_of_free_steps(stacklevel=4)
-        if self._replay is not None:
+        if self._replay is not None and not (self._open and self._replay.recorded):
             if self._ended == self._sums():
                 report(self._replay.since(LEAK))
+            # Of a task that goes on in another process too, with the weights of its start.
+            undo = self.put_starts()
             self._replay.record()
+            undo()
         self._open = True
+        self._trained.update(self.outputs or ())
         self.enter(int(self.started) - 1, self.outputs)
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
         # gradient later: what leaks then is reported at the end.)
@@ -129,11 +140,12 @@ class Guard(Projector):
             for optimizer in (optimizers if self.rule == "gradient" else ())
         ]
         detach = self.attach(*optimizers)
-        check = False
+        check, self._running = False, True
         try:
             yield
             check = True
         finally:
+            self._running = False
             for handle in before:
                 handle.remove()
             # An error that ended the block is the one to be reported.
@@ -151,6 +163,23 @@ class Guard(Projector):
         """
         if self._replay is not None and self.norms.mode == "frozen":
             report(self._replay.moved(LEAK, restored=self.taps.used_elsewhere))
+
+    @property
+    def outputs(self) -> range | None:
+        """The active outputs of the head, such as ``range(2, 4)``; None for all. Not to be set within a block."""
+        return self._outputs
+
+    @outputs.setter
+    def outputs(self, outputs: range | None) -> None:
+        if self._running and outputs != self._outputs:
+            raise UserError("set guard.outputs before the block of guard.protecting, for the whole of it", "outputs")
+        if self.head is not None:
+            self._outputs = self.head.checked(outputs)
+
+    def settle(self) -> None:
+        """Something else has written the weights, such as an average: take back what must stay, see Projector."""
+        super().settle()
+        self.norms.settle()
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
         """Enforce after every step of the optimizers, see Projector."""
@@ -173,12 +202,17 @@ class Guard(Projector):
             UserError: another model, no batch, one that is no tensor, a layer that was not called, or outputs of a
                 head that were not set.
         """
+        if self._running:
+            raise UserError("call guard.remember after the block of guard.protecting, not within it")
         checks.are_inputs(batches)
-        checks.has_outputs(self.head_name, self.outputs)
+        if not self._trained:
+            checks.has_outputs(self.head_name, self.outputs)
         checks.has_layers(model, self.layers.values())
         self._warn_of_free_steps(stacklevel=3)
-        if self._guarded and self.rule == "applied":
-            checks.report_written(self._exact_leaks(), LEAK)
+        self._refuse_written(remembering=True)
+        if not int(self.started):
+            # The task ran before the guard was asked to protect anything: the first one.
+            self.begin()
         training, seen = model.training, False
         model.eval()
         try:
@@ -196,18 +230,18 @@ class Guard(Projector):
             torch.clear_autocast_cache()
         if not seen:
             raise UserError("no inputs of the task: guard.remember(model, inputs)")
-        if not int(self.started):
-            # The task ran before the guard was asked to protect anything: the first one.
-            self.started += 1
         self.consolidate()
 
     def consolidate(self) -> None:
         """End a task: every subspace takes up what it saw, see Projector."""
         super().consolidate()
         self._open = self._guarded = False
-        self._used.update(self.outputs or ())
+        self._used.update(self._trained or self.outputs or ())
+        self._trained.clear()
         self._ended = self._sums()
         self._inside = self._outputs_held()
+        self._between = self._still_between()
+        self.norms.learn()
         self._remembered.add(int(self.started) - 1)
         self.norms.keep(self._model[0], int(self.started) - 1)
 
@@ -238,17 +272,35 @@ class Guard(Projector):
             found[self.head_name] = self.head.joined()[sorted(self._used)]
         return found
 
-    def _refuse_written(self) -> None:
-        """Nothing may write a weight between two tasks: what it did for the earlier ones would be lost."""
-        if self._ended is None or self._guarded or self.rule != "applied" or self._ended == self._sums():
+    def _refuse_written(self, remembering: bool = False) -> None:
+        """Nothing may be written between two blocks: what it did for the earlier tasks would be lost."""
+        free = self._ended is not None and not self._guarded and self._ended != self._sums()
+        if free and remembering:
+            # A warning tells: what the network does now can be remembered instead.
             return
+        if self.rule == "applied" and (free or self._guarded):
+            checks.report_written(self._leaks_since() if free else self._exact_leaks() | self._leak_of_head(), LEAK)
+        self.norms.check_still()
+        if self._between is not None:
+            self._between.check()
+
+    def _leaks_since(self) -> dict[str, float]:
+        """By how much what must be the same differs from when the last task ended."""
         leaks = {}
         for label, now in self._outputs_held().items():
             then = self._inside.get(label)
             if then is not None and then.shape == now.shape:
                 whole = self.parts[self.labels.index(label)].weight if label in self.subspaces else now
                 leaks[label] = float((now - then).norm() / whole.norm().clamp_min(1e-30))
-        checks.report_written(leaks, LEAK)
+        return leaks
+
+    def _leak_of_head(self) -> dict[str, float]:
+        """By how much outputs of earlier tasks have moved since the task's start."""
+        if self.head is None or not self._used:
+            return {}
+        rows = sorted(self._used)
+        then, now = self.head.start[rows], self.head.joined()[rows]
+        return {self.head_name: float((now - then).norm() / then.norm().clamp_min(1e-30))}
 
     def _warn_of_free_steps(self, stacklevel: int) -> None:
         """Report weights that moved since a task was remembered, though no step was guarded."""
@@ -265,49 +317,69 @@ class Guard(Projector):
             seen.capacity.rank for seen in self.embeddings.values()
         )
 
-    def _sums(self) -> list[int]:
-        """By which weights that moved are recognised: sums of their bits, which are the same on every processor."""
-        values = [value.detach() for layer in self.held_layers().values() for value in layer.parameters()]
-        bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-        return [int(value.contiguous().view(bits[value.element_size()]).sum()) for value in values]
+    def _sums(self) -> list[list[int]]:
+        """By which weights that moved are recognised."""
+        return [mark(value) for layer in self.held_layers().values() for value in layer.parameters()]
+
+    def _still_between(self, marks: dict[str, list[int]] | None = None) -> Still:
+        # Flags may be set, such as to switch an observer off.
+        return Still(
+            self._model[0], self.held_layers().values(), "since the last task was remembered", flags=False, marks=marks
+        )
 
     def get_extra_state(self) -> dict[str, Any]:
         """What the checks know of earlier tasks; a part of state_dict."""
         return {
-            "kinds": self._kinds(),
+            "made": self._made(),
             "open": self._open,
             "guarded": self._guarded,
             "ended": self._ended,
             "inside": self._inside,
+            "between": None if self._between is None else self._between.marks,
+            "norms": self.norms.learned,
             "used": sorted(self._used),
+            "trained": sorted(self._trained),
             "remembered": sorted(self._remembered),
             "replay": None if self._replay is None else self._replay.kept(),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take up what get_extra_state gave."""
+        device = self.started.device
         self._open, self._guarded, self._ended = state["open"], state["guarded"], state["ended"]
-        self._inside = {label: value.to(self.started.device) for label, value in state["inside"].items()}
-        self._used, self._remembered = set(state["used"]), set(state["remembered"])
+        self._inside = {label: value.to(device) for label, value in state["inside"].items()}
+        self._between = None if state["between"] is None else self._still_between(state["between"])
+        self.norms.take_up(state["norms"])
+        self._used, self._trained, self._remembered = (set(state[key]) for key in ("used", "trained", "remembered"))
         if self._replay is not None and state["replay"] is not None:
             self._replay.take_up(*state["replay"])
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local: Any, strict: bool, missing: list[str], *rest: Any
     ) -> None:
+        # Before anything is loaded.
+        if f"{prefix}started" not in state_dict:
+            raise UserError("this is no state of a guard: load what guard.state_dict() gave")
         extra = f"{prefix}_extra_state"
         if extra in state_dict:
-            # Before anything is loaded.
-            checks.same_kinds(state_dict[extra]["kinds"], self._kinds())
+            checks.made_alike(state_dict[extra]["made"], self._made())
         super()._load_from_state_dict(state_dict, prefix, local, strict, missing, *rest)
         # A state that was saved before there was any goes on as before.
         if extra in missing:
             missing.remove(extra)
 
-    def _kinds(self) -> dict[str, str]:
-        """The class of each subspace; of weights used from their other side it is that of the first."""
+    def _made(self) -> dict[str, str]:
+        """What a state must fit: subspaces by label, but for weights that are used from their other side too; modes."""
         labels = self.labels[: len(self.labels) - len(self._transposed)]
-        return {label: type(self.subspaces[label]).__name__ for label in labels}
+        parts = dict(zip(self.labels, self.parts, strict=True))
+        made = {
+            where(label): f"a {type(self.subspaces[label]).__name__} of {tuple(parts[label].weight.shape)}"
+            for label in labels
+        }
+        made |= {where(name): f"tokens of {tuple(seen.start.shape)}" for name, seen in self.embeddings.items()}
+        if self.head is not None:
+            made[where(self.head_name)] = f"a head of {tuple(self.head.start.shape)}"
+        return made | {"normalisation": self.norms.kind}
 
 
 def _each(given: Iterable[Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What moves outputs beside weights: buffers of modules, and parameters that are made trainable meanwhile."""
+"""What moves outputs beside weights: buffers of modules, frozen parameters, and those made trainable meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.layers.normalisation import drifts
+from orthotrace.linalg import AT_ONCE
 from orthotrace.protection.matrices import where
+
+# Integers of as many bytes.
+WHOLE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Still:
@@ -21,6 +25,9 @@ class Still:
     Args:
         model: whose buffers and parameters.
         layers: whose parameters are held, whether they are trained or not.
+        when: since it was made, in the message.
+        flags: whether buffers of integers, such as flags, are looked at too.
+        marks: of another one, to go on from; None for what the model has now.
 
     Example:
         >>> model = nn.Linear(2, 2)
@@ -33,14 +40,28 @@ class Still:
         orthotrace.core.errors.UserError: the buffer mean of the model itself (Linear) has moved ...
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[nn.Module]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Iterable[nn.Module],
+        when: str = "while a later task was trained",
+        flags: bool = True,
+        marks: dict[str, list[int]] | None = None,
+    ) -> None:
         self._model = model
-        self._held = {id(value) for layer in layers for value in layer.parameters()}
-        self._values = {(name, key): _mark(value) for name, _, key, value in self._buffers()}
-        self._trained = {id(value) for value in model.parameters() if value.requires_grad}
+        self._layers = list(layers)
+        self._when = when
+        self._flags = flags
+        self.marks = marks or {f"{name}.{key}": mark(value) for name, _, key, value in self._values()}
+        self._trained = {name for name, value in model.named_parameters() if value.requires_grad}
 
-    def _buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+    def _held(self) -> set[int]:
+        return {id(value) for layer in self._layers for value in layer.parameters()}
+
+    def _values(self) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+        """Buffers, and frozen parameters that nothing holds: module and name."""
         inside = tuple(f"{name}." for name, module in self._model.named_modules() if drifts(module))
+        held = self._held()
         for name, module in self._model.named_modules():
             # What hardware holds follows the weights, which are held.
             if drifts(module) or name.startswith(inside) or getattr(module, "passes_updates", False) is True:
@@ -50,35 +71,53 @@ class Still:
                     # Made anew from what is saved: masks and positions of the longest sequence so far, keys and values.
                     continue
                 # What counts steps says nothing about outputs.
-                if value.is_floating_point() or value.is_complex() or value.ndim:
+                if value.is_floating_point() or value.is_complex() or (value.ndim and self._flags):
+                    yield name, module, key, value
+            for key, value in module.named_parameters(recurse=False):
+                if not value.requires_grad and id(value) not in held:
                     yield name, module, key, value
 
     def check(self) -> None:
         """See whether all is as it was.
 
         Raises:
-            UserError: a buffer has moved, or a parameter that nothing holds was made trainable.
+            UserError: a buffer or frozen parameter has moved, or one that nothing holds was made trainable.
         """
-        for name, module, key, value in self._buffers():
-            if self._values.get((name, key), "") != _mark(value):
+        for name, module, key, value in self._values():
+            if self.marks.get(f"{name}.{key}") != mark(value):
+                what = "parameter" if isinstance(value, nn.Parameter) else "buffer"
                 raise UserError(
-                    f"the buffer {key} of {where(name)} ({type(module).__name__}) has moved while a later task was "
-                    "trained, and outputs on earlier tasks with it: freeze it after the first task (evaluation mode, "
+                    f"the {what} {key} of {where(name)} ({type(module).__name__}) has moved {self._when}, "
+                    "and outputs on earlier tasks with it: freeze it after the first task (evaluation mode, "
                     "an observer switched off), register it with persistent=False if it is a cache that says nothing "
                     "of earlier batches, or use another method"
                 )
+        held = self._held()
         for name, value in self._model.named_parameters():
-            if value.requires_grad and id(value) not in self._trained | self._held:
+            if value.requires_grad and name not in self._trained and id(value) not in held:
                 raise UserError(
                     f"the parameter {name} was made trainable while the task ran: nothing holds it, so it would change "
                     "unprotected; do so before the guard is made, or leave it frozen (requires_grad_(False))"
                 )
 
 
-def _mark(value: Tensor) -> str:
-    """By which values that moved are recognised: shape, sums; as text, since NaN is not equal to NaN."""
-    values = value.detach().to(torch.complex128 if value.is_complex() else torch.float64)
-    # By place too: values that only change theirs have the same sums.
-    places = torch.arange(1, values.numel() + 1, dtype=torch.float64, device=values.device).reshape(values.shape)
-    sums = [one.sum().item() for one in (values, values.square(), values * places)]
-    return f"{tuple(value.shape)} {sums}"
+def mark(value: Tensor) -> list[int]:
+    """By which values that moved are recognised: shape, and sums of bits, which are the same on every processor.
+
+    Example:
+        >>> mark(torch.tensor([1, 2], dtype=torch.int8))
+        [2, 3, 5]
+    """
+    shape, value = value.shape, value.detach()
+    if value.layout is not torch.strided:
+        value = value.coalesce().values() if value.is_sparse else value.values()
+    value = torch.view_as_real(value) if value.is_complex() else value
+    total = places = 0
+    bits = value.contiguous().view(WHOLE[value.element_size()]).flatten()
+    for number, some in enumerate(bits.split(AT_ONCE)):
+        some = some.to(torch.int64)
+        # By place too: values that only change theirs have the same sums.
+        place = torch.arange(1, len(some) + 1, device=some.device) + number * AT_ONCE
+        total, places = total + int(some.sum()), places + int((some * place).sum())
+    # Integers of a file have 64 bits.
+    return [*shape, total % 2**63, places % 2**63]

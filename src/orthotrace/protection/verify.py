@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from orthotrace.protection.matrices import where
 FEW = 8
 MANY = 1_000_000
 TASKS = 8
+# Of inputs, what a file keeps.
+PLAIN = (Tensor, int, float, bool, str, type(None))
 # Bytes of what modules gave for the inputs of a task: of wide networks fewer inputs are kept, one at least.
 BYTES = 32_000_000
 
@@ -106,16 +109,21 @@ class Replay:
                 calls = self._repeated(self._ended)
         self._since = calls
 
-    def kept(self) -> tuple[int, dict[int, list[Tensor]]]:
-        """Tasks that have ended, and the inputs of those whose inputs are tensors, by number, from 1."""
-        tensors = {task: list(one) for task, one in self._inputs.items() if all(type(v) is Tensor for v in one)}
-        return self._ended, tensors
+    def kept(self) -> tuple[int, dict[int, list[Any]]]:
+        """Tasks that have ended; of those whose inputs are tensors and plain values the inputs, by number, from 1."""
+        return self._ended, {
+            task: list(one) for task, one in self._inputs.items() if all(type(value) in PLAIN for value in one)
+        }
 
-    def take_up(self, ended: int, inputs: Mapping[int, Sequence[Tensor]]) -> None:
+    def take_up(self, ended: int, inputs: Mapping[int, Sequence[Any]]) -> None:
         """Go on with what kept gave."""
         device = next(self._model.parameters()).device
         self._ended, self._since = ended, None
-        self._inputs = {task: tuple(value.to(device) for value in one) for task, one in inputs.items()}
+        self._before = {}
+        self._inputs = {
+            task: tuple(value.to(device) if isinstance(value, Tensor) else value for value in one)
+            for task, one in inputs.items()
+        }
 
     def _takes(self, few: Tensor) -> bool:
         """Whether the model takes a few of a batch: not where the first dimension is time, or features."""
@@ -162,6 +170,11 @@ class Replay:
         """Note what the network does with them, at a task's start."""
         found = {task: self._repeated(task) for task in list(self._inputs)}
         self._before = {task: calls for task, calls in found.items() if calls is not None}
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it is known what the network did at the task's start."""
+        return bool(self._before)
 
     def moved(self, tolerance: float, restored: bool = False) -> Moved | None:
         """The first module that does something else, by how much in relation to what it gave, and of which task.
@@ -302,12 +315,15 @@ def report(found: Moved | None) -> None:
         UserError: it found something.
     """
     if found is not None:
+        size = f"a difference of {found.size:.2g} of its size"
+        if found.size == float("inf"):
+            size = "other calls, shapes or infinite values; set what chooses the part of a task before the block"
         what = "is given" if found.given else "gives"
         part = "before it" if found.given else "in it"
         raise UserError(
-            f"{where(found.name)} {what} something else for inputs of remembered task {found.task} (a difference of "
-            f"{found.size:.2g} of its size), beyond what the weights held may change: something {part} moves that "
-            "nothing holds; look at what the network keeps from call to call, or at what hooks apply"
+            f"{where(found.name)} {what} something else for inputs of remembered task {found.task} ({size}), beyond "
+            f"what the weights held may change: something {part} moves that nothing holds; look at what the network "
+            "keeps from call to call, or at what hooks apply"
         )
 
 
@@ -319,6 +335,8 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, (list, tuple)):
         for value in values:
             yield from _tensors(value)
+    elif dataclasses.is_dataclass(values):
+        yield from _tensors(vars(values))
 
 
 def _given(call: Done) -> list[Any]:
@@ -343,8 +361,14 @@ def _difference(one: Any, other: Any) -> float:
     for first, second in pairs:
         if first.shape != second.shape:
             return float("inf")
-        if first.is_nested or not first.numel() or not first.isfinite().all():
+        if first.is_nested or not first.numel():
             continue
-        size = float(first.double().norm()) if first.is_floating_point() else 1.0
-        largest = max(largest, float((first.double() - second.double()).norm()) / max(size, 1e-30))
+        there = first.isfinite()
+        if not torch.equal(there, second.isfinite()):
+            return float("inf")
+        floating = first.is_floating_point()
+        # Such as the logits of classes that are masked.
+        first, second = first[there].double(), second[there].double()
+        size = float(first.norm()) if floating else 1.0
+        largest = max(largest, float((first - second).norm()) / max(size, 1e-30))
     return largest

@@ -26,7 +26,7 @@ class NoRowsError(ValueError):
     """A subspace was asked to end a task of which it was shown nothing."""
 
     def __init__(self) -> None:
-        super().__init__("no rows were observed in this task")
+        super().__init__("no rows were observed in this task: show it inputs that reach its layer")
 
 
 @dataclass(frozen=True)
