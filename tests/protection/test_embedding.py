@@ -128,3 +128,18 @@ def test_the_first_step_of_a_task_counts_from_its_start():
         model.weight.add_(1)
     held.hold()
     assert torch.allclose(model.weight - start, torch.tensor([[0.75], [1.0], [0.75]]).double(), atol=1e-14)
+
+
+def test_an_embedding_that_was_trained_and_then_frozen_is_not_taken_for_one_that_nothing_calls():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 3))
+    model.add_module("spare", nn.Embedding(9, 4))
+    model.forward = lambda x: model[2](model[1](model[0](x) + model.spare(x)))
+    guard = Guard(model, SvdSubspace, rows=2)
+    x, optimizer = torch.arange(8).reshape(4, 2), torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        model(x).square().sum().backward()
+        optimizer.step()
+    model.spare.requires_grad_(False)
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    with pytest.raises(UserError, match="the embedding 'spare' was not called: it would lose its protection"):
+        guard.remember(model, x)

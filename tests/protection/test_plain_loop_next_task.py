@@ -5,6 +5,7 @@ Also in another process, from its state.
 
 import io
 import itertools
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -308,6 +309,29 @@ def test_a_task_that_was_not_remembered_goes_on(resumed):
         then.append(model.eval()(rand(5, 20, seed=task)))
     for task in range(2):
         assert torch.allclose(guard.network(task)(rand(5, 20, seed=task)), then[task], atol=1e-12)
+
+
+@pytest.mark.parametrize("change", [False, True])
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_is_looked_at_in_a_second_block_is_what_the_network_did_at_the_start_of_the_task(resumed, change):
+    """Where little is held, and a task moves what the layers give; a hook that came between the blocks is found."""
+    model = net()
+
+    def make():
+        return Guard(model, SvdSubspace, rows=2)
+
+    guard, optimizer = make(), torch.optim.SGD(model.parameters(), 0.01)
+    guard.remember(model, rand(20, 20))
+    with guard.protecting(optimizer):
+        train(model, optimizer)
+    guard = resumed_from(guard, make) if resumed else guard
+    if change:
+        model[1].register_forward_hook(lambda module, args, output: 2 * output)
+    goes_on = pytest.warns(UserWarning, match="goes on")
+    # What was added before it was loaded, it cannot know.
+    found = pytest.raises(UserError, match="layer '1' gives") if change and not resumed else nullcontext()
+    with found, goes_on, guard.protecting(optimizer):
+        train(model, optimizer)
 
 
 @pytest.mark.parametrize("layer", [0, 2])

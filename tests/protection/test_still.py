@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from orthotrace.core.errors import UserError
-from orthotrace.protection import Guard
+from orthotrace.protection import Guard, still
 from orthotrace.subspace import SvdSubspace
 
 
@@ -71,3 +71,28 @@ def test_a_count_of_steps_may_move():
         model(NEW).sum().backward()
         optimizer.step()
         model.steps.add_(1)
+
+
+def test_values_that_change_places_are_noticed_wherever_they_are(monkeypatch):
+    monkeypatch.setattr(still, "AT_ONCE", 4)
+    values = torch.arange(10.0)
+    other = values[[0, 5, 2, 3, 4, 1, 6, 7, 8, 9]]
+    assert still.mark(values) != still.mark(other) and still.mark(values) == still.mark(values.clone())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(0, 3),
+        torch.tensor(torch.nan),
+        torch.ones(2, dtype=torch.complex64),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.ones(2, dtype=torch.bool),
+        torch.eye(3).to_sparse(),
+        torch.ones(2, 3).T,
+    ],
+    ids=lambda value: f"{value.dtype} {value.layout} {tuple(value.shape)}",
+)
+def test_values_of_every_kind_have_a_mark(value):
+    other = torch.zeros(2) if not value.numel() or value.ndim == 0 else 0 * value
+    assert still.mark(value) == still.mark(value.clone()) != still.mark(other)
