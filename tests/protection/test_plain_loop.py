@@ -222,3 +222,76 @@ def test_a_copy_of_model_and_guard_goes_on_by_itself():
         train(twin, optimizer)
     assert torch.allclose(twin(old), before, atol=1e-12) and not torch.equal(twin[0].weight, model[0].weight)
     assert guard.subspaces["0"].rank == 3
+
+
+def normalised() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16), nn.Tanh(), nn.Linear(16, 6)).double()
+
+
+def test_settle_between_two_tasks_puts_back_normalisation_and_leaves_what_was_learned():
+    model = normalised()
+    guard = Guard(model, SvdSubspace, head="3", energy=1.0)
+    # Before anything it does nothing.
+    with torch.no_grad():
+        model[3].weight.mul_(2)
+    guard.outputs = range(0, 2)
+    guard.settle()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), 0.001)
+    with guard.protecting(optimizer):
+        train(model, optimizer)
+    assert all(torch.equal(model[3].weight[rows], before["3.weight"][rows]) for rows in (slice(2, 4), slice(4, 6)))
+    guard.remember(model.eval(), rand(5, 20))
+    guard.outputs = range(2, 4)
+    learned = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()(rand(9, 20, seed=3))
+    assert not torch.equal(model[1].running_mean, learned["1.running_mean"])
+    guard.settle()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, learned[name]) or name.endswith("tracked"), name
+
+
+def test_outputs_that_are_set_early_are_not_those_that_settle_leaves_free():
+    model = normalised()
+    guard = Guard(model, SvdSubspace, head="3", energy=1.0)
+    guard.outputs = range(0, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.001)
+    with guard.protecting(optimizer):
+        train(model, optimizer)
+    guard.outputs = range(2, 4)
+    learned = model[3].weight.detach().clone()
+    guard.settle()
+    assert torch.equal(model[3].weight, learned) and guard.outputs == range(2, 4)
+    # A task whose end was forgotten would lose its outputs.
+    with pytest.raises(UserError, match="head: the last task trained outputs 0 to 1 of '3' and was not remembered"):
+        guard.protecting(optimizer).__enter__()
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_what_the_guard_itself_froze_may_be_made_trainable(within):
+    model = normalised()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    optimizer = torch.optim.Adam(model.parameters(), 0.001)
+    for task in range(3):
+        model.requires_grad_(True)
+        with guard.protecting(optimizer):
+            if within:
+                model.requires_grad_(True)
+            train(model.train(), optimizer)
+        guard.remember(model.eval(), rand(5, 20, seed=task))
+        if not task:
+            before = model(rand(5, 20))
+    assert torch.allclose(model(rand(5, 20)), before, atol=1e-12)
+
+
+def test_a_block_within_a_block_is_refused():
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=2)
+    optimizers = [torch.optim.SGD(layer.parameters(), 0.1) for layer in (model[0], model[2])]
+    line = r"a block of guard.protecting runs already: give it all optimizers, guard.protecting\(a, b\)"
+    with guard.protecting(optimizers[0]), pytest.raises(UserError, match=line), guard.protecting(optimizers[1]):
+        pass
+    guard.remember(model, rand(5, 20))
+    with guard.protecting(*optimizers):
+        pass

@@ -80,6 +80,11 @@ def test_values_that_change_places_are_noticed_wherever_they_are(monkeypatch):
     assert still.mark(values) != still.mark(other) and still.mark(values) == still.mark(values.clone())
 
 
+def test_entries_that_change_places_in_a_sparse_tensor_are_noticed():
+    values = torch.eye(3).to_sparse()
+    assert still.mark(values) != still.mark(torch.eye(3).flip(0).to_sparse())
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -89,6 +94,7 @@ def test_values_that_change_places_are_noticed_wherever_they_are(monkeypatch):
         torch.ones(3, dtype=torch.bfloat16),
         torch.ones(2, dtype=torch.bool),
         torch.eye(3).to_sparse(),
+        torch.tensor([1 + 2j]).conj(),
         torch.ones(2, 3).T,
     ],
     ids=lambda value: f"{value.dtype} {value.layout} {tuple(value.shape)}",

@@ -97,7 +97,26 @@ def test_what_moves_beside_the_weights_is_named_where_it_begins(change):
         guard.verify()
 
 
-@dataclasses.dataclass
+class Expanded(nn.Module):
+    """With a buffer that cannot be written: all of its rows are one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 8)
+        self.register_buffer("shift", torch.ones(1, 8).expand(3, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + self.shift.sum(0)
+
+
+def test_buffers_that_cannot_be_written_are_left_alone():
+    model = Expanded()
+    guard = Guard(model, SvdSubspace, rows=2)
+    # Without a warning, which would be an error here.
+    guard.remember(model, rand(9, 12).float())
+
+
+@dataclasses.dataclass(slots=True)
 class Answer:
     logits: torch.Tensor
 

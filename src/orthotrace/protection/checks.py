@@ -79,8 +79,14 @@ def has_outputs(head: str, outputs: range | None) -> None:
         raise UserError(f"say which outputs of '{head}' the task uses, such as guard.outputs = range(0, 2)", "head")
 
 
-def own_outputs(head: str, outputs: range | None, used: set[int]) -> None:
-    """No earlier task uses the outputs of this one: nothing holds those that are active."""
+def own_outputs(head: str, outputs: range | None, used: set[int], trained: range | None) -> None:
+    """No earlier task uses the outputs of this one: nothing holds those that are active; an open task keeps its own."""
+    if trained is not None and outputs != trained:
+        raise UserError(
+            f"the last task trained outputs {trained.start} to {trained.stop - 1} of '{head}' and was not remembered: "
+            "call guard.remember(model, inputs) before a task with others",
+            "head",
+        )
     if both := sorted(used & set(outputs or ())):
         raise UserError(
             f"outputs {both[0]} to {both[-1]} of '{head}' belong to a task that was remembered, and training would "

@@ -276,7 +276,7 @@ class Projector(Held):
         self._note()
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
-        self._still = Still(self._model[0], self.held_layers().values()) if self._later else None
+        self._still = Still(self._model[0], self.held_layers().values(), self.norms.trainable) if self._later else None
         self._stepped = False
 
         def detach(check: bool = True) -> None:

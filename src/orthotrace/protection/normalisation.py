@@ -63,7 +63,7 @@ class Normalisation(nn.Module):
         self.held: list[Tensor] = []
         # What the first task has learned, where it is frozen from then on and somebody asked to keep it.
         self.learned: list[Tensor] = []
-        self._trainable = [value for layer in layers for value in layer.parameters() if value.requires_grad]
+        self.trainable = [value for layer in layers for value in layer.parameters() if value.requires_grad]
         if mode == "task" and layers:
             for task in range(tasks):
                 for number, value in enumerate(self._values(model)):
@@ -87,17 +87,17 @@ class Normalisation(nn.Module):
     def enter(self, started: int) -> None:
         """Training of a task starts or continues, after so many others."""
         self.frozen = self.mode == "frozen" and started > 0
-        for value in self._trainable:
+        for value in self.trainable:
             value.requires_grad_(not self.frozen)
             if self.frozen:
                 value.grad = None
-        self.held = [value.detach().clone() for value in self._trainable] if self.frozen else []
+        self.held = [value.detach().clone() for value in self.trainable] if self.frozen else []
 
     @torch.no_grad()
     def hold(self) -> None:
         """Put a frozen affine back: an optimizer may have gone on by what it remembers, or by a gradient left over."""
         if self.held:
-            for value, kept in zip(self._trainable, self.held, strict=True):
+            for value, kept in zip(self.trainable, self.held, strict=True):
                 value.copy_(kept)
 
     def attach(self) -> Callable[[], None]:

@@ -90,9 +90,9 @@ class Guard(Projector):
         self._replay = Replay(model, self.held_layers(), self.put_starts) if verify else None
         # What must be the same when the next task begins, see _outputs_held, when the last one ended.
         self._inside: dict[str, Tensor] = {}
-        # Outputs of the head that belong to tasks that were remembered, and those that the running task has trained.
+        # Outputs of the head that belong to tasks that were remembered, and those that the open task trains.
         self._used: set[int] = set()
-        self._trained: set[int] = set()
+        self._trained: range | None = None
         # Numbers of the tasks that were remembered.
         self._remembered: set[int] = set()
 
@@ -106,8 +106,10 @@ class Guard(Projector):
             UserError: no optimizer trains a protected layer, the model has changed, the outputs of a head were not
                 set or belong to an earlier task, more tasks than were said, or, at the end, steps were not seen.
         """
+        if self._running:
+            raise UserError("a block of guard.protecting runs already: give it all optimizers, guard.protecting(a, b)")
         checks.has_outputs(self.head_name, self.outputs)
-        checks.own_outputs(self.head_name, self.outputs, self._used)
+        checks.own_outputs(self.head_name, self.outputs, self._used, self._trained)
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         self.check_layers()
         self._refuse_written()
@@ -131,7 +133,7 @@ class Guard(Projector):
             self._replay.record()
             undo()
         self._open = True
-        self._trained.update(self.outputs or ())
+        self._trained = self.outputs
         self.enter(int(self.started) - 1, self.outputs)
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
         # gradient later: what leaks then is reported at the end.)
@@ -177,8 +179,15 @@ class Guard(Projector):
             self._outputs = self.head.checked(outputs)
 
     def settle(self) -> None:
-        """Something else has written the weights, such as an average: take back what must stay, see Projector."""
-        super().settle()
+        """Something else has written the weights, such as an average: take back what must stay, see Projector.
+
+        It is called in a block, or after it and before remember. Between two tasks it puts back normalisation alone.
+        """
+        if self._open or self._guarded:
+            # Those of the next task may have been set.
+            outputs, self._outputs = self._outputs, self._trained or self._outputs
+            super().settle()
+            self._outputs = outputs
         self.norms.settle()
 
     def attach(self, *optimizers: Optimizer) -> Callable[..., None]:
@@ -237,7 +246,7 @@ class Guard(Projector):
         super().consolidate()
         self._open = self._guarded = False
         self._used.update(self._trained or self.outputs or ())
-        self._trained.clear()
+        self._trained = None
         self._ended = self._sums()
         self._inside = self._outputs_held()
         self._between = self._still_between()
@@ -323,9 +332,8 @@ class Guard(Projector):
 
     def _still_between(self, marks: dict[str, list[int]] | None = None) -> Still:
         # Flags may be set, such as to switch an observer off.
-        return Still(
-            self._model[0], self.held_layers().values(), "since the last task was remembered", flags=False, marks=marks
-        )
+        when = "since the last task was remembered"
+        return Still(self._model[0], self.held_layers().values(), self.norms.trainable, when, flags=False, marks=marks)
 
     def get_extra_state(self) -> dict[str, Any]:
         """What the checks know of earlier tasks; a part of state_dict."""
@@ -338,7 +346,7 @@ class Guard(Projector):
             "between": None if self._between is None else self._between.marks,
             "norms": self.norms.learned,
             "used": sorted(self._used),
-            "trained": sorted(self._trained),
+            "trained": None if self._trained is None else [self._trained.start, self._trained.stop],
             "remembered": sorted(self._remembered),
             "replay": None if self._replay is None else self._replay.kept(),
         }
@@ -350,7 +358,8 @@ class Guard(Projector):
         self._inside = {label: value.to(device) for label, value in state["inside"].items()}
         self._between = None if state["between"] is None else self._still_between(state["between"])
         self.norms.take_up(state["norms"])
-        self._used, self._trained, self._remembered = (set(state[key]) for key in ("used", "trained", "remembered"))
+        self._used, self._remembered = set(state["used"]), set(state["remembered"])
+        self._trained = None if state["trained"] is None else range(*state["trained"])
         if self._replay is not None and state["replay"] is not None:
             self._replay.take_up(*state["replay"])
 

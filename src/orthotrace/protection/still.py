@@ -25,6 +25,7 @@ class Still:
     Args:
         model: whose buffers and parameters.
         layers: whose parameters are held, whether they are trained or not.
+        values: others that are held.
         when: since it was made, in the message.
         flags: whether buffers of integers, such as flags, are looked at too.
         marks: of another one, to go on from; None for what the model has now.
@@ -44,19 +45,22 @@ class Still:
         self,
         model: nn.Module,
         layers: Iterable[nn.Module],
+        values: Iterable[Tensor] = (),
         when: str = "while a later task was trained",
         flags: bool = True,
         marks: dict[str, list[int]] | None = None,
     ) -> None:
         self._model = model
         self._layers = list(layers)
+        self._others = list(values)
         self._when = when
         self._flags = flags
         self.marks = marks or {f"{name}.{key}": mark(value) for name, _, key, value in self._values()}
         self._trained = {name for name, value in model.named_parameters() if value.requires_grad}
 
     def _held(self) -> set[int]:
-        return {id(value) for layer in self._layers for value in layer.parameters()}
+        values = [value for layer in self._layers for value in layer.parameters()]
+        return {id(value) for value in [*values, *self._others]}
 
     def _values(self) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
         """Buffers, and frozen parameters that nothing holds: module and name."""
@@ -109,9 +113,10 @@ def mark(value: Tensor) -> list[int]:
         [2, 3, 5]
     """
     shape, value = value.shape, value.detach()
-    if value.layout is not torch.strided:
-        value = value.coalesce().values() if value.is_sparse else value.values()
-    value = torch.view_as_real(value) if value.is_complex() else value
+    if value.is_sparse:
+        value = value.coalesce()
+        return [*shape, *mark(value.indices()), *mark(value.values())]
+    value = torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
     total = places = 0
     bits = value.contiguous().view(WHOLE[value.element_size()]).flatten()
     for number, some in enumerate(bits.split(AT_ONCE)):

@@ -305,7 +305,9 @@ class Replay:
                 for module, mode in modes:
                     module.training = mode
                 for value, was in buffers:
-                    value.copy_(was)
+                    # One that others share memory with, such as an expanded one, cannot be written.
+                    if value.layout is not torch.strided or not torch.equal(value, was):
+                        value.copy_(was)
 
 
 def report(found: Moved | None) -> None:
@@ -336,7 +338,7 @@ def _tensors(values: Any) -> Iterator[Tensor]:
         for value in values:
             yield from _tensors(value)
     elif dataclasses.is_dataclass(values):
-        yield from _tensors(vars(values))
+        yield from _tensors([getattr(values, field.name) for field in dataclasses.fields(values)])
 
 
 def _given(call: Done) -> list[Any]:
