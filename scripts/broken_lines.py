@@ -337,7 +337,7 @@ MUTATIONS = [
     *lines(
         "src/orthotrace/protection/plain_loop.py",
         "tests/protection/test_plain_loop_next_task.py",
-        ("checks.own_outputs(self.head_name, self.outputs, self._used)", "pass"),
+        ("checks.own_outputs(self.head_name, self.outputs, self._used, self._trained)", "pass"),
     ),
     *lines(
         "src/orthotrace/methods/hat.py",

@@ -113,7 +113,7 @@ class Guard(Projector):
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         self.check_layers()
         self._refuse_written()
-        if self._open:
+        if goes_on := self._open:
             warnings.warn(
                 "the last task was not remembered, so it goes on, and of what it has seen nothing is held: call "
                 "guard.remember(model, inputs) at the end of each task",
@@ -125,14 +125,13 @@ class Guard(Projector):
             # A user's network may use its weights otherwise in each task.
             self._looked = False
         self._warn_of_free_steps(stacklevel=4)
-        if self._replay is not None and not (self._open and self._replay.recorded):
+        if self._replay is not None and not (goes_on and self._replay.recorded):
             if self._ended == self._sums():
                 report(self._replay.since(LEAK))
             # Of a task that goes on in another process too, with the weights of its start.
             undo = self.put_starts()
             self._replay.record()
             undo()
-        self._open = True
         self._trained = self.outputs
         self.enter(int(self.started) - 1, self.outputs)
         # Here gradients are clipped before the step: what is projected last is what is applied. (A closure computes its
@@ -178,11 +177,13 @@ class Guard(Projector):
         if self.head is not None:
             self._outputs = self.head.checked(outputs)
 
-    def settle(self) -> None:
-        """Something else has written the weights, such as an average: take back what must stay, see Projector.
+    def begin(self) -> None:
+        """Start a task, see Projector."""
+        super().begin()
+        self._open = True
 
-        It is called in a block, or after it and before remember. Between two tasks it puts back normalisation alone.
-        """
+    def settle(self) -> None:
+        """The weights were written: take back what must stay, see Projector; between tasks normalisation alone."""
         if self._open or self._guarded:
             # Those of the next task may have been set.
             outputs, self._outputs = self._outputs, self._trained or self._outputs
@@ -331,7 +332,6 @@ class Guard(Projector):
         return [mark(value) for layer in self.held_layers().values() for value in layer.parameters()]
 
     def _still_between(self, marks: dict[str, list[int]] | None = None) -> Still:
-        # Flags may be set, such as to switch an observer off.
         when = "since the last task was remembered"
         return Still(self._model[0], self.held_layers().values(), self.norms.trainable, when, flags=False, marks=marks)
 

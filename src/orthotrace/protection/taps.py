@@ -38,6 +38,42 @@ class Hook:
         return Hook, ()
 
 
+class Collector:
+    """Hands what a layer is called with to its taps, while they watch.
+
+    Args:
+        taps: that it belongs to.
+        name: of the layer.
+        layer: itself.
+    """
+
+    def __init__(self, taps: Taps, name: str, layer: nn.Module) -> None:
+        self._taps, self._name, self._layer = taps, name, layer
+        self._kept = taps.kinds[name].kept if name in taps.kinds else None
+        self._linear, self._attends = isinstance(layer, nn.Linear), isinstance(layer, attention.LAYERS)
+
+    def __call__(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
+        """As a hook of torch is called: note it, in one function, since every step comes here."""
+        calls, layer = self._taps.calls, self._layer
+        # A shallow copy of the layer has its hooks, and is none of those watched.
+        if calls is None or module is not layer:
+            return
+        if self._kept is None:
+            # A copy: a later in-place operation on the input must not reach the rows.
+            call = (args[0] if args else kwargs["input"]).detach().clone()
+        else:
+            call = self._kept(layer, args, kwargs, output)
+        there = self._taps.there[-1] if self._taps.there else None
+        if there is not None and self._attends:
+            call = attention.within(call, there, layer)
+        elif there is not None and self._linear and call.shape[: there.ndim] == there.shape:
+            call = call[there.to(call.device)]
+        calls.setdefault(self._name, []).append(call)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hook, ()
+
+
 class Taps:
     """Collects the inputs that layers see in a forward pass.
 
@@ -79,13 +115,14 @@ class Taps:
         self.draws = patches is not None and any(
             isinstance(layer, (*products.CONVOLUTIONS, *products.TRANSPOSED)) for layer in layers.values()
         )
-        self._calls: dict[str, list[Any]] | None = None
-        self._there: list[Tensor | None] = []
+        # What was collected so far, while somebody watches, and places of padding of the blocks that run.
+        self.calls: dict[str, list[Any]] | None = None
+        self.there: list[Tensor | None] = []
         self._generator = torch.Generator()
         # Of other uses of a weight than the calls of its layer: whether there were some.
         self.used_elsewhere = False
         self._attends = any(isinstance(layer, attention.LAYERS) for layer in layers.values())
-        self._kinds = {
+        self.kinds = {
             name: kind_of(layer)
             for name, layer in layers.items()
             if not isinstance(layer, (nn.Linear, *embedding.LAYERS))
@@ -104,9 +141,9 @@ class Taps:
         for name, layer in self._layers.items():
             if isinstance(layer, recurrent.SEQUENCES):
                 # Before hooks of the user's, which may change what it gave.
-                handle = layer.register_forward_hook(self._hook(name, layer), with_kwargs=True, prepend=True)
+                handle = layer.register_forward_hook(Collector(self, name, layer), with_kwargs=True, prepend=True)
             else:
-                handle = layer.register_forward_pre_hook(self._hook(name, layer), with_kwargs=True)
+                handle = layer.register_forward_pre_hook(Collector(self, name, layer), with_kwargs=True)
             self._handles.append(handle)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,39 +151,17 @@ class Taps:
         given = (self._layers, self.patches, self._observed, self._blocks)
         return Taps, given, {"used_elsewhere": self.used_elsewhere}
 
-    def _hook(self, name: str, layer: nn.Module) -> Any:
-        kept = self._kinds[name].kept if name in self._kinds else None
-        linear, attends = isinstance(layer, nn.Linear), isinstance(layer, attention.LAYERS)
-
-        def collect(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any = None) -> None:
-            # A shallow copy of the layer has its hooks, and is none of those watched.
-            if self._calls is None or module is not layer:
-                return
-            if kept is None:
-                # A copy: a later in-place operation on the input must not reach the rows.
-                call = (args[0] if args else kwargs["input"]).detach().clone()
-            else:
-                call = kept(layer, args, kwargs, output)
-            there = self._there[-1] if self._there else None
-            if there is not None and attends:
-                call = attention.within(call, there, layer)
-            elif there is not None and linear and call.shape[: there.ndim] == there.shape:
-                call = call[there.to(call.device)]
-            self._calls.setdefault(name, []).append(call)
-
-        return Hook(collect)
-
     def _enter(self, block: nn.Module) -> Any:
         def enter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self._calls is not None and module is block:
-                self._there.append(attention.places(block, args, kwargs))
+            if self.calls is not None and module is block:
+                self.there.append(attention.places(block, args, kwargs))
 
         return Hook(enter)
 
     def _leave(self, block: nn.Module) -> Any:
         def leave(module: Any, args: tuple[Any, ...], output: Any) -> None:
-            if self._calls is not None and module is block:
-                self._there.pop()
+            if self.calls is not None and module is block:
+                self.there.pop()
 
         return Hook(leave)
 
@@ -164,19 +179,19 @@ class Taps:
         if whole:
             # A user may have added hooks meanwhile.
             self._listen()
-        before, self._calls, self._there = (self._calls, self._there), {}, []
+        before, self.calls, self.there = (self.calls, self.there), {}, []
         found: dict[str, list[Any]] = {}
         # A spiking network says itself what its layers learn from.
         look = (whole or self.used_elsewhere) and self._observed is None
         try:
             with (
-                Uses(self._layers, self._calls) if look else nullcontext() as uses,
+                Uses(self._layers, self.calls) if look else nullcontext() as uses,
                 slow_attention() if self._attends else nullcontext(),
             ):
                 yield found
             self.used_elsewhere |= uses is not None and uses.some
             self._generator.manual_seed(seed)
-            for name, calls in self._calls.items():
+            for name, calls in self.calls.items():
                 if any(isinstance(call, Tensor) and is_transformed(call) for call in calls):
                     raise UserError(
                         f"{where(name)} is called within a transform of torch.func (vmap, grad, jvp): what it is given "
@@ -190,13 +205,13 @@ class Taps:
                     continue
                 if self._observed is not None:
                     calls = self._observed(name, calls)
-                kind = self._kinds.get(name)
+                kind = self.kinds.get(name)
                 if kind is None:
                     found[name] = [call.reshape(1, -1, call.shape[-1]) for call in calls]
                 else:
                     found[name] = [kind.rows(layer, call, self.patches, self._generator) for call in calls]
         finally:
-            self._calls, self._there = before
+            self.calls, self.there = before
 
     def rows_of(self, calls: Mapping[str, Sequence[Tensor]], seed: int = 0) -> dict[str, list[Sequence[Tensor]]]:
         """Rows as watching has them, of the inputs of calls that somebody else has collected.
@@ -208,7 +223,7 @@ class Taps:
         self._generator.manual_seed(seed)
         found: dict[str, list[Any]] = {}
         for name, given in calls.items():
-            layer, kind = self._layers[name], self._kinds.get(name)
+            layer, kind = self._layers[name], self.kinds.get(name)
             if kind is None:
                 found[name] = [call.reshape(1, -1, call.shape[-1]) for call in given]
             else:
