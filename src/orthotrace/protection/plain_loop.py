@@ -113,7 +113,10 @@ class Guard(Projector):
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         self.check_layers()
         self._refuse_written()
-        if goes_on := self._open:
+        goes_on, replay = self._open, self._replay
+        if replay is not None and not goes_on and self._ended == self._sums():
+            report(replay.since(LEAK))
+        if goes_on:
             warnings.warn(
                 "the last task was not remembered, so it goes on, and of what it has seen nothing is held: call "
                 "guard.remember(model, inputs) at the end of each task",
@@ -125,12 +128,10 @@ class Guard(Projector):
             # A user's network may use its weights otherwise in each task.
             self._looked = False
         self._warn_of_free_steps(stacklevel=4)
-        if self._replay is not None and not (goes_on and self._replay.recorded):
-            if self._ended == self._sums():
-                report(self._replay.since(LEAK))
+        if replay is not None and not (goes_on and replay.recorded):
             # Of a task that goes on in another process too, with the weights of its start.
             undo = self.put_starts()
-            self._replay.record()
+            replay.record()
             undo()
         self._trained = self.outputs
         self.enter(int(self.started) - 1, self.outputs)
@@ -245,9 +246,8 @@ class Guard(Projector):
     def consolidate(self) -> None:
         """End a task: every subspace takes up what it saw, see Projector."""
         super().consolidate()
-        self._open = self._guarded = False
         self._used.update(self._trained or self.outputs or ())
-        self._trained = None
+        self._open, self._guarded, self._trained = False, False, None
         self._ended = self._sums()
         self._inside = self._outputs_held()
         self._between = self._still_between()
