@@ -6,8 +6,7 @@
 # gpm, trgp, hlop and finetune with 2 seeds, complement (DualGPM), api, sgp and ewc with 1; 50 epochs of each task at
 # most, as published. Without a folder the images come from the hub. Continues where it was stopped, at the end of an
 # epoch. Runs go to runs/cifar100_superclasses*; results to scripts/results/cifar100_superclasses.json, after every
-# method. 2 jobs at a time (JOBS=n for others). A run takes about 80 minutes of a core. So far all was run but
-# sgp.
+# method. 2 jobs at a time (JOBS=n for others). A run takes about 80 minutes of a core.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
