@@ -10,6 +10,7 @@ import io
 import logging
 import multiprocessing
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,9 @@ from typing import Any
 
 import commands
 import matplotlib
+import numpy as np
 import pytest
+import torch
 
 matplotlib.use("agg")
 
@@ -262,6 +265,32 @@ def nothing_is_left_for_later_tests():
     logging.root.setLevel(level)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(scope="session")
+def first_states(request) -> dict[str, list[tuple[Callable[[Any], Any], Any]]]:
+    """Of each module: how the generators in its namespace are set to the states that they had before the first test."""
+    states = {}
+    for module in {item.module for item in request.session.items if isinstance(item, pytest.Function)}:
+        generators = [one for one in vars(module).values() if isinstance(one, np.random.Generator | torch.Generator)]
+        states[module.__name__] = [
+            (one.set_state, one.get_state())
+            if isinstance(one, torch.Generator)
+            else (functools.partial(setattr, one.bit_generator, "state"), one.bit_generator.state)
+            for one in generators
+        ]
+    return states
+
+
+@pytest.fixture(autouse=True)
+def same_draws(request, first_states):
+    """What a test draws does not depend on the tests that ran before it in the same process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    if isinstance(request.node, pytest.Function):
+        for restore, state in first_states[request.module.__name__]:
+            restore(state)
 
 
 @pytest.fixture(scope="session")
