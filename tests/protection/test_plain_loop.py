@@ -77,6 +77,51 @@ def test_a_task_that_was_not_remembered_gives_a_warning():
     guard.remember(model, rand(20, 20, seed=1))
 
 
+@pytest.mark.parametrize("given", [(), ([],), (rand(9, 3),)], ids=["nothing", "no batch", "another width"])
+def test_a_remember_that_fails_before_the_first_task_leaves_nothing_to_warn_of(given):
+    """Warnings are errors here."""
+    model = net()
+    guard = Guard(model, SvdSubspace, energy=1.0)
+    with pytest.raises((UserError, RuntimeError)):
+        guard.remember(model, *given)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with guard.protecting(optimizer):
+        train(model, optimizer)
+    guard.remember(model, rand(9, 20))
+    before = model(rand(9, 20))
+    with guard.protecting(optimizer):
+        train(model, optimizer)
+    assert (model(rand(9, 20)) - before).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("hold", [1.0, 0.5])
+def test_the_best_weights_are_taken_back_after_the_block(hold):
+    """Within it a soft projection cannot tell them from steps that it did not see."""
+    model = net()
+    guard = Guard(model, SvdSubspace, rows=4, hold=hold)
+    guard.remember(model, rand(50, 20))
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+
+    def trained(within: bool) -> None:
+        with guard.protecting(optimizer):
+            train(model, optimizer)
+            best = copy.deepcopy(model.state_dict())
+            train(model, optimizer)
+            if within:
+                model.load_state_dict(best)
+        model.load_state_dict(best)
+        guard.settle()
+        assert all(torch.allclose(now, best[name], atol=1e-12) for name, now in model.state_dict().items())
+        guard.remember(model, rand(50, 20, seed=1))
+
+    trained(within=False)
+    if hold == 1:
+        trained(within=True)
+    else:
+        with pytest.raises(UserError, match="the best ones, are written after the block"):
+            trained(within=True)
+
+
 def test_a_task_that_was_not_guarded_gives_a_warning():
     model = net()
     guard = Guard(model, SvdSubspace, rows=2)

@@ -144,7 +144,8 @@ def report_leak(leaks: Mapping[str, float], allowed: float, exact: bool, optimiz
     if exact:
         raise UserError(
             f"{where(worst)} was changed by steps that called no hook of {optimizers}, so it was not protected; give "
-            "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step"
+            "the guard every optimizer, call the optimizer's own step(), or guard.enforce() after each step; weights "
+            "that are written, such as the best ones, are written after the block"
         )
     warnings.warn(
         f"the projected gradient of {where(worst)} leaked {leaks[worst]:.2g} of its change under {optimizers}: rule "

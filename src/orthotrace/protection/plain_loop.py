@@ -116,13 +116,13 @@ class Guard(Projector):
         goes_on, replay = self._open, self._replay
         if replay is not None and not goes_on and self._ended == self._sums():
             report(replay.since(LEAK))
-        if goes_on:
+        if goes_on and self._guarded:
             warnings.warn(
                 "the last task was not remembered, so it goes on, and of what it has seen nothing is held: call "
                 "guard.remember(model, inputs) at the end of each task",
                 stacklevel=3,
             )
-        else:
+        elif not goes_on:
             self.norms.check(int(self.started))
             self.begin()
             # A user's network may use its weights otherwise in each task.
