@@ -14,6 +14,8 @@ from orthotrace.core.errors import UserError
 Matrix = NDArray[np.float64]
 # Rows of a matrix at once: of a symmetric one the blocks below the diagonal are not needed.
 BLOCK = 256
+# A variance of less than this share of the second moment has no digits left.
+ROUNDING = 1e-12
 
 
 def draw(number: int, resamples: int, rng: np.random.Generator, least: int = 1, what: str = "") -> Matrix:
@@ -63,7 +65,7 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
         S2(A, B)/S0 - S1(A) S1(B)/S0^2,  S0 = (sum w)^2 - sum w^2,  S1(A) = w^T A w,  S2(A, B) = w^T (A o B) w
 
     Mean products, which are not centred, are without the S1. The covariances of the first RDMs, so many as are skipped,
-    with each other stay 0.
+    with each other stay 0. Those of an RDM that is constant in a resample are 0.
 
     Example:
         >>> found = moments(np.array([[1.0, 2.0, 3.0]]), np.ones((1, 3)), centre=True)
@@ -87,6 +89,11 @@ def moments(rdms: Matrix, weights: Matrix, centre: bool, skip: int = 0) -> Matri
             if means is not None:
                 found[:, i, j] -= means[:, i] * means[:, j]
             found[:, j, i] = found[:, i, j]
+    if means is not None:
+        # What is left of a constant RDM is the rounding of its second moment.
+        variances = np.einsum("bii->bi", found)
+        constant = variances <= ROUNDING * (variances + means**2)
+        found[constant[:, :, None] | constant[:, None]] = 0
     return found
 
 
@@ -98,6 +105,5 @@ def correlations(covariances: Matrix) -> Matrix:
         array([1. , 0.5])
     """
     size = np.sqrt(np.maximum(np.einsum("bii->bi", covariances), 0))
-    # Of RDMs whose largest entry is about 1: below this is rounding.
-    size = np.where(size > 1e-12, size, np.inf)
+    size = np.where(size > 0, size, np.inf)
     return covariances / size[:, :, None] / size[:, None]

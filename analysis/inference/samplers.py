@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orthotrace.analysis.inference.ceilings import bounds, compared, pooled
 from orthotrace.analysis.inference.models import Fixed
-from orthotrace.analysis.inference.resampling import correlations, moments
+from orthotrace.analysis.inference.resampling import ROUNDING, correlations, moments
 from orthotrace.analysis.rdm.triangles import places_of
 from orthotrace.core.errors import UserError
 
@@ -155,11 +155,13 @@ class Folded:
         """The sum of the scores of each model over the tested RDMs."""
         length = np.sqrt(np.maximum(np.diag(train)[self.data], 0))
         target = fitted / np.where(length > 0, length, 1) / fitted.sum()
-        own = np.sqrt(np.maximum(np.diag(test)[self.data], 0))
+        own = np.sqrt(np.maximum(np.diag(test), 0))
         found = []
         for model, at in zip(self.models, self.places, strict=True):
             weights = model.fit(train[at, at], train[at, self.data] @ target)
-            size = np.sqrt(max(float(weights @ test[at, at] @ weights), 0)) * own
+            square = float(weights @ test[at, at] @ weights)
+            # RDMs that vary may have a constant sum, of which rounding is left.
+            size = np.sqrt(square if square > ROUNDING * float(weights @ own[at]) ** 2 else 0) * own[self.data]
             some = size > 0
             found.append(float(tested[some] @ ((weights @ test[at, self.data])[some] / size[some])))
         return found

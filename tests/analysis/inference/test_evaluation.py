@@ -66,16 +66,54 @@ def test_cross_validation_against_a_loop(method, rdm_folds, stimulus_folds):
     assert np.allclose(found.scores, scores, atol=1e-9)
 
 
-def test_direct_resamples_are_those_that_are_made():
+def categorical(labels, same=0.0, other=1.0):
+    """Two values, as of a model of categories: constant in many a resample."""
+    labels = np.array(labels)
+    rows, columns = np.triu_indices(len(labels), 1)
+    return np.where(labels[rows] == labels[columns], same, other)
+
+
+KINDS = {
+    "numbers": (list(FIXED.values()), DATA),
+    "categories": (
+        [categorical([0, 0, 0, 1, 1, 1, 1], other=0.7), categorical([0, 1, 1, 1, 1, 1, 1])],
+        np.stack(
+            [
+                categorical([0, 0, 0, 1, 1, 1, 1]),
+                categorical([0, 0, 0, 0, 1, 1, 1], 0.1, 0.3),
+                categorical([0, 0, 0, 1, 1, 2, 2], 5.0, 5.1),
+                categorical([1, 1, 0, 1, 1, 0, 0], 0.3),
+            ]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["pearson", "cosine"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_direct_resamples_are_those_that_are_made(kind, method):
     from orthotrace.analysis.inference.resampling import draw
 
-    parts = [one[None] for one in FIXED.values()]
-    stimuli, subjects = draw(N, 12, RNG, 3), draw(6, 12, RNG, 2)
-    for method in ("pearson", "cosine"):
-        direct, made = (sampler(parts, DATA, method) for sampler in (Direct, Made))
-        for drawn in (subjects, np.ones((1, 6))):
-            pairs = [sampler.score(sampler.prepare(stimuli), drawn) for sampler in (direct, made)]
-            assert np.allclose(*pairs, atol=1e-12)
+    models, data = KINDS[kind]
+    parts = [one[None] for one in models]
+    n = N if kind == "numbers" else 7
+    stimuli, subjects = draw(n, 60, RNG, 3), draw(len(data), 60, RNG, 2)
+    direct, made = (sampler(parts, data, method) for sampler in (Direct, Made))
+    for drawn in (subjects, np.ones((1, len(data)))):
+        pairs = [sampler.score(sampler.prepare(stimuli), drawn) for sampler in (direct, made)]
+        assert np.allclose(*pairs, atol=1e-12)
+
+
+def test_a_fitted_model_whose_sum_is_constant_predicts_nothing():
+    """Also in resamples in which its parts are not."""
+
+    class Sum(Selected):
+        def fit(self, products, with_data):
+            return np.ones(2)
+
+    models, data = KINDS["categories"]
+    found = bootstrap({"sum": Sum([models[0], 0.7 - models[0]])}, data, resamples=50, rdm_folds=2)
+    assert (found.scores == 0).all() and all((drawn[:, 0] == 0).all() for drawn in found.draws.values())
 
 
 def test_a_folded_resample_against_a_loop():
