@@ -1,18 +1,47 @@
 """What linear maps have in common: canonical correlations (CCA, SVCCA, PWCCA) and linear regression."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from orthotrace.analysis.rdm.arguments import number
+from orthotrace.analysis.rdm.dissimilarity import BLOCK
+from orthotrace.analysis.rdm.products import largest
 from orthotrace.analysis.similarity.invariances import declare
-from orthotrace.analysis.similarity.pairs import Activations, centred_pair
+from orthotrace.analysis.similarity.pairs import Activations, centred, centred_pair, plain_pair
 from orthotrace.core.errors import UserError
+
+# How much larger than their rounding singular values must be: a layer rounds more than its outputs.
+MARGIN = 10
+
+
+def _rounding(x: Tensor) -> float:
+    """About the spectral norm of the rounding of float32, in units of the largest entry; 0 of values with more digits.
+
+    Values in float64 may come from a network in float32: what counts is whether float32 has them.
+    """
+    if not all(bool((part == part.float()).all()) for part in x.split(BLOCK, dim=1)):
+        return 0.0
+    size = largest(x).amax().double()
+    mean_square = sum(float((part.double() / size).square().sum()) for part in x.split(BLOCK, dim=1)) / x.numel()
+    return torch.finfo(torch.float32).eps * math.sqrt(mean_square) * (math.sqrt(len(x)) + math.sqrt(x.shape[1]))
+
+
+def _pair(x: Activations, y: Activations) -> tuple[Tensor, Tensor]:
+    """Both on one device, not centred yet: centred they would not show how they were rounded."""
+    a, b = plain_pair(x, y)
+    return a, b.to(a.device)
 
 
 def _basis(x: Tensor, name: str) -> Tensor:
-    """An orthonormal basis of the columns of x, (n, rank); refused where any two would correlate perfectly."""
-    u, s, _ = torch.linalg.svd(x.double(), full_matrices=False)
-    rank = int((s > s[0] * max(x.shape) * torch.finfo(x.dtype).eps).sum())
+    """An orthonormal basis of the centred columns of x, (n, rank), without directions that are rounding.
+
+    Refused where any two representations would correlate perfectly.
+    """
+    u, s, _ = torch.linalg.svd(centred(x), full_matrices=False)
+    least = max(float(s[0]) * max(x.shape) * torch.finfo(torch.float64).eps, MARGIN * _rounding(x))
+    rank = int((s > least).sum())
     if rank >= len(x) - 1:
         raise UserError(
             f"the {name} representation has as many dimensions as there are stimuli: any two would correlate "
@@ -26,6 +55,9 @@ def canonical_correlations(x: Activations, y: Activations) -> Tensor:
 
         rho = singular values of Q_x^T Q_y, with Q the orthonormal bases of the centred columns
 
+    Directions that are rounding count in no basis: of a layer in float32 with more units than inputs they would be most
+    of it.
+
     Args, Raises: as linear_cka; each must have fewer dimensions than there are stimuli.
 
     Returns:
@@ -33,7 +65,7 @@ def canonical_correlations(x: Activations, y: Activations) -> Tensor:
 
     Source: Bjorck & Golub, Mathematics of Computation 27 (1973).
     """
-    a, b = centred_pair(x, y)
+    a, b = _pair(x, y)
     return torch.linalg.svdvals(_basis(a, "first").T @ _basis(b, "second")).clamp_max(1)
 
 
@@ -114,10 +146,10 @@ def pwcca(x: Activations, y: Activations) -> float:
         >>> round(pwcca(x, 2 * x), 6)
         1.0
     """
-    a, b = centred_pair(x, y)
+    a, b = _pair(x, y)
     basis = _basis(a, "first")
     left, rho, _ = torch.linalg.svd(basis.T @ _basis(b, "second"), full_matrices=False)
-    weights = ((basis @ left).T @ a.double()).abs().sum(1)
+    weights = ((basis @ left).T @ centred(a)).abs().sum(1)
     return float((weights * rho.clamp_max(1)).sum() / weights.sum())
 
 
@@ -147,6 +179,6 @@ def regression(x: Activations, y: Activations) -> float:
         >>> round(regression(x, x[:, :2] - x[:, 2:]), 6)
         1.0
     """
-    a, b = centred_pair(x, y)
-    b = b.double()
+    a, b = _pair(x, y)
+    b = centred(b)
     return float((_basis(a, "first").T @ b).square().sum() / b.square().sum())
