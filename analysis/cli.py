@@ -216,8 +216,8 @@ def analyse(config: DictConfig, below: str = "") -> Path:
         done = compare_groups(grouped, stimuli, settings, out, facets, concepts if runs else None)
         assert done.report is not None
         for name, limits in done.findings.ceilings.items():
-            if limits is not None and limits.has_chance:
-                print(f"{name}: {warning(limits)}", flush=True)
+            if said := warning(limits, done.findings.compared[name].method):
+                print(f"{name}: {said}", flush=True)
         of = options["runs"] if runs else out
         tracker.start(out, "analyse", str(options["name"]), f"analysis of {Path(str(of)).name}", [], options)
         means = {

@@ -256,8 +256,9 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets
             )
     for name, found in findings.references.items():
         limits = findings.ceilings[name]
-        ceiling = "" if limits is None else f" The grey band is the noise ceiling. {warning(limits)}".rstrip()
         method = findings.compared[name].method
+        band = "" if limits is None else " The grey band is the noise ceiling."
+        ceiling = f"{band} {warning(limits, method)}".rstrip()
         if not at_task(found, task):
             continue
         drawings[f"reference-{name}"] = (

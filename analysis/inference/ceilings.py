@@ -35,7 +35,8 @@ class Ceiling:
     def has_chance(self) -> bool:
         """Whether a score of 0, that of RDMs that have nothing in common, is not below the lower bound.
 
-        The subjects then agree no better than chance, and a model that reaches the ceiling says nothing.
+        The subjects then agree no better than chance, and a model that reaches the ceiling says nothing. By some
+        methods chance is above 0: see above_chance.
         """
         return self.lower <= 0
 
@@ -47,14 +48,27 @@ CHANCE = (
 )
 
 
-def warning(limits: Ceiling) -> str:
-    """What is to be said of a noise ceiling that has chance in it; nothing of another.
+def warning(limits: Ceiling | None, method: str = "pearson") -> str:
+    """What is to be said of 0 beside scores: that it lies within the noise ceiling, or that it is not chance.
 
     Example:
         >>> warning(Ceiling(-0.1, 0.4))[:65], warning(Ceiling(0.1, 0.4))
         ('Chance (0) lies within the noise ceiling: its lower bound is -0.1', '')
     """
-    return CHANCE.format(lower=limits.lower) if limits.has_chance else ""
+    return CHANCE.format(lower=limits.lower) if limits is not None and limits.has_chance else above_chance(method)
+
+
+def above_chance(method: str) -> str:
+    """That RDMs which have nothing in common score above 0, for the methods by which they do.
+
+    Example:
+        >>> above_chance("squared_pearson"), above_chance("pearson")
+        ('By squared_pearson RDMs that have nothing in common score above 0: 0 is not chance.', '')
+    """
+    if method not in ("cosine", "cosine_cov", "squared_pearson", "bures"):
+        return ""
+    unless = ", unless their dissimilarities are unbiased, as of crossnobis" if method.startswith("cosine") else ""
+    return f"By {method} RDMs that have nothing in common score above 0{unless}: 0 is not chance."
 
 
 def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
@@ -65,8 +79,9 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
         upper = mean_j sum_k C_kj / sqrt(sum_kl C_kl),  lower = the same over all but j
 
     For others, and where RDMs miss different entries, with the pooled RDM: the mean over those that have an entry of
-    RDMs of one length, or centred and of one spread, or of ranks. For Kendall's the last is close to the best but not
-    it.
+    RDMs of one length, or centred and of one spread, or of ranks. For Kendall's tau and whitened comparisons it is
+    close to the best but not it, as in rsatoolbox. For squared Pearson, by which RDMs that are the opposite of each
+    other agree, it is a weighted sum: by the first eigenvector of C.
 
     Args:
         rdms: upper triangles, (k, m), k >= 2.
@@ -154,10 +169,12 @@ def pooled(stack: Matrix, method: str) -> Matrix:
             into[there] = (ranks(one[None, there])[0] - 0.5) / there.sum()
     else:
         filled = np.where(has, stack, 0)
-        mean = filled.sum(axis=1, keepdims=True) / counts if pool is _scores else 0
+        mean = 0 if pool is _lengths else filled.sum(axis=1, keepdims=True) / counts
         values = np.where(has, filled - mean, 0)
         size = np.sqrt((values**2).sum(axis=1, keepdims=True) / counts)
         values = np.where(has, values / np.where(size > 0, size, 1), np.nan)
+    if pool is _squares:
+        values *= _first_eigenvector(compared(stack, stack, "pearson"))[:, None]
     number = has.sum(axis=0)
     found = np.where(number > 0, np.nansum(values, axis=0) / np.maximum(number, 1), np.nan)[None]
     # Mean ranks that are equal but for rounding are ties.
@@ -194,13 +211,27 @@ def bounds(correlations: Matrix, weights: Matrix) -> tuple[Matrix, Matrix]:
     return (np.where(there, lower, 0).sum(axis=1) / number, np.where(there, upper, 0).sum(axis=1) / number)
 
 
-def _lengths(stack: Matrix) -> Matrix:
+def _lengths_of_one(stack: Matrix) -> Matrix:
     size = np.linalg.norm(stack, axis=1, keepdims=True)
-    return (stack / np.where(size > 0, size, 1)).mean(0, keepdims=True)
+    return stack / np.where(size > 0, size, 1)
+
+
+def _lengths(stack: Matrix) -> Matrix:
+    return _lengths_of_one(stack).mean(0, keepdims=True)
 
 
 def _scores(stack: Matrix) -> Matrix:
     return _lengths(stack - stack.mean(axis=1, keepdims=True))
+
+
+def _squares(stack: Matrix) -> Matrix:
+    values = _lengths_of_one(stack - stack.mean(axis=1, keepdims=True))
+    return (_first_eigenvector(values @ values.T) @ values)[None]
+
+
+def _first_eigenvector(correlations: Matrix) -> Matrix:
+    """Weights (k,) of RDMs whose sum has the largest mean squared correlation with them."""
+    return np.asarray(np.linalg.eigh(correlations)[1][:, -1])
 
 
 def _ranks(stack: Matrix) -> Matrix:
@@ -210,7 +241,7 @@ def _ranks(stack: Matrix) -> Matrix:
 # The RDM that does best on a set of RDMs, (k, m) -> (1, m).
 POOLS: dict[str, Callable[[Matrix], Matrix]] = {
     "pearson": _scores,
-    "squared_pearson": _scores,
+    "squared_pearson": _squares,
     "cosine": _lengths,
     "spearman": _ranks,
     "rho_a": _ranks,

@@ -58,7 +58,7 @@ def group_test(
     first: ArrayLike,
     second: ArrayLike,
     model: Fixed | ArrayLike | None = None,
-    method: str = "norm_difference",
+    method: str | None = None,
     permutations: int = 10_000,
     seed: int = 0,
 ) -> GroupDifference:
@@ -77,7 +77,8 @@ def group_test(
         first: upper triangles of RDMs, (k, m), one for each member.
         second: likewise, (l, m), of the same stimuli in the same order.
         model: one RDM, (m,) or (1, m), to compare how well it does in both; None for the mean RDMs.
-        method: a name of compare.METHODS; with a model one in which more is more alike (pearson, where none is named).
+        method: a name of compare.METHODS; with a model one in which more is more alike. None for norm_difference, and
+            with a model for pearson.
         permutations: at least 1.
         seed: of the draws.
 
@@ -99,9 +100,14 @@ def group_test(
         >>> round(found.difference, 2), round(found.p, 4)
         (-0.74, 0.0079)
     """
-    known = list(compare.METHODS)
+    if method is None:
+        method = "norm_difference" if model is None else "pearson"
+    known = list(compare.METHODS) if model is None else compare.SIMILARITIES
     if method not in known:
-        raise UserError(f"there is no comparison '{method}'; {nearest(str(method), known)}", "method")
+        raise UserError(
+            f"there is no {'comparison' if model is None else 'similarity'} '{method}'; {nearest(str(method), known)}",
+            "method",
+        )
     whole(permutations, "permutations", 1)
     check_together(first, second)
     one, other = compare.stacks(as_stack(first, "first"), as_stack(second, "second"))
@@ -112,7 +118,7 @@ def group_test(
     exact = math.comb(n, k) <= permutations
     members = _all_of(n, k) if exact else _drawn(n, k, permutations, seed)
     if model is not None:
-        scores = _scores(model, (first, second), stack, "pearson" if method == "norm_difference" else method)
+        scores = _scores(model, (first, second), stack, method)
         found = np.concatenate([block @ scores / k - (1 - block) @ scores / (n - k) for block in members])
         sizes, rounding = np.abs(found), ROUNDING
     else:
@@ -168,9 +174,8 @@ def group_interval(
         >>> round(found.difference, 2), round(found.low, 2), round(found.high, 2)
         (-0.74, -0.78, -0.7)
     """
-    known = [name for name in compare.METHODS if name != "norm_difference"]
-    if method not in known:
-        raise UserError(f"there is no similarity '{method}'; {nearest(str(method), known)}", "method")
+    if method not in compare.SIMILARITIES:
+        raise UserError(f"there is no similarity '{method}'; {nearest(str(method), compare.SIMILARITIES)}", "method")
     whole(samples, "samples", 1)
     level = level_of(level)
     check_together(first, second)

@@ -33,7 +33,8 @@ class ModelComparison:
     Attributes:
         test: by which.
         pairs: two-sided, (models, models), that two models score alike; 1 on the diagonal.
-        zero: one-sided, (models,), that a model scores no better than 0.
+        zero: one-sided, (models,), that a model scores no better than 0, which is not chance for every method: see
+            ceilings.above_chance.
         ceiling: one-sided, (models,), that a model scores no worse than the lower bound of the noise ceiling; None
             without one, and by signed ranks.
         adjusted: of all pairs, for false discoveries (Benjamini & Hochberg), as pairs.
@@ -258,9 +259,9 @@ def permutation_test(
         >>> bool(score > 0.9), p < 0.002
         (True, True)
     """
-    there = [name for name in compare.METHODS if name != "norm_difference"]
-    if method not in there:
-        raise UserError(f"there is no comparison '{method}' to permute; {nearest(str(method), there)}", "method")
+    if method not in compare.SIMILARITIES:
+        known = nearest(str(method), compare.SIMILARITIES)
+        raise UserError(f"there is no comparison '{method}' to permute; {known}", "method")
     if permutations is not None:
         whole(permutations, "permutations", 1, "at least one permutation is needed")
     check_together(first, second)

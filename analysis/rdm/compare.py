@@ -291,6 +291,8 @@ METHODS = {
         pearson, squared_pearson, cosine, spearman, rho_a, tau_b, tau_a, cosine_cov, corr_cov, bures, norm_difference,
     )
 }  # fmt: skip
+# Those by which more is more alike; the other is a distance.
+SIMILARITIES = [name for name in METHODS if name != "norm_difference"]
 
 
 def _centred(stack: Matrix) -> Matrix:

@@ -155,12 +155,11 @@ def _files_of(picture: Path, folder: Path) -> list[Link]:
 
 
 def warnings_of(references: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is to be said of noise ceilings that have chance in them, once for each reference."""
-    found = {
-        one["reference"]: warning(Ceiling(one["ceiling"]["lower"], one["ceiling"]["upper"]))
-        for one in references
-        if one["ceiling"]
-    }
+    """What is to be said of chance beside references and their noise ceilings, once for each."""
+    found = {}
+    for one in references:
+        limits = Ceiling(one["ceiling"]["lower"], one["ceiling"]["upper"]) if one["ceiling"] else None
+        found[one["reference"]] = warning(limits, one["by"])
     return [f"{name}: {text}" for name, text in found.items() if text]
 
 

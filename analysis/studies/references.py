@@ -44,8 +44,8 @@ def reference(path: str, kind: Kind | None = None, method: str = "pearson", name
     Raises:
         UserError: a value of another type, or an unknown method.
     """
-    if method not in compare.METHODS:
-        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.METHODS)}", "method")
+    if method not in compare.SIMILARITIES:
+        raise UserError(f"there is no comparison '{method}'; {nearest(method, compare.SIMILARITIES)}", "method")
     return Reference(path, kind, method, name)
 
 

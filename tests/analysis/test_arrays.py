@@ -34,7 +34,7 @@ INSIDE = {
     "rdm.stored.StoredRdm", "rdm.stored.StoredStack", "rdm.stored.StoredByName", "rdm.stored.some",
     "rdm.stored.stacked", "rdm.stored.together",
     "rdm.triangles.stimuli_of", "similarity.all_pairs.by_vectors", "similarity.all_pairs.cosine_of", "similarity.all_pairs.VectorCosine", "similarity.invariances", "similarity.pairs", "inference.resampling",
-    "inference.permuted", "inference.samplers", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
+    "inference.permuted", "inference.samplers", "inference.ceilings.above_chance", "inference.ceilings.bounds", "inference.ceilings.check_ceiling", "inference.ceilings.Ceiling",
     "inference.ceilings.compared", "inference.ceilings.constant", "inference.ceilings.pooled", "inference.ceilings.warning",
     "inference.groups.GroupDifference", "inference.groups.GroupInterval", "studies.rdm_drift",
     "inference.models.as_models", "inference.significance.Evaluation",

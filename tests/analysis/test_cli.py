@@ -198,14 +198,21 @@ def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
     assert not list((tmp_path / "out").rglob("reference*"))
 
 
-def test_chance_in_a_noise_ceiling_is_said_in_figure_report_and_once_on_the_console(analyze, study, tmp_path):
-    np.save(tmp_path / "noise.npy", np.random.default_rng(0).random((3, 19900)))
+@pytest.mark.parametrize(
+    ("method", "said", "subjects"),
+    [
+        ("pearson", "Chance (0) lies within the noise ceiling: its lower bound is -0.", 3),
+        ("squared_pearson", "By squared_pearson RDMs that have nothing in common score above 0: 0 is not chance.", 1),
+    ],
+)
+def test_chance_is_said_in_figure_report_and_once_on_the_console(analyze, study, tmp_path, method, said, subjects):
+    np.save(tmp_path / "noise.npy", np.random.default_rng(0).random((subjects, 19900)))
     answer = analyze(
         f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "where.seed=0", "layers=[head]",
-        "+references.noise.path=noise.npy", "formats=[png]", "figures=[reference-noise]",
+        "+references.noise.path=noise.npy", f"+references.noise.method={method}", "formats=[png]",
+        "figures=[reference-noise]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
-    said = "Chance (0) lies within the noise ceiling: its lower bound is -0."
     assert answer.out.count(said) == 1 and f"noise: {said}" in answer.out
     page = (tmp_path / "out" / "report.html").read_text()
     captions = re.findall("<figcaption>(.*?)</figcaption>", page, re.DOTALL)

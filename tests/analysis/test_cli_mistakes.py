@@ -56,6 +56,7 @@ BAD = {
     "+references.brain.path=no.npy": "references.brain: there is no file no.npy",
     "+references.brain.path=brain.csv": "references.brain: brain.csv ends in none of .safetensors",
     "+references.brain={path:a.npy,method:pearsn}": "references.brain.method: there is no comparison 'pearsn'",
+    "+references.brain={path:a.npy,method:norm_difference}": "references.brain.method: there is no comparison 'norm_",
     "+references.brain={path:a.npy,knd:rdms}": "references.brain.knd: ",
     "interval.stimuli=3": "interval.stimuli: input should be a valid boolean",
     "logger=wandbb": "logger=wandbb: no such option",

@@ -3,7 +3,7 @@ import functools
 import numpy as np
 import pytest
 
-from orthotrace.analysis.inference.ceilings import POOLS, Ceiling, bounds, ceiling, warning
+from orthotrace.analysis.inference.ceilings import POOLS, Ceiling, above_chance, bounds, ceiling, warning
 from orthotrace.analysis.rdm import compare
 from orthotrace.analysis.rdm.dissimilarity import squared_euclidean
 from orthotrace.core.errors import UserError
@@ -21,6 +21,8 @@ def naive(stack, method):
             return sum(row / np.sqrt(np.sum(row**2)) for row in rows)
         if method in ("spearman", "rho_a", "tau_a", "tau_b"):
             return sum(1 + sum((other < row) + 0.5 * (other == row) for other in row) - 0.5 for row in rows)
+        if method == "squared_pearson":
+            return np.linalg.svd([(row - row.mean()) / row.std() for row in rows])[2][0]
         return sum((row - row.mean()) / row.std() for row in rows)
 
     score = lambda a, b: compare.METHODS[method](a[None], b[None])[0, 0]  # noqa: E731
@@ -55,11 +57,31 @@ def test_the_size_of_rdms_does_not_count_however_large_or_small(method, powers):
     assert (found.lower, found.upper) == pytest.approx(expected(method), abs=1e-9)
 
 
-def test_the_pooled_rdm_is_the_best_for_pearson():
-    best = ceiling(RDMS, "pearson").upper
-    for _ in range(200):
-        other = RDMS.mean(0) + 0.5 * RNG.standard_normal(36)
-        assert compare.pearson(other[None], RDMS).mean() <= best + 1e-12
+@pytest.mark.parametrize("stack", [RDMS, RDMS * [[1], [1], [-1], [1], [-1]]], ids=["alike", "opposite"])
+@pytest.mark.parametrize("method", ["pearson", "cosine", "squared_pearson"])
+def test_no_rdm_does_better_than_the_pooled_one(method, stack):
+    best = ceiling(stack, method).upper
+    others = [*stack, *(RDMS.mean(0) + size * RNG.standard_normal((200, 36)) for size in (0.1, 0.5, 2))]
+    assert compare.METHODS[method](np.vstack(others), stack).mean(axis=1).max() <= best + 1e-12
+
+
+@pytest.mark.parametrize("method", compare.SIMILARITIES)
+def test_chance_above_0_is_said_of_the_methods_that_have_it(method):
+    """RDMs that have nothing in common: of distances, and of unbiased ones, which are negative as often."""
+    first, second = RNG.random((2, 60, 10))
+    assert bool(above_chance(method)) == (compare.METHODS[method](first, second).mean() > 0.03)
+    if method == "bures":
+        return
+    first, second = RNG.standard_normal((2, 60, 10))
+    unbiased = abs(compare.METHODS[method](first, second).mean()) < 0.03
+    assert unbiased == (not above_chance(method) or "unless" in above_chance(method))
+
+
+def test_what_is_said_of_chance():
+    within = warning(Ceiling(-0.1, 0.4))
+    assert warning(Ceiling(-0.1, 0.4), "cosine") == within != above_chance("cosine")
+    assert warning(Ceiling(0.1, 0.4), "cosine") == warning(None, "cosine") == above_chance("cosine") != ""
+    assert warning(None) == warning(Ceiling(0.1, 0.4), "spearman") == ""
 
 
 def test_equal_subjects_have_the_ceiling_1_and_opposite_ones_no_pool():
@@ -113,7 +135,16 @@ def naive_of_gaps(method):
         there = ~np.isnan(a) & ~np.isnan(b)
         return compare.METHODS[method](np.where(there, a, np.nan)[None], np.where(there, b, np.nan)[None])[0, 0]
 
-    pool = lambda rows: np.round(np.nanmean([standard(row) for row in rows], axis=0), 12)  # noqa: E731
+    def shared(a, b):
+        there = ~np.isnan(a) & ~np.isnan(b)
+        return np.corrcoef(a[there], b[there])[0, 1]
+
+    def pool(rows):
+        weights = np.ones(len(rows))
+        if method == "squared_pearson":
+            weights = np.linalg.svd([[shared(a, b) for b in rows] for a in rows])[0][:, 0]
+        return np.round(np.nanmean([w * standard(row) for w, row in zip(weights, rows, strict=True)], axis=0), 12)
+
     upper = np.mean([score(pool(HOLES), row) for row in HOLES])
     return np.mean([score(pool(np.delete(HOLES, k, axis=0)), row) for k, row in enumerate(HOLES)]), upper
 

@@ -100,6 +100,9 @@ IMAGES = {"image": list("abcdef")}
 BAD = {
     "few": (lambda: group_test(FIRST[:1], SECOND[:1]), r"at least three RDMs in both groups together are needed \(got 2"),
     "method": (lambda: group_test(FIRST, SECOND, method="pearso"), "no comparison 'pearso'; did you mean 'pearson'"),
+    "distance": (
+        lambda: group_test(FIRST, SECOND, TRUTH, "norm_difference"), "method: there is no similarity 'norm_difference'"
+    ),
     "size": (lambda: group_test(FIRST, SECOND[:, :10]), "RDMs of one size are needed"),
     "permutations": (lambda: group_test(FIRST, SECOND, permutations=0), "permutations: a whole number of at least 1"),
     "seed": (lambda: group_test(FIRST, SECOND, permutations=2, seed=-1), "seed: a whole number"),
