@@ -32,10 +32,10 @@ from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.rdm.stored import together
 from orthotrace.analysis.report.folder import check_folder, is_repeated
 from orthotrace.analysis.report.report import write_report
-from orthotrace.analysis.settings import INTERVAL, Settings
+from orthotrace.analysis.settings import Settings, interval_of
 from orthotrace.analysis.studies.between import RDMS, LayerPairs, between_groups
 from orthotrace.analysis.studies.dropout import DropoutSampling
-from orthotrace.analysis.studies.findings import REPEATED, Findings, find, keep_rdms
+from orthotrace.analysis.studies.findings import REPEATED, Findings, Measured, find, keep_rdms
 from orthotrace.analysis.studies.group_names import facet_key, named, panels_of
 from orthotrace.analysis.studies.references import Reference, read_references
 from orthotrace.core.errors import UserError, nearest
@@ -173,7 +173,9 @@ def _compared(
     if out is None:
         return NetworkComparison(results, readings, found, stimuli)
     scored = [group for group in grouped if isinstance(group, Group)]
-    more = between_drawings(pairs) | {name: of for one in extras.values() for name, of in one.drawings.items()}
+    more = between_drawings(pairs, found.measures) | {
+        name: of for one in extras.values() for name, of in one.drawings.items()
+    }
     pictures, plane = draw(
         out / "figures", scored, stimuli, readings, found, concept_layers, settings.formats, facets, level,
         settings.style, more, settings.figures, settings.figures is not None and is_repeated(out, results),
@@ -188,21 +190,26 @@ def _compared(
     return NetworkComparison(results, readings, found, stimuli, report, pictures)
 
 
-def between_drawings(pairs: Sequence[LayerPairs]) -> dict[str, tuple[str, Any]]:
+def between_drawings(pairs: Sequence[LayerPairs], measures: Mapping[str, Measured]) -> dict[str, tuple[str, Any]]:
     """A figure for each measure: the layers of one group against those of another, of the last task."""
     drawings = {}
     last = max((one.task for one in pairs), default=0)
     for measure in dict.fromkeys(one.measure for one in pairs):
         own = [one for one in pairs if one.measure == measure and one.task == last]
-        by = "the Pearson correlation of RDMs" if measure == RDMS else measure
-        label = "Correlation of RDMs (r)" if measure == RDMS else f"Similarity ({measure})"
+        by, label, most = measure, f"Similarity ({measure})", 1.0
+        if measure == RDMS:
+            by, label = "the Pearson correlation of RDMs", "Correlation of RDMs (r)"
+        elif measures[measure].metric:
+            by, label, most = f"minus the distance {measure}", f"Minus the distance ({measure})", 0.0
         matrices = {f"{one.group} and {one.other}": (one.matrix, one.layers, one.others) for one in own}
         names = (own[0].group, own[0].other) if len(own) == 1 else ("one group", "the other group")
+        counts = sorted({one.pairs for one in own})
+        over = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         drawings["layers" if measure == RDMS else f"layers-{measure}"] = (
             f"Similarity of every layer of one group (rows, the first at the bottom) to every layer of another "
-            f"(columns), by {by}, after task {last}: the mean over {own[0].pairs} pairs of networks. Titles name the "
+            f"(columns), by {by}, after task {last}: the mean over {over} pairs of networks. Titles name the "
             "group of the rows first.",
-            lambda matrices=matrices, label=label, names=names: layer_by_layer(matrices, label, names),
+            lambda matrices=matrices, label=label, names=names, most=most: layer_by_layer(matrices, label, names, most),
         )
     return drawings
 
@@ -370,7 +377,7 @@ def compare_networks(
     shown = given_stimuli(grouped, stimuli, rows, labels, per_class, classes)
     grouped = named(grouped, {}, ())
     asked = {"layers": None if layers is None else list(layers), "read": read, "tasks": tasks, "rdm": name}
-    asked |= {"interval": {**INTERVAL, **interval}, "measures": dict.fromkeys(measures or ()), "labels": None}
+    asked |= {"interval": interval_of(interval), "measures": dict.fromkeys(measures or ()), "labels": None}
     asked |= {"degeneracy": degeneracy}
     asked |= {"factors": list(factors)} if factors else {}
     asked |= {"dropout": asdict(dropout)} if dropout else {}

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from orthotrace.analysis.networks.spread import Spreading
 from orthotrace.analysis.networks.trains import TrainDistance
 from orthotrace.analysis.networks.windows import TimeReading
+from orthotrace.analysis.rdm.arguments import generator
+from orthotrace.analysis.studies.consistency import check_interval
 from orthotrace.analysis.studies.dropout import DropoutSampling
+from orthotrace.core.errors import refuse_unknown
 
 if TYPE_CHECKING:
     from orthotrace.analysis.networks.places import Read
@@ -18,6 +21,23 @@ if TYPE_CHECKING:
     from orthotrace.analysis.studies.similarities import Similarity
 
 INTERVAL = {"method": "jackknife", "level": 0.95, "resamples": 2000, "seed": 0, "stimuli": False}
+
+
+def interval_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of intervals over pairs, checked before anything is read; those that are not given as they are.
+
+    Raises:
+        UserError: an unknown one, or a value out of its range; see consistency.between_networks.
+
+    Example:
+        >>> interval_of({"level": 0.9})["level"]
+        0.9
+    """
+    refuse_unknown(given, list(INTERVAL), "there is no option")
+    options = {**INTERVAL, **given}
+    check_interval(options["method"], options["level"], options["resamples"])
+    generator(options["seed"])
+    return options
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from orthotrace.analysis.figures.concepts import concepts_over_tasks, purity_by_
 if TYPE_CHECKING:
     from orthotrace.analysis.concepts.study import ConceptNetwork
 
+MEANS = "Lines are means over seeds, bars ± 1 s.d."
 # Axes of a matrix of correlations: the concepts', and as many free ones as stay readable.
 AXES = 24
 Drawing = tuple[str, Callable[[], Any]]
@@ -67,8 +68,8 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None, along
         concepts = next(iter(firsts.values())).outputs.concepts
         alike = {method: one for method, one in firsts.items() if one.outputs.concepts == concepts}
         found[f"concepts-separability{end}"] = (
-            f"Similarity of the features of concepts, {at}: mean cosine between images of two concepts, over those "
-            "within each; the first network of each method.",
+            f"Similarity of the features of concepts, {at}: size of the mean cosine between images of two concepts, "
+            "over those within each, which count each image with itself; the first network of each method.",
             lambda alike=alike, concepts=concepts: separability_maps(
                 {method: one.evaluation.separate for method, one in alike.items() if one.evaluation}, concepts
             ),
@@ -86,15 +87,14 @@ def concept_drawings(networks: Sequence[ConceptNetwork], view: int | None, along
         if drifts:
             after = sorted({one.task for method in drifts for one in methods[method]})
             found[f"concepts-drift{end}"] = (
-                f"Purity of every concept after every task, {at}, on {where}. Thin lines are networks.",
+                f"Purity of every concept after every task, {at}, on {where}. {MEANS}",
                 lambda drifts=drifts, concepts=concepts, after=after: concepts_over_tasks(
                     {method: one[0] for method, one in drifts.items()}, concepts, after=after, along=along
                 ),
             )
             found[f"concepts-angle{end}"] = (
                 f"Angle between every concept's axis and the same axis after the first analysed task, {at}, in the "
-                "channels before the layer: 0 where a projection method or freeze protects the layer. Thin lines are "
-                "networks.",
+                f"channels before the layer: 0 where a projection method or freeze protects the layer. {MEANS}",
                 lambda drifts=drifts, concepts=concepts, after=after: concepts_over_tasks(
                     {method: one[1] for method, one in drifts.items()},
                     concepts,

@@ -42,7 +42,8 @@ def drawings_of_forgetting(rows: Sequence[ForgettingOfGroup], facets: Facets) ->
             f"Forgetting of task {task} taken apart at {where}: accuracy on its test images after every task, of the "
             f"whole network (trained), of {old} on the activations of now (kept), of the same on activations that are "
             f"turned back by the best rotation (aligned), and of a readout that is fitted again (refitted). What "
-            f"refitted has and trained lacks is there still. Lines are means "
+            f"refitted has and kept lacks is there still. Trained is of all test images and of all classes that the "
+            f"network was asked for, the others are of some images and of the classes of task {task}. Lines are means "
             f"{'over seeds, bars ± 1 s.d.' if several else 'of one seed.'}{line}",
             lambda found=found, task=task, of=of, alone=alone: readout_diagnosis(
                 found, f"Accuracy on task {task}", chance=1 / of[0].classes if alone else None

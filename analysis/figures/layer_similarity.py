@@ -22,13 +22,15 @@ def layer_by_layer(
     found: Mapping[str, tuple[ArrayLike, Sequence[str], Sequence[str]]],
     label: str = "Correlation of RDMs (r)",
     networks: tuple[str, str] = ("one network", "the other network"),
+    most: float = 1.0,
 ) -> Drawn:
     """A matrix of similarities for each pair of networks, or group of them: rows are layers of one, the first lowest.
 
     Args:
         found: title -> similarities (rows, columns), names of the rows, names of the columns.
-        label: of the values, which are at most 1.
+        label: of the values.
         networks: what the rows and the columns are layers of.
+        most: what the values can be at most: the upper end of the colours.
 
     Raises:
         UserError: another number of names than of rows or columns.
@@ -50,7 +52,7 @@ def layer_by_layer(
         len(found), 4, lambda width: max(1.5, min(1.6, tallest) * min(width - 0.5, 2.2)) + 0.4 + (0 if alike else names)
     )
     low = min(0.0, *(float(np.nanmin(values)) for values in matrices.values()))
-    norm, colours = Normalize(low, 1), colormaps["viridis"].with_extremes(bad="0.85")
+    norm, colours = Normalize(low, most), colormaps["viridis"].with_extremes(bad="0.85")
     rows: list[dict[str, Any]] = []
     columns = panels.shape[1]
     room = (size_of(figure)[0] - 0.9 - 0.5 * (1 if alike else columns)) / columns

@@ -226,10 +226,12 @@ def _of_findings(findings: Findings, task: int, stimuli: Stimuli, facets: Facets
             lambda: consistency_by_layer(centroids, "Centroid consistency (r²)", facets=facets),
         )
     if between and centroids:
+        stimuli_too = any(one.stimuli for by_layer in between.values() for one in by_layer.values())
+        over_networks = " Bars of classes are over networks alone." if stimuli_too else ""
         drawings["exemplars"] = (
             f"Consistency between seeds of the RDMs of all images, and of those of the mean activations of the "
             f"{len(stimuli.classes)} classes, after task {task}: networks that agree more on classes than on images "
-            f"place classes alike, and images within them each in its own way. {marks(between)}",
+            f"place classes alike, and images within them each in its own way. {marks(between)}{over_networks}",
             lambda: exemplar_against_centroid(facets.ordered(between), facets.ordered(centroids)),
         )
     if clustering := at_task(findings.clustering, task):

@@ -23,6 +23,8 @@ __all__ = ["Activations", "activations", "readable_layers"]
 
 # Stimuli by which the layers are found: a number that few other dimensions have.
 FEW = 7
+# Layers that look their inputs up.
+TOKENS = (nn.Embedding, nn.EmbeddingBag)
 
 
 class Activations(Iterator[tuple[str, Tensor]]):
@@ -140,8 +142,10 @@ def activations(
     values: dict[str, list[Tensor]] = {}
     places: dict[str, LayerPlace] | None = None
     left_out: dict[str, Unread] = {}
+    # Numbers of tokens stay whole.
+    tokens = not shown.is_floating_point() and any(isinstance(one, TOKENS) for one in model.modules())
     for batch in shown.split(batch_size):
-        found, batch_places, unread = reader.read(batch.to(parameter))
+        found, batch_places, unread = reader.read(batch.to(parameter.device if tokens else parameter))
         left_out |= {one.name: one for one in unread}
         if places is None:
             places = batch_places

@@ -74,7 +74,7 @@ def of_array(
     """Stimuli of an array, sorted by class where there are labels.
 
     Args:
-        images: (n, ...), as the networks take them; uint8 is divided by 255.
+        images: (n, ...), as the networks take them; uint8 is divided by 255, other whole numbers may be tokens.
         labels: of each, (n,), numbers or names; or a file: .npy, or text with one in each line; None for no classes.
         per_class: the first so many of each class; None for all, of which each class must have as many.
         classes: which, in their order; None for all, sorted.
@@ -88,11 +88,13 @@ def of_array(
         >>> found.classes, found.places.tolist()
         (('a', 'b', 'c'), [1, 3, 0, 2, 4, 5])
     """
-    given = images if isinstance(images, Tensor) else np.asarray(images)
-    scale = 255.0 if str(given.dtype).endswith("uint8") else 1.0
-    tensor = given if isinstance(given, Tensor) else torch.from_numpy(np.array(numbers(given, "stimuli")))
-    tensor = tensor.detach().cpu()
-    tensor = tensor.float() / scale if scale != 1 or not isinstance(images, Tensor) else tensor
+    if isinstance(images, Tensor):
+        tensor, kind = images.detach().cpu(), str(images.dtype).removeprefix("torch.")
+    else:
+        tensor, kind = torch.from_numpy(np.array(numbers(images, "stimuli"))), str(np.asarray(images).dtype)
+        tensor = tensor.long() if kind.startswith(("int", "uint")) else tensor.float()
+    if kind == "uint8":
+        tensor = tensor.float() / 255.0
     return _sorted(tensor, len(tensor), labels, per_class, classes)
 
 
@@ -116,7 +118,7 @@ def scaled(stimuli: Stimuli, mean: Any = None, std: Any = None) -> Stimuli:
     """
     if mean is None and std is None:
         return stimuli
-    images = stimuli.images
+    images = stimuli.images if stimuli.images.is_floating_point() else stimuli.images.float()
     for name, values in (("mean", mean), ("std", std)):
         if values is None:
             continue

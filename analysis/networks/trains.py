@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from orthotrace.analysis.rdm.arguments import number
-from orthotrace.analysis.rdm.arrays import finite
+from orthotrace.analysis.rdm.arrays import finite, numbers
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
 from orthotrace.analysis.rdm.spike_trains import van_rossum, victor_purpura
 from orthotrace.core.errors import UserError, refuse_unknown
@@ -62,7 +62,7 @@ class TrainDistance:
 
     def takes(self, values: Tensor | ArrayLike) -> bool:
         """Whether these are spikes: 0, or whole multiples of one height."""
-        heights = np.unique(np.asarray(values, dtype=np.float64))
+        heights = np.unique(numbers(values, "spikes"))
         counts = heights / _height(heights)
         return bool((heights >= 0).all() and np.allclose(counts, counts.round(), rtol=0, atol=1e-4))
 

@@ -73,8 +73,10 @@ def clustering_index(rdm: ArrayLike, labels: ArrayLike) -> float:
         0.5
     """
     values = numbers(rdm, "rdm")
-    if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
-        raise UserError(f"an upper triangle of finite dissimilarities >= 0 is needed, got shape {values.shape}", "rdm")
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise UserError(f"an upper triangle of finite dissimilarities is needed, got shape {values.shape}", "rdm")
+    if (values < 0).any():
+        raise UserError(f"dissimilarities of at least 0 are needed, got {values.min():.4g}", "rdm")
     values = values / unit_of(values)
     n = stimuli_of(len(values))
     _, which = _kinds(labels, n, 2)

@@ -31,6 +31,8 @@ def disagreement(x: ArrayLike, y: ArrayLike) -> float:
         values = finite(one, name)
         if values.ndim not in (1, 2) or not values.size:
             raise UserError(f"outputs (n, classes) or classes (n,) are needed, got shape {values.shape}", name)
+        if values.shape[1:] == (1,):
+            raise UserError("one output alone has no largest: give the classes that were chosen, (n,)", name)
         shapes.append(values.shape)
         chosen.append(values.argmax(axis=1) if values.ndim == 2 else values)
     if shapes[0] != shapes[1]:

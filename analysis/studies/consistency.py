@@ -155,6 +155,13 @@ def by_descriptors(rdms: RDMs, *by: str, **interval: Any) -> dict[tuple[Any, ...
     return found
 
 
+def check_interval(method: str, level: float, resamples: int) -> float:
+    """Refuse what makes no interval, by a UserError; the level as a number."""
+    refuse_unknown([method], get_args(Interval), "there is no interval", "method")
+    whole(resamples, "resamples", 2, "a spread needs at least 2 resamples")
+    return level_of(level)
+
+
 def pair_mean(
     matrix: ArrayLike, method: Interval = "jackknife", level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> PairMean:
@@ -190,9 +197,7 @@ def pair_mean(
     values = np.where(np.eye(len(values), dtype=bool), 0.0, values)
     if not np.isfinite(values).all() or not is_symmetric(values):
         raise UserError("the matrix is not symmetric, or not finite", "matrix")
-    refuse_unknown([method], get_args(Interval), "there is no interval", "method")
-    level = level_of(level)
-    whole(resamples, "resamples", 2, "a spread needs at least 2 resamples")
+    level = check_interval(method, level, resamples)
     n = len(values)
     unit = unit_of(values)
     if unit != 1:

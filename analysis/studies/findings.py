@@ -242,7 +242,7 @@ def find(
     several = {key: same for key, same in members.items() if len(same) > 1}
     # Classes are few, and drawn from no more of their kind: they are not resampled.
     plain = {**interval, "stimuli": False}
-    left_out: list[LeftOut] = []
+    left_out = _ended_early(readings.networks)
     agreed = {
         name: agreements(name, members, readings.layers, rdms[name], one.method, interval["level"], left_out)
         for name, one in references.items()
@@ -267,6 +267,14 @@ def find(
         drift=rdm_drift(readings.networks, readings.layers, interval["level"]),
         left_out=left_out,
     )
+
+
+def _ended_early(networks: Sequence[Network]) -> list[LeftOut]:
+    """Runs of fewer tasks than others: figures of layers are of the last task of all."""
+    last = max(one.task for one in networks)
+    ends = {one.run.folder: one for one in sorted(networks, key=lambda one: one.task)}
+    why = f"those of layers are after task {last}, and this run ends before it; its numbers are in results.json"
+    return [one.left_out("", "figures", why) for one in ends.values() if one.task < last]
 
 
 def _without_stimuli(interval: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,8 +319,6 @@ def _clusterings(
                     try:
                         values.append(clustering_index(without(one.rdms[layer], silent), labels[~silent]))
                     except UserError as error:
-                        if not silent.any():
-                            raise
                         left_out.append(one.left_out(layer, "clustering", str(error)))
             if values:
                 found.setdefault(key, {})[layer] = tuple(values)

@@ -40,7 +40,7 @@ INSIDE = {
     "inference.models.as_models", "inference.significance.Evaluation",
     "inference.significance.ModelComparison", "studies.between", "studies.degeneracy", "studies.dropout", "studies.factors", "studies.findings", "studies.forgetting", "studies.group_names", "studies.readouts", "studies.references", "studies.similarities",
     "studies.consistency.PairMean", "studies.readout.LinearReadout", "studies.readout.ReadoutDiagnosis",
-    "studies.readout.DriftSplit", "studies.consistency.bootstrap_means", "studies.consistency.comparable", "studies.consistency.jackknife_error",
+    "studies.readout.DriftSplit", "studies.consistency.bootstrap_means", "studies.consistency.check_interval", "studies.consistency.comparable", "studies.consistency.jackknife_error",
     "inference.partial.standardised", "inference.partition.VariancePartition", "inference.variance.VarianceComponents", "inference.variance.check_factors",
     "similarity.weights.WeightDistance",
     "concepts.study", "concepts.images", "concepts.layer_outputs", "concepts.roc.AUC", "concepts.roc.Difference",

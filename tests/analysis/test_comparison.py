@@ -269,6 +269,11 @@ def yaml(folder: Path, text: str) -> Path:
     return folder / "list.yaml"
 
 
+def apart(entries):
+    """Each in a group of its own, in which there is no pair."""
+    return [{**one, "columns": {"kind": number}} for number, one in enumerate(entries)]
+
+
 # Mistake -> networks and arguments, by the folder and good entries; the line of the error.
 MISTAKES = {
     "weights of other names": (
@@ -369,6 +374,10 @@ MISTAKES = {
         lambda at, good: yaml(at, "- {model: {_target_: torch.nn.Linear, in_features: {_target_: os.getpid}}}"),
         r"would call 'os\.getpid'",
     ),
+    "an option of intervals that there is not": (lambda at, good: (good, {"levle": 0.9}), "there is no option 'levle'; did you mean 'level'"),
+    "no interval, of networks without one": (lambda at, good: (apart(good), {"method": "jacknife"}), "method: there is no interval 'jacknife'"),
+    "a level": (lambda at, good: (apart(good), {"level": 2}), "level: "),
+    "a seed": (lambda at, good: (apart(good), {"seed": -1}), "seed: a whole number"),
     "no list": (lambda at, good: yaml(at, "{}"), "networks: a list of networks"),
     "a list that is damaged": (lambda at, good: yaml(at, "- {model: ["), "networks: .*list.yaml is damaged"),
     "no such list": (lambda at, good: at / "no.yaml", r"networks: there is no file .*no\.yaml"),

@@ -44,6 +44,19 @@ def test_images_of_another_type_are_taken_in_that_of_the_network():
     assert values.dtype == torch.float64
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32])
+@pytest.mark.parametrize("embedding", [nn.Embedding(9, 4), nn.EmbeddingBag(9, 4)], ids=lambda one: type(one).__name__)
+def test_tokens_stay_whole(embedding, kind):
+    tokens = torch.arange(15, dtype=kind).view(5, 3) % 9
+    ((_, values),) = activations(nn.Sequential(embedding, nn.Flatten()).eval(), tokens, ["0"])
+    assert torch.equal(values.flatten(1), embedding(tokens).detach().flatten(1))
+
+
+def test_whole_numbers_are_taken_by_a_network_without_tokens():
+    ((_, values),) = activations(nn.Sequential(nn.Linear(2, 3)).eval(), torch.arange(8).view(4, 2), ["0"])
+    assert values.shape == (4, 3)
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()

@@ -64,6 +64,14 @@ def test_an_array_with_labels_in_a_file(tmp_path, name):
     assert found.descriptors()["class"].tolist() == ["x"] * 3 + ["y"] * 3
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.int16, np.uint16])
+def test_whole_numbers_may_be_tokens(kind):
+    found = of_array(np.arange(6, dtype=kind).reshape(3, 2))
+    assert found.images.dtype == torch.int64 and found.images.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert scaled(found, std=0.5).images.tolist() == [[0, 2], [4, 6], [8, 10]]
+    assert of_array([[0.0, 1], [2, 3], [4, 5]]).images.dtype == torch.float32
+
+
 def test_a_data_set_is_shown_as_to_runs():
     found = of_source(digits(), per_class=2)
     assert len(found.labels) == 20 and found.order is None and found.classes == tuple("0123456789")

@@ -20,6 +20,9 @@ def test_spikes_of_any_height_count_as_one(name, distance, constant, height):
     assert one == TrainDistance(name, constant)
     spikes = torch.tensor(TRAINS).float() * height
     assert one.takes(spikes) and np.array_equal(one(spikes), distance(TRAINS, constant))
+    if height == 1:
+        spikes = spikes.bfloat16()
+        assert one.takes(spikes) and np.array_equal(one(spikes), distance(TRAINS, constant))
 
 
 @pytest.mark.parametrize("values", [TRAINS - 1, TRAINS + RNG.random(TRAINS.shape), TRAINS * np.array([1, 1.5, 1, 1])])

@@ -43,7 +43,10 @@ BAD = {
     "one": (lambda: clustering_index(np.ones(3), [1, 1, 1]), "at least 2 categories"),
     "alone": (lambda: clustering_index(np.ones(3), [1, 2, 3]), "no category has two stimuli"),
     "zeros": (lambda: clustering_index(np.zeros(3), [1, 1, 2]), "all dissimilarities are 0"),
-    "below 0": (lambda: clustering_index([1.0, -1.0, 2.0], [1, 1, 2]), ">= 0 is needed"),
+    "below 0": (
+        lambda: clustering_index([1.0, -1.0, 2.0], [1, 1, 2]),
+        "rdm: dissimilarities of at least 0 are needed, got -1",
+    ),
     "NaN": (lambda: clustering_index([1.0, np.nan, 2.0], [1, 1, 2]), "finite"),
     "stack": (lambda: clustering_index(np.ones((2, 3)), [1, 1, 2]), r"shape \(2, 3\)"),
 }

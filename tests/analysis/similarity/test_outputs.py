@@ -18,3 +18,8 @@ def test_the_share_of_other_answers():
 def test_answers_to_other_stimuli(x, y):
     with pytest.raises(UserError, match=r"same stimuli and classes|outputs \(n, classes\)"):
         disagreement(x, y)
+
+
+def test_a_single_output_has_no_largest():
+    with pytest.raises(UserError, match="x: one output alone has no largest"):
+        disagreement([[3.0], [-2.0]], [[-5.0], [4.0]])
