@@ -107,7 +107,7 @@ class Evaluation:
         bootstrap: how often the sign of the difference turns in the draws, spread as far as the variance says and about
         the difference: 2 (1 + fewer)/(1 + resamples) two-sided. With few subjects or stimuli it finds too much (without
         any difference 16 % of the time at a level of 5 % with 5 subjects, 8 % with 9): below ten it warns. signed_rank:
-        Wilcoxon's, over subjects.
+        Wilcoxon's, over subjects. Without draws the bound of the noise ceiling counts as known.
 
         Args:
             test: of the three.

@@ -89,9 +89,10 @@ def averaged_rdms(
             found = read_layers(run, task, stimuli, layers, read, model, time)
         for name, values in found:
             if name in layers:
-                one = values if average == "activations" else _counted(partial_rdm(measure, values))
+                # In the type of the activations, as masks are few; in half precision sums would stall.
+                wide = values if values.element_size() > 2 else values.float()
+                one = wide if average == "activations" else _counted(partial_rdm(measure, values))
                 if name in total:
-                    # In the type of the activations: masks are few.
                     total[name] += one
                 else:
                     total[name] = one

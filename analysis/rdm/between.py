@@ -13,7 +13,7 @@ from torch import Tensor
 
 from orthotrace.analysis.rdm.arrays import index_of, is_plain, kinds_of, labels, representable, same_index
 from orthotrace.analysis.rdm.dissimilarity import MEASURES
-from orthotrace.analysis.rdm.patterns import matrix
+from orthotrace.analysis.rdm.patterns import UndefinedPatternsError, matrix
 from orthotrace.analysis.rdm.precisions import same_names
 from orthotrace.analysis.rdm.triangles import checked_triangle, square
 from orthotrace.core.errors import UserError, refuse_unknown
@@ -68,7 +68,13 @@ def cross_run(
     if len(both) < 3:
         # Of two patterns no RDM is made; one that comes twice changes nothing.
         both = torch.cat([both, both[:1]])
-    found = square(checked_triangle(function(both, **options), len(both), name, missing))
+    try:
+        triangle = function(both, **options)
+    except UndefinedPatternsError as error:
+        place = error.stimuli[0]
+        key, place = ("first", place) if place < n else ("second", place - n)
+        raise UserError(f"the pattern of stimulus {place} {error.why}", key) from error
+    found = square(checked_triangle(triangle, len(both), name, missing))
     return found[:n, n : n + len(y)].copy()
 
 

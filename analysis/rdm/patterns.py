@@ -27,6 +27,7 @@ class UndefinedPatternsError(UserError):
     def __init__(self, stimuli: Sequence[int], why: str) -> None:
         super().__init__(f"the pattern of stimulus {stimuli[0]} {why}")
         self.stimuli = list(stimuli)
+        self.why = why
 
 
 def matrix(

@@ -28,12 +28,6 @@ def _rounding(x: Tensor) -> float:
     return torch.finfo(torch.float32).eps * math.sqrt(mean_square) * (math.sqrt(len(x)) + math.sqrt(x.shape[1]))
 
 
-def _pair(x: Activations, y: Activations) -> tuple[Tensor, Tensor]:
-    """Both on one device, not centred yet: centred they would not show how they were rounded."""
-    a, b = plain_pair(x, y)
-    return a, b.to(a.device)
-
-
 def _basis(x: Tensor, name: str) -> Tensor:
     """An orthonormal basis of the centred columns of x, (n, rank), without directions that are rounding.
 
@@ -65,7 +59,7 @@ def canonical_correlations(x: Activations, y: Activations) -> Tensor:
 
     Source: Bjorck & Golub, Mathematics of Computation 27 (1973).
     """
-    a, b = _pair(x, y)
+    a, b = plain_pair(x, y)
     return torch.linalg.svdvals(_basis(a, "first").T @ _basis(b, "second")).clamp_max(1)
 
 
@@ -146,7 +140,7 @@ def pwcca(x: Activations, y: Activations) -> float:
         >>> round(pwcca(x, 2 * x), 6)
         1.0
     """
-    a, b = _pair(x, y)
+    a, b = plain_pair(x, y)
     basis = _basis(a, "first")
     left, rho, _ = torch.linalg.svd(basis.T @ _basis(b, "second"), full_matrices=False)
     weights = ((basis @ left).T @ centred(a)).abs().sum(1)
@@ -179,6 +173,6 @@ def regression(x: Activations, y: Activations) -> float:
         >>> round(regression(x, x[:, :2] - x[:, 2:]), 6)
         1.0
     """
-    a, b = _pair(x, y)
+    a, b = plain_pair(x, y)
     b = centred(b)
     return float((_basis(a, "first").T @ b).square().sum() / b.square().sum())

@@ -26,11 +26,11 @@ def centred_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor
         UserError: see matrix; different numbers of stimuli, or a representation that is constant.
     """
     a, b = plain_pair(x, y, least)
-    return centred(a), centred(b.to(a.device))
+    return centred(a), centred(b)
 
 
 def plain_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor, Tensor]:
-    """Two matrices of the same stimuli, neither of which is constant, as they are.
+    """Two matrices of the same stimuli, neither of which is constant, as they are, on the device of the first.
 
     Raises:
         UserError: as centred_pair.
@@ -41,7 +41,7 @@ def plain_pair(x: Activations, y: Activations, least: int = 3) -> tuple[Tensor, 
         raise UserError(f"the same stimuli are needed: the first has {len(a)}, the second {len(b)}")
     for name, one in (("first", a), ("second", b)):
         _refuse_constant(one, name)
-    return a, b
+    return a, b.to(a.device)
 
 
 def plain_one(x: Activations, least: int = 3) -> Tensor:

@@ -168,7 +168,8 @@ def pair_mean(
     """Mean over pairs of networks, with an interval that resamples networks, never pairs: pairs are dependent.
 
     Jackknife: with m_i the mean without network i, the standard error is sqrt((n - 1)/n sum (m_i - mean(m))^2), and
-    the interval mean +- t(n - 1) of it. It covers the truth as often as it says from three networks on.
+    the interval mean +- t(n - 1) of it. It covers the truth at least as often as it says from three networks on; more
+    often where pairs are independent.
     Bootstrap of nodes: networks are drawn with replacement, pairs of a network with itself are dropped, the interval is
     that of the percentiles. With few networks it is too narrow: at 95 % it covers 81 % with 5, 87 % with 10, 93 % with
     30 (docs/decisions.md); below five there are too few different samples, and the jackknife is taken.

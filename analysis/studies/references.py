@@ -138,12 +138,14 @@ def agreements(
             of = [one for one in same if layer in one.rdms]
             if not of:
                 continue
-            scores = on_shared(
+            by_subject = on_shared(
                 compare.METHODS[method], together((one.rdms, layer) for one in of), rdms.dissimilarities
-            ).mean(axis=1)
-            for one, value in zip(of, scores, strict=True):
-                if np.isnan(value):
-                    why = "its stimuli that are left are too few, or equal"
+            )
+            scores = by_subject.mean(axis=1)
+            for one, row in zip(of, by_subject, strict=True):
+                if (none := np.isnan(row)).any():
+                    beside = "" if none.all() else f" beside RDM {int(none.argmax())} of the reference"
+                    why = f"its stimuli that are left are too few, or equal{beside}"
                     left_out.append(one.left_out(layer, f"reference {name}", why))
             values = scores[~np.isnan(scores)].tolist()
             if values:

@@ -65,6 +65,15 @@ def test_the_mean_over_many_masks_is_the_network_without_them():
     assert (mean - right).abs().max() < 5 * right.max() / 400**0.5
 
 
+def test_sums_over_many_masks_do_not_stall_in_half_precision():
+    """Ones that are added up in bfloat16 stay at 256."""
+    model = network(dropout=nn.Dropout(0.01)).bfloat16()
+    ((*_, mean), _) = sampled(model, (600,), "activations")
+    with torch.no_grad():
+        right = model.eval()(STIMULI.images.bfloat16()).float()
+    assert (mean.float() / right - 1).abs().max() < 0.05
+
+
 def test_each_stimulus_network_and_number_has_its_own_mask_and_the_same_again():
     dropped = lambda *of, **more: [one == 0 for one in sampled(*of, **more)[0]]  # noqa: E731
     first = dropped(network())

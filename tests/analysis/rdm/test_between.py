@@ -93,7 +93,8 @@ FRAME = pd.DataFrame(X, index=list("abcde"))
 BAD = {
     "features": (lambda: cross_run(X, Y[:, :5]), "second: patterns of one number of features are needed, got 8 and 5"),
     "order": (lambda: cross_run(FRAME, FRAME.iloc[::-1]), "second: its index is not that of first"),
-    "constant": (lambda: cross_run(X, np.ones((4, 8))), "stimulus 5 is constant"),
+    "constant": (lambda: cross_run(X, np.ones((4, 8))), "second: the pattern of stimulus 0 is constant"),
+    "constant first": (lambda: cross_run(np.ones((4, 8)), Y), "first: the pattern of stimulus 0 is constant"),
     "measure": (lambda: cross_run(X, Y, "euclidan"), "there is no measure 'euclidan'"),
     "one fold": (lambda: split_half(Z, CONDITIONS, [0] * 12), "two conditions and two folds are needed"),
     "labels": (lambda: split_half(Z, CONDITIONS[:-1], FOLDS), "conditions: 12 measurements and labels of shape"),

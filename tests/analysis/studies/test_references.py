@@ -13,6 +13,7 @@ from scipy import stats
 
 from orthotrace.analysis.networks.runs import Stimuli
 from orthotrace.analysis.rdm.dissimilarity import correlation
+from orthotrace.analysis.rdm.rdms import RDMs
 from orthotrace.analysis.studies.references import Reference, agreements, read_references
 
 RNG = np.random.default_rng(0)
@@ -45,3 +46,13 @@ def test_missing_entries_are_told_and_left_out(tmp_path):
         there = [~np.isnan(subject) & ~np.isnan(NETWORK) for subject in SUBJECTS]
         expected = [of(subject[both], NETWORK[both]) for subject, both in zip(SUBJECTS, there, strict=True)]
         assert found["gpm", 1]["fc1"].mean == pytest.approx(np.mean(expected), abs=1e-10)
+
+
+def test_the_rdm_of_a_reference_that_cannot_be_compared_is_named():
+    """The network has what the one subject lacks, and nothing else that varies."""
+    network = np.ones(15)
+    network[np.isnan(SUBJECTS[0])] = RNG.random(np.isnan(SUBJECTS[0]).sum())
+    left: list[Any] = []
+    one: Any = SimpleNamespace(rdms={"fc1": network}, left_out=lambda *what: what)
+    found, _ = agreements("brain", {("gpm", 1): [one]}, ["fc1"], RDMs(SUBJECTS), "pearson", 0.95, left)
+    assert found == {} and left[0][2].endswith("too few, or equal beside RDM 0 of the reference")
