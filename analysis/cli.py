@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
+from orthotrace.analysis.keys import refuse_for_given, refuse_for_runs
 from orthotrace.analysis.out import folder_name, out_of
 from orthotrace.cli.composed import check_composed
 from orthotrace.cli.errors import mistakes_on_one_line
@@ -185,14 +186,15 @@ def analyse(config: DictConfig, below: str = "") -> Path:
     runs: list[Run] = []
     tasks = options["tasks"]
     if options["networks"] is None:
+        refuse_for_runs(options)
         runs = select(str(options["runs"]), options["where"], chosen.trust)
         if options["epochs"] is not None:
             runs, tasks = at_epochs(runs, options["epochs"])
         grouped: Any = groups(runs)
         shown = chosen.stimuli
-        refuse_for_runs(shown)
         stimuli = common_stimuli(runs, shown.task, shown.per_class, shown.classes)
     else:
+        refuse_for_given(options)
         grouped, stimuli = given_of(config, chosen)
     grouped = named(grouped, chosen.labels or {}, chosen.order)
     facets = Facets(panels_of(grouped, facet_key(grouped, chosen.facets)))
@@ -253,17 +255,6 @@ def tables_of(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {key: of for key, of in rows.items() if of and all(isinstance(one, dict) for one in of)}
 
 
-def refuse_for_runs(shown: StimulusOptions) -> None:
-    """Refuse keys of networks that are given: runs have data sets of their own.
-
-    Raises:
-        UserError: names the first.
-    """
-    for key in ("path", "labels", "size", "mean", "std"):
-        if getattr(shown, key) is not None:
-            raise UserError("runs show the images of their data set; this is for networks=FILE.yaml", f"stimuli.{key}")
-
-
 def given_of(config: DictConfig, chosen: Options) -> tuple[Any, Stimuli]:
     """The groups of networks that are given, and their stimuli.
 
@@ -276,8 +267,6 @@ def given_of(config: DictConfig, chosen: Options) -> tuple[Any, Stimuli]:
     shown = vars(chosen.stimuli) | {"task": None}
     del shown["task"]
     path, dataset = shown.pop("path"), options.get("dataset")
-    if chosen.stimuli.task is not None:
-        raise UserError("networks that are given have no stream of tasks", "stimuli.task")
     if dataset is not None and path is not None:
         raise UserError("give dataset or stimuli.path", "stimuli.path")
     if dataset is not None and shown["labels"] is not None:

@@ -27,6 +27,8 @@ BAD = {
     "layers=[fc9]": "layers: ",
     "layers=['rleu*']": "layers: ",
     "networks=a.yaml": "runs: give runs or networks",
+    "groups=[method]": "groups: groups of runs are what their configurations differ in; this is for networks=FILE.yaml",
+    "dataset=digits": "dataset: runs show the images of their data set; this is for networks=FILE.yaml",
     "stimuli.path=images": "stimuli.path: runs show the images of their data set; this is for networks=FILE.yaml",
     "stimuli.classes=[3]": "stimuli.classes: stimuli of at least two classes are needed",
     "stimuli.per_class=0": "stimuli.per_class: input should be greater than or equal to 1",
@@ -114,6 +116,9 @@ OF_NETWORKS = {
     ("networks=[{model: torch.nn.Flatten}]",): "out: is missing; write out=FOLDER",
     ("networks=[{model: torch.nn.Flatten}]", "out=out"): "networks: there is one network only",
     ("networks=[{model: torch.nn.Flatten},{model: torch.nn.Flatten}]", "out=out"): "stimuli: Flatten needs some: dataset=NAME",
+    ("networks=no.yaml", "where.seed=1"): "where.seed: this chooses runs; leave networks out of the list",
+    ("networks=no.yaml", "epochs=all"): "epochs: this is for runs; networks that are given say by the column task",
+    ("networks=no.yaml", "stimuli.task=1"): "stimuli.task: networks that are given have no stream of tasks",
     ("networks=x.yaml", "dataset=nothing"): "dataset=nothing: no such option",
 }  # fmt: skip
 
