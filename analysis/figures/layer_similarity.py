@@ -70,10 +70,8 @@ def layer_by_layer(
         for (i, j), value in np.ndenumerate(values):
             rows.append({"title": title, "layer": own[i], "other": other[j], "value": float(value)})
             if room / max(values.shape) > CELL and np.isfinite(value):
-                dark = norm(value) < 0.6
-                axes.text(
-                    j, i, f"{value:.2f}", ha="center", va="center", size=pt(5), color="white" if dark else "black"
-                )
+                dark, text = norm(value) < 0.6, f"{value:.2f}".replace("-", "−")
+                axes.text(j, i, text, ha="center", va="center", size=pt(5), color="white" if dark else "black")
     figure.supxlabel(shown(f"Layer of {networks[1]}"))
     figure.supylabel(shown(f"Layer of {networks[0]}"))
     figure.colorbar(panels[0, 0].images[0], ax=panels, label=shown(label), fraction=0.03, shrink=0.8)
