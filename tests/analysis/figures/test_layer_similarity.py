@@ -11,7 +11,7 @@ def test_rows_are_layers_of_one_network_the_first_at_the_bottom():
     figure, rows = layer_by_layer({"a, b": (VALUES, ["x", "y"], ["p", "q", "r"])}, networks=("a", "b"))
     axes = figure.axes[0]
     assert axes.get_ylim() == (-0.5, 1.5) and axes.images[0].norm.vmin == -0.1
-    assert [text.get_text() for text in axes.texts] == ["0.90", "0.20", "-0.10", "0.10", "0.70"]
+    assert [text.get_text() for text in axes.texts] == ["0.90", "0.20", "−0.10", "0.10", "0.70"]
     assert rows[5] == {"title": "a, b", "layer": "y", "other": "r", "value": 0.7}
     assert figure.get_supylabel() == "Layer of a"
 
