@@ -81,10 +81,10 @@ def averaged_rdms(
         seed: of the masks.
         time: how spiking networks are read.
     """
-    weights = digest_of_state(model)
+    weights, device = digest_of_state(model), next(model.parameters(), torch.zeros(())).device
     total: dict[str, Any] = {}
     for number in range(1, counts[-1] + 1):
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(_seed(f"{seed} {weights} {number}"))
             found = read_layers(run, task, stimuli, layers, read, model, time)
         for name, values in found:
