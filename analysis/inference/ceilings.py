@@ -74,14 +74,14 @@ def above_chance(method: str) -> str:
 def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     """Noise ceiling of the RDMs of several subjects.
 
-    For Pearson and cosine in closed form, from the correlations C of the RDMs:
+    For Pearson and cosine, whitened or not, in closed form, from the similarities C of the RDMs:
 
         upper = mean_j sum_k C_kj / sqrt(sum_kl C_kl),  lower = the same over all but j
 
     For others, and where RDMs miss different entries, with the pooled RDM: the mean over those that have an entry of
-    RDMs of one length, or centred and of one spread, or of ranks. For Kendall's tau and whitened comparisons it is
-    close to the best but not it, as in rsatoolbox. For squared Pearson, by which RDMs that are the opposite of each
-    other agree, it is a weighted sum: by the first eigenvector of C.
+    RDMs of one length, or centred and of one spread, or of ranks. For Kendall's tau that is close to the best but not
+    it, and so it is for whitened comparisons. For squared Pearson, by which RDMs that are the opposite of each other
+    agree, it is a weighted sum: by the first eigenvector of C.
 
     Args:
         rdms: upper triangles, (k, m), k >= 2.
@@ -102,7 +102,7 @@ def ceiling(rdms: ArrayLike, method: str = "pearson") -> Ceiling:
     stack = np.ascontiguousarray(moderate(compare.stacks(rdms, None)[0]))
     if len(stack) < 2:
         raise UserError(f"a noise ceiling needs two RDMs or more (got {len(stack)})")
-    if method in ("pearson", "cosine") and (np.isnan(stack) == np.isnan(stack[0])).all():
+    if method in CLOSED and (np.isnan(stack) == np.isnan(stack[0])).all():
         lower, upper = bounds(compare.METHODS[method](stack)[None], np.ones((1, len(stack))))
         return Ceiling(float(lower[0]), float(upper[0]))
     upper = compared(pooled(stack, method), stack, method).mean()
@@ -238,6 +238,9 @@ def _ranks(stack: Matrix) -> Matrix:
     return ranks(stack).mean(0, keepdims=True)
 
 
+WHITENED = ("corr_cov", "cosine_cov")
+# Those by which the score of a sum of RDMs follows from their similarities alone.
+CLOSED = ("pearson", "cosine", *WHITENED)
 # The RDM that does best on a set of RDMs, (k, m) -> (1, m).
 POOLS: dict[str, Callable[[Matrix], Matrix]] = {
     "pearson": _scores,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from orthotrace.analysis.inference.ceilings import bounds, compared, pooled
+from orthotrace.analysis.inference.ceilings import WHITENED, bounds, compared, pooled
 from orthotrace.analysis.inference.models import Fixed
 from orthotrace.analysis.inference.resampling import ROUNDING, correlations, moments
 from orthotrace.analysis.rdm.triangles import places_of
@@ -83,11 +83,14 @@ class Made:
         if len(data) < 2:
             return np.nan, np.nan
         method = self.method
+        if method in WHITENED and not np.isnan(data).any():
+            lower, upper = bounds(compared(data, data, method)[None], subjects[None])
+            return float(lower[0]), float(upper[0])
         copies = np.repeat(np.arange(len(data)), subjects.astype(int))
         upper = compared(pooled(data[copies], method), data, method).mean()
         rest = [pooled(data[copies[copies != one]], method) for one in range(len(data))]
-        lower = [compared(one, data[number][None], method) for number, one in enumerate(rest)]
-        return float(np.mean(lower)), float(upper)
+        others = [compared(one, data[number][None], method) for number, one in enumerate(rest)]
+        return float(np.mean(others)), float(upper)
 
 
 class Folded:

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -13,10 +14,21 @@ SHARED = RNG.standard_normal((9, 6))
 RDMS = np.stack([squared_euclidean(SHARED + 0.7 * RNG.standard_normal((9, 6))) for _ in range(5)])
 
 
+def whitened_length(row):
+    """By the whole covariance of the dissimilarities of nine stimuli."""
+    contrasts = np.zeros((36, 9))
+    for at, (i, j) in enumerate(itertools.combinations(range(9), 2)):
+        contrasts[at, i], contrasts[at, j] = 1, -1
+    return np.sqrt(row @ np.linalg.solve((contrasts @ contrasts.T) ** 2, row))
+
+
 def naive(stack, method):
     """Leave one out, and all, with the pooled RDM written out."""
 
     def pool(rows):
+        if method.endswith("_cov"):
+            rows = [row - (row.mean() if method == "corr_cov" else 0) for row in rows]
+            return sum(row / whitened_length(row) for row in rows)
         if method.startswith("cosine"):
             return sum(row / np.sqrt(np.sum(row**2)) for row in rows)
         if method in ("spearman", "rho_a", "tau_a", "tau_b"):
@@ -58,10 +70,12 @@ def test_the_size_of_rdms_does_not_count_however_large_or_small(method, powers):
 
 
 @pytest.mark.parametrize("stack", [RDMS, RDMS * [[1], [1], [-1], [1], [-1]]], ids=["alike", "opposite"])
-@pytest.mark.parametrize("method", ["pearson", "cosine", "squared_pearson"])
+@pytest.mark.parametrize("method", ["pearson", "cosine", "squared_pearson", "corr_cov", "cosine_cov"])
 def test_no_rdm_does_better_than_the_pooled_one(method, stack):
     best = ceiling(stack, method).upper
-    others = [*stack, *(RDMS.mean(0) + size * RNG.standard_normal((200, 36)) for size in (0.1, 0.5, 2))]
+    others = [stack, *(RDMS.mean(0) + size * RNG.standard_normal((200, 36)) for size in (0.1, 0.5, 2))]
+    # Sums of the RDMs too, of which the pooled one is the best.
+    others.append(RNG.standard_normal((2000, 5)) @ (stack / np.linalg.norm(stack, axis=1, keepdims=True)))
     assert compare.METHODS[method](np.vstack(others), stack).mean(axis=1).max() <= best + 1e-12
 
 

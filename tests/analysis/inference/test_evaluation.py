@@ -66,6 +66,24 @@ def test_cross_validation_against_a_loop(method, rdm_folds, stimulus_folds):
     assert np.allclose(found.scores, scores, atol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["corr_cov", "cosine_cov"])
+def test_the_ceiling_of_a_resample_by_whitened_comparisons(method):
+    """Of a subject that comes twice both copies are left out, and count once."""
+    sampler = Made([PARTS[:1]], DATA, method)
+    (whole,) = sampler.score(np.ones((1, N)), np.ones((1, 6)))
+    limits = ceiling(DATA, method)
+    assert whole[1:] == pytest.approx([limits.lower, limits.upper], abs=1e-12)
+    (found,) = sampler.score(np.ones((1, N)), np.array([[2, 1, 0, 0, 0, 1.0]]))
+    three = DATA[[0, 1, 5]]
+    similar = compare.METHODS[method](three)
+
+    def pooled(weights):
+        return similar @ weights / np.sqrt(weights @ similar @ weights)
+
+    lower = [pooled(np.array(weights))[at] for at, weights in enumerate([(0, 1, 1), (2, 0, 1), (2, 1, 0)])]
+    assert found[1:] == pytest.approx([np.mean(lower), pooled(np.array([2, 1, 1])).mean()], abs=1e-12)
+
+
 def categorical(labels, same=0.0, other=1.0):
     """Two values, as of a model of categories: constant in many a resample."""
     labels = np.array(labels)
