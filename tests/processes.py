@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,16 +58,21 @@ def batches() -> list[list[torch.Tensor]]:
     ]
 
 
-def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
-    """What each subspace takes from an update, after two tasks of which a process sees its share."""
+# Those that put their inputs together at the end of a task: a process may have had none.
+AT_THE_END = ("svd", "complement", "weighted", "regions", "nullspace", "two-sided")
+
+
+def learned(rank: int, world: int, kinds: Iterable[str] = KINDS, shared: bool = True) -> dict[str, torch.Tensor]:
+    """What each subspace takes from an update, after two tasks of which a process sees its share, or the first all."""
     found = {}
     update = torch.randn(3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for name, (kind, options) in KINDS.items():
+    for name in kinds:
+        kind, options = KINDS[name]
         space = kind(8, dtype=torch.float64, **options)
         for task in batches():
             space.begin()
-            for rows in task:
-                space.observe(rows[rank::world])
+            for rows in task if shared or not rank else ():
+                space.observe(rows[rank::world] if shared else rows)
             if isinstance(space, TwoSidedSubspace):
                 space.see(update)
             space.consolidate()
@@ -79,6 +84,7 @@ def learned(rank: int, world: int) -> dict[str, torch.Tensor]:
 def served(rank: int, world: int) -> dict[str, torch.Tensor]:
     """What the subspaces learned, what collectives gave, and the batches that a process was served."""
     found = learned(rank, world)
+    found |= {f"{name}, of one": value for name, value in learned(rank, world, AT_THE_END, shared=False).items()}
     found["rows"] = all_gather_rows(torch.full((rank + 1, 2), float(rank)))
     broadcast_from_first(value := torch.tensor([float(rank)]))
     found["same"] = value

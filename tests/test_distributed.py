@@ -16,7 +16,7 @@ from composed import built
 from conftest import command, started
 from paired import differences, served_and_trained, told
 from pairs import CASES, SMALL, chosen, places_of
-from processes import KINDS, in_two_processes, learned
+from processes import AT_THE_END, KINDS, in_two_processes, learned
 
 from orthotrace.results.run_folder import Run
 
@@ -40,6 +40,12 @@ def test_every_process_holds_the_same_subspace_as_one_would(two, name):
     assert torch.equal(two[0][name], two[1][name])
     assert torch.allclose(two[0][name], learned(0, 1)[name], atol=1e-9)
     assert float(two[0][name].norm()) > 0.1
+
+
+@pytest.mark.parametrize("name", AT_THE_END)
+def test_a_process_that_saw_nothing_holds_what_the_others_hold(two, name):
+    assert torch.equal(two[0][f"{name}, of one"], two[1][f"{name}, of one"])
+    assert torch.allclose(two[0][f"{name}, of one"], learned(0, 1)[name], atol=1e-9)
 
 
 def test_rows_and_values_of_processes(two):

@@ -157,6 +157,17 @@ def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken():
     assert method._slope == 1 / 400
 
 
+def test_masks_begin_flat_in_every_task_of_a_single_epoch():
+    """The number of the epoch is that of the last task's."""
+    method, model, _ = trained(1)
+    context = context_of(STREAM, 1)
+    assert context.epoch == 0
+    method.enter(context)
+    method.begin_task(context)
+    method.training_forward(model, STREAM.test(1).inputs(torch.arange(4)), context)
+    assert method._slope == 1 / 400
+
+
 class Shortcut(nn.Module):
     """Of layers as wide as each other, so that nothing but its values tells of the way past one of them."""
 

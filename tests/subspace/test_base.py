@@ -136,6 +136,14 @@ def test_state_loads_into_a_fresh_subspace_and_continues(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_state_of_another_width_is_refused(kind):
+    space = KINDS[kind](5, rows=2, dtype=torch.float64)
+    with pytest.raises(UserError, match="this state is of 8 features, and the subspace has 5"):
+        space.load_state_dict(learned(kind, randn(30, 8), rows=2).state_dict())
+    assert space.rank == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_zero_inputs_hold_nothing(kind):
     assert learned(kind, torch.zeros(30, 3).double(), energy=0.9).rank == 0
 

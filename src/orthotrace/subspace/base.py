@@ -255,6 +255,8 @@ class Subspace(nn.Module, ABC):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
+            if name == "basis" and saved is not None and saved.shape[1:] != (self.features,):
+                raise UserError(f"this state is of {saved.shape[1]} features, and the subspace has {self.features}")
             if saved is not None and buffer is not None and saved.shape != buffer.shape:
                 self._buffers[name] = torch.empty(saved.shape, dtype=buffer.dtype, device=buffer.device)
         self._made = None

@@ -16,6 +16,8 @@ def least_count(energies: Tensor, total: float, share: float) -> int:
         >>> least_count(torch.tensor([6.0, 3.0, 1.0]), total=20.0, share=0.9)
         2
     """
+    # Few numbers; on a GPU a sum of the first ones is not deterministic.
+    energies = energies.cpu()
     after = energies.sum() - torch.cat([energies.new_zeros(1), energies.cumsum(0)])
     # The subtractions leave rounding where nothing is left.
     allowed = (1 - share + 8 * torch.finfo(energies.dtype).eps) * total

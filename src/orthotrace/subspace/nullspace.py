@@ -67,9 +67,13 @@ class NullSpace(Subspace):
         Raises:
             ValueError: nothing was observed, or something that is not finite.
         """
-        if not int(self.seen):
-            raise NoRowsError()
+        # A process that saw nothing has its part in the sum all the same.
+        if not len(self.running):
+            self.running = self.running.new_zeros(self.features, self.features)
         all_reduce_sum(self.running, self.seen)
+        if not int(self.seen):
+            self.running = self.running[:0].clone()
+            raise NoRowsError()
         if not is_finite(self.running):
             raise ValueError(
                 "the inputs observed in this task are not finite; lower the learning rate, or strengths and noise"

@@ -105,6 +105,7 @@ def at_once(part: Images, device: torch.device) -> int:
 
 def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss: float | None) -> EvaluationResult:
     """What the values of the active outputs, (n, k), explain of the targets."""
+    values, targets = values.cpu(), targets.cpu()
     if not bool(values.isfinite().all()):
         raise UserError("the outputs of the network are not finite: lower the learning rate, or strengths", "optimizer")
     if targets.ndim == 3:
@@ -112,7 +113,7 @@ def _explained(values: Tensor, targets: Tensor, outputs: range, width: int, loss
         return EvaluationResult(float(performed(values, targets).double().mean()), none.double(), none, loss)
     found = r2(values, targets)
     right, count = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.int64)
-    right[outputs.start : outputs.stop], count[outputs.start : outputs.stop] = found.cpu(), 1
+    right[outputs.start : outputs.stop], count[outputs.start : outputs.stop] = found, 1
     return EvaluationResult(float(found.mean()), right, count, loss)
 
 
