@@ -100,7 +100,7 @@ class WandbTracker(Tracker):
     Args:
         project: of the runs.
         entity: user or team; None for the default of the account.
-        mode: "online", or "offline" for a local copy that ``wandb sync`` uploads later.
+        mode: "online", or "offline" for a local copy that ``orthotrace-runs sync`` uploads later.
         unreachable: where the server does not answer: "offline" goes on with a local copy, "stop" stops.
         checkpoints: log the networks after each task as an artifact, at the end of a run.
 
