@@ -200,3 +200,9 @@ class Shortcut(nn.Module):
 def test_networks_that_are_no_chains(model, line):
     with pytest.raises(UserError, match=line):
         HAT().setup(model(), Seeds(), STREAM)
+
+
+def test_a_network_in_float64_is_protected_in_it():
+    method, model, outcome = trained(2, lambda: NETWORKS["mlp"]().double(), binary=True)
+    assert method.used_0.dtype == model.head.weight.dtype == torch.float64
+    assert all(layer.leak < 1e-12 for layer in outcome.layers.values())

@@ -190,6 +190,48 @@ def test_packed_sequences_are_one_input(form):
     assert guard.subspaces["[ih_l0]"].rank == 5
 
 
+class Within(nn.Module):
+    """Runs in autocast by itself, as networks of accelerate do."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.first, self.layer = nn.Linear(6, 8), layer
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            x = self.first(x)
+            found = self.layer(x, x, x) if isinstance(self.layer, nn.MultiheadAttention) else self.layer(x)
+            return found[0].float()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True),
+        lambda: nn.LSTM(8, 5, num_layers=2, batch_first=True),
+        lambda: nn.GRU(8, 5, num_layers=2, bidirectional=True),
+        lambda: nn.RNN(8, 5),
+    ],
+    ids=["attention", "LSTM", "GRU", "RNN"],
+)
+def test_a_network_that_runs_in_autocast_by_itself_is_remembered(layer):
+    torch.manual_seed(0)
+    model = Within(layer())
+    guard = Guard(model, SvdSubspace, rows=2, verify=False)
+    inputs = torch.rand(10, 3, 6)
+    guard.remember(model, inputs)
+    assert all(space.rank == 2 for space in guard.subspaces.values())
+    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    with guard.protecting(optimizer):
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.rand(10, 3, 6)).square().sum().backward()
+            optimizer.step()
+    assert all(leak < 1e-5 for leak in guard.leaks().values())
+    assert any(not torch.equal(value, start[name]) for name, value in model.named_parameters())
+
+
 def test_what_is_remembered_under_autocast_is_held_in_full_digits():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(48, 64), nn.Tanh(), nn.Linear(64, 3))

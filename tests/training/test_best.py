@@ -57,7 +57,7 @@ def test_it_puts_back_what_was_best(monitor, scores, place):
     best = Best(model, monitor)
     # A second task knows nothing of the first.
     for _ in range(2):
-        best.begin([beside])
+        best.begin(lambda: [beside])
         states = []
         for score in scores:
             change(model, beside)
@@ -67,6 +67,18 @@ def test_it_puts_back_what_was_best(monitor, scores, place):
         best.put_back()
         assert all(map(torch.equal, now(model, beside), expected))
         assert list(best.state_dict()) == ["score"]
+
+
+def test_what_is_beside_the_network_is_put_back_wherever_it_is_then():
+    """Buffers are other tensors once their module has been on another device."""
+    model, beside = network(), nn.Module()
+    beside.register_buffer("path", torch.zeros(2))
+    best = Best(model, "loss")
+    best.begin(lambda: [beside.path])
+    best.look(1.0)
+    beside.path = beside.path + 7
+    best.put_back()
+    assert beside.path.tolist() == [0, 0]
 
 
 def test_what_is_kept_is_saved_with_the_task():

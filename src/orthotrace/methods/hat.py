@@ -86,7 +86,7 @@ class HAT(Method):
         self.names = chain_of(model, stream.test(0).inputs(torch.arange(2), next(model.parameters())))
         self.norms = Normalisation(model, "frozen", 0)
         for number, layer in enumerate(self._layers(model)):
-            self.register_buffer(f"used_{number}", torch.zeros(len(layer.weight), device=layer.weight.device))
+            self.register_buffer(f"used_{number}", layer.weight.detach().new_zeros(len(layer.weight)))
             self.register_buffer(f"start_{number}", layer.weight.detach().clone())
         self._last: list[tuple[Tensor, Tensor | None]] = []
 

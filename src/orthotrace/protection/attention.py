@@ -82,7 +82,9 @@ def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: object
             f"key_padding_mask of an attention has shape {tuple(padding.shape)}: (batch, keys) = "
             f"{tuple(key.shape[:2])} is needed"
         )
-    query, key, value = (one.detach().clone() for one in (query, key, value))
+    # A network may run in autocast by itself, and the rows are made outside of it.
+    kind = layer.out_proj.weight.dtype
+    query, key, value = (one.detach().to(kind, copy=True) for one in (query, key, value))
     given = None if padding is None else padding.detach().clone()
     padding = None if padding is None else is_padding(padding)
     return AttentionCall(query, key, value, padding, of["attn_mask"], of["is_causal"], own, given)

@@ -52,15 +52,16 @@ def kept(layer: Any, args: Sequence[Any], kwargs: dict[str, Any], output: Any) -
     inputs = args[0] if args else kwargs["input"]
     state = args[1] if len(args) > 1 else kwargs.get("hx")
     state, cell = state if isinstance(state, tuple) else (state, None)
-    return RecurrentCall(
-        *(_copied(one) for one in (inputs, state, cell, output[0] if isinstance(output, tuple) else output))
-    )
+    output = output[0] if isinstance(output, tuple) else output
+    # A network may run in autocast by itself, and the rows are made outside of it.
+    kind = next(layer.parameters()).dtype
+    return RecurrentCall(*(_copied(one, kind) for one in (inputs, state, cell, output)))
 
 
-def _copied(values: Any) -> Any:
+def _copied(values: Any, kind: torch.dtype) -> Any:
     if isinstance(values, PackedSequence):
-        return values._replace(data=values.data.detach().clone())
-    return None if values is None else values.detach().clone()
+        return values._replace(data=values.data.detach().to(kind, copy=True))
+    return None if values is None else values.detach().to(kind, copy=True)
 
 
 @torch.no_grad()

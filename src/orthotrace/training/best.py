@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,7 +21,7 @@ class Best(nn.Module):
     Example:
         >>> model = nn.Linear(1, 1, bias=False)
         >>> best = Best(model, "loss")
-        >>> best.begin([])
+        >>> best.begin(list)
         >>> for weight, loss in ((1.0, 0.5), (2.0, 0.25), (3.0, 0.75)):
         ...     _ = nn.init.constant_(model.weight, weight)
         ...     best.look(loss)
@@ -37,19 +37,20 @@ class Best(nn.Module):
         self.monitor = monitor
         # In a tuple: the network is not part of it.
         self._model = (model,)
-        self._extra: Sequence[Tensor] = ()
+        self._extra: Callable[[], Sequence[Tensor]] = tuple
         self.register_buffer("score", torch.tensor(float("inf"), dtype=torch.float64))
 
     def _values(self) -> dict[str, Tensor]:
         model = self._model[0]
-        found = (*model.parameters(), *model.buffers(), *self._extra)
+        found = (*model.parameters(), *model.buffers(), *self._extra())
         return {f"value{number}": value.detach() for number, value in enumerate(found)}
 
-    def begin(self, extra: Sequence[Tensor]) -> None:
+    def begin(self, extra: Callable[[], Sequence[Tensor]]) -> None:
         """A task begins, or goes on.
 
         Args:
-            extra: what is trained, or added up, beside the network in this task.
+            extra: gives what is trained, or added up, beside the network in this task. Buffers are other tensors once a
+                module has moved to another device.
         """
         self._extra = extra
 

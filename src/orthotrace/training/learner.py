@@ -215,7 +215,8 @@ class Learner(pl.LightningModule):
                 self.average.restart()
             self._detach.append(self.average.attach(optimizers))
         if self.best is not None:
-            self.best.begin([*self.method.task_parameters(self.context), *self.method.task_counts(self.context)])
+            method, context = self.method, self.context
+            self.best.begin(lambda: [*method.task_parameters(context), *method.task_counts(context)])
         if self._plateau is not None and self._plateau_state is not None:
             self._plateau.load_state_dict(self._plateau_state)
         self._plateau_state = None
