@@ -198,19 +198,16 @@ def test_data_from_outside_with_noise_ceilings(analyze, study, tmp_path):
     assert not list((tmp_path / "out").rglob("reference*"))
 
 
-@pytest.mark.parametrize(
-    ("method", "said", "subjects"),
-    [
-        ("pearson", "Chance (0) lies within the noise ceiling: its lower bound is -0.", 3),
-        ("squared_pearson", "By squared_pearson RDMs that have nothing in common score above 0: 0 is not chance.", 1),
-    ],
-)
+WITHIN = "Chance (0) lies within the noise ceiling: its lower bound is -0."
+ABOVE = "By squared_pearson RDMs that have nothing in common score above 0: 0 is not chance."
+
+
+@pytest.mark.parametrize(("method", "said", "subjects"), [("pearson", WITHIN, 3), ("squared_pearson", ABOVE, 1)])
 def test_chance_is_said_in_figure_report_and_once_on_the_console(analyze, study, tmp_path, method, said, subjects):
     np.save(tmp_path / "noise.npy", np.random.default_rng(0).random((subjects, 19900)))
     answer = analyze(
-        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "where.seed=0", "layers=[head]",
-        "+references.noise.path=noise.npy", f"+references.noise.method={method}", "formats=[png]",
-        "figures=[reference-noise]",
+        f"runs={study}", f"out={tmp_path}/out", "where.method=gpm", "where.seed=0", "layers=[head]", "formats=[png]",
+        "+references.noise.path=noise.npy", f"+references.noise.method={method}", "figures=[reference-noise]",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert answer.out.count(said) == 1 and f"noise: {said}" in answer.out

@@ -113,8 +113,7 @@ class HAT(Method):
     @torch.no_grad()
     def begin_task(self, context: TaskContext) -> None:
         """Draw the embeddings of the task, whose masks begin as flat as those of the first one."""
-        self.batches.zero_()
-        self.counted_epoch.zero_()
+        self.counted_epoch.fill_(-1)
         for number, layer in enumerate(self._layers(self.model)):
             getattr(self, f"start_{number}").copy_(layer.weight)
             if number < len(self.names) - 1:
