@@ -19,3 +19,9 @@ def test_rows_are_layers_of_one_network_the_first_at_the_bottom():
 def test_names_that_do_not_fit():
     with pytest.raises(UserError, match=r"one: \(2, 2\) similarities are needed, got \(2, 3\)"):
         layer_by_layer({"one": (VALUES, ["x", "y"], ["p", "q"])})
+
+
+@pytest.mark.parametrize("most", [1.0, 0.0])
+def test_colours_end_at_the_most_that_there_can_be(most):
+    figure, _ = layer_by_layer({"a and b": ([[-2.0, -0.5]], ["one"], ["one", "two"])}, most=most)
+    assert figure.axes[0].images[0].get_clim() == (-2.0, most)
