@@ -329,7 +329,7 @@ MUTATIONS = [
         "src/orthotrace/protection/guard.py",
         "tests/protection/test_plain_loop.py",
         (
-            "with torch.autocast(self.shown.device.type, enabled=False):\n            for part, space in self._pairs:\n"
+            "with full_precision(self.shown.device.type):\n            for part, space in self._pairs:\n"
             "                free",
             "if True:\n            for part, space in self._pairs:\n                free",
         ),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from orthotrace.core.distributed import all_reduce_sum, rank_and_world_size
+from orthotrace.core.precision import full_precision
 from orthotrace.linalg import energy_shares, row_energy_shares
 
 
@@ -34,7 +35,8 @@ class InputEnergy:
             return
         for some in [*self._rows, rows]:
             # The sum over batches in float64; the products of one batch need no more than float32.
-            product = (some.T @ some).double()
+            with full_precision(some.device.type):
+                product = (some.T @ some).double()
             self._moment = product if self._moment is None else self._moment.add_(product)
         self._rows = []
 
@@ -45,8 +47,12 @@ class InputEnergy:
             frozen: rows held before, (rank, width).
             held: rows held now, (rank + k, width).
         """
+        if self._moment is None and rank_and_world_size()[1] > 1:
+            # A process that saw none takes part in the sum: the others wait for it.
+            self._moment = held.new_zeros(held.shape[1], held.shape[1], dtype=torch.float64)
         if self._moment is not None:
             all_reduce_sum(self._moment)
             return energy_shares(self._moment, frozen.double(), held.double()) if self._moment.any() else None
         rows = torch.cat(self._rows) if self._rows else held[:0]
-        return row_energy_shares(rows, frozen, held) if rows.any() else None
+        with full_precision(rows.device.type):
+            return row_energy_shares(rows, frozen, held) if rows.any() else None

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 from torch.optim import Optimizer
 
 from orthotrace.core.distributed import all_reduce_sum, broadcast_from_first, rank_and_world_size
@@ -164,42 +163,6 @@ def report_written(leaks: Mapping[str, float], allowed: float) -> None:
             "a resume load the model's own state too); call guard.settle() between writing it and guard.remember, or "
             "guard.remember again for what it does now"
         )
-
-
-def are_inputs(given: Sequence[object]) -> None:
-    """There are inputs: tensors, tuples of them, or iterables of batches, whose batches are looked at as they come."""
-    for one in given:
-        if isinstance(one, (str, bytes, Mapping)) or (isinstance(one, tuple) and not one):
-            raise _no_inputs(one)
-        if not isinstance(one, (Tensor, Iterable)):
-            raise _no_inputs(one)
-        for batch in one if isinstance(one, list) else ():
-            inputs_of(batch)
-
-
-def are_several(inputs: object) -> bool:
-    """Whether a model takes these as arguments of their own: a tuple, but for packed sequences, which are one."""
-    return isinstance(inputs, tuple) and not isinstance(inputs, PackedSequence)
-
-
-def inputs_of(batch: object) -> Tensor | tuple[Any, ...]:
-    """The inputs of a batch that an iterable gives: of a list, as loaders make them, the first; labels follow it.
-
-    Example:
-        >>> inputs_of([torch.ones(2), torch.tensor([0, 1])])
-        tensor([1., 1.])
-    """
-    found = batch[0] if isinstance(batch, list) and batch else batch
-    if isinstance(found, Tensor) or (isinstance(found, tuple) and found):
-        return found
-    raise _no_inputs(found)
-
-
-def _no_inputs(given: object) -> UserError:
-    return UserError(
-        f"tensors of inputs are needed, tuples of them, or a loader of batches [inputs, labels] (got "
-        f"{type(given).__name__}); of other batches: guard.remember(model, (batch[...] for batch in loader))"
-    )
 
 
 def projects(label: str, space: Subspace, outputs: int) -> None:

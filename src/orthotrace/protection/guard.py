@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError
+from orthotrace.core.precision import full_precision, is_reduced
 from orthotrace.core.seeds import derived, generator
 from orthotrace.layers.spiking import SpikingNetwork
 from orthotrace.linalg import in_blocks, is_finite
@@ -106,6 +107,8 @@ class Projector(Held):
         # Of the task that is trained, once another has ended: what else must not move; whether a step was checked.
         self._still: Still | None = None
         self._stepped = True
+        # Whether products are shortened, which is not asked in every step.
+        self._short = False
 
     def _add_transposed(self, number: int) -> None:
         super()._add_transposed(number)
@@ -133,12 +136,14 @@ class Projector(Held):
             start = self.start(number)
             for rows in in_blocks(*start.shape):
                 start[rows] = part.joined(rows)
-            space.begin()
+            with full_precision(start.device.type):
+                space.begin()
         for seen in self.embeddings.values():
             seen.begin()
         if self.head is not None:
             self.head.begin()
         self._note()
+        self._short = is_reduced(self.started.device.type)
         self.started += 1
 
     def enter(self, number: int, outputs: range | None = None) -> None:
@@ -177,29 +182,26 @@ class Projector(Held):
         self._note()
 
     def _project(self, whole: bool) -> None:
-        device = self.watched.device.type
-        if torch.is_autocast_enabled(device):
-            with torch.autocast(device, enabled=False):
-                self._project(whole)
-            return
         if self.head is not None:
             self.head.hold(self._outputs)
         if self.norms.held:
             self.norms.hold()
         if self.rule == "gradient":
             return
-        # In every step, so by the shortest way.
-        for weight, bias, part, before, constant, space in self._steps or self._moving():
-            if whole and not space.exact:
-                continue
-            if part is None:
-                space.take_from(weight, before)
-            else:
-                part.take_from(weight, space.inside(part.of(weight) - before))
-            if bias is not None:
-                bias.copy_(constant)
-            if not space.exact:
-                before.copy_(weight if part is None else part.of(weight))
+        device = self.watched.device.type
+        with full_precision(device) if self._short or torch.is_autocast_enabled(device) else nullcontext():
+            # In every step, so by the shortest way.
+            for weight, bias, part, before, constant, space in self._steps or self._moving():
+                if whole and not space.exact:
+                    continue
+                if part is None:
+                    space.take_from(weight, before)
+                else:
+                    part.take_from(weight, space.inside(part.of(weight) - before))
+                if bias is not None:
+                    bias.copy_(constant)
+                if not space.exact:
+                    before.copy_(weight if part is None else part.of(weight))
         for seen in self.embeddings.values():
             if seen.exact or not whole:
                 seen.hold()
@@ -240,8 +242,10 @@ class Projector(Held):
 
         For steps that are linear in gradients that nobody else looks at, see ProjectedInputs; after attach.
         """
-        for number, (part, space) in enumerate(self._pairs):
-            if self.rule == "applied" and number not in self._transposed and is_worth_it(part, space):
+        # Where products are shortened, only what is projected after the step is exact.
+        exact = self.rule == "applied" and not is_reduced(self.started.device.type)
+        for number, (part, space) in enumerate(self._pairs if exact else ()):
+            if number not in self._transposed and is_worth_it(part, space):
                 start, draw = self.start(number)[:, : part.features], generator(self.seed, 2, number, int(self.started))
                 self._inputs[number] = ProjectedInputs(part, space, start, draw)
         if self._inputs:
@@ -274,6 +278,7 @@ class Projector(Held):
             project_moments(self, optimizers)
         self._part_from_inputs()
         self._note()
+        self._short = is_reduced(self.started.device.type)
         self._later = int(self.started) > 1
         thaw = self.norms.attach()
         self._still = Still(self._model[0], self.held_layers().values(), self.norms.trainable) if self._later else None
@@ -296,7 +301,7 @@ class Projector(Held):
         if not all(is_finite(part.weight) for part in self.parts):
             # Training has diverged: that is what is to be reported.
             return
-        leaks = self._exact_leaks()
+        leaks = self.exact_leaks()
         if self.rule == "applied":
             # Soft projections leak by definition; what counts is a step that they did not see.
             for (part, space), last in zip(self._pairs, self._last, strict=True):
@@ -305,11 +310,6 @@ class Projector(Held):
         if self.rule == "applied" and self.head is not None and self.head.moved(self._outputs):
             leaks["the head"] = 1.0
         checks.report_leak(leaks, LEAK, self.rule == "applied", optimizers)
-
-    def _exact_leaks(self) -> dict[str, float]:
-        """The leaks of what must have none."""
-        held = (self.subspaces | self.embeddings).items()
-        return self.leaks([name for name, one in held if one.exact])
 
     def watching(self) -> AbstractContextManager[dict[str, list[Sequence[Tensor]]]]:
         """Collect the inputs of the protected layers within the block, see Taps."""
@@ -359,7 +359,8 @@ class Projector(Held):
             self._find_transposed(inputs)
         for name, seen in self.embeddings.items():
             seen.observe([tokens for (tokens,) in inputs.get(name, ())])
-        with torch.autocast(self.shown.device.type, enabled=False):
+        device = self.shown.device.type
+        with full_precision(device) if self._short or torch.is_autocast_enabled(device) else nullcontext():
             for part, space in self._pairs:
                 calls = inputs.get(part.name, ())
                 rows = calls[0][part.group] if len(calls) == 1 else part.rows(inputs)
@@ -380,7 +381,7 @@ class Projector(Held):
         self.shown.zero_()
         self._steps = None
         full = []
-        with torch.autocast(self.shown.device.type, enabled=False):
+        with full_precision(self.shown.device.type):
             for part, space in self._pairs:
                 free = space.free
                 try:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, nearest
+from orthotrace.core.precision import full_precision
 from orthotrace.linalg import in_blocks, leak_by_rows
 from orthotrace.protection import checks
 from orthotrace.protection.embedding import LAYERS as EMBEDDINGS
@@ -172,13 +173,19 @@ class Held(nn.Module):
             labels: of the matrices, and names of embeddings; None for all.
         """
         found = {}
-        for label, part in zip(self.labels, self.parts, strict=True):
-            if labels is None or label in labels:
-                found[label] = leak_by_rows(self._moved(label, part), self._held(label, part))
+        with full_precision(self.started.device.type):
+            for label, part in zip(self.labels, self.parts, strict=True):
+                if labels is None or label in labels:
+                    found[label] = leak_by_rows(self._moved(label, part), self._held(label, part))
         for name, seen in self.embeddings.items():
             if labels is None or name in labels:
                 found[name] = seen.leak()
         return found
+
+    def exact_leaks(self) -> dict[str, float]:
+        """The leaks of what must have none."""
+        held = (self.subspaces | self.embeddings).items()
+        return self.leaks([name for name, one in held if one.exact])
 
     def _moved(self, label: str, part: WeightMatrix) -> Iterator[tuple[Tensor, Tensor]]:
         """What a matrix has moved, and the matrix, some rows at a time."""
@@ -212,6 +219,19 @@ class Held(nn.Module):
         """Whether the constant input of a bias is held."""
         # Of a layer that no earlier task has called, nothing is held.
         return space.active or (space.holds_constant and int(self.started) > 1 and int(space.tasks) > 0)
+
+    def made(self) -> dict[str, str]:
+        """What a state must fit, by layer; weights that are used from their other side too count once."""
+        labels = self.labels[: len(self.labels) - len(self._transposed)]
+        parts = dict(zip(self.labels, self.parts, strict=True))
+        made = {
+            where(label): f"a {type(self.subspaces[label]).__name__} of {tuple(parts[label].weight.shape)}"
+            for label in labels
+        }
+        made |= {where(name): f"tokens of {tuple(seen.start.shape)}" for name, seen in self.embeddings.items()}
+        if self.head is not None:
+            made[where(self.head_name)] = f"a head of {tuple(self.head.start.shape)}"
+        return made
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         for number in state_dict.get(prefix + "transposed", torch.zeros(0)).tolist():

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from orthotrace.core.errors import UserError
+from orthotrace.core.precision import full_precision, is_reduced
 from orthotrace.protection import checks
 from orthotrace.protection.gradient_rule import project_gradients
 from orthotrace.protection.guard import LEAK, Projector, Rule
-from orthotrace.protection.matrices import where
+from orthotrace.protection.inputs import arguments, check_inputs
 from orthotrace.protection.normalisation import Mode
 from orthotrace.protection.still import Still, mark
 from orthotrace.protection.verify import Replay, report
@@ -110,6 +111,7 @@ class Guard(Projector):
             raise UserError("a block of guard.protecting runs already: give it all optimizers, guard.protecting(a, b)")
         checks.has_outputs(self.head_name, self.outputs)
         checks.own_outputs(self.head_name, self.outputs, self._used, self._trained)
+        self._follow()
         checks.trains_some(optimizers, [*self.layers.values(), *([] if self.head is None else [self.head.layer])])
         self.check_layers()
         self._refuse_written()
@@ -175,8 +177,12 @@ class Guard(Projector):
     def outputs(self, outputs: range | None) -> None:
         if self._running and outputs != self._outputs:
             raise UserError("set guard.outputs before the block of guard.protecting, for the whole of it", "outputs")
-        if self.head is not None:
-            self._outputs = self.head.checked(outputs)
+        if self.head is None and outputs is not None:
+            raise UserError(
+                "this guard has no head whose outputs belong to tasks: name it, Guard(model, ..., head='NAME')",
+                "outputs",
+            )
+        self._outputs = outputs if self.head is None else self.head.checked(outputs)
 
     def begin(self) -> None:
         """Start a task, see Projector."""
@@ -205,7 +211,8 @@ class Guard(Projector):
             model: the model, called in evaluation mode.
             *batches: inputs of the task, as the model takes them; a tuple for a model of several. Or an iterable of
                 batches: a DataLoader, a list, a generator. Of a batch that is a list, [inputs, labels], the inputs
-                are taken. A subspace that learns step by step, such as HebbianSubspace, needs some ten batches.
+                are taken. They are moved to the model's device. A subspace that learns step by step, such as
+                HebbianSubspace, needs some ten batches.
 
         Warns where the weights have moved since the last task though no optimizer was guarded.
 
@@ -215,7 +222,8 @@ class Guard(Projector):
         """
         if self._running:
             raise UserError("call guard.remember after the block of guard.protecting, not within it")
-        checks.are_inputs(batches)
+        check_inputs(batches)
+        self._follow()
         if not self._trained:
             checks.has_outputs(self.head_name, self.outputs)
         checks.has_layers(model, self.layers.values())
@@ -224,11 +232,11 @@ class Guard(Projector):
         if not int(self.started):
             # The task ran before the guard was asked to protect anything: the first one.
             self.begin()
+        self._short = is_reduced(self.started.device.type)
         training, seen = model.training, False
         model.eval()
         try:
-            for batch in _each(batches):
-                given = batch if checks.are_several(batch) else (batch,)
+            for given in arguments(batches, model):
                 with torch.no_grad(), self.watching() as inputs:
                     model(*given)
                 self.observe(inputs)
@@ -275,7 +283,7 @@ class Guard(Projector):
     def _outputs_held(self) -> dict[str, Tensor]:
         """W M^T of each matrix under an exact projection; vectors of tokens seen; weights of outputs that are used."""
         pairs = [(part, self._held(part.label, part)) for part, space in self._pairs if space.exact]
-        with torch.autocast(self.shown.device.type, enabled=False):
+        with full_precision(self.shown.device.type):
             found = {part.label: part.joined().to(held.dtype) @ held.T for part, held in pairs}
         found |= {name: one.layer.weight[one.seen].clone() for name, one in self.embeddings.items() if one.exact}
         if self.head is not None:
@@ -289,7 +297,7 @@ class Guard(Projector):
             # A warning tells: what the network does now can be remembered instead.
             return
         if self.rule == "applied" and (free or self._guarded):
-            checks.report_written(self._leaks_since() if free else self._exact_leaks() | self._leak_of_head(), LEAK)
+            checks.report_written(self._leaks_since() if free else self.exact_leaks() | self._leak_of_head(), LEAK)
         self.norms.check_still()
         if self._between is not None:
             self._between.check()
@@ -327,6 +335,19 @@ class Guard(Projector):
             seen.capacity.rank for seen in self.embeddings.values()
         )
 
+    def _follow(self) -> None:
+        """Be where the model is: it may have been moved since."""
+        device = next(self._model[0].parameters()).device
+        if self.started.device != device:
+            self.to(device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # What is no buffer moves with those that are.
+        self._inside = {label: fn(value) for label, value in self._inside.items()}
+        if self._replay is not None:
+            self._replay.apply(fn)
+        return super()._apply(fn, recurse)
+
     def _sums(self) -> list[list[int]]:
         """By which weights that moved are recognised."""
         return [mark(value) for layer in self.held_layers().values() for value in layer.parameters()]
@@ -338,7 +359,7 @@ class Guard(Projector):
     def get_extra_state(self) -> dict[str, Any]:
         """What the checks know of earlier tasks; a part of state_dict."""
         return {
-            "made": self._made(),
+            "made": self.made() | {"normalisation": self.norms.kind},
             "open": self._open,
             "guarded": self._guarded,
             "ended": self._ended,
@@ -371,30 +392,8 @@ class Guard(Projector):
             raise UserError("this is no state of a guard: load what guard.state_dict() gave")
         extra = f"{prefix}_extra_state"
         if extra in state_dict:
-            checks.made_alike(state_dict[extra]["made"], self._made())
+            checks.made_alike(state_dict[extra]["made"], self.made() | {"normalisation": self.norms.kind})
         super()._load_from_state_dict(state_dict, prefix, local, strict, missing, *rest)
         # A state that was saved before there was any goes on as before.
         if extra in missing:
             missing.remove(extra)
-
-    def _made(self) -> dict[str, str]:
-        """What a state must fit: subspaces by label, but for weights that are used from their other side too; modes."""
-        labels = self.labels[: len(self.labels) - len(self._transposed)]
-        parts = dict(zip(self.labels, self.parts, strict=True))
-        made = {
-            where(label): f"a {type(self.subspaces[label]).__name__} of {tuple(parts[label].weight.shape)}"
-            for label in labels
-        }
-        made |= {where(name): f"tokens of {tuple(seen.start.shape)}" for name, seen in self.embeddings.items()}
-        if self.head is not None:
-            made[where(self.head_name)] = f"a head of {tuple(self.head.start.shape)}"
-        return made | {"normalisation": self.norms.kind}
-
-
-def _each(given: Iterable[Any]) -> Iterator[Any]:
-    """The inputs of every batch, one after another."""
-    for one in given:
-        if isinstance(one, (Tensor, tuple)):
-            yield one
-        else:
-            yield from map(checks.inputs_of, one)

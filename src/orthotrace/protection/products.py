@@ -24,6 +24,16 @@ def is_turned(layer: object) -> bool:
     return f"{type(layer).__module__}.{type(layer).__qualname__}" in TURNED
 
 
+def has_inputs_first(layer: object) -> bool:
+    """Whether the weight of a layer has its inputs first: of a transposed convolution, or as GPT-2 has them.
+
+    Example:
+        >>> has_inputs_first(nn.ConvTranspose2d(2, 3, 1)), has_inputs_first(nn.Conv2d(2, 3, 1))
+        (True, False)
+    """
+    return isinstance(layer, TRANSPOSED) or is_turned(layer)
+
+
 def matrices(name: str, layer: Any) -> list[WeightMatrix]:
     """The matrices of a layer, one for each group.
 
@@ -31,7 +41,7 @@ def matrices(name: str, layer: Any) -> list[WeightMatrix]:
         >>> [(part.label, part.features) for part in matrices("conv", nn.Conv2d(4, 6, 3, groups=2))]
         [('conv[1]', 18), ('conv[2]', 18)]
     """
-    groups, turned = getattr(layer, "groups", 1), isinstance(layer, TRANSPOSED) or is_turned(layer)
+    groups, turned = getattr(layer, "groups", 1), has_inputs_first(layer)
     weight = trained(layer, "weight")
     width = weight.shape[0] // groups
     # Of a transposed convolution the weight begins with the inputs, and an output has a row for each place it reaches.

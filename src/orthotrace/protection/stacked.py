@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from orthotrace.core.errors import UserError
+from orthotrace.core.precision import full_precision
 from orthotrace.protection.guard import Projector
 from orthotrace.subspace import HebbianSubspace, SvdSubspace
 
@@ -127,10 +128,11 @@ class StackedProjector:
             values.copy_(before)
         for one in self._matrices:
             update = one.weight - one.before
-            if one.second is None:
-                one.weight.baddbmm_(update, one.first, alpha=-1)
-            else:
-                one.weight.baddbmm_(update @ one.first, one.second, alpha=-1)
+            with full_precision(update.device.type):
+                if one.second is None:
+                    one.weight.baddbmm_(update, one.first, alpha=-1)
+                else:
+                    one.weight.baddbmm_(update @ one.first, one.second, alpha=-1)
 
 
 def padded(bases: Sequence[Tensor]) -> Tensor:

@@ -125,6 +125,11 @@ class Replay:
             for task, one in inputs.items()
         }
 
+    def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Apply a function to the inputs that are kept, such as one that moves them to another device."""
+        self._inputs = {task: tree_map(_of_tensors(fn), one) for task, one in self._inputs.items()}
+        self._before, self._since = {}, None
+
     def _takes(self, few: Tensor) -> bool:
         """Whether the model takes a few of a batch: not where the first dimension is time, or features."""
         try:
@@ -344,6 +349,10 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 def _given(call: Done) -> list[Any]:
     """What a call was given, which is kept of layers held alone."""
     return [call.args, call.kwargs]
+
+
+def _of_tensors(fn: Callable[[Tensor], Tensor]) -> Callable[[Any], Any]:
+    return lambda value: fn(value) if isinstance(value, Tensor) else value
 
 
 def _size(calls: Sequence[Done]) -> int:
