@@ -76,3 +76,15 @@ def test_its_draws_are_those_of_the_seed():
 def test_sizes_that_cannot_be():
     with pytest.raises(UserError, match="size"):
         StochasticPool2d(0)
+
+
+def test_the_sums_of_a_draw_are_those_of_torch_and_made_without_what_no_gpu_does_twice_alike(monkeypatch):
+    x = torch.rand(3, 2, 9, 9, generator=torch.Generator().manual_seed(0))
+    cells = x.unfold(2, 3, 3).unfold(3, 3, 3).flatten(4)
+    torch.manual_seed(0)
+    sums = cells.cumsum(-1)
+    level = torch.rand(sums.shape[:-1]) * sums[..., -1]
+    expected = cells.gather(-1, (sums <= level[..., None]).sum(-1, keepdim=True)).squeeze(-1)
+    monkeypatch.setattr(torch.Tensor, "cumsum", None)
+    torch.manual_seed(0)
+    assert torch.equal(StochasticPool2d(3).train()(x), expected)

@@ -332,3 +332,21 @@ def test_the_same_seeds_draw_the_same_adapters(name):
         factors = [factor for one in method.adapters for factor in (one.low_rank.down, one.low_rank.up)]
         found.append(torch.cat([factor.detach().flatten() for factor in factors]))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain"])
+def test_what_an_average_leaves_in_the_readout_is_taken_back(scenario):
+    stream = Split(digits(), tasks=2, scenario=scenario)
+    method, model = begun(METHODS["inflora"], stream=stream)
+    train(method, model, 0, stream=stream)
+    context = context_of(stream, 1)
+    method.enter(context)
+    method.begin_task(context)
+    readout = method.readout.head.layer if scenario == "task" else method.readout.layers[""]
+    with torch.no_grad():
+        readout.weight.add_(0.1)
+    method.weights_written()
+    if scenario == "task":
+        assert not method.readout.head.moved(stream.active.for_training(1))
+    else:
+        assert max(method.readout.leaks().values()) <= 1e-12

@@ -47,3 +47,11 @@ def test_several_processes_add_up_moments(monkeypatch):
     energy.add(rows := torch.randn(3, WIDTH, generator=G))
     assert energy.shares(BASIS[:0], BASIS) is not None
     assert torch.allclose(summed[0], (rows.T @ rows).double())
+
+
+def test_a_process_that_saw_nothing_takes_part_in_the_sum(monkeypatch):
+    monkeypatch.setattr(audit, "rank_and_world_size", lambda: (1, 2))
+    rows = torch.randn(3, WIDTH, generator=G)
+    monkeypatch.setattr(audit, "all_reduce_sum", lambda moment: moment.add_((rows.T @ rows).double()))
+    expected = energy_shares((rows.T @ rows).double(), BASIS[:0].double(), BASIS.double())
+    assert InputEnergy().shares(BASIS[:0], BASIS) == pytest.approx(expected, abs=1e-6)

@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tasks import context_of
+from tasks import TRAIN, context_of
 from torch import nn
 
 from orthotrace.core.errors import UserError
 from orthotrace.core.seeds import Seeds
+from orthotrace.data.batches import Batches
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
 from orthotrace.layers.maxout import Maxout
@@ -143,17 +144,19 @@ def test_the_gradient_of_an_embedding_is_as_if_nothing_was_annealed():
         torch.testing.assert_close(value.grad[inside], expected[inside].detach(), rtol=1e-2, atol=1e-4)
 
 
-def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken():
+# A last batch of a single image is joined to the one before.
+@pytest.mark.parametrize("count", [300, 65, 66])
+def test_masks_grow_steep_within_an_epoch_and_the_loss_counts_what_is_taken(count):
     method, model, _ = trained(1, steps=1)
-    context, images = context_of(STREAM, 0), STREAM.test(0)
+    context, images = context_of(STREAM, 0, TRAIN.take(torch.arange(count))), STREAM.test(0)
     method.enter(context)
     slopes = []
-    for _ in range(-(-len(context.part) // 32)):
-        method.training_forward(model, images.inputs(torch.arange(4)), context)
+    for _ in Batches(context.part, 32, 0, 0):
+        method.training_forward(model, images.inputs(torch.arange(4)), replace(context, epoch=1))
         slopes.append(method._slope)
-    assert slopes[-1] == pytest.approx(400) and min(slopes) > 0 and slopes == sorted(slopes)
-    # The next epoch begins as the first one did.
-    method.training_forward(model, images.inputs(torch.arange(4)), replace(context, epoch=1))
+    assert slopes[0] == 1 / 400 and slopes[-1] == pytest.approx(400) and slopes == sorted(slopes)
+    # The next epoch begins as this one did.
+    method.training_forward(model, images.inputs(torch.arange(4)), replace(context, epoch=2))
     assert method._slope == 1 / 400
 
 

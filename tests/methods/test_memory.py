@@ -4,9 +4,13 @@ import pytest
 import torch
 
 from orthotrace.core.errors import UserError
+from orthotrace.core.seeds import Seeds
 from orthotrace.data.images import Images
+from orthotrace.data.sources import digits
+from orthotrace.data.streams import Split
 from orthotrace.methods.memory import Memory, MemoryOptions
 from orthotrace.methods.replay import ExperienceReplay
+from orthotrace.models.mlp import MLP
 
 
 def part(count: int, classes: int, first: int = 0) -> Images:
@@ -123,3 +127,15 @@ def test_an_image_that_comes_again_is_in_it_once():
     for _ in range(3):
         fill(few, part(20, 2), 0)
     assert len(few) == 20
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_answers_are_kept_as_the_network_gives_them(kind):
+    stream = Split(digits(), tasks=2)
+    model = MLP(stream.shape, 10, hidden=[4]).to(kind)
+    made = Memory.of(MemoryOptions(size=10), model, Seeds(), stream, keeps_logits=True)
+    assert made is not None
+    of, places = stream.task(0).train, torch.arange(10)
+    logits = model(of.inputs(places, torch.zeros((), dtype=kind))).detach()
+    made.offer(of, places, 0, logits)
+    assert made.logits.dtype == kind and sorted(made.logits[:, 0].tolist()) == sorted(logits[:, 0].tolist())

@@ -5,7 +5,8 @@ import torch
 from subspaces import KINDS, learned, randn
 
 from orthotrace.core.errors import UserError
-from orthotrace.subspace import HebbianSubspace
+from orthotrace.methods.gpm import GPM
+from orthotrace.subspace import HebbianSubspace, SvdSubspace
 from orthotrace.subspace.counts import least_count, optimum_count
 
 
@@ -56,3 +57,23 @@ def test_rows_that_are_all_used_are_told():
 def test_options_that_cannot_be(options, line):
     with pytest.raises(UserError, match=f"^{line}"):
         HebbianSubspace(8, **options)
+
+
+@pytest.mark.parametrize("kind", [SvdSubspace, HebbianSubspace])
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"rows": 2, "growth": 0.1}, "growth: is added to the energy, and rows take its place: leave it at 0"),
+        ({"rank": "optimum", "growth": 0.1}, "growth: is added to the energy, and rank takes its place: leave it at 0"),
+        ({"energy": 0.9, "plasticity": 1.0}, "plasticity: is of the optimum: set rank to optimum, or leave it at 0.3"),
+        ({"rows": 2, "plasticity": 1.0}, "plasticity: is of the optimum: set rank to optimum, or leave it at 0.3"),
+    ],
+)
+def test_what_nothing_would_heed_is_refused(kind, options, line):
+    with pytest.raises(UserError) as error:
+        kind(8, **options)
+    assert str(error.value) == line
+    # A method refuses it before it meets a network.
+    with pytest.raises(UserError) as error:
+        GPM(**{"energy": None, **options})
+    assert str(error.value) == line

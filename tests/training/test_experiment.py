@@ -13,6 +13,7 @@ from orthotrace.models.convnet import ConvNet
 from orthotrace.models.mlp import MLP
 from orthotrace.results.run_folder import Run
 from orthotrace.training.experiment import Experiment
+from orthotrace.training.learner import Learner
 from orthotrace.training.settings import Components, Optimization, Training
 from orthotrace.training.tracking import Tracker
 
@@ -159,3 +160,15 @@ def test_a_run_tells_of_statistics_behind_dropout(tmp_path):
     given = ("method=finetune", "stream=permuted", "model=convnet", "model.channels=[8,8]", "regularizer.dropout=.2")
     with pytest.warns(UserWarning, match="layer 'bn2': its running statistics"):
         built(Run(tmp_path / "run"), *given)
+
+
+def test_a_run_is_on_its_device_before_anything_is_made_of_its_weights(tmp_path, monkeypatch):
+    """A task that goes on in another process must find what the first process had, on the same device."""
+    seen = []
+    ours = experiment(tmp_path)
+    to, measure, begin = Learner.to, Experiment.measure, Experiment.begin_task
+    monkeypatch.setattr(Learner, "to", lambda self, device: seen.append(device) or to(self, device))
+    monkeypatch.setattr(Experiment, "measure", lambda self: seen.append("measured") or measure(self))
+    monkeypatch.setattr(Experiment, "begin_task", lambda self: seen.append("begun") or begin(self))
+    ours.run()
+    assert seen[:3] == [ours.trainer.strategy.root_device, "measured", "begun"]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -146,3 +148,28 @@ def test_options_that_cannot_be(options):
 def test_dropout_without_a_nonlinearity_is_refused():
     with pytest.raises(UserError, match="dropout: the model has no nonlinearity"):
         Regularizer(dropout=0.1).setup(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_norms_are_those_of_what_comes_in_where_a_weight_has_its_inputs_first(groups):
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=groups, bias=False).double()
+    with torch.no_grad():
+        # Of single outputs, so that some are above the bound and others below.
+        layer.weight.mul_(torch.linspace(0.1, 5, 6 // groups, dtype=torch.float64)[:, None, None])
+    before = layer.weight.detach().clone()
+    regularizer = Regularizer(max_norm=0.5)
+    regularizer.setup(layer)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.0)
+    end = regularizer.attach([optimizer])
+    layer.weight.grad = torch.zeros_like(layer.weight)
+    optimizer.step()
+    end()
+    # By hand: output o of group g is made of the inputs of its group.
+    bounded = 0
+    for group, output in itertools.product(range(groups), range(6 // groups)):
+        inputs = slice(group * 4 // groups, (group + 1) * 4 // groups)
+        was, now = before[inputs, output], layer.weight.detach()[inputs, output]
+        assert torch.allclose(now, was * min(1.0, 0.5 / float(was.norm())), atol=1e-6)
+        bounded += bool(was.norm() > 0.5)
+    assert 0 < bounded < 6

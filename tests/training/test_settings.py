@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pytorch_lightning.accelerators import MPSAccelerator
 
 from orthotrace.core.errors import UserError
 from orthotrace.training.settings import Training
@@ -37,3 +38,20 @@ def test_trainers_that_cannot_be(options, line):
     with pytest.raises(UserError) as error:
         make_trainer(options, [], Path("run"))
     assert str(error.value).startswith(line)
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    """A machine with Apple's GPU and no other."""
+    monkeypatch.setattr(MPSAccelerator, "is_available", staticmethod(lambda: True))
+
+
+@pytest.mark.parametrize("given", [{}, {"accelerator": "auto"}])
+def test_a_gpu_without_float64_is_not_taken_by_itself(apple, given):
+    assert make_trainer(given, [], Path("run")).strategy.root_device.type == "cpu"
+
+
+@pytest.mark.parametrize("asked", ["mps", "gpu"])
+def test_a_gpu_without_float64_is_refused(apple, asked):
+    with pytest.raises(UserError, match=r"trainer\.accelerator: Apple's GPU has no float64"):
+        make_trainer({"accelerator": asked}, [], Path("run"))

@@ -12,6 +12,7 @@ from orthotrace.core.seeds import Seeds, derived
 from orthotrace.data.augment import Augmentation
 from orthotrace.data.sources import digits
 from orthotrace.data.streams import Permuted, Split
+from orthotrace.layers.stack import Stack
 from orthotrace.methods.ewc import EWC
 from orthotrace.methods.finetune import Finetune
 from orthotrace.methods.gpm import GPM
@@ -260,3 +261,23 @@ def test_the_projection_is_that_of_each_guard(ranks):
         for name, value in parameters.items():
             alone = torch.stack([model.get_parameter(name).detach() for model in models])
             torch.testing.assert_close(value, alone, rtol=0, atol=1e-13)
+
+
+def test_weights_in_another_order_in_memory_are_projected_too():
+    """The matrices of the guards are views into the stack, whatever order the weights had."""
+    models = [nn.Conv2d(4, 3, 3).to(memory_format=torch.channels_last) for _ in range(2)]
+    images = torch.rand(5, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    guards = [Projector(model, SvdSubspace, rows=5) for model in models]
+    for model, guard in zip(models, guards, strict=True):
+        with guard.watching() as inputs:
+            model(images)
+        guard.observe(inputs)
+        guard.consolidate()
+        guard.begin()
+    stack = Stack(models)
+    projector = StackedProjector(guards, stack.parameters)
+    with stack.shared(), torch.no_grad():
+        for value in stack.parameters.values():
+            value.add_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
+        projector.enforce()
+        assert all(max(guard.leaks().values()) < 1e-6 for guard in guards)

@@ -67,15 +67,8 @@ class Batches:
         """Choose the epoch, which decides the order: before each, as for torch's DistributedSampler."""
         self._epoch = epoch
 
-    @property
-    def _least(self) -> int:
-        """The smallest size of a last batch: normalisation needs two images in every process."""
-        return (2 if self.size > 1 else 1) * (self.processes or rank_and_world_size()[1])
-
     def __len__(self) -> int:
-        if not len(self.part):
-            return 0
-        return max(1, len(self.part) // self.size + (len(self.part) % self.size >= self._least))
+        return count_of(len(self.part), self.size, self.processes)
 
     def __iter__(self) -> Iterator[Batch]:
         part, device = self.part, self.like.device
@@ -95,7 +88,7 @@ class Batches:
     def _batches(self, values: Tensor) -> list[Tensor]:
         """Values in batches; a last batch that is too small is joined to the one before."""
         parts = list(values.split(self.size))
-        if len(parts) > 1 and len(parts[-1]) < self._least:
+        if len(parts) > 1 and len(parts[-1]) < least(self.size, self.processes):
             parts[-2:] = [values[-self.size - len(parts[-1]) :]]
         return parts
 
@@ -126,6 +119,31 @@ class Batches:
             for first in range(0, len(index), together):
                 some = index[first : first + together]
                 yield from self.prepare(store[torch.cat(some)]).split([len(places) for places in some])
+
+
+def count_of(images: int, size: int, processes: int | None = None) -> int:
+    """The number of batches in an epoch.
+
+    Args:
+        images: in the epoch.
+        size: of a batch.
+        processes: as for Batches.
+
+    Example:
+        >>> count_of(9, 4), count_of(10, 4), count_of(0, 4)
+        (2, 3, 0)
+    """
+    return max(1, images // size + (images % size >= least(size, processes))) if images else 0
+
+
+def least(size: int, processes: int | None = None) -> int:
+    """The smallest size of a last batch, by size and processes as for Batches: normalisation needs two images in each.
+
+    Example:
+        >>> least(64, processes=2), least(1)
+        (4, 1)
+    """
+    return (2 if size > 1 else 1) * (processes or rank_and_world_size()[1])
 
 
 class _Slices(Dataset[Tensor]):

@@ -97,7 +97,8 @@ class Stack:
                 raise UserError("networks that are trained together have the same layers, of the same widths")
         self.models = list(models)
         self._own: list[dict[str, Tensor]] = [_values(model) for model in models]
-        joined = {name: torch.stack([own[name].detach() for own in self._own]) for name in self._own[0]}
+        # Whatever order a weight has in memory: who projects the stack writes to matrices that are views into it.
+        joined = {name: torch.stack([own[name].detach().contiguous() for own in self._own]) for name in self._own[0]}
         trained = {name: value.requires_grad for name, value in first.named_parameters()}
         self.parameters = {name: joined[name].requires_grad_(needs) for name, needs in trained.items()}
         self.buffers = {name: value for name, value in joined.items() if name not in trained}

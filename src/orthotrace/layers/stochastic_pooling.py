@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Annotated
 
 import torch
@@ -48,7 +49,8 @@ class StochasticPool2d(nn.Module):
         total = windows.sum(-1)
         if not self.training:
             return windows.square().sum(-1) / total.clamp_min(torch.finfo(total.dtype).tiny)
-        sums = windows.detach().cumsum(-1)
+        # By hand: torch's cumulative sum is not deterministic on a GPU, and a run that asks for that would end here.
+        sums = torch.stack(list(accumulate(windows.detach().double().unbind(-1))), -1).to(windows.dtype)
         # Below the whole, so that the last of those that may be drawn is never passed.
         level = torch.rand_like(total) * sums[..., -1]
         # A zero adds nothing to the sum, so that it is never drawn where another is there.

@@ -153,6 +153,11 @@ class AdapterMethod(Method):
         """The readout is protected after every step."""
         return (lambda: None) if self.readout is None else self.readout.attach(*optimizers)
 
+    def weights_written(self) -> None:
+        """What an average rounds must not stay in what is held of the readout."""
+        if self.readout is not None:
+            self.readout.settle()
+
     def end_task(self, context: TaskContext) -> Outcome:
         """Add the updates to the weights, and hold what the task uses."""
         leaks = [

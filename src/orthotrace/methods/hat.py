@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from orthotrace.core.errors import checked
 from orthotrace.core.seeds import Seeds, derived, generator
+from orthotrace.data.batches import count_of
 from orthotrace.data.images import Batch
 from orthotrace.data.streams import Stream
 from orthotrace.methods.base import Layer, Method, Outcome, after_steps
@@ -138,7 +139,7 @@ class HAT(Method):
         if int(self.counted_epoch) != context.epoch:
             self.counted_epoch.fill_(context.epoch)
             self.batches.zero_()
-        last = max(1, -(-len(context.part) // context.batch_size) - 1)
+        last = max(1, count_of(len(context.part), context.batch_size) - 1)
         progress = min(1.0, int(self.batches) / last)
         self._slope = 1 / self.steepness + (self.steepness - 1 / self.steepness) * progress
         self.batches += 1

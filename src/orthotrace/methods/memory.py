@@ -121,6 +121,8 @@ class Memory(nn.Module):
         if keeps_logits and stream.trials:
             raise UserError("keeps one answer of each trial, and there is one at each step: take er", "memory")
         made = cls(options, stream.shape, dtype, derived(seeds.method, 3), outputs, stream.distinct, targets)
+        # Answers are kept as the network gives them.
+        made.register_buffer("logits", made.logits.to(next(model.parameters()).dtype))
         return made.to(next(model.parameters()).device)
 
     def __len__(self) -> int:

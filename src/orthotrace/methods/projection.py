@@ -31,6 +31,7 @@ from orthotrace.protection.layers import weight_matrices
 from orthotrace.protection.matrices import Calls
 from orthotrace.protection.normalisation import Mode
 from orthotrace.subspace import Subspace
+from orthotrace.subspace.counts import PLASTICITY, none_unused
 
 
 class ProjectionMethod(Method):
@@ -264,17 +265,15 @@ class ProjectionMethod(Method):
     def _shares(self, context: TaskContext, frozen: Mapping[str, Tensor]) -> dict[str, Any]:
         """Captured and exact share of the energy of each layer's inputs."""
         spaces = self.guard.subspaces
-        energies: dict[str, InputEnergy] = {}
+        energies = {label: InputEnergy() for label in spaces}
         for inputs in self.inputs(context, own_share(context.part), draw=6):
             for part in self.guard.parts:
                 rows = spaces[part.label].taken(part.rows(inputs))
-                energies.setdefault(part.label, InputEnergy()).add(rows)
+                energies[part.label].add(rows)
         shares: dict[str, Any] = {}
         for label, space in spaces.items():
             before = frozen[label] if space.nested else frozen[label][:0]
-            # Of a use that came up after the pass there are none.
-            energy = energies.pop(label, None)
-            if energy is not None and (found := energy.shares(before, space.held())) is not None:
+            if (found := energies.pop(label).shares(before, space.held())) is not None:
                 captured, exact = found
                 shares[label] = (captured, exact if space.nested else None)
         return shares
@@ -299,7 +298,7 @@ class CountedProjection(ProjectionMethod):
         **options: as for ProjectionMethod.
 
     Raises:
-        UserError: rank beside rows; see sizes, and ProjectionMethod.
+        UserError: rank beside rows; growth beside either; plasticity without rank; see sizes, and ProjectionMethod.
     """
 
     more = "a higher energy, more rows or a smaller plasticity hold more"
@@ -312,12 +311,14 @@ class CountedProjection(ProjectionMethod):
         rows: RowCounts | None = None,
         rows_from: FoundRows | None = None,
         rank: Literal["optimum"] | None = None,
-        plasticity: Annotated[float, Field(gt=0)] = 0.3,
+        plasticity: Annotated[float, Field(gt=0)] = PLASTICITY,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        if rank is not None and (rows is not None or rows_from is not None):
+        counted = rows is not None or rows_from is not None
+        if rank is not None and counted:
             raise UserError("give rank or rows, not both", "rank")
+        none_unused(counted, rank is not None, growth, plasticity)
         self.rank = rank
         self.plasticity = plasticity
         self.energy = energy

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from orthotrace.core.errors import UserError, checked
 from orthotrace.linalg import AT_ONCE, in_blocks, orthonormalise, project_out
-from orthotrace.subspace.counts import least_count, optimum_count
+from orthotrace.subspace.counts import PLASTICITY, least_count, none_unused, optimum_count
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -276,8 +276,8 @@ class CountedSubspace(Subspace):
         hold, dtype: as for Subspace.
 
     Raises:
-        UserError: none or several of energy, rows and rank, a threshold outside (0, 1], a negative number of rows, more
-            rows than features.
+        UserError: none or several of energy, rows and rank, growth without energy, plasticity without rank, a threshold
+            outside (0, 1], a negative number of rows, more rows than features.
     """
 
     @checked
@@ -289,13 +289,14 @@ class CountedSubspace(Subspace):
         growth: Annotated[float, Field(ge=0)] = 0.0,
         rows: Count | Sequence[Count] | None = None,
         rank: Literal["optimum"] | None = None,
-        plasticity: Annotated[float, Field(gt=0)] = 0.3,
+        plasticity: Annotated[float, Field(gt=0)] = PLASTICITY,
         **options: Any,
     ) -> None:
         super().__init__(features, **options)
         given = {"energy": energy, "rows": rows, "rank": rank}
         if len(named := [name for name, value in given.items() if value is not None]) != 1:
             raise UserError("give one of energy, rows and rank", named[-1] if named else "energy")
+        none_unused(rows is not None, rank is not None, growth, plasticity)
         self.energy = energy
         self.plasticity = None if rank is None else plasticity
         self.growth = growth

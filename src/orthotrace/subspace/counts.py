@@ -3,6 +3,37 @@
 import torch
 from torch import Tensor
 
+from orthotrace.core.errors import UserError
+
+# Of the optimum, where no other is given: for networks that are trained from scratch.
+PLASTICITY = 0.3
+
+
+def none_unused(rows: bool, optimum: bool, growth: float, plasticity: float) -> None:
+    """See that no option is given that nothing would heed.
+
+    Args:
+        rows: whether the numbers of rows are given.
+        optimum: whether the optimum is asked for.
+        growth: of the energy, see CountedSubspace.
+        plasticity: of the optimum, likewise.
+
+    Raises:
+        UserError: a growth beside rows or the optimum; a plasticity other than the default without the optimum.
+
+    Example:
+        >>> none_unused(rows=False, optimum=False, growth=0.01, plasticity=PLASTICITY)
+        >>> none_unused(rows=True, optimum=False, growth=0.01, plasticity=PLASTICITY)
+        Traceback (most recent call last):
+        ...
+        orthotrace.core.errors.UserError: growth: is added to the energy, and rows take its place: leave it at 0
+    """
+    if growth and (rows or optimum):
+        taken = "rows take" if rows else "rank takes"
+        raise UserError(f"is added to the energy, and {taken} its place: leave it at 0", "growth")
+    if plasticity != PLASTICITY and not optimum:
+        raise UserError(f"is of the optimum: set rank to optimum, or leave it at {PLASTICITY}", "plasticity")
+
 
 def least_count(energies: Tensor, total: float, share: float) -> int:
     """The least k for which the energies after the first k are at most (1 - share) of the total.

@@ -38,7 +38,7 @@ from orthotrace.training.stopping import Stopping
 from orthotrace.training.threads import Threads
 from orthotrace.training.together import Together, join
 from orthotrace.training.tracking import Tracker
-from orthotrace.training.trainer import stepped_trainer, without_srun_hint
+from orthotrace.training.trainer import stepped_trainer, without_hints
 from orthotrace.training.writer import report, write
 
 
@@ -142,6 +142,8 @@ class Experiment:
             # The first process has made the folder ready by now.
             join(self.trainer, self.run_folder)
             resume = self.resume()
+            # Before a task is made ready: what a method makes of the weights then is where they are trained.
+            self.learner.to(self.trainer.strategy.root_device)
             self.measure()
             while not self.progress.finished:
                 with decomposing(self.progress.task):
@@ -197,7 +199,7 @@ class Experiment:
         self.trainer.fit_loop.max_epochs = ended + self.training.max_epochs - self.progress.epoch
         # A signal is heard at the end of a batch.
         at_once = self.learner.stepping.at_once
-        with deferred(), without_srun_hint():
+        with deferred(), without_hints():
             given = batches if at_once == 1 else Chunks(batches, at_once)
             self.trainer.fit(self.learner, given, ckpt_path=resume, weights_only=True)
         self.end_task()

@@ -19,6 +19,7 @@ from orthotrace.data.augment import noisy
 from orthotrace.layers.nonlinearities import is_nonlinearity
 from orthotrace.layers.whitening import Whitening
 from orthotrace.methods.base import after_steps
+from orthotrace.protection.products import has_inputs_first
 
 
 @checked
@@ -30,7 +31,8 @@ class Regularizer:
 
     Args:
         l1, l2: l1 sum |w| + l2 / 2 sum w^2 is added to the loss, by its gradient (elastic net where both are given).
-        max_norm: after each step the incoming weights of a unit are scaled to at most this Euclidean norm.
+        max_norm: after each step the incoming weights of a unit are scaled to at most this Euclidean norm; of a layer
+            whose weight has its inputs first, such as a transposed convolution, they are those of each of its outputs.
         dropout: probability that an output of a nonlinearity is zeroed, the others scaled up.
         dropconnect: probability that a weight is zeroed for a batch, the others scaled up.
         input_noise: standard deviation of Gaussian noise on the inputs, in their units.
@@ -74,6 +76,8 @@ class Regularizer:
                 "bootstrap_beta",
             )
         self._weights: dict[str, nn.Parameter] = {}
+        # Of each weight the dimension of its outputs, and the blocks in which they are.
+        self._outputs: dict[str, tuple[int, int]] = {}
         self._model: nn.Module = nn.Identity()
 
     def setup(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -89,6 +93,10 @@ class Regularizer:
             name: value
             for name, value in model.named_parameters()
             if value.requires_grad and value.ndim >= 2 and id(value) not in turning
+        }
+        first = {id(layer.weight): getattr(layer, "groups", 1) for layer in model.modules() if has_inputs_first(layer)}
+        self._outputs = {
+            name: (1, first[id(value)]) if id(value) in first else (0, 1) for name, value in self._weights.items()
         }
         if self.dropout:
             layers = [module for module in model.modules() if is_nonlinearity(module)]
@@ -137,8 +145,10 @@ class Regularizer:
     @torch.no_grad()
     def _bound(self) -> None:
         assert self.max_norm is not None
-        for value in self._weights.values():
-            value.copy_(value.renorm(2, 0, self.max_norm))
+        for name, value in self._weights.items():
+            outputs, blocks = self._outputs[name]
+            for block in value.chunk(blocks):
+                block.copy_(block.renorm(2, outputs, self.max_norm))
 
     def stops(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a task ends after these epochs.

@@ -23,7 +23,7 @@ from orthotrace.training.experiment import EpochEnd, Experiment
 from orthotrace.training.stackable import check_stacked, stacked_trainer
 from orthotrace.training.stacked_learner import StackedBatches, StackedLearner
 from orthotrace.training.threads import Threads
-from orthotrace.training.trainer import without_srun_hint
+from orthotrace.training.trainer import without_hints
 
 
 class StackedExperiment:
@@ -68,8 +68,8 @@ class StackedExperiment:
             for one in self.experiments:
                 if ended:
                     one.resume(ended)
-                one.measure(len(self.experiments))
                 one.learner.to(self.trainer.strategy.root_device)
+                one.measure(len(self.experiments))
             while self._going and not self._going[0].progress.finished:
                 self._learn()
             for one in self._going:
@@ -98,7 +98,7 @@ class StackedExperiment:
         self.learner.begin_task(learners, stack)
         self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + going[0].training.max_epochs
         # A signal is heard at the end of a batch.
-        with deferred(), without_srun_hint(), stack.shared():
+        with deferred(), without_hints(), stack.shared():
             self.trainer.fit(self.learner, Chunks(StackedBatches(batches), self._at_once))
         for one in going:
             try:

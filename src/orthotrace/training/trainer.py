@@ -16,6 +16,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.accelerators import MPSAccelerator
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
@@ -115,8 +116,9 @@ def make_trainer(options: Mapping[str, Any], callbacks: list[Callback], folder: 
     # A strategy that is an object brings what writes its checkpoints.
     theirs = any(isinstance(one, CheckpointIO) for one in plugins) or isinstance(options.get("strategy"), Strategy)
     own["plugins"] = [*plugins, environment, *([] if theirs else [StreamedCheckpointIO()])]
+    own |= _without_mps(options.get("accelerator", "auto"))
     try:
-        with without_srun_hint():
+        with without_hints():
             trainer = pl.Trainer(**{**options, **own})
     except TypeError as error:
         known = [name for name in inspect.signature(pl.Trainer).parameters if name not in own]
@@ -162,11 +164,26 @@ def stepped_trainer(
     return trainer, stepping
 
 
+def _without_mps(asked: object) -> dict[str, Any]:
+    """The CPU in the place of Apple's GPU, which has no float64: much of what protects weights is added up in it.
+
+    Raises:
+        UserError: that GPU is asked for.
+    """
+    if not MPSAccelerator.is_available():
+        return {}
+    if asked in ("mps", "gpu") or isinstance(asked, MPSAccelerator):
+        raise UserError("Apple's GPU has no float64, which is needed here: set cpu", "trainer.accelerator")
+    return {"accelerator": "cpu"} if asked == "auto" else {}
+
+
 @contextmanager
-def without_srun_hint() -> Iterator[None]:
-    """Within the block Lightning does not warn wherever srun is on the path and was not used."""
+def without_hints() -> Iterator[None]:
+    """Within the block Lightning does not warn of an srun on the path, or a GPU, that is not used."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The `srun` command is available")
+        if MPSAccelerator.is_available():
+            warnings.filterwarnings("ignore", message="GPU available but not used")
         yield
 
 
