@@ -39,6 +39,15 @@ def test_inputs_are_moved_to_the_models_device_whatever_they_are_in():
     assert both["name"] == "a"
 
 
+def test_a_batch_that_was_placed_by_hand_stays_as_it_is():
+    model, x, lengths = nn.Linear(4, 2, device="meta"), torch.empty(6, 4, device="meta"), torch.full((6,), 4)
+    ((found, still),) = arguments([(x, lengths)], model)
+    assert found is x and still is lengths
+    packed = pack_sequence([X[:3], X[:2]]).to("meta")
+    ((found, still),) = arguments([(packed, lengths)], model)
+    assert found is packed and still is lengths
+
+
 def test_a_model_on_several_devices_moves_its_inputs_itself():
     model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2, device="meta"))
     ((found,),) = arguments([X], model)

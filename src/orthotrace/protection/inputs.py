@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from orthotrace.core.errors import UserError
 
@@ -49,7 +49,8 @@ def arguments(given: Iterable[Any], model: nn.Module) -> Iterator[tuple[Any, ...
 
     Args:
         given: tensors, tuples for a model of several inputs, or iterables of batches. A packed sequence is one input.
-        model: if all of it is on one device, inputs are moved there.
+        model: if all of it is on one device, a batch of which nothing is there is moved there. One of which something
+            is there was placed by hand, such as lengths that stay on the CPU.
 
     Raises:
         UserError: a batch of an iterable has no inputs.
@@ -66,15 +67,21 @@ def arguments(given: Iterable[Any], model: nn.Module) -> Iterator[tuple[Any, ...
         for batch in batches:
             several = isinstance(batch, tuple) and not isinstance(batch, PackedSequence)
             inputs = batch if several else (batch,)
-            yield inputs if device is None else tree_map(_to(device), inputs, is_leaf=_is_input)
+            yield inputs if device is None or device in _devices(inputs) else _moved(inputs, device)
 
 
 def _is_input(value: object) -> bool:
     return isinstance(value, (Tensor, PackedSequence))
 
 
-def _to(device: torch.device) -> Callable[[Any], Any]:
-    return lambda value: value.to(device=device) if _is_input(value) else value
+def _devices(inputs: tuple[Any, ...]) -> set[torch.device]:
+    """Where the tensors of a batch are."""
+    found = [value for value in tree_leaves(inputs, is_leaf=_is_input) if _is_input(value)]
+    return {(value.data if isinstance(value, PackedSequence) else value).device for value in found}
+
+
+def _moved(inputs: tuple[Any, ...], device: torch.device) -> tuple[Any, ...]:
+    return tree_map(lambda value: value.to(device=device) if _is_input(value) else value, inputs, is_leaf=_is_input)
 
 
 def _no_inputs(given: object) -> UserError:

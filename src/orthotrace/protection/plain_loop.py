@@ -211,8 +211,8 @@ class Guard(Projector):
             model: the model, called in evaluation mode.
             *batches: inputs of the task, as the model takes them; a tuple for a model of several. Or an iterable of
                 batches: a DataLoader, a list, a generator. Of a batch that is a list, [inputs, labels], the inputs
-                are taken. They are moved to the model's device. A subspace that learns step by step, such as
-                HebbianSubspace, needs some ten batches.
+                are taken. If nothing of a batch is on the model's device, it is moved there. A subspace that learns
+                step by step, such as HebbianSubspace, needs some ten batches.
 
         Warns where the weights have moved since the last task though no optimizer was guarded.
 
